@@ -1,0 +1,66 @@
+"""The one interface of an audit: what it needs, which texts it wants scored, what it measures."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from rmaudit.case import Case
+from rmaudit.data.types import prompt_text
+from rmaudit.results import AuditResult, MetricSpec, Severity
+from rmaudit.scoring.requests import Request, Scores
+
+
+class Audit(ABC):
+    """One question asked of a reward model; one file. Register a subclass with `@register_audit`.
+
+    The order of events: `missing` (is every input there?), `requests` (texts wanted), one scoring
+    pass for all audits together, `measure` (arrays in, numbers out).
+    """
+
+    name: ClassVar[str]  # the id's first part: "length"
+    title: ClassVar[str]  # the heading in the page
+    question: ClassVar[str]  # what is asked, in one sentence a newcomer understands
+    meaning: ClassVar[str]  # how to read the numbers, in two or three sentences
+    source: ClassVar[str]  # paper, section
+    order: ClassVar[int] = 100  # place in the page, low first
+    metrics: ClassVar[Mapping[str, MetricSpec]]  # by public id
+
+    def missing(self, case: Case) -> str | None:
+        """The input that this audit lacks, in words ("needs --deployment ..."); None if it can run."""
+        return None
+
+    def requests(self, case: Case) -> Sequence[Request]:
+        """Texts to score beyond the evaluation data's own; none by default."""
+        return ()
+
+    @abstractmethod
+    def measure(self, case: Case, scores: Scores) -> AuditResult:
+        """Numbers, findings, tables and figures from the scores."""
+
+
+def example(
+    row: Mapping[str, Any],
+    *,
+    reward_chosen: float | None = None,
+    reward_rejected: float | None = None,
+    note: str = "",
+) -> dict[str, Any]:
+    """A real row for a finding: prompt, chosen, rejected (or output), rewards and a note."""
+    shown: dict[str, Any] = {"id": str(row["id"]), "prompt": prompt_text(row["prompt"])}
+    for key in ("chosen", "rejected", "output"):
+        if key in row:
+            shown[key] = row[key]
+    if reward_chosen is not None:
+        shown["reward_chosen"] = float(reward_chosen)
+    if reward_rejected is not None:
+        shown["reward_rejected"] = float(reward_rejected)
+    if note:
+        shown["note"] = note
+    return shown
+
+
+def grade(bound: float, medium: float, high: float) -> Severity:
+    """Severity of an effect by the end of its interval nearest to no fault (all non-negative)."""
+    return "high" if bound >= high else "medium" if bound >= medium else "low"

@@ -1,0 +1,82 @@
+"""The inputs of one audit, checked and bound together."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmaudit.data.types import Dataset
+from rmaudit.rewards.base import RewardModel
+from rmaudit.scoring.requests import Request, Scores
+
+
+@dataclass(frozen=True)
+class Case:
+    """One audit's inputs. `model` is the audited one; `ensemble` are further members."""
+
+    model: RewardModel
+    eval: Dataset
+    feedback: Dataset | None = None
+    deployment: Dataset | None = None
+    samples: Dataset | None = None
+    ensemble: tuple[RewardModel, ...] = ()
+    gold: RewardModel | None = None
+    seed: int = 0
+    resamples: int = 2000
+    confidence: float = 0.95
+    example_limit: int = 5
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        """Randomness of its own for each purpose, so that audits do not disturb one another."""
+        return np.random.default_rng([self.seed, zlib.crc32(purpose.encode())])
+
+    @cached_property
+    def clusters(self) -> NDArray[np.int64]:
+        """Prompt (or group) codes of the evaluation rows, (n_rows,)."""
+        return self.eval.clusters
+
+    @cached_property
+    def data_requests(self) -> tuple[Request, ...]:
+        """The evaluation data's own texts, one column a side."""
+        return tuple(data_requests(self.eval, "eval"))
+
+
+def data_requests(data: Dataset, name: str) -> list[Request]:
+    """One request a side: chosen and rejected, or output, or output_0 ... output_{k-1}.
+
+    Rankings and samples may have rows of different length: row `i` takes part in column
+    `output_j` only if it has a `j`-th output.
+    """
+    frame = data.frame
+    ids, prompts = frame["id"].tolist(), frame["prompt"].tolist()
+    if data.type == "preference":
+        other = frame["prompt_rejected"].tolist() if "prompt_rejected" in frame else prompts
+        return [
+            Request("chosen", ids, prompts, frame["chosen"].tolist(), data=name),
+            Request("rejected", ids, other, frame["rejected"].tolist(), data=name),
+        ]
+    if data.type in ("rating", "unpaired"):
+        return [Request("output", ids, prompts, frame["output"].tolist(), data=name)]
+    if "outputs" not in frame:
+        return []
+    outputs = frame["outputs"].tolist()
+    requests = []
+    for j in range(max((len(o) for o in outputs), default=0)):
+        rows = [i for i, o in enumerate(outputs) if len(o) > j]
+        requests.append(
+            Request(
+                f"output_{j}",
+                [ids[i] for i in rows],
+                [prompts[i] for i in rows],
+                [outputs[i][j] for i in rows],
+                data=name,
+            )
+        )
+    return requests
+
+
+__all__ = ["Case", "Scores", "data_requests"]

@@ -1,0 +1,112 @@
+"""Preference data in memory: one table a file, its provenance, and the rows that were set aside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal, TypedDict
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+
+class Message(TypedDict):
+    """One turn of a conversation."""
+
+    role: str
+    content: str
+
+
+Prompt = str | list[Message]
+"""A context: plain text, or the turns before the output; empty (`""` or `[]`) if there is none."""
+
+DataType = Literal["preference", "ranking", "rating", "unpaired", "deployment", "samples"]
+
+
+def prompt_key(prompt: Prompt) -> str:
+    """A string that is equal exactly when two prompts are equal."""
+    if isinstance(prompt, str):
+        return prompt
+    return "\x00" + json.dumps(
+        [[m["role"], m["content"]] for m in prompt], ensure_ascii=False, separators=(",", ":")
+    )
+
+
+def prompt_text(prompt: Prompt) -> str:
+    """The words of a prompt: what embedders, n-gram counts and readers see."""
+    if isinstance(prompt, str):
+        return prompt
+    return "\n\n".join(f"{m['role'].capitalize()}: {m['content']}" for m in prompt)
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A row that could not be used. `row` counts from 1 (the line in JSONL)."""
+
+    file: str
+    row: int
+    column: str | None
+    reason: str  # short, the same words for the same fault: reasons are counted
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a table came from. rows_read = rows_used + rows_set_aside, always."""
+
+    path: str
+    sha256: str
+    rows_read: int
+    rows_used: int
+    rows_set_aside: int
+    reasons: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A checked table of one data type.
+
+    `frame` has a fresh RangeIndex and these columns beside the user's own, which are kept:
+
+    - all: ``id`` (str, unique), ``prompt`` (`Prompt`), ``row`` (int, the source's row number);
+      optional ``group``, ``subset``, ``family``, ``style`` (str).
+    - preference: ``chosen``, ``rejected`` (str), ``tie`` (bool), optional ``chosen_reward``,
+      ``rejected_reward`` (float64, NaN and infinities kept), ``prompt_rejected`` (`Prompt`; where
+      the rejected output answers another context), ``annotator_votes`` and ``annotators`` (lists).
+    - ranking: ``outputs`` (list of str), ``ranking`` (list of int, 1 = best), optional ``rewards``.
+    - rating: ``output``, ``rating`` (float64). unpaired: ``output``, ``label`` (bool).
+    - deployment: optional ``outputs``. samples: ``outputs`` and/or ``rewards``,
+      ``proxy_rewards``, ``gold_rewards`` (lists of float).
+
+    Outputs are plain text: message lists are reduced to their last assistant turn, and the turns
+    before it go to the prompt.
+    """
+
+    type: DataType
+    frame: pd.DataFrame
+    source: Source
+    set_aside: tuple[SetAside, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @cached_property
+    def clusters(self) -> NDArray[np.int64]:
+        """The unit of resampling: codes 0..n_clusters-1 of ``group``, by default of the prompt."""
+        if "group" in self.frame:
+            keys = self.frame["group"].astype(str)
+        else:
+            keys = pd.Series([prompt_key(p) for p in self.frame["prompt"]])
+        return pd.factorize(keys)[0].astype(np.int64)
+
+    def columns(self, *names: str) -> bool:
+        """Whether all of these columns are there."""
+        return all(name in self.frame for name in names)
+
+    def take(self, rows: NDArray[np.bool_] | NDArray[np.integer[Any]]) -> Dataset:
+        """The same data on some rows (boolean mask or positions), in that order."""
+        positions = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
+        return replace(self, frame=self.frame.iloc[positions].reset_index(drop=True))

@@ -1,0 +1,43 @@
+"""Errors a user can act on, and the exit code each one maps to.
+
+Every message says what is wrong, where, and what to do, in one line: the command line prints it
+as it stands, with a traceback only under ``--debug``.
+"""
+
+from __future__ import annotations
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_BAD_INPUT = 2
+EXIT_INCONCLUSIVE = 3
+EXIT_INTERRUPTED = 130
+
+
+class RmauditError(Exception):
+    """Base of all errors that are the input's or the machine's, not the program's."""
+
+    exit_code = EXIT_BAD_INPUT
+
+
+class UsageError(RmauditError):
+    """The command or the call was not understood."""
+
+
+class DataError(RmauditError):
+    """Preference data that cannot be read or holds no usable row."""
+
+
+class RewardModelError(RmauditError):
+    """A reward model that cannot be loaded, or that failed while it scored."""
+
+
+class StoreError(RmauditError):
+    """The score store or an output folder cannot be read or written."""
+
+
+class SchemaError(RmauditError):
+    """A configuration, policy or report that does not follow its schema."""
+
+
+class PluginError(RmauditError):
+    """A third-party plugin that failed to load; never passed over in silence."""

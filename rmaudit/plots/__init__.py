@@ -1,0 +1,1 @@
+"""One function per kind of figure; the only place that imports matplotlib."""

@@ -1,0 +1,1 @@
+"""The written record and its page."""

@@ -1,0 +1,1 @@
+"""Where a reward comes from: transformers, a Python callable, recorded values, ensembles."""

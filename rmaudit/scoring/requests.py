@@ -1,0 +1,84 @@
+"""Requests and scores: what audits want scored, as columns, and what comes back, aligned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmaudit.data.types import Prompt
+from rmaudit.rewards.base import Mode
+
+Key = tuple[str, str, str, Mode]
+"""(data, audit, side, mode): what names a column."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A column of texts to score. `prompts`, `outputs` and `ids` have one length.
+
+    `side` names the column: "chosen", "rejected", "output_0", ... for the data itself (then
+    `audit` is empty), and a name of the audit's own choosing for the texts it makes.
+    """
+
+    side: str
+    ids: Sequence[str]
+    prompts: Sequence[Prompt]
+    outputs: Sequence[str]
+    audit: str = ""
+    mode: Mode = "plain"
+    data: str = "eval"  # which input the ids belong to: eval, feedback, deployment, samples
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What came back for a request, (n,) each."""
+
+    reward: NDArray[np.float64]
+    tokens: NDArray[np.int64]
+    output_tokens: NDArray[np.int64]
+    truncated: NDArray[np.bool_]
+    output_truncated: NDArray[np.bool_]
+    double_bos: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What scoring cost. `texts` counts each text once; `texts_scored` is less what was stored."""
+
+    texts: int = 0
+    texts_scored: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Scores:
+    """All rewards of one pass; `members` holds the ensemble's columns, one mapping a member."""
+
+    requests: Sequence[Request]
+    by_request: Mapping[Key, Column]  # (data, audit, side, mode)
+    members: Sequence[Mapping[Key, Column]] = ()
+    cost: Cost = field(default_factory=Cost)
+    length_unit: str = "tokens"
+
+    def column(
+        self, side: str, *, audit: str = "", mode: Mode = "plain", data: str = "eval"
+    ) -> Column:
+        """The column of a request; `KeyError` if nobody asked for it."""
+        return self.by_request[(data, audit, side, mode)]
+
+    def reward(
+        self, side: str, *, audit: str = "", mode: Mode = "plain", data: str = "eval"
+    ) -> NDArray[np.float64]:
+        """Rewards of a request, (n,), aligned with its ids."""
+        return self.column(side, audit=audit, mode=mode, data=data).reward
+
+    def member_rewards(
+        self, side: str, *, audit: str = "", data: str = "eval"
+    ) -> NDArray[np.float64]:
+        """Rewards of each ensemble member, (n_members, n)."""
+        key: Key = (data, audit, side, "plain")
+        return np.stack([columns[key].reward for columns in self.members])

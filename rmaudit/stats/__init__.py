@@ -1,0 +1,1 @@
+"""Statistics on plain arrays: intervals, resampling, ranking, calibration. No models here."""

@@ -1,0 +1,1 @@
+"""The training core: reward losses and their loop."""

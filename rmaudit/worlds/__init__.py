@@ -1,0 +1,1 @@
+"""Oracular worlds: finite contexts and outputs with a known true reward."""
