@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rmaudit.data.types import Dataset
 from rmaudit.rewards.base import RewardModel
-from rmaudit.scoring.requests import Request, Scores
+from rmaudit.scoring.requests import Request
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,23 @@ class Case:
     seed: int = 0
     resamples: int = 2000
     confidence: float = 0.95
+    embedder: str = "tfidf"  # what the coverage audits embed texts with
     example_limit: int = 5
 
     def rng(self, purpose: str) -> np.random.Generator:
         """Randomness of its own for each purpose, so that audits do not disturb one another."""
         return np.random.default_rng([self.seed, zlib.crc32(purpose.encode())])
+
+    @property
+    def inputs(self) -> dict[str, Dataset]:
+        """The data sets that were given, by the name of their option."""
+        given = {
+            "eval": self.eval,
+            "feedback": self.feedback,
+            "deployment": self.deployment,
+            "samples": self.samples,
+        }
+        return {name: data for name, data in given.items() if data is not None}
 
     @cached_property
     def clusters(self) -> NDArray[np.int64]:
@@ -78,5 +90,3 @@ def data_requests(data: Dataset, name: str) -> list[Request]:
         )
     return requests
 
-
-__all__ = ["Case", "Scores", "data_requests"]

@@ -1,0 +1,47 @@
+# make demo    the main job on the embedded default: reports/demo/report.html
+# make test    the tests
+# make check   lint, format, types, layers, security
+.DELETE_ON_ERROR:
+.PHONY: setup demo test check format example bench clean
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+demo: $(STAMP)
+	$(BIN)/rmaudit demo --out reports/demo
+
+setup: $(STAMP)
+
+# pip first: dependency groups need 25.1. torch is pinned by the constraints, never taken bare.
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable .
+	touch $@
+
+# One thread a worker: two processes of two threads each would fight for two cores.
+test: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/bandit --quiet --recursive rmaudit --configfile pyproject.toml
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The committed page. A test compares its metrics with a fresh run.
+example: $(STAMP)
+	$(BIN)/python -m rmaudit demo --out reports/example
+
+bench: $(STAMP)
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

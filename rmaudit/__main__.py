@@ -1,0 +1,5 @@
+"""``python -m rmaudit``."""
+
+from rmaudit.cli import main
+
+main()

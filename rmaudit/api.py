@@ -1,0 +1,230 @@
+"""The Python interface: load data and models, score, audit. The command line calls these."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rmaudit import registry
+from rmaudit.case import Case, data_requests
+from rmaudit.data import Dataset, load
+from rmaudit.errors import RmauditError, UsageError
+from rmaudit.provenance import provenance
+from rmaudit.report.document import Report
+from rmaudit.results import AuditResult
+from rmaudit.rewards import load_reward_model
+from rmaudit.rewards.base import RewardModel
+from rmaudit.scoring import Progress, Scores, open_store, scores_frame
+from rmaudit.scoring import score as run_requests
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from rmaudit.audits.base import Audit
+    from rmaudit.config import AuditConfig
+    from rmaudit.console import Console
+
+Data = Dataset | str | Path
+__all__ = ["audit", "load", "load_reward_model", "run_audit", "run_score", "score"]
+
+
+def audit(
+    model: RewardModel | str,
+    eval: Data,
+    *,
+    feedback: Data | None = None,
+    deployment: Data | None = None,
+    samples: Data | None = None,
+    ensemble: Sequence[RewardModel | str] = (),
+    gold: RewardModel | str | None = None,
+    only: Iterable[str] | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    resamples: int = 2000,
+    confidence: float = 0.95,
+    embedder: str = "tfidf",
+    store: Path | None = None,
+    cache: bool = True,
+    progress: Progress | None = None,
+    debug: bool = False,
+) -> Report:
+    """Audit one reward model.
+
+    Parameters
+    ----------
+    model
+        A loaded reward model, or whatever `load_reward_model` takes.
+    eval, feedback, deployment, samples
+        Tables, or paths and ids for `load`. An audit that lacks one is listed as not run.
+    ensemble, gold
+        Further members; a reward model taken as the truth.
+    only
+        Names of the audits to run; all by default.
+    seed, resamples, confidence
+        Of every random choice; bootstrap resamples; two-sided level of the intervals.
+    store, cache
+        The score store (by default in the user's cache folder), and whether to use one at all.
+    debug
+        Raise an audit's error instead of listing the audit as failed.
+
+    Raises
+    ------
+    RmauditError
+        One line on what is wrong with the inputs and what to do.
+    """
+    case = Case(
+        model=_model(model),
+        eval=_data(eval, limit),
+        feedback=_optional_data(feedback, limit),
+        deployment=_optional_data(deployment, limit),
+        samples=_optional_data(samples, limit),
+        ensemble=tuple(_model(member) for member in ensemble),
+        gold=None if gold is None else _model(gold),
+        seed=seed,
+        resamples=resamples,
+        confidence=confidence,
+        embedder=embedder,
+    )
+    audits = registry.audits(only)
+    absent = {a.name: reason for a in audits if (reason := a.missing(case))}
+    scores = _score_case(case, [a for a in audits if a.name not in absent], store, cache, progress)
+    results = [
+        AuditResult(a.name, "not_run", absent[a.name])
+        if a.name in absent
+        else _measure(a, case, scores, debug)
+        for a in audits
+    ]
+    return Report.build(
+        results,
+        audits=audits,
+        model=case.model,
+        inputs={name: data.source for name, data in case.inputs.items()},
+        cost=scores.cost,
+        seed=seed,
+        config={"resamples": resamples, "confidence": confidence, "embedder": embedder},
+        provenance=provenance(),
+        scores=scores_frame(scores, case.model),
+        set_aside=[row for data in case.inputs.values() for row in data.set_aside],
+    )
+
+
+def score(
+    model: RewardModel | str,
+    data: Data,
+    *,
+    limit: int | None = None,
+    store: Path | None = None,
+    cache: bool = True,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Rewards of every text of a data set.
+
+    Returns one row a text: id, side, reward (float64), tokens, truncated, model, request.
+    """
+    model, data = _model(model), _data(data, limit)
+    with open_store(store, cache=cache) as opened:
+        scores = run_requests(
+            model,
+            data_requests(data, "eval"),
+            datasets={"eval": data},
+            store=opened,
+            progress=progress,
+        )
+    return scores_frame(scores, model)
+
+
+def run_audit(settings: AuditConfig, console: Console) -> tuple[Report, Path]:
+    """What `rmaudit audit` does: audit by settings, save; the report and its folder."""
+    options = settings.model_options()
+    folder = settings.out or Path("reports") / _folder_name(settings.model)
+    report = audit(
+        load_reward_model(settings.model, **options),
+        settings.eval,
+        feedback=settings.feedback,
+        deployment=settings.deployment,
+        samples=settings.samples,
+        ensemble=[load_reward_model(member, **options) for member in settings.ensemble],
+        gold=None if settings.gold is None else load_reward_model(settings.gold, **options),
+        only=settings.only,
+        limit=settings.limit,
+        seed=settings.seed,
+        resamples=settings.resamples,
+        confidence=settings.confidence,
+        embedder=settings.embedder,
+        store=settings.store,
+        cache=not settings.no_cache,
+        progress=console.progress(),
+        debug=console.debug,
+    )
+    report.save(folder)
+    return report, folder
+
+
+def run_score(settings: AuditConfig, out: Path, console: Console) -> pd.DataFrame:
+    """What `rmaudit score` does: score, and write the Parquet file."""
+    frame = score(
+        load_reward_model(settings.model, **settings.model_options()),
+        settings.eval,
+        limit=settings.limit,
+        store=settings.store,
+        cache=not settings.no_cache,
+        progress=console.progress(),
+    )
+    write_scores(frame, out)
+    return frame
+
+
+def _model(model: RewardModel | str) -> RewardModel:
+    return load_reward_model(model) if isinstance(model, str) else model
+
+
+def _data(data: Data, limit: int | None) -> Dataset:
+    return data if isinstance(data, Dataset) else load(data, limit=limit)
+
+
+def _optional_data(data: Data | None, limit: int | None) -> Dataset | None:
+    return None if data is None else _data(data, limit)
+
+
+def _score_case(
+    case: Case,
+    audits: Sequence[Audit],
+    store: Path | None,
+    cache: bool,
+    progress: Progress | None,
+) -> Scores:
+    """One pass over every text that any audit wants."""
+    requests = [*case.data_requests, *(r for a in audits for r in a.requests(case))]
+    with open_store(store, cache=cache) as opened:
+        return run_requests(
+            case.model,
+            requests,
+            datasets=case.inputs,
+            ensemble=case.ensemble,
+            store=opened,
+            progress=progress,
+        )
+
+
+def _measure(audit: Audit, case: Case, scores: Scores, debug: bool) -> AuditResult:
+    """One audit's result; an error of one audit must not cost the user the others."""
+    try:
+        return audit.measure(case, scores)
+    except RmauditError as error:
+        if debug:
+            raise
+        return AuditResult(audit.name, "failed", str(error))
+    except Exception as error:
+        if debug:
+            raise
+        reason = f"internal error ({type(error).__name__}: {error}); --debug shows where"
+        return AuditResult(audit.name, "failed", reason)
+
+
+def _folder_name(model: str) -> str:
+    """<model>-<time>, safe as a folder name."""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(model).name or model).strip("-.") or "model"
+    return f"{stem[:60]}-{time.strftime('%Y%m%d-%H%M%S')}"

@@ -1,0 +1,48 @@
+"""The command line: parse, call `rmaudit.api`, map the outcome to an exit code.
+
+Nothing heavy is imported here: each command imports what it runs, so that ``rmaudit --help``
+answers at once.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from rmaudit._version import __version__
+from rmaudit.cli import audit, demo, train, validate
+
+app = typer.Typer(
+    name="rmaudit",
+    help="Audit a reward model where it will be exploited, say how sure it is, gate it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"rmaudit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Audit a reward model where it will be exploited, say how sure it is, gate it."""
+
+
+for _module in (demo, audit, validate, train):
+    _module.register(app)
+
+
+def main() -> None:
+    """Run the command line; the entry point `rmaudit`."""
+    app()

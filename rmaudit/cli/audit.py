@@ -1,0 +1,135 @@
+"""`rmaudit audit` and `rmaudit score`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rmaudit.cli import command
+from rmaudit.console import Console
+from rmaudit.errors import EXIT_FAILED, EXIT_OK
+
+if TYPE_CHECKING:
+    from rmaudit.report.document import Report
+
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="Directory or hub id (org/name[@revision]), python:module:callable, or recorded.",
+    ),
+]
+Data = Annotated[str | None, typer.Option(help="Preference data: file, folder or org/name:split.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")]
+Dtype = Annotated[str | None, typer.Option(help="auto, float32 or bfloat16.")]
+Head = Annotated[int | None, typer.Option(help="Which head of a model that has several.")]
+TextFormat = Annotated[
+    str | None, typer.Option("--format", help="How a text is made without a chat template.")
+]
+MaxLength = Annotated[int | None, typer.Option(help="Tokens a text, at most.")]
+Trust = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run code that the model's folder carries.")
+]
+Pickle = Annotated[
+    bool, typer.Option("--allow-pickle", help="Load pickled weights, which can run code.")
+]
+Store = Annotated[
+    Path | None, typer.Option(help="Score store shared by all audits [default: user cache].")
+]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Neither read nor write the store.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Use the first N rows only.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    command.add(app, "audit", audit)
+    command.add(app, "score", score)
+
+
+def audit(
+    console: Console,
+    model: Model = None,
+    eval: Annotated[str | None, typer.Option(help="Evaluation preferences.")] = None,
+    feedback: Annotated[str | None, typer.Option(help="What the model was trained on.")] = None,
+    deployment: Annotated[str | None, typer.Option(help="Contexts it will meet.")] = None,
+    samples: Annotated[str | None, typer.Option(help="Policy samples, k a prompt.")] = None,
+    ensemble: Annotated[
+        list[str] | None, typer.Option(help="A further member; may be repeated.")
+    ] = None,
+    gold: Annotated[str | None, typer.Option(help="A reward model taken as the truth.")] = None,
+    only: Annotated[str | None, typer.Option(help="Audits to run: a,b,c.")] = None,
+    config: Annotated[Path | None, typer.Option(help="audit.toml; flags win over it.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Default: reports/<model>-<time>.")] = None,
+    limit: Limit = None,
+    seed: Annotated[int | None, typer.Option(help="Of every random choice.")] = None,
+    resamples: Annotated[
+        int | None, typer.Option(min=100, help="Bootstrap resamples [default: 2000].")
+    ] = None,
+    embedder: Annotated[
+        str | None,
+        typer.Option(
+            help="Coverage embeddings: tfidf, reward-model or a sentence-transformers id."
+        ),
+    ] = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    head: Head = None,
+    format: TextFormat = None,
+    max_length: MaxLength = None,
+    trust_remote_code: Trust = False,
+    allow_pickle: Pickle = False,
+    store: Store = None,
+    no_cache: NoCache = False,
+) -> int:
+    """Audit one reward model: writes report.json, report.html, figures/ and tables/."""
+    given = {k: v for k, v in locals().items() if k not in ("console", "config")}
+    from rmaudit.api import run_audit
+    from rmaudit.config import AuditConfig
+
+    settings = AuditConfig.resolve(given, config)
+    report, folder = run_audit(settings, console)
+    show(console, report, folder)
+    return EXIT_FAILED if report.failed else EXIT_OK
+
+
+def show(console: Console, report: Report, folder: Path) -> None:
+    """Key numbers and findings on stdout, and where the page is."""
+    rows = [[f.severity, f.audit, f.title] for f in report.findings if f.severity != "info"] or [
+        ["-", "-", "no finding"]
+    ]
+    console.table("Findings", ["severity", "audit", "what"], rows)
+    for name, result in report.audits.items():
+        if result.status != "ok":
+            console.warn(f"{name} {result.status.replace('_', ' ')}: {result.reason}")
+    console.say(f"page: {folder / 'report.html'}", page=str(folder / "report.html"))
+
+
+def score(
+    console: Console,
+    model: Model = None,
+    data: Data = None,
+    out: Annotated[Path, typer.Option(help="Parquet file.")] = Path("scores.parquet"),
+    limit: Limit = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    head: Head = None,
+    format: TextFormat = None,
+    max_length: MaxLength = None,
+    trust_remote_code: Trust = False,
+    allow_pickle: Pickle = False,
+    store: Store = None,
+    no_cache: NoCache = False,
+) -> None:
+    """Score every text of a data set; writes one row a text."""
+    given: dict[str, Any] = {
+        k: v for k, v in locals().items() if k not in ("console", "data", "out")
+    }
+    from rmaudit.api import run_score
+    from rmaudit.config import AuditConfig
+
+    settings = AuditConfig.resolve({**given, "eval": data}, None)
+    frame = run_score(settings, out, console)
+    console.say(f"{len(frame)} rewards: {out}", rows=len(frame), path=str(out))

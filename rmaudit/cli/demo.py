@@ -1,0 +1,29 @@
+"""`rmaudit demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rmaudit.cli import command
+from rmaudit.console import Console
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    command.add(app, "demo", demo)
+
+
+def demo(
+    console: Console,
+    out: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("reports/demo"),
+    seed: Annotated[int, typer.Option(help="Of the world, the feedback and the training.")] = 0,
+) -> None:
+    """Build the clinic world, train a reward-model ensemble on narrow feedback, and audit it."""
+    from rmaudit.cli.audit import show
+    from rmaudit.demo import run
+
+    report = run(out, seed, console)
+    show(console, report, out)

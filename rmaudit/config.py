@@ -1,0 +1,95 @@
+"""The settings of one audit: flags, `audit.toml`, or both (flags win)."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from rmaudit.errors import SchemaError, UsageError
+
+TOML_LIMIT = 1_000_000  # bytes; a settings file larger than this is a mistake or an attack
+
+
+class AuditConfig(BaseModel):
+    """Every setting of `rmaudit audit`, checked. The resolved values are stored in the report."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: Literal[1] = 1
+    model: str
+    eval: str
+    feedback: str | None = None
+    deployment: str | None = None
+    samples: str | None = None
+    ensemble: tuple[str, ...] = ()
+    gold: str | None = None
+    only: tuple[str, ...] | None = None
+    out: Path | None = None
+    limit: int | None = Field(default=None, ge=1)
+    seed: int = Field(default=0, ge=0)
+    resamples: int = Field(default=2000, ge=100)
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    embedder: str = "tfidf"
+    device: str = "auto"
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    head: int | None = Field(default=None, ge=0)
+    format: str = "{prompt}\n\n{output}"
+    max_length: int | None = Field(default=None, ge=8)
+    trust_remote_code: bool = False
+    allow_pickle: bool = False
+    store: Path | None = None
+    no_cache: bool = False
+
+    @field_validator("only", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(name.strip() for name in value.split(",") if name.strip())
+        return value
+
+    @field_validator("format")
+    @classmethod
+    def _has_places(cls, value: str) -> str:
+        if "{output}" not in value:
+            raise ValueError("must contain {output}")
+        return value
+
+    @classmethod
+    def resolve(cls, flags: Mapping[str, Any], file: Path | None) -> AuditConfig:
+        """Flags over the file over the defaults; `SchemaError` or `UsageError` on what is wrong."""
+        values = dict(read_toml(file)) if file else {}
+        values.update({k: v for k, v in flags.items() if v not in (None, False)})
+        for name, example in (("model", "--model MODEL"), ("eval", "--eval prefs.jsonl")):
+            if name not in values:
+                raise UsageError(f"no {name} given: say {example}")
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            raise _schema_error(error, str(file or "command line")) from None
+
+    def model_options(self) -> dict[str, Any]:
+        """The options of `load_reward_model`."""
+        names = ["device", "dtype", "head", "format", "max_length", "trust_remote_code", "allow_pickle"]
+        return {name: getattr(self, name) for name in names}
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as a dictionary; `SchemaError` names the file and the fault."""
+    try:
+        if path.stat().st_size > TOML_LIMIT:
+            raise SchemaError(f"{path}: larger than {TOML_LIMIT:,} bytes; not a settings file")
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SchemaError(f"{path}: cannot be read ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise SchemaError(f"{path}: not TOML: {error}") from None
+
+
+def _schema_error(error: ValidationError, where: str) -> SchemaError:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"]) or "settings"
+    return SchemaError(f"{where}: {name}: {first['msg']}")

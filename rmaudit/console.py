@@ -1,0 +1,85 @@
+"""What the commands say, and how: prose on stderr, JSON lines, or nothing.
+
+Results go to stdout, everything about the run to stderr. Progress is drawn only on a terminal;
+NO_COLOR is honoured by rich.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console as RichConsole
+
+
+class Console:
+    """One a command."""
+
+    def __init__(self, *, quiet: bool = False, json_logs: bool = False) -> None:
+        self.quiet = quiet
+        self.json_logs = json_logs
+        self._rich: RichConsole | None = None
+
+    @property
+    def rich(self) -> RichConsole:
+        """The terminal on stderr."""
+        if self._rich is None:
+            from rich.console import Console as RichConsole
+
+            self._rich = RichConsole(stderr=True, soft_wrap=True, highlight=False)
+        return self._rich
+
+    @property
+    def draws(self) -> bool:
+        """Whether a progress bar may be drawn."""
+        return not (self.quiet or self.json_logs) and self.rich.is_terminal
+
+    def say(self, message: str, **fields: Any) -> None:
+        """A line about the run; `fields` are what a log wants to hold."""
+        if self.json_logs:
+            self._log("info", message, fields)
+        elif not self.quiet:
+            self.rich.print(message, markup=False)
+
+    def warn(self, message: str, **fields: Any) -> None:
+        """A line the user should not miss."""
+        if self.json_logs:
+            self._log("warning", message, fields)
+        elif not self.quiet:
+            self.rich.print(f"warning: {message}", markup=False, style="yellow")
+
+    def error(self, message: str) -> None:
+        """Why the command ends; printed even when quiet."""
+        if self.json_logs:
+            self._log("error", message, {})
+        else:
+            self.rich.print(f"error: {message}", markup=False, style="bold red")
+
+    def table(self, title: str, columns: list[str], rows: list[list[str]]) -> None:
+        """A result, on stdout."""
+        from rich.console import Console as RichConsole
+        from rich.table import Table
+        from rich.text import Text
+
+        if self.json_logs:
+            records = [dict(zip(columns, row, strict=True)) for row in rows]
+            self._log("result", title, {"rows": records})
+            return
+        table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
+        for i, column in enumerate(columns):
+            table.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
+        for row in rows:
+            # Cells may hold untrusted text: control characters must not reach the terminal.
+            table.add_row(*(Text(_printable(cell)) for cell in row))
+        RichConsole().print(table)
+
+    def _log(self, level: str, message: str, fields: dict[str, Any]) -> None:
+        record = {"time": time.time(), "level": level, "message": message, **fields}
+        sys.stderr.write(json.dumps(record, default=str) + "\n")
+
+
+def _printable(cell: str) -> str:
+    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in cell)
