@@ -1,0 +1,174 @@
+"""Cluster-robust intervals for means, ratios of means, and sums of such ratios.
+
+The prompt is the cluster: rows of one prompt are dependent, so the sampling error comes from the
+spread of the prompts' totals and never from the number of rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+
+from rmaudit.results import Estimate
+
+Array = NDArray[Any]
+Bounds = tuple[float, float]
+
+
+def cluster_ratios(
+    terms: Sequence[tuple[float, Array, Array]],
+    clusters: Array,
+    *,
+    confidence: float = 0.95,
+    bounds: Bounds | None = None,
+) -> Estimate:
+    r"""Estimate ``sum_k w_k * sum(num_k) / sum(den_k)`` with a cluster-robust interval.
+
+    Means, accuracies, shares, slopes and differences of any of them are of this form: a gap in
+    accuracy is ``[(1, correct * a, a), (-1, correct * b, b)]`` with 0/1 masks ``a`` and ``b``.
+
+    Parameters
+    ----------
+    terms
+        ``(weight, numerator, denominator)``, arrays of shape (n_rows,); finite. A row takes part
+        in a term where its denominator is not zero.
+    clusters
+        Prompt codes, (n_rows,), integers from 0; gaps are allowed.
+    confidence
+        Two-sided, e.g. 0.95.
+    bounds
+        The range of the value: (0, 1) for a probability, (-1, 1) for a difference of two. The
+        interval then stays inside, is wider on the inner side near an end, and never has zero
+        width.
+
+    Returns
+    -------
+    Estimate
+        ``influence`` holds each cluster code's linearised contribution to the value (zero for
+        codes without rows), scaled so that the squared standard error is ``sum(influence**2)``.
+        Two audits of the same prompts are compared through the difference of their influences.
+        Undefined when a term has no rows, or rows of one prompt only.
+
+    Raises
+    ------
+    ValueError
+        If an input is not finite: mask such rows first, and count them.
+
+    Notes
+    -----
+    With prompt totals :math:`N_c, D_c` and leverage :math:`h_c = D_c / \sum D`, the influence is
+    :math:`(N_c - R D_c) / (\sum D \sqrt{1 - h_c})`: the CR2 correction (Bell & McCaffrey 2002),
+    which is the usual ``G / (G - 1)`` for equal prompts. Quantiles are Student's with ``G* - 1``
+    degrees of freedom, where ``G* = (sum D)**2 / sum(D_c**2)`` is the effective number of prompts
+    of the term that has fewest (Carter et al. 2017). Bounded values use the score (Wilson)
+    interval on the effective sample size ``x (1 - x) / SE**2`` (Korn & Graubard 1998), or ``G*``
+    where no variation was seen.
+    """
+    codes = np.asarray(clusters, dtype=np.int64)
+    n_codes = int(codes.max()) + 1 if codes.size else 0
+    value, fewest = 0.0, math.inf
+    influence = np.zeros(n_codes)
+    used = np.zeros(codes.size, dtype=bool)
+    reason: str | None = None
+    for weight, numerator, denominator in terms:
+        num, den = _finite(numerator), _finite(denominator)
+        used |= den != 0
+        ratio, part, effective = _ratio(num, den, codes, n_codes)
+        if math.isnan(ratio):
+            reason = reason or "no rows"
+        elif effective < 1.5:  # one prompt, or one that outweighs all others
+            reason = reason or "one prompt: no interval"
+        value += weight * ratio
+        influence += weight * part
+        fewest = min(fewest, effective)
+    n, n_clusters = int(used.sum()), int(np.unique(codes[used]).size)
+    if n == 0 or reason is not None:
+        return Estimate.undefined(
+            reason or "no rows", n=n, n_clusters=n_clusters, confidence=confidence
+        )
+    error = math.sqrt(float(np.sum(influence**2)))
+    quantile = float(stdtrit(fewest - 1, (1 + confidence) / 2))
+    low, high = _interval(value, error, quantile, fewest, bounds)
+    return Estimate(
+        value, low, high, confidence, "cluster-robust", n, n_clusters, influence=influence
+    )
+
+
+def cluster_mean(
+    values: Array,
+    clusters: Array,
+    *,
+    weights: Array | None = None,
+    confidence: float = 0.95,
+    bounds: Bounds | None = None,
+) -> Estimate:
+    """Mean over rows, ``sum(w * v) / sum(w)``, with a cluster-robust interval.
+
+    Parameters are those of `cluster_ratios`; `weights` (n_rows,) are one by default.
+    """
+    ones = np.ones(len(values)) if weights is None else np.asarray(weights, dtype=np.float64)
+    numerator = np.asarray(values, dtype=np.float64) * ones
+    return cluster_ratio(numerator, ones, clusters, confidence=confidence, bounds=bounds)
+
+
+def cluster_ratio(
+    numerator: Array,
+    denominator: Array,
+    clusters: Array,
+    *,
+    confidence: float = 0.95,
+    bounds: Bounds | None = None,
+) -> Estimate:
+    """Ratio of sums over rows, with a cluster-robust interval; see `cluster_ratios`."""
+    return cluster_ratios(
+        [(1.0, numerator, denominator)], clusters, confidence=confidence, bounds=bounds
+    )
+
+
+def _finite(values: Array) -> NDArray[np.float64]:
+    array = np.asarray(values, dtype=np.float64)
+    if not np.isfinite(array).all():
+        raise ValueError("non-finite values reach an interval: mask those rows first")
+    return array
+
+
+def _ratio(
+    numerator: NDArray[np.float64], denominator: NDArray[np.float64], codes: Array, n_codes: int
+) -> tuple[float, NDArray[np.float64], float]:
+    """The ratio, its influence per cluster code, and its effective number of clusters."""
+    nums = np.bincount(codes, numerator, n_codes)  # (n_codes,)
+    dens = np.bincount(codes, denominator, n_codes)
+    total = float(dens.sum())
+    if total == 0:
+        return math.nan, np.zeros(n_codes), 0.0
+    ratio = float(nums.sum()) / total
+    taking_part = int(np.unique(codes[denominator != 0]).size)
+    if (dens < 0).any():  # a signed denominator has no leverage: count the prompts
+        effective, leverage = float(taking_part), np.full(n_codes, 1 / max(taking_part, 2))
+    else:
+        leverage = dens / total
+        effective = 1 / float(np.sum(leverage**2))
+    slack = np.sqrt(np.maximum(1 - leverage, 1e-9))
+    return ratio, (nums - ratio * dens) / (total * slack), effective
+
+
+def _interval(
+    value: float, error: float, quantile: float, effective: float, bounds: Bounds | None
+) -> tuple[float, float]:
+    if bounds is None:
+        return value - quantile * error, value + quantile * error
+    start, width = bounds[0], bounds[1] - bounds[0]
+    share = min(max((value - start) / width, 0.0), 1.0)
+    # Rounding leaves an error of order 1e-17 where every prompt agrees: that is no variation.
+    varies = 0 < share < 1 and error > 1e-12 * width
+    size = share * (1 - share) * (width / error) ** 2 if varies else effective
+    square = quantile**2 / size
+    centre = (share + square / 2) / (1 + square)
+    half = math.sqrt(square * share * (1 - share) + square**2 / 4) / (1 + square)
+    low, high = max(centre - half, 0.0), min(centre + half, 1.0)
+    return start + width * min(low, share), start + width * max(high, share)
