@@ -1,1 +1,23 @@
 """Requests, batches, the score store: every text any audit wants, scored in one pass."""
+
+from rmaudit.scoring.engine import score
+from rmaudit.scoring.progress import Progress, SilentProgress, TerminalProgress
+from rmaudit.scoring.requests import Column, Cost, Request, Scores
+from rmaudit.scoring.store import NullStore, ScoreStore, open_store
+from rmaudit.scoring.table import scores_frame, write_scores
+
+__all__ = [
+    "Column",
+    "Cost",
+    "NullStore",
+    "Progress",
+    "Request",
+    "ScoreStore",
+    "Scores",
+    "SilentProgress",
+    "TerminalProgress",
+    "open_store",
+    "score",
+    "scores_frame",
+    "write_scores",
+]

@@ -31,6 +31,11 @@ class Request:
     mode: Mode = "plain"
     data: str = "eval"  # which input the ids belong to: eval, feedback, deployment, samples
 
+    @property
+    def key(self) -> Key:
+        """What names the column of this request."""
+        return (self.data, self.audit, self.side, self.mode)
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -46,7 +51,11 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What scoring cost. `texts` counts each text once; `texts_scored` is less what was stored."""
+    """What scoring cost. `texts` counts each text once; `texts_scored` is less what was stored.
+
+    With several members both are summed over the members, for each has to score each text.
+    `tokens` went through the models in this pass, in the model's unit of length.
+    """
 
     texts: int = 0
     texts_scored: int = 0
@@ -63,6 +72,7 @@ class Scores:
     members: Sequence[Mapping[Key, Column]] = ()
     cost: Cost = field(default_factory=Cost)
     length_unit: str = "tokens"
+    member_names: Sequence[str] = ()  # one a member, in the order of `members`
 
     def column(
         self, side: str, *, audit: str = "", mode: Mode = "plain", data: str = "eval"

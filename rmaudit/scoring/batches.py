@@ -1,0 +1,177 @@
+"""One model's share of a pass: windows, batches, and what to do when one of them fails."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmaudit.errors import RewardModelError
+from rmaudit.rewards.base import Encoded, Mode, RewardModel
+from rmaudit.scoring.progress import Progress
+from rmaudit.scoring.rows import Rows
+from rmaudit.scoring.store import Store
+from rmaudit.scoring.texts import Texts
+
+MODES: tuple[Mode, ...] = ("plain", "alone", "left")
+
+# Texts are tokenised a window at a time, so that the token ids of a million texts are never in
+# memory together. Sorted by characters beforehand, a window holds texts of like length.
+_WINDOW_TEXTS = 4096
+_WINDOW_CHARACTERS = 1 << 24
+_SAMPLE = 256
+
+
+class ModelPass:
+    """What one model has to score, and what is known already.
+
+    Parameters
+    ----------
+    model
+        A single model, not an ensemble.
+    texts
+        The texts of the pass.
+    wanted
+        Which of them this model scores, (n_texts,).
+    store
+        Asked once, here; afterwards it is only written.
+    """
+
+    def __init__(
+        self, model: RewardModel, texts: Texts, wanted: NDArray[np.bool_], store: Store
+    ) -> None:
+        self.model = model
+        self._texts = texts
+        self._store = store
+        self._budget = model.token_budget
+        self.rows: Rows  # (n_texts,), filled as scoring goes
+        self.rows, found = store.look_up(model.fingerprint, texts.keys)
+        missing = np.flatnonzero(wanted & ~found)
+        characters = texts.characters(missing)
+        order = np.argsort(-characters, kind="stable")  # longest first: memory fails early
+        self.missing: NDArray[np.int64] = missing[order]
+        self._characters = characters[order]
+        self.wanted = int(wanted.sum())
+        self.tokens = 0  # that went through the model
+
+    def estimate(self) -> int:
+        """Tokens of all missing texts, from a sample spread evenly over their lengths."""
+        sample = self.missing
+        if len(sample) > _SAMPLE:
+            sample = sample[np.linspace(0, len(sample) - 1, _SAMPLE).astype(np.int64)]
+        tokens = [encoded.tokens for encoded in self._encode(sample)]
+        return round(float(np.mean(tokens)) * len(self.missing)) if tokens else 0
+
+    def run(self, progress: Progress) -> None:
+        """Score what is missing; each batch is in the store before the next one starts.
+
+        Raises
+        ------
+        RewardModelError
+            If the model fails on a text: it is named, and all others of its batch that come
+            before it are scored and stored.
+        """
+        for mode in MODES:
+            here = self._texts.in_mode(mode)[self.missing]
+            numbers, characters = self.missing[here], self._characters[here]
+            start = 0
+            while start < len(numbers):
+                size = _fitting(int(characters[start]), _WINDOW_CHARACTERS, _WINDOW_TEXTS)
+                self._run_window(numbers[start : start + size], mode, progress)
+                start += size
+
+    def _run_window(self, numbers: NDArray[np.int64], mode: Mode, progress: Progress) -> None:
+        encoded = self._encode(numbers)
+        order = np.argsort([-e.tokens for e in encoded], kind="stable")
+        start = singly_until = 0
+        while start < len(order):
+            longest = encoded[order[start]].tokens
+            size = _fitting(longest, self._budget, self.model.max_batch)
+            if mode == "alone" or start < singly_until:
+                size = 1
+            places = order[start : start + size]
+            batch = [encoded[i] for i in places]
+            try:
+                rewards = self._forward(batch, pad_left=mode == "left")
+            except Exception as error:
+                if len(batch) == 1:
+                    raise self._failure(int(numbers[places[0]]), batch[0], error) from error
+                if _out_of_memory(error):
+                    self._budget = max(1, longest * len(batch) // 2)
+                else:  # one by one, to find the text that fails and keep the others
+                    singly_until = start + len(batch)
+                continue
+            self._keep(numbers[places], batch, rewards)
+            progress.advance(len(batch), sum(e.tokens for e in batch))
+            start += len(batch)
+
+    def _encode(self, numbers: NDArray[np.int64]) -> list[Encoded]:
+        texts = self._texts.get(numbers)
+        try:
+            return self.model.encode(texts)
+        except Exception:
+            for number, text in zip(numbers.tolist(), texts, strict=True):
+                try:
+                    self.model.encode([text])
+                except Exception as error:
+                    raise self._failure(number, None, error) from error
+            raise
+
+    def _forward(self, batch: Sequence[Encoded], *, pad_left: bool) -> NDArray[np.float64]:
+        rewards = np.asarray(self.model.forward(batch, pad_left=pad_left), dtype=np.float64)
+        if rewards.shape != (len(batch),):
+            raise RewardModelError(
+                f"rewards of shape {rewards.shape} came back for {len(batch)} texts"
+            )
+        return rewards
+
+    def _keep(
+        self, numbers: NDArray[np.int64], batch: Sequence[Encoded], rewards: NDArray[np.float64]
+    ) -> None:
+        rows = np.zeros(len(batch), dtype=self.rows.dtype)
+        rows["reward"] = rewards
+        rows["tokens"] = [e.tokens for e in batch]
+        rows["output_tokens"] = [e.output_tokens for e in batch]
+        rows["truncated"] = [e.truncated for e in batch]
+        rows["output_truncated"] = [e.output_truncated for e in batch]
+        rows["double_bos"] = [e.double_bos for e in batch]
+        self.rows[numbers] = rows
+        self._store.add(self.model.fingerprint, self._texts.keys[numbers], rows)
+        self.tokens += int(rows["tokens"].sum())
+
+    def _failure(self, number: int, encoded: Encoded | None, error: Exception) -> RewardModelError:
+        where = self._texts.name(number)
+        if encoded is not None and _out_of_memory(error):
+            return RewardModelError(
+                f"{self.model.name} ran out of memory on one text alone, {where}, "
+                f"{encoded.tokens} {self.model.length_unit} long; lower the maximum length"
+            )
+        reason = str(error) if isinstance(error, RewardModelError) else f"{_kind(error)}{error}"
+        return RewardModelError(
+            f"{self.model.name} failed on the text of {where}: {reason}; "
+            "what was scored before it is kept"
+        )
+
+
+def _fitting(longest: int, budget: int, most: int) -> int:
+    """How many texts, none longer than `longest`, fit a padded batch; at least one."""
+    return max(1, min(most, budget // max(1, longest)))
+
+
+def _kind(error: Exception) -> str:
+    return f"{type(error).__name__}: " if str(error) else type(error).__name__
+
+
+def _out_of_memory(error: BaseException | None) -> bool:
+    """Whether memory ran out, on any device, also if a wrapper raised something else from it."""
+    while error is not None:
+        # torch.OutOfMemoryError is a RuntimeError; the processor's allocator has its own words.
+        said = str(error).lower() if isinstance(error, RuntimeError) else ""
+        if isinstance(error, MemoryError) or any(words in said for words in _OUT_OF_MEMORY):
+            return True
+        error = error.__cause__
+    return False
+
+
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")

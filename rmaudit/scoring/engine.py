@@ -1,0 +1,196 @@
+"""The one scoring pass: all requests gathered, each text scored once, columns handed back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol, cast, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmaudit.data.types import Dataset
+from rmaudit.errors import RewardModelError, UsageError
+from rmaudit.rewards.base import Mode, RewardModel
+from rmaudit.scoring.batches import MODES, ModelPass
+from rmaudit.scoring.progress import Progress, SilentProgress
+from rmaudit.scoring.requests import Column, Cost, Key, Request, Scores
+from rmaudit.scoring.store import NullStore, Store
+from rmaudit.scoring.texts import Texts
+
+Columns = Mapping[Key, Column]
+
+
+@runtime_checkable
+class _Aggregating(Protocol):
+    """What an ensemble adds to `RewardModel`."""
+
+    def aggregate(self, rewards: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(n_members, n) -> (n,)."""
+
+
+class _Recorded(Protocol):
+    """What a model adds whose rewards are in the data (`scores_new_text` is False)."""
+
+    def recorded(self, data: Dataset, side: str) -> NDArray[np.float64]:
+        """Rewards of a column, (n,)."""
+
+
+def score(
+    model: RewardModel,
+    requests: Sequence[Request],
+    *,
+    datasets: Mapping[str, Dataset] | None = None,
+    ensemble: Sequence[RewardModel] = (),
+    store: Store | None = None,
+    progress: Progress | None = None,
+) -> Scores:
+    """Score every text of the requests once, by every member.
+
+    Texts are told apart by prompt, output and mode. Those in the store are not even tokenised;
+    the others are sorted by length and batched under the model's token budget (mode "alone": one
+    by one; "left": padded on the left), and each batch is stored before the next one starts. So
+    an interrupted pass, run again, goes on where it stopped. Where memory runs out, the batch is
+    halved.
+
+    Parameters
+    ----------
+    model
+        The model, or an ensemble: then each member is scored and their rewards are aggregated.
+    requests
+        Columns of texts. Two of one name must be equal.
+    datasets
+        The inputs by name, for models whose rewards the data carries.
+    ensemble
+        Further members. They score requests in mode "plain" only, and go to `Scores.members`.
+    store
+        Where rewards are looked up and kept; None: nowhere.
+    progress
+        Told of the cost and of each batch; None: nobody is.
+
+    Returns
+    -------
+    Scores
+        One column a request. `members` holds the columns of the model's own members, then of
+        `ensemble`. Non-finite rewards are handed on as they are.
+
+    Raises
+    ------
+    RewardModelError
+        If the model fails on a text, or holds no reward for what is asked.
+    StoreError
+        If the store cannot be read or written.
+    UsageError
+        If two different requests have one name.
+    """
+    start = time.perf_counter()
+    requests = _named_once(requests)
+    own = model.members
+    members = (*own, *(member for extra in ensemble for member in extra.members))
+    modes: dict[str, tuple[Mode, ...]] = {m.fingerprint: ("plain",) for m in members}
+    modes |= {m.fingerprint: MODES for m in own}
+    distinct = {m.fingerprint: m for m in members}
+    columns: dict[str, Columns] = {
+        name: _recorded(m, requests, modes[name], datasets or {})
+        for name, m in distinct.items()
+        if not m.scores_new_text
+    }
+    recorded = sum(len(c.reward) for by_key in columns.values() for c in by_key.values())
+    scored, cost = _score_texts(
+        [m for m in distinct.values() if m.scores_new_text],
+        requests,
+        modes,
+        store or NullStore(),
+        progress or SilentProgress(),
+    )
+    columns |= scored
+    return Scores(
+        requests=requests,
+        by_request=_aggregate(model, [columns[m.fingerprint] for m in own]),
+        members=tuple(columns[m.fingerprint] for m in members),
+        member_names=tuple(m.name for m in members),
+        cost=replace(cost, texts=cost.texts + recorded, seconds=time.perf_counter() - start),
+        length_unit=model.length_unit,
+    )
+
+
+def _score_texts(
+    models: Sequence[RewardModel],
+    requests: Sequence[Request],
+    modes: Mapping[str, Sequence[Mode]],
+    store: Store,
+    progress: Progress,
+) -> tuple[dict[str, Columns], Cost]:
+    """Columns by fingerprint of models that score new text, and what that cost."""
+    if not models:
+        return {}, Cost()
+    texts = Texts(requests)
+    passes = []
+    for model in models:
+        wanted = np.zeros(len(texts), dtype=np.bool_)
+        for mode in modes[model.fingerprint]:
+            wanted |= texts.in_mode(mode)
+        passes.append(ModelPass(model, texts, wanted, store))
+    asked = sum(each.wanted for each in passes)
+    missing = sum(len(each.missing) for each in passes)
+    estimate = sum(each.estimate() for each in passes)
+    try:
+        progress.plan(asked, missing, estimate, models[0].length_unit)
+        for each in passes:
+            each.run(progress)
+    finally:
+        progress.close()
+    columns: dict[str, Columns] = {}
+    for each in passes:
+        name = each.model.fingerprint
+        columns[name] = texts.columns(each.rows, modes[name])
+    return columns, Cost(asked, missing, sum(each.tokens for each in passes))
+
+
+def _named_once(requests: Sequence[Request]) -> list[Request]:
+    named: dict[Key, Request] = {}
+    for request in requests:
+        if named.setdefault(request.key, request) != request:
+            data, audit, side, mode = request.key
+            raise UsageError(
+                f"two different requests are named {side!r} (audit {audit!r}, data {data!r}, "
+                f"mode {mode!r}); an audit must name its sides apart"
+            )
+    return list(named.values())
+
+
+def _recorded(
+    model: RewardModel,
+    requests: Sequence[Request],
+    modes: Sequence[Mode],
+    datasets: Mapping[str, Dataset],
+) -> Columns:
+    """The rewards that the data carries; lengths are those of the outputs, in characters."""
+    columns = {}
+    for request in requests:
+        if request.mode not in modes:
+            continue
+        if request.audit or request.mode != "plain" or request.data not in datasets:
+            raise RewardModelError(
+                f"{model.name} has recorded rewards only and cannot score new text "
+                f"({request.side!r} of {request.audit or request.data}); give a model that can, "
+                "with --model"
+            )
+        reward = cast(_Recorded, model).recorded(datasets[request.data], request.side)
+        lengths = np.array([len(output) for output in request.outputs], dtype=np.int64)
+        no = np.zeros(len(lengths), dtype=np.bool_)
+        columns[request.key] = Column(reward, lengths, lengths, no, no, no)
+    return columns
+
+
+def _aggregate(model: RewardModel, members: Sequence[Columns]) -> Columns:
+    """The model's own columns: its only member's, or what an ensemble makes of its members'."""
+    if not isinstance(model, _Aggregating):
+        return members[0]
+    return {
+        key: replace(
+            column, reward=model.aggregate(np.stack([by_key[key].reward for by_key in members]))
+        )
+        for key, column in members[0].items()
+    }

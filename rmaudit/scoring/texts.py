@@ -1,0 +1,87 @@
+"""The texts of all requests, each once, and the way back from rewards to columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmaudit.rewards.base import Mode, Text
+from rmaudit.scoring.keys import distinct, text_keys
+from rmaudit.scoring.requests import Column, Key, Request
+from rmaudit.scoring.rows import Rows
+
+
+class Texts:
+    """Distinct (prompt, output, mode) of some requests, numbered in ascending order of their keys.
+
+    The texts themselves stay where they are, in the requests.
+    """
+
+    def __init__(self, requests: Sequence[Request]) -> None:
+        self._requests = requests
+        counts = [len(request.outputs) for request in requests]
+        self._offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+        every = distinct(text_keys(requests))
+        self.keys = every.keys
+        self._inverse = every.inverse
+        self._request = np.searchsorted(self._offsets, every.first, side="right") - 1
+        self._row = every.first - self._offsets[self._request]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def in_mode(self, mode: Mode) -> NDArray[np.bool_]:
+        """Which texts are to be scored in this mode, (n_texts,)."""
+        modes = np.array([request.mode == mode for request in self._requests], dtype=np.bool_)
+        return modes[self._request]
+
+    def get(self, numbers: NDArray[np.int64]) -> list[Text]:
+        """The texts of these numbers."""
+        return [
+            Text(self._requests[request].prompts[row], self._requests[request].outputs[row])
+            for request, row in self._places(numbers)
+        ]
+
+    def characters(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Characters of prompt and output together, (n,): what sorts texts before tokenising."""
+        lengths = []
+        for text in self.get(numbers):
+            prompt = text.prompt
+            context = (
+                len(prompt) if isinstance(prompt, str) else sum(len(m["content"]) for m in prompt)
+            )
+            lengths.append(context + len(text.output))
+        return np.array(lengths, dtype=np.int64)
+
+    def name(self, number: int) -> str:
+        """Where a text comes from, for error messages."""
+        ((place, row),) = self._places(np.array([number]))
+        request = self._requests[place]
+        asked = f", asked for by {request.audit}" if request.audit else ""
+        return f"id {request.ids[row]!r} ({request.side} of {request.data}{asked})"
+
+    def columns(self, rows: Rows, modes: Sequence[Mode]) -> dict[Key, Column]:
+        """Rows by text number, (n_texts,), as the columns of the requests in these modes."""
+        columns = {}
+        for place, request in enumerate(self._requests):
+            if request.mode in modes:
+                start, end = self._offsets[place], self._offsets[place + 1]
+                columns[request.key] = _column(rows[self._inverse[start:end]])
+        return columns
+
+    def _places(self, numbers: NDArray[np.int64]) -> list[tuple[int, int]]:
+        requests, rows = self._request[numbers].tolist(), self._row[numbers].tolist()
+        return list(zip(requests, rows, strict=True))
+
+
+def _column(rows: Rows) -> Column:
+    return Column(
+        reward=rows["reward"].copy(),
+        tokens=rows["tokens"].astype(np.int64),
+        output_tokens=rows["output_tokens"].astype(np.int64),
+        truncated=rows["truncated"].copy(),
+        output_truncated=rows["output_truncated"].copy(),
+        double_bos=rows["double_bos"].copy(),
+    )
