@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from rmaudit.errors import SchemaError, UsageError
-
-TOML_LIMIT = 1_000_000  # bytes; a settings file larger than this is a mistake or an attack
+from rmaudit.errors import UsageError
+from rmaudit.toml import read_toml, schema_error
 
 
 class AuditConfig(BaseModel):
@@ -69,27 +67,11 @@ class AuditConfig(BaseModel):
         try:
             return cls(**values)
         except ValidationError as error:
-            raise _schema_error(error, str(file or "command line")) from None
+            raise schema_error(error, str(file or "command line")) from None
 
     def model_options(self) -> dict[str, Any]:
         """The options of `load_reward_model`."""
-        names = ["device", "dtype", "head", "format", "max_length", "trust_remote_code", "allow_pickle"]
-        return {name: getattr(self, name) for name in names}
+        names = ("device", "dtype", "head", "format", "max_length")
+        permissions = ("trust_remote_code", "allow_pickle")
+        return {name: getattr(self, name) for name in names + permissions}
 
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file as a dictionary; `SchemaError` names the file and the fault."""
-    try:
-        if path.stat().st_size > TOML_LIMIT:
-            raise SchemaError(f"{path}: larger than {TOML_LIMIT:,} bytes; not a settings file")
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SchemaError(f"{path}: cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise SchemaError(f"{path}: not TOML: {error}") from None
-
-
-def _schema_error(error: ValidationError, where: str) -> SchemaError:
-    first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"]) or "settings"
-    return SchemaError(f"{where}: {name}: {first['msg']}")

@@ -14,13 +14,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
 
+    from rmaudit.scoring.progress import Progress
+
 
 class Console:
     """One a command."""
 
-    def __init__(self, *, quiet: bool = False, json_logs: bool = False) -> None:
+    def __init__(
+        self, *, quiet: bool = False, json_logs: bool = False, debug: bool = False
+    ) -> None:
         self.quiet = quiet
         self.json_logs = json_logs
+        self.debug = debug
         self._rich: RichConsole | None = None
 
     @property
@@ -32,10 +37,11 @@ class Console:
             self._rich = RichConsole(stderr=True, soft_wrap=True, highlight=False)
         return self._rich
 
-    @property
-    def draws(self) -> bool:
-        """Whether a progress bar may be drawn."""
-        return not (self.quiet or self.json_logs) and self.rich.is_terminal
+    def progress(self) -> Progress:
+        """Where a scoring pass says how far it is."""
+        from rmaudit.scoring.progress import SilentProgress, TerminalProgress
+
+        return SilentProgress() if self.quiet or self.json_logs else TerminalProgress(self.rich)
 
     def say(self, message: str, **fields: Any) -> None:
         """A line about the run; `fields` are what a log wants to hold."""

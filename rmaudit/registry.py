@@ -29,7 +29,7 @@ def register_audit(cls: AuditClass) -> AuditClass:
     known = _AUDITS.get(cls.name)
     if known is not None and known.__module__ != cls.__module__:
         raise PluginError(
-            f"two audits are named {cls.name!r}: {known.__module__} and {cls.__module__}; rename one"
+            f"two audits are named {cls.name!r} ({known.__module__}, {cls.__module__}): rename one"
         )
     _AUDITS[cls.name] = cls
     return cls

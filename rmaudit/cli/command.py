@@ -26,8 +26,8 @@ def add(app: typer.Typer, name: str, function: Callable[..., int | None]) -> Non
 
     @functools.wraps(function)
     def run(*, quiet: bool, json_logs: bool, debug: bool, **arguments: Any) -> None:
-        console = Console(quiet=quiet, json_logs=json_logs)
-        raise typer.Exit(_finish(console, debug, lambda: function(console, **arguments)))
+        console = Console(quiet=quiet, json_logs=json_logs, debug=debug)
+        raise typer.Exit(_finish(console, lambda: function(console, **arguments)))
 
     hints = {**get_type_hints(function, include_extras=True), **_SHARED}
     own = list(inspect.signature(function).parameters.values())[1:]
@@ -41,7 +41,7 @@ def add(app: typer.Typer, name: str, function: Callable[..., int | None]) -> Non
     app.command(name)(run)
 
 
-def _finish(console: Console, debug: bool, body: Callable[[], int | None]) -> int:
+def _finish(console: Console, body: Callable[[], int | None]) -> int:
     """Run a command's body; errors the user can act on become one line and an exit code."""
     try:
         return body() or 0
@@ -49,18 +49,18 @@ def _finish(console: Console, debug: bool, body: Callable[[], int | None]) -> in
         console.error("interrupted; the same command goes on where this one stopped")
         return EXIT_INTERRUPTED
     except RmauditError as error:
-        if debug:
+        if console.debug:
             raise
         console.error(str(error))
         return error.exit_code
     except OSError as error:
-        if debug:
+        if console.debug:
             raise
         where = f"{error.filename}: " if error.filename else ""
         console.error(f"{where}{error.strerror or error}; check the path and the free space")
         return EXIT_BAD_INPUT
     except Exception as error:
-        if debug:
+        if console.debug:
             raise
         console.error(
             f"internal error ({type(error).__name__}: {error}); run again with --debug for the "

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import typer
 
-from rmaudit.cli import command
-
 
 def register(app: typer.Typer) -> None:
     """Add the group."""

@@ -1,0 +1,34 @@
+"""TOML files that people write: read safely, and their faults said in one line."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rmaudit.errors import SchemaError
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+SIZE_LIMIT = 1_000_000  # bytes; a settings file larger than this is a mistake or an attack
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as a dictionary; `SchemaError` names the file and the fault."""
+    try:
+        if path.stat().st_size > SIZE_LIMIT:
+            raise SchemaError(f"{path}: larger than {SIZE_LIMIT:,} bytes; not a settings file")
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SchemaError(f"{path}: cannot be read ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise SchemaError(f"{path}: not TOML: {error}") from None
+
+
+def schema_error(error: ValidationError, where: str) -> SchemaError:
+    """The first fault of a validation, in one line."""
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"]) or "settings"
+    message = first["msg"].removeprefix("Value error, ")
+    return SchemaError(f"{where}: {name}: {message}")

@@ -1,0 +1,78 @@
+"""One rule against one interval, by hand and by simulation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from rmaudit.gate.decision import Interval, decide, holm
+
+Z975 = norm.ppf(0.975)
+
+
+def interval(value: float, error: float, n: int = 100) -> Interval:
+    return Interval(value, value - Z975 * error, value + Z975 * error, 0.95, n)
+
+
+def test_one_sided_bounds_are_the_value_plus_or_minus_1645_standard_errors() -> None:
+    stated = interval(0.7, 0.02)
+    assert stated.lower(0.95) == pytest.approx(0.7 - 1.6448536 * 0.02, abs=1e-8)
+    assert stated.upper(0.95) == pytest.approx(0.7 + 1.6448536 * 0.02, abs=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("value", "verdict"), [(0.74, "pass"), (0.72, "inconclusive"), (0.66, "fail")]
+)
+def test_a_minimum_is_passed_failed_or_left_open(value: float, verdict: str) -> None:
+    # The one-sided half-width is 1.645 x 0.02 = 0.033: 0.74 clears 0.70, 0.66 misses it.
+    assert decide(interval(value, 0.02), 0.70, None, 0.95).verdict == verdict
+
+
+def test_a_maximum_is_the_mirror_of_a_minimum() -> None:
+    stated = interval(0.3, 0.02)
+    mirrored = interval(-0.3, 0.02)
+    one, two = decide(stated, None, 0.28, 0.95), decide(mirrored, -0.28, None, 0.95)
+    assert one == two
+
+
+def test_a_rule_with_both_bounds_takes_the_worse() -> None:
+    assert decide(interval(0.0, 0.01), -0.05, 0.05, 0.95).verdict == "pass"
+    assert decide(interval(0.04, 0.01), -0.05, 0.05, 0.95).verdict == "inconclusive"
+    assert decide(interval(0.09, 0.01), -0.05, 0.05, 0.95).verdict == "fail"
+
+
+def test_prompts_needed_shrink_the_half_width_to_the_distance() -> None:
+    # Half-width 0.033 against a distance of 0.0165: twice as narrow takes four times the prompts.
+    half = norm.ppf(0.95) * 0.02
+    decision = decide(interval(0.70 + half / 2, 0.02, n=100), 0.70, None, 0.95)
+    assert decision.prompts_needed in (400, 401)  # rounding up
+
+
+def test_at_the_threshold_no_number_of_prompts_settles_it() -> None:
+    assert decide(interval(0.70, 0.02), 0.70, None, 0.95).prompts_needed is None
+
+
+def test_an_exact_count_passes_or_fails() -> None:
+    exact = Interval(3.0, 3.0, 3.0, 0.95, 10)
+    assert decide(exact, None, 3, 0.95).verdict == "pass"
+    assert decide(exact, None, 2, 0.95).verdict == "fail"
+    assert decide(exact, None, 2, 0.95).p_fail == 0.0
+
+
+def test_holm_by_hand() -> None:
+    # 4 x 0.01; then 3 x 0.02 = 0.06; then 2 x 0.03 = 0.06; then max(0.06, 0.5).
+    assert holm([0.02, 0.5, 0.01, 0.03]) == pytest.approx([0.06, 0.5, 0.04, 0.06])
+
+
+def test_family_wise_false_fails_at_the_boundary() -> None:
+    # Ten true metrics exactly at their thresholds: Holm at 5 % lets at most 5 % of reports fail.
+    rng = np.random.default_rng(0)
+    reports, rules, error = 2000, 10, 0.02
+    false_fails = 0
+    for _ in range(reports):
+        values = 0.7 + error * rng.standard_normal(rules)
+        adjusted = holm([decide(interval(v, error), 0.7, None, 0.95).p_fail for v in values])
+        false_fails += any(p < 0.05 for p in adjusted)
+    # 5 % plus 3.9 Monte Carlo standard errors of a share of 2,000.
+    assert false_fails / reports <= 0.05 + 3.9 * np.sqrt(0.05 * 0.95 / reports)

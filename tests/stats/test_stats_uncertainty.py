@@ -1,0 +1,132 @@
+"""Disagreement and selective prediction against their definitions."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from rmaudit.stats.bootstrap import cluster_bootstrap, cluster_sums
+from rmaudit.stats.uncertainty import (
+    area_under_risk_coverage,
+    auroc_estimate,
+    mutual_information,
+    risk_coverage,
+    selective_accuracy,
+    sign_disagreement,
+)
+
+
+def test_sign_disagreement_compares_pairs_of_members() -> None:
+    margins = np.array([[1.0, 1, 0], [2, -1, 0], [3, 1, 5]])
+    # +++: 0 of 3. +-+: 2 of 3. 00+: two pairs with one undecided, (1/2 + 1/2) / 3.
+    assert sign_disagreement(margins) == pytest.approx([0, 2 / 3, 1 / 3])
+    assert np.isnan(sign_disagreement(margins[:1])).all()
+
+
+def test_mutual_information_is_the_definition() -> None:
+    margins = np.random.default_rng(0).normal(0, 3, (5, 50))
+
+    def entropy(p: float) -> float:
+        return -p * math.log(p) - (1 - p) * math.log(1 - p)
+
+    for i in range(50):
+        p = [1 / (1 + math.exp(-m)) for m in margins[:, i]]
+        slow = entropy(sum(p) / 5) - sum(map(entropy, p)) / 5
+        assert mutual_information(margins)[i] == pytest.approx(slow, abs=1e-9)
+    assert mutual_information(np.ones((4, 1)))[0] == 0
+    opposed = np.array([[800.0], [-800.0]])  # certain and contrary: a label tells one bit
+    assert mutual_information(opposed)[0] == pytest.approx(math.log(2))
+
+
+def test_risk_coverage_by_hand_and_with_ties() -> None:
+    errors = np.array([0.0, 1, 0, 1])
+    assert risk_coverage(errors, np.array([1.0, 2, 3, 4])) == pytest.approx(
+        [0, 1 / 2, 1 / 3, 1 / 2]
+    )
+    tied = np.array([1.0, 1, 2, 2])
+    orders = [
+        risk_coverage(errors[list(a + b)], np.arange(4.0))
+        for a in itertools.permutations([0, 1])
+        for b in itertools.permutations([2, 3])
+    ]
+    assert risk_coverage(errors, tied) == pytest.approx(np.mean(orders, axis=0))
+
+
+def test_auroc_is_sklearns_and_its_interval_the_bootstraps() -> None:
+    rng = np.random.default_rng(2)
+    clusters = np.repeat(np.arange(300), 2)
+    label = (rng.random(600) < 0.3).astype(float)
+    score = np.round(label + rng.normal(0, 1.5, 600) + rng.normal(0, 1, 300)[clusters], 1)
+    ours = auroc_estimate(score, label, clusters)
+    assert ours.value == pytest.approx(roc_auc_score(label, score), abs=1e-9)
+
+    def slow(weights: np.ndarray) -> np.ndarray:
+        return np.array([roc_auc_score(label, score, sample_weight=w[clusters]) for w in weights])
+
+    boot = cluster_bootstrap(slow, 300, n=600, rng=rng, resamples=400)
+    # Each bootstrap end has a Monte Carlo error of about 8 % of the half-width.
+    assert (ours.high - ours.low) == pytest.approx(boot.high - boot.low, rel=0.2)
+
+
+def test_a_tie_is_half_an_error() -> None:
+    score = np.array([0.1, 0.2, 0.3, 0.4])
+    label = np.array([0.0, 0.5, 0.0, 1.0])
+    doubled = roc_auc_score([0, 0, 0, 1, 0, 0, 1, 1], np.repeat(score, 2))
+    assert auroc_estimate(score, label, np.arange(4)).value == pytest.approx(doubled)
+
+
+@pytest.mark.parametrize("statistic", ["aurc", "excess", "selective"])
+def test_intervals_of_selective_prediction_are_the_bootstraps(statistic: str) -> None:
+    rng = np.random.default_rng(3)
+    n, per_prompt = 900, 3
+    clusters = np.arange(n) // per_prompt
+    uncertainty = rng.random(n) + 0.5 * rng.random(n // per_prompt)[clusters]
+    errors = (rng.random(n) < 0.1 + 0.35 * uncertainty / 1.5).astype(float)
+
+    def estimate(e: np.ndarray, u: np.ndarray, c: np.ndarray):  # type: ignore[no-untyped-def]
+        if statistic == "selective":
+            return selective_accuracy(e, u, c)
+        return area_under_risk_coverage(e, u, c)[statistic == "excess"]
+
+    ours = estimate(errors, uncertainty, clusters)
+    rows = [np.flatnonzero(clusters == c) for c in range(n // per_prompt)]
+    draws = []
+    for _ in range(400):
+        picked = np.concatenate([rows[c] for c in rng.integers(0, len(rows), len(rows))])
+        # Copies of a pair share its rank by chance, not by a tie.
+        jitter = 1e-9 * rng.random(picked.size)
+        draws.append(estimate(errors[picked], uncertainty[picked] + jitter, clusters[picked]).value)
+    half = (ours.high - ours.low) / (2 * 1.96)
+    assert half == pytest.approx(np.std(draws), rel=0.2)  # an SD of 400 draws: 3.5 % error
+
+
+def test_excess_is_zero_for_the_best_order() -> None:
+    # In the limit of many pairs the best order's AURC is r + (1 - r) log(1 - r).
+    errors = np.r_[np.zeros(7000), np.ones(3000)]
+    _, excess = area_under_risk_coverage(
+        errors, errors + np.arange(10_000) / 1e6, np.arange(10_000)
+    )
+    assert excess.value == pytest.approx(0, abs=1e-3)
+
+
+def test_selective_accuracy_keeps_the_surest() -> None:
+    errors = np.array([0.0, 0, 0, 1, 0, 0, 0, 0, 1, 1])
+    kept = selective_accuracy(errors, np.arange(10.0), np.arange(10))
+    assert kept.value == pytest.approx(7 / 8)
+
+
+def test_nothing_is_undefined_not_zero() -> None:
+    nothing = np.array([])
+    codes = np.array([], dtype=int)
+    assert not area_under_risk_coverage(nothing, nothing, codes)[0].defined
+    assert not selective_accuracy(nothing, nothing, codes).defined
+    assert not auroc_estimate(np.ones(4), np.zeros(4), np.arange(4)).defined
+
+
+def test_cluster_sums_are_sums() -> None:
+    sums = cluster_sums(np.array([[1.0, 2], [3, 4], [5, 6]]), np.array([0, 1, 0]))
+    assert sums.tolist() == [[6, 8], [3, 4]]

@@ -1,0 +1,160 @@
+"""The command line as a user meets it: exit codes, one clear line, files written."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PAIRS = [
+    {
+        "prompt": f"Question {i // 2}?",
+        "chosen": f"A careful answer number {i}." + " More detail." * (i % 4),
+        "rejected": f"Answer {i}." + " Filler." * (i % 3),
+        "subset": "even" if i % 2 == 0 else "odd",
+    }
+    for i in range(60)
+]
+CALLABLE = """
+def reward(pairs):
+    return [len(output) / 10 + len(prompt) % 3 for prompt, output in pairs]
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "prefs.jsonl").write_text("\n".join(map(json.dumps, PAIRS)) + "\n")
+    (tmp_path / "my_reward.py").write_text(CALLABLE)
+    return tmp_path
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "rmaudit", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(folder), "RMAUDIT_STORE": "store.sqlite"},
+    )
+
+
+def test_an_audit_writes_the_report_and_a_second_run_scores_nothing(folder: Path) -> None:
+    command = ["audit", "--model", "python:my_reward:reward", "--eval", "prefs.jsonl"]
+    first = run(folder, *command, "--out", "first")
+    assert first.returncode == 0, first.stderr
+    second = run(folder, *command, "--out", "second")
+    assert second.returncode == 0, second.stderr
+
+    one, two = (json.loads((folder / d / "report.json").read_text()) for d in ("first", "second"))
+    # Two outputs a pair, and what the audits add; all distinct texts are scored once.
+    assert one["cost"]["texts_scored"] == one["cost"]["texts"] >= 120
+    assert two["cost"]["texts_scored"] == 0
+    assert {a for a, r in one["audits"].items() if r["status"] == "ok"} >= {
+        "preflight",
+        "data",
+        "preference",
+        "calibration",
+        "length",
+    }
+    assert one["audits"] == two["audits"]
+    for name in ("report.html", "scores.parquet", "set_aside.jsonl"):
+        assert (folder / "first" / name).exists(), name
+
+
+def test_accuracy_in_the_report_is_the_share_of_pairs_ranked_right(folder: Path) -> None:
+    run(folder, "audit", "-m", "python:my_reward:reward", "--eval", "prefs.jsonl", "--out", "o")
+    report = json.loads((folder / "o" / "report.json").read_text())
+    # Both sides share the prompt, so the margin is the difference of lengths over ten.
+    longer = [len(p["chosen"]) - len(p["rejected"]) for p in PAIRS]
+    expected = sum(1.0 if d > 0 else 0.5 if d == 0 else 0.0 for d in longer) / len(longer)
+    metrics = {m["id"]: m for m in report["audits"]["preference"]["metrics"] if m["slice"] == {}}
+    assert metrics["preference.accuracy"]["value"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_bad_row_is_set_aside_and_said(folder: Path) -> None:
+    with (folder / "prefs.jsonl").open("a") as file:
+        file.write("{not json\n")
+    done = run(folder, "validate", "prefs.jsonl")
+    assert done.returncode == 1
+    assert "61" in done.stdout
+    run(folder, "audit", "-m", "python:my_reward:reward", "--eval", "prefs.jsonl", "--out", "o")
+    source = json.loads((folder / "o" / "report.json").read_text())["inputs"]["eval"]
+    assert (source["rows_read"], source["rows_used"], source["rows_set_aside"]) == (61, 60, 1)
+    aside = [json.loads(line) for line in (folder / "o" / "set_aside.jsonl").open()]
+    assert aside[0]["row"] == 61
+
+
+def test_validate_exits_0_on_clean_data_and_2_on_nothing_usable(folder: Path) -> None:
+    assert run(folder, "validate", "prefs.jsonl").returncode == 0
+    (folder / "empty.jsonl").write_text("")
+    done = run(folder, "validate", "empty.jsonl")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "empty.jsonl" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["audit", "--eval", "prefs.jsonl"], "--model"),
+        (["audit", "-m", "python:my_reward:reward"], "--eval"),
+        (["audit", "-m", "python:my_reward:rewards", "--eval", "prefs.jsonl"], "rewards"),
+        (["audit", "-m", "no/such/model", "--eval", "prefs.jsonl"], "no/such/model"),
+        (["audit", "-m", "python:my_reward:reward", "--eval", "none.jsonl"], "none.jsonl"),
+        (
+            ["audit", "-m", "python:my_reward:reward", "--eval", "prefs.jsonl", "--only", "lenght"],
+            "length",
+        ),
+        (["audit", "-m", "recorded", "--eval", "prefs.jsonl"], "chosen_reward"),
+    ],
+)
+def test_bad_usage_is_one_clear_line_and_exit_2(
+    folder: Path, arguments: list[str], said: str
+) -> None:
+    done = run(folder, *arguments)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_flags_win_over_the_file(folder: Path) -> None:
+    (folder / "audit.toml").write_text(
+        'schema_version = 1\nmodel = "python:my_reward:reward"\neval = "prefs.jsonl"\nseed = 7\n'
+    )
+    done = run(folder, "audit", "--config", "audit.toml", "--seed", "3", "--out", "o")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((folder / "o" / "report.json").read_text())["seed"] == 3
+
+
+def test_score_writes_one_row_a_text(folder: Path) -> None:
+    import pandas as pd
+
+    arguments = ["-m", "python:my_reward:reward", "--data", "prefs.jsonl", "--out", "s.parquet"]
+    done = run(folder, "score", *arguments)
+    assert done.returncode == 0, done.stderr
+    frame = pd.read_parquet(folder / "s.parquet")
+    assert len(frame) == 120
+    first = frame[(frame["side"] == "chosen")].iloc[0]
+    assert first["reward"] == len(PAIRS[0]["chosen"]) / 10 + len(PAIRS[0]["prompt"]) % 3
+
+
+def test_help_loads_neither_torch_nor_matplotlib(folder: Path) -> None:
+    code = (
+        "import sys\nfrom rmaudit.cli import app\n"
+        "print([m for m in ('torch', 'matplotlib', 'pandas', 'scipy') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=folder
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_json_logs_are_json_lines(folder: Path) -> None:
+    done = run(folder, "audit", "-m", "python:none:f", "--eval", "prefs.jsonl", "--json-logs")
+    assert done.returncode == 2
+    assert json.loads(done.stderr.strip().splitlines()[-1])["level"] == "error"
