@@ -225,6 +225,9 @@ class ScoreStore:
                     raise
                 self._set_aside(error)
                 return work(self._open())
+        except StoreError:
+            self.close()
+            raise
         except (sqlite3.Error, OSError) as error:
             self.close()
             raise StoreError(
@@ -306,9 +309,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     # Safe against a killed process; a power cut may cost the last batches, not the file.
     connection.execute("PRAGMA synchronous = NORMAL")
     if path.stat().st_size <= _QUICK_CHECK_BYTES:
-        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if verdict != "ok":
-            raise sqlite3.DatabaseError(f"database disk image is malformed: {verdict}")
+        if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+            raise sqlite3.DatabaseError("database disk image is malformed")
 
 
 def _read(connection: sqlite3.Connection, pragma: str) -> int:

@@ -1,0 +1,113 @@
+"""Killed at any moment, a pass goes on where it stopped; processes may share one store."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scoring_stub import expected, make_request
+
+CHILD = Path(__file__).with_name("scoring_child.py")
+TEXTS = 6000
+CHAINS, KILLS = 2, 10
+
+
+def start(folder: Path, name: str, store: str = "s.sqlite", texts: int = TEXTS) -> subprocess.Popen:
+    """A child that is ready to score; it logs to `name`.log and saves `name`.npy."""
+    arguments = [folder / store, folder / f"{name}.log", folder / f"{name}.npy", texts]
+    child = subprocess.Popen(
+        [sys.executable, str(CHILD), *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == b"ready\n"
+    return child
+
+
+def finish(child: subprocess.Popen) -> None:
+    child.communicate(timeout=60)
+    assert child.returncode == 0
+
+
+def batches(folder: Path, name: str) -> list[list[int]]:
+    """The rows of each batch that a child began to score."""
+    log = folder / f"{name}.log"
+    lines = log.read_text().splitlines() if log.exists() else []
+    return [[int(row) for row in line.split()] for line in lines]
+
+
+def assert_sound(path: Path, rows: int) -> None:
+    with sqlite3.connect(path) as raw:
+        assert raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert raw.execute("SELECT count(*) FROM scores").fetchone() == (rows,)
+    raw.close()
+
+
+def killed_chain(folder: Path, chain: int) -> int:
+    """Kill a pass again and again, then let it end; the number of texts left to the last run."""
+    folder.mkdir()
+    rng = np.random.default_rng(chain)
+    for kill in range(KILLS):
+        child = start(folder, str(kill))
+        if kill % 2:  # in the midst of scoring
+            begun_batches = rng.integers(2, 40)
+            while len(batches(folder, str(kill))) < begun_batches and child.poll() is None:
+                time.sleep(0.001)
+        else:  # at any moment: opening the store, looking up, ...
+            time.sleep(rng.uniform(0.0, 0.1))
+        child.send_signal(signal.SIGKILL)
+        child.communicate()
+        assert child.returncode == -signal.SIGKILL
+    finish(start(folder, "last"))
+
+    begun: set[int] = set()  # rows of batches that were begun by any run so far
+    in_flight: set[int] = set()  # rows of the last batch of each run: they may be scored again
+    for name in [*map(str, range(KILLS)), "last"]:
+        run = batches(folder, name)
+        rows = [row for batch in run for row in batch]
+        assert len(set(rows)) == len(rows)
+        assert begun & set(rows) <= in_flight
+        begun |= set(rows)
+        in_flight = (in_flight - set(rows)) | set(run[-1] if run else ())
+    assert begun == set(range(TEXTS))
+    assert np.array_equal(np.load(folder / "last.npy"), expected(make_request(TEXTS)))
+    assert_sound(folder / "s.sqlite", TEXTS)
+    return sum(map(len, batches(folder, "last")))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL on Windows")
+def test_killed_at_twenty_random_moments_it_resumes_and_scores_nothing_twice(tmp_path):
+    with ThreadPoolExecutor(CHAINS) as pool:
+        left = list(pool.map(lambda c: killed_chain(tmp_path / str(c), c), range(CHAINS)))
+    assert all(rows < TEXTS for rows in left)  # what the killed runs scored was kept
+
+
+def test_two_processes_share_a_store(tmp_path):
+    children = [start(tmp_path, name, texts=2000) for name in ("one", "two")]
+    for child in children:
+        finish(child)
+    for name in ("one", "two"):
+        assert np.array_equal(np.load(tmp_path / f"{name}.npy"), expected(make_request(2000)))
+    assert_sound(tmp_path / "s.sqlite", 2000)
+    finish(start(tmp_path, "three", texts=2000))
+    assert batches(tmp_path, "three") == []
+
+
+def test_two_processes_that_find_a_damaged_store_replace_it_once(tmp_path):
+    (tmp_path / "s.sqlite").write_bytes(b"no database" * 1000)
+    children = [start(tmp_path, name, texts=2000) for name in ("one", "two")]
+    for child in children:
+        finish(child)
+    for name in ("one", "two"):
+        assert np.array_equal(np.load(tmp_path / f"{name}.npy"), expected(make_request(2000)))
+    assert_sound(tmp_path / "s.sqlite", 2000)
+    assert len(list(tmp_path.glob("s.sqlite.damaged-*"))) == 1
