@@ -147,9 +147,8 @@ class ModelPass:
                 f"{self.model.name} ran out of memory on one text alone, {where}, "
                 f"{encoded.tokens} {self.model.length_unit} long; lower the maximum length"
             )
-        reason = str(error) if isinstance(error, RewardModelError) else f"{_kind(error)}{error}"
         return RewardModelError(
-            f"{self.model.name} failed on the text of {where}: {reason}; "
+            f"{self.model.name} failed on the text of {where}: {_reason(error)}; "
             "what was scored before it is kept"
         )
 
@@ -159,8 +158,12 @@ def _fitting(longest: int, budget: int, most: int) -> int:
     return max(1, min(most, budget // max(1, longest)))
 
 
-def _kind(error: Exception) -> str:
-    return f"{type(error).__name__}: " if str(error) else type(error).__name__
+def _reason(error: Exception) -> str:
+    """An error's words on one line, of readable length."""
+    said = " ".join(str(error).split())
+    if not isinstance(error, RewardModelError):
+        said = f"{type(error).__name__}: {said}".removesuffix(": ")
+    return said if len(said) <= 300 else f"{said[:300]} ..."
 
 
 def _out_of_memory(error: BaseException | None) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from rmaudit.data.types import Prompt
 from rmaudit.rewards.base import Mode, Text
 from rmaudit.scoring.keys import distinct, text_keys
 from rmaudit.scoring.requests import Column, Key, Request
@@ -46,14 +47,14 @@ class Texts:
 
     def characters(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
         """Characters of prompt and output together, (n,): what sorts texts before tokenising."""
-        lengths = []
-        for text in self.get(numbers):
-            prompt = text.prompt
-            context = (
-                len(prompt) if isinstance(prompt, str) else sum(len(m["content"]) for m in prompt)
-            )
-            lengths.append(context + len(text.output))
-        return np.array(lengths, dtype=np.int64)
+        return np.array(
+            [
+                _characters(self._requests[request].prompts[row])
+                + len(self._requests[request].outputs[row])
+                for request, row in self._places(numbers)
+            ],
+            dtype=np.int64,
+        )
 
     def name(self, number: int) -> str:
         """Where a text comes from, for error messages."""
@@ -74,6 +75,10 @@ class Texts:
     def _places(self, numbers: NDArray[np.int64]) -> list[tuple[int, int]]:
         requests, rows = self._request[numbers].tolist(), self._row[numbers].tolist()
         return list(zip(requests, rows, strict=True))
+
+
+def _characters(prompt: Prompt) -> int:
+    return len(prompt) if isinstance(prompt, str) else sum(len(m["content"]) for m in prompt)
 
 
 def _column(rows: Rows) -> Column:

@@ -251,7 +251,7 @@ def test_a_text_that_fails_is_named_and_the_others_are_kept(tmp_path):
 
     def reward(text: Text) -> float:
         if text.prompt == bad:
-            raise ValueError("division by taste")
+            raise ValueError("division\nby taste" + "!" * 1000)
         return reward_of(text, "stub")
 
     listener = Listener()
@@ -264,6 +264,7 @@ def test_a_text_that_fails_is_named_and_the_others_are_kept(tmp_path):
         assert "chosen of feedback" in line
         assert "ValueError: division by taste" in line
         assert "\n" not in line
+        assert len(line) < 500
         assert listener.closed == 1
         kept = model.scored
         mended = StubModel()

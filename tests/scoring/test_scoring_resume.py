@@ -16,7 +16,7 @@ import pytest
 from scoring_stub import expected, make_request
 
 CHILD = Path(__file__).with_name("scoring_child.py")
-TEXTS = 6000
+TEXTS = 4000
 CHAINS, KILLS = 2, 10
 
 

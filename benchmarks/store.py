@@ -1,0 +1,107 @@
+"""How fast the score store is: hashing, inserts, look-ups. Writes a JSON line and a Markdown row.
+
+    python benchmarks/store.py [--rows 10000000] [--folder DIR] [--results benchmarks/results]
+
+Keys are random, as hashes are, so every insert and look-up lands anywhere in the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from rmaudit.scoring.keys import Keys, distinct, text_keys
+from rmaudit.scoring.requests import Request
+from rmaudit.scoring.rows import ROW
+from rmaudit.scoring.store import ScoreStore
+
+FILL = 500_000  # rows a transaction while the store is filled
+BATCH = 64  # rows a transaction while a model scores
+BATCHES = 500
+LOOK_UPS = 200_000
+TEXTS = 200_000
+
+
+def main() -> None:
+    """Measure, and write what was measured."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=10_000_000)
+    parser.add_argument("--folder", type=Path, help="where the store is made, then removed")
+    parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+        result = measure(Path(folder) / "scores.sqlite", arguments.rows)
+    row = (
+        f"| score store | {result['rows']:,} rewards, {result['megabytes']:,} MB "
+        f"| {result['look_ups_per_second']:,} look-ups/s "
+        f"| {result['inserts_per_second']:,} inserts/s in batches of {BATCH} "
+        f"| {result['keys_per_second']:,} texts hashed/s |"
+    )
+    arguments.results.mkdir(parents=True, exist_ok=True)
+    (arguments.results / "store.json").write_text(json.dumps(result) + "\n")
+    (arguments.results / "store.md").write_text(row + "\n")
+    print(json.dumps(result))
+    print(row)
+
+
+def measure(path: Path, n_rows: int) -> dict[str, float | int | str]:
+    """Fill a store with `n_rows` rewards; rates of filling, look-ups and small inserts."""
+    rng = np.random.default_rng(0)
+    known: list[Keys] = []  # a sample of what is stored
+    with ScoreStore(path) as store:
+        start = time.perf_counter()
+        for done in range(0, n_rows, FILL):
+            keys = random_keys(rng, min(FILL, n_rows - done))
+            store.add("model", keys, np.zeros(len(keys), dtype=ROW))
+            known.append(keys[:: max(1, n_rows // LOOK_UPS)])
+        fill = n_rows / (time.perf_counter() - start)
+    with ScoreStore(path) as store:  # opened again: nothing is cached in the process
+        asked = distinct(np.concatenate(known)).keys
+        start = time.perf_counter()
+        _, found = store.look_up("model", asked)
+        first = len(asked) / (time.perf_counter() - start)
+        assert found.all()
+        absent = distinct(random_keys(rng, len(asked))).keys
+        start = time.perf_counter()
+        store.look_up("model", absent)
+        missing = len(absent) / (time.perf_counter() - start)
+        start = time.perf_counter()
+        for _ in range(BATCHES):
+            store.add("model", random_keys(rng, BATCH), np.zeros(BATCH, dtype=ROW))
+        insert = BATCHES * BATCH / (time.perf_counter() - start)
+    return {
+        "benchmark": "store",
+        "rows": n_rows,
+        "megabytes": round(path.stat().st_size / 1e6),
+        "look_ups_per_second": round(first),
+        "absent_look_ups_per_second": round(missing),
+        "inserts_per_second": round(insert),
+        "fill_rows_per_second": round(fill),
+        "keys_per_second": round(hashing()),
+    }
+
+
+def random_keys(rng: np.random.Generator, n: int) -> Keys:
+    """Keys in ascending order, as the engine asks for them."""
+    return distinct(rng.integers(0, 2**64, (n, 2), dtype=np.uint64)).keys
+
+
+def hashing() -> float:
+    """Texts hashed and told apart a second, at about 200 characters each."""
+    ids = [str(i) for i in range(TEXTS)]
+    prompts = ["What would you say to somebody who asked you this question? " + i for i in ids]
+    outputs = [
+        "I would say that it depends on what they would like to do next. " * 2 + i for i in ids
+    ]
+    start = time.perf_counter()
+    distinct(text_keys([Request("chosen", ids, prompts, outputs)]))
+    return TEXTS / (time.perf_counter() - start)
+
+
+if __name__ == "__main__":
+    main()
