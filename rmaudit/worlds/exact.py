@@ -1,0 +1,81 @@
+"""Exact quantities of a finite world, by summing over every output of a context.
+
+Policies and rewards are functions of a context's index that return one number an output,
+(n_outputs,): log-probabilities for a policy. KL is in nats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from rmaudit.errors import UsageError
+
+Floats = NDArray[np.float64]
+Policy = Callable[[int], Floats]
+"""Context index -> log-probability of each output, (n_outputs,)."""
+RewardTable = Callable[[int], Floats]
+"""Context index -> reward of each output, (n_outputs,)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiteralCoverage:
+    """kappa and rho of a feedback set, by enumeration (arXiv 2404.08555, Section 5). All in 0..1.
+
+    `kappa` = |C_HF| / |C| over contexts that deployment can show; `rho` = labelled outputs over all
+    outputs, for contexts in C_HF. The `mass` versions weigh contexts by deployment and outputs by
+    the policy: the population values of "found verbatim". NaN where nothing was labelled.
+    """
+
+    kappa: float
+    rho: float
+    kappa_mass: float
+    rho_mass: float
+
+
+def tilt(log_policy: Floats, reward: Floats, beta: float) -> Floats:
+    """The maximiser of E[r] - beta KL(pi || pi_pre) on one context.
+
+    log pi(o) = log pi_pre(o) + r(o)/beta - log Z; Z depends on the context (Eq. 17 of
+    arXiv 2404.08555 writes a proportionality sign).
+
+    Parameters
+    ----------
+    log_policy, reward
+        Log-probabilities of pi_pre and rewards, (n_outputs,).
+    beta
+        KL weight, > 0, in the unit of the reward per nat.
+
+    Returns
+    -------
+    Log-probabilities, (n_outputs,), normalised.
+
+    Raises
+    ------
+    UsageError
+        If beta is not positive.
+    """
+    if not beta > 0:
+        raise UsageError(f"beta must be positive, not {beta}")
+    logits = log_policy + reward / beta
+    return np.asarray(logits - logsumexp(logits), dtype=np.float64)
+
+
+def expectation(log_policy: Floats, values: Floats) -> float:
+    """Sum over outputs of pi(o) values(o)."""
+    return float(np.exp(log_policy) @ values)
+
+
+def kl_divergence(log_policy: Floats, log_reference: Floats) -> float:
+    """KL(policy || reference) on one context, in nats, >= 0.
+
+    Infinite where the policy goes where the reference never does; outputs of probability 0 under
+    the policy add nothing.
+    """
+    probability = np.exp(log_policy)
+    on = probability > 0
+    return float(probability[on] @ (log_policy[on] - log_reference[on]))
