@@ -137,10 +137,15 @@ def percentile_estimate(
         return Estimate.undefined(reason, n=n, n_clusters=n_clusters, confidence=confidence)
     if lost:
         method = f"{method}; {lost} of {draws.size} resamples undefined and dropped"
-    quantile = stdtrit(n_clusters - 1, (1 + confidence) / 2)
-    tail = float(ndtr(-quantile * np.sqrt(n_clusters / (n_clusters - 1))))
+    tail = tail_probability(n_clusters, confidence)
     low, high = np.quantile(finite, [tail, 1 - tail])
     return Estimate(value, float(low), float(high), confidence, method, n, n_clusters)
+
+
+def tail_probability(n_clusters: int, confidence: float) -> float:
+    """The percentile at which Student's interval for a mean of n_clusters prompts would end."""
+    quantile = stdtrit(n_clusters - 1, (1 + confidence) / 2)
+    return float(ndtr(-quantile * np.sqrt(n_clusters / (n_clusters - 1))))
 
 
 def cluster_sums(values: NDArray[np.float64], clusters: NDArray[np.int64]) -> NDArray[np.float64]:

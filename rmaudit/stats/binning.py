@@ -1,0 +1,261 @@
+"""Calibration errors over equal-mass bins, and the smooth one, all on the same resamples.
+
+Bins are cut once, on the data; a resample changes what is in them. Each statistic is a function of
+per-prompt sums in the bins, kept as one sparse matrix, so a chunk of resamples costs one product.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
+from scipy.sparse import coo_array, csr_array, hstack
+from scipy.special import ndtr
+
+from rmaudit.results import Estimate
+from rmaudit.stats.bootstrap import resample_weights, tail_probability
+from rmaudit.stats.calibration import cross_fitted_margins, fold
+from rmaudit.stats.deviations import (
+    Size,
+    absolute_sum,
+    deviation_interval,
+    largest_absolute,
+    square_sum,
+)
+
+Array = NDArray[Any]
+Float = NDArray[np.float64]
+
+BINS = 15
+METHOD = "cluster-bootstrap, inverted over the size of the deviations"
+_GRID = (201, 2001)  # fewest and most points on which residuals are smoothed
+_KEPT = 400  # of these, about how many are kept
+
+
+@dataclass(frozen=True, slots=True)
+class BinnedCalibration:
+    """What binning the folded set gives; errors are probabilities, zero is best."""
+
+    ece: Estimate
+    mce: Estimate
+    ece_debiased: Estimate
+    smooth_ece: Estimate
+    brier_reliability: Estimate
+    brier_resolution: Estimate  # higher is better
+    ece_after_temperature: Estimate
+
+
+def equal_mass_edges(confidence: Array, bins: int = BINS) -> Float:
+    """Edges of bins with equally many pairs, from 0 to 1, (at most bins + 1,).
+
+    Quantiles of the confidences (n,), as in netcal; coinciding edges, where many confidences are
+    equal, are merged. A bin holds its lower edge and not its upper one, but for the last.
+    """
+    edges = np.quantile(confidence, np.linspace(0, 1, bins + 1))
+    edges[0], edges[-1] = 0.0, 1.0
+    keep = np.r_[True, np.diff(edges) > 1e-12]
+    keep[-1] = True
+    kept = edges[keep]
+    return kept[np.r_[np.diff(kept) > 1e-12, True]]
+
+
+def bin_codes(confidence: Array, edges: Float) -> NDArray[np.int64]:
+    """The bin of each confidence, (n,)."""
+    return np.searchsorted(edges[1:-1], confidence, side="right").astype(np.int64)
+
+
+def binned_calibration(
+    margins: Array,
+    clusters: Array,
+    *,
+    rng: np.random.Generator,
+    targets: Array | None = None,
+    bins: int = BINS,
+    resamples: int = 2000,
+    confidence: float = 0.95,
+) -> BinnedCalibration:
+    r"""ECE, MCE, debiased and smooth ECE, Murphy's Brier split, and ECE after temperature scaling.
+
+    Parameters
+    ----------
+    margins, clusters, targets
+        (n,) each: finite margins, prompt codes, shares of votes for the chosen output (default 1).
+    rng
+        Of the bootstrap and of the folds of the temperature.
+    bins
+        Equal-mass bins of the confidence ``max(p, 1 - p)``.
+    resamples, confidence
+        Of the bootstrap; two-sided.
+
+    Notes
+    -----
+    With share :math:`w_b`, mean confidence :math:`c_b` and share correct :math:`a_b` of bin b:
+
+    - ECE :math:`\sum w_b |a_b - c_b|`, MCE :math:`\max |a_b - c_b|` (Naeini et al. 2015); netcal's.
+    - debiased ECE: twice the ECE less its expectation were :math:`a_b` redrawn from a normal of
+      its own variance :math:`v_b` (Kumar et al. 2019, arXiv 1909.10155: the estimator for the l1
+      error), in closed form; :math:`v_b` is cluster-robust and equals :math:`a_b (1 - a_b) / n_b`
+      with one pair a prompt. Its bias is small and its sign free: it may be below zero.
+    - smooth ECE (Blasiok & Nakkiran 2023, arXiv 2309.12236): relplot's; the bootstrap keeps the
+      kernel width.
+    - reliability :math:`\sum w_b (a_b - c_b)^2` and resolution :math:`\sum w_b (a_b - 1/2)^2`
+      (Murphy 1973), on the bins and their mirror images of the symmetrised set; the uncertainty
+      is the mean of :math:`(t - 1/2)^2`, 1/4 without votes. What is left of the Brier score is
+      the spread within bins (Stephenson et al. 2008).
+    - after temperature: the temperature of a prompt is fitted on the other folds' prompts; the
+      interval takes it as given.
+
+    Intervals are those of `deviation_interval`, for the population's value on the same bins; they
+    are widened to hold the value where that is above any plausible truth, as the plain ECE of a
+    calibrated model is.
+    """
+    claimed, correct = fold(margins, targets)
+    codes = np.unique(np.asarray(clusters), return_inverse=True)[1]
+    n, n_clusters = claimed.size, int(codes.max()) + 1 if codes.size else 0
+    if n_clusters < 2:
+        reason = "one prompt: no interval" if n_clusters else "no rows"
+        nothing = Estimate.undefined(reason, n=n, n_clusters=n_clusters, confidence=confidence)
+        return BinnedCalibration(*[nothing] * 7)
+    scaled = cross_fitted_margins(margins, codes, targets=targets, rng=rng)
+    after = fold(margins if scaled is None else scaled, targets)
+    sums = _Sums.build((claimed, correct), after, codes, bins)
+    data = sums.deviations(np.ones((1, n_clusters)))
+    draws = [sums.deviations(chunk) for chunk in resample_weights(n_clusters, resamples, rng)]
+    resampled = [np.concatenate(parts) for parts in zip(*draws, strict=True)]
+    tail = tail_probability(n_clusters, confidence)
+    # The grid of the resamples is coarser than relplot's: both at the scale of relplot's value.
+    scale = sums.smooth / max(float(absolute_sum(data[5])[0]), 1e-300)
+    # (value where it is not the size of the deviations, place of the deviations, their size)
+    ece, mce = _netcal_values(claimed, correct, bins)
+    wanted: list[tuple[float | None, int, Size]] = [
+        (ece, 0, absolute_sum),
+        (mce, 1, largest_absolute),
+        (sums.debiased_ece(), 0, absolute_sum),
+        (sums.smooth, 5, absolute_sum),
+        (None, 2, square_sum),
+        (None, 3, square_sum),
+        (None, 4, absolute_sum),
+    ]
+    estimates = []
+    for given, place, size in wanted:
+        value = float(size(data[place])[0]) if given is None else given
+        low, high = deviation_interval(data[place][0], resampled[place], size, tail=tail)
+        if place == 5:
+            low, high = low * scale, high * scale
+        ends = (min(low, value), max(high, value))
+        estimates.append(Estimate(value, *ends, confidence, METHOD, n, n_clusters))
+    if scaled is None:
+        estimates[-1] = Estimate.undefined(
+            "the temperature is undefined: see calibration.temperature",
+            n=n,
+            n_clusters=n_clusters,
+            confidence=confidence,
+        )
+    return BinnedCalibration(*estimates)
+
+
+def _netcal_values(claimed: Float, correct: Float, bins: int) -> tuple[float, float]:
+    from rmaudit.stats._netcal import netcal_ece, netcal_mce
+
+    edges = equal_mass_edges(claimed, bins)
+    return netcal_ece(claimed, correct, edges), netcal_mce(claimed, correct, edges)
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """Per-prompt sums in the bins, as a sparse matrix, and deviations from their weighted totals.
+
+    Columns: per bin n, n * confidence, n * correct; per bin residuals after scaling; residuals on
+    a grid of confidences.
+    """
+
+    matrix: csr_array  # (n_columns, n_clusters)
+    bins: int
+    bins_after: int
+    kept: slice  # of the grid: where smoothed residuals are kept
+    smooth: float  # relplot's smooth ECE
+    width: float  # and its kernel width
+
+    @classmethod
+    def build(
+        cls, before: tuple[Float, Float], after: tuple[Float, Float], codes: Array, bins: int
+    ) -> _Sums:
+        from rmaudit.stats._relplot import relplot_smooth_ece
+
+        smooth, width = relplot_smooth_ece(*before)
+        edges, edges_after = equal_mass_edges(before[0], bins), equal_mass_edges(after[0], bins)
+        place = bin_codes(before[0], edges)
+        columns = [
+            _table(np.ones(codes.size), codes, place, len(edges) - 1),
+            _table(before[0], codes, place, len(edges) - 1),
+            _table(before[1], codes, place, len(edges) - 1),
+            _table(
+                after[1] - after[0], codes, bin_codes(after[0], edges_after), len(edges_after) - 1
+            ),
+            _grid_sums(*before, codes, width),
+        ]
+        points = columns[-1].shape[1]
+        # A confidence is at least one half; four widths below that nothing is smoothed to.
+        start = int(max(0.5 - 4 * width, 0.0) * (points - 1))
+        kept = slice(start, None, max(1, points // _KEPT))
+        matrix = csr_array(hstack(columns).T)
+        return cls(matrix, len(edges) - 1, len(edges_after) - 1, kept, smooth, width)
+
+    def deviations(self, weights: Float) -> tuple[Float, ...]:
+        """Deviations under prompt weights (b, n_clusters), each (b, k); see the comments."""
+        totals = (self.matrix @ np.ascontiguousarray(weights.T)).T  # (b, n_columns)
+        k, stop = self.bins, 3 * self.bins + self.bins_after
+        size, claimed, correct = totals[:, :k], totals[:, k : 2 * k], totals[:, 2 * k : 3 * k]
+        total = size.sum(axis=1, keepdims=True)
+        some = np.maximum(size, 1e-9)  # an empty bin deviates by nothing
+        root = np.sqrt(some * total)
+        grid = totals[:, stop:]
+        smoothed = gaussian_filter1d(grid, self.width * (grid.shape[1] - 1), axis=1, mode="mirror")
+        return (
+            (correct - claimed) / total,  # 0: gaps weighted by the bin's share
+            (correct - claimed) / some,  # 1: gaps
+            (correct - claimed) / root,  # 2: gaps weighted by the root of the share
+            (correct - size / 2) / root,  # 3: share correct from one half, weighted likewise
+            totals[:, 3 * k : stop] / total,  # 4: gaps after temperature scaling
+            smoothed[:, self.kept] * self.kept.step / total,  # 5: smoothed residuals
+        )
+
+    def debiased_ece(self) -> float:
+        """Twice the ECE less its expectation with each bin's share correct redrawn."""
+        k = self.bins
+        parts = [csr_array(self.matrix[i * k : (i + 1) * k]) for i in range(3)]  # (bins, clusters)
+        size, claimed, correct = (np.asarray(part.sum(axis=1)) for part in parts)
+        share, some = size / size.sum(), np.maximum(size, 1e-9)
+        gap, accuracy = np.abs(correct - claimed) / some, correct / some
+        # A prompt's rows in a bin go together: its squared sum of (correct - accuracy).
+        squares = [parts[2] * parts[2], parts[2] * parts[0], parts[0] * parts[0]]
+        right, cross, count = (np.asarray(part.sum(axis=1)) for part in squares)
+        spread = np.sqrt(np.maximum(right - 2 * accuracy * cross + accuracy**2 * count, 0)) / some
+        return float(np.sum(share * (2 * gap - _mean_absolute(gap, spread))))
+
+
+def _table(values: Float, codes: Array, columns: Array, n_columns: int) -> csr_array:
+    """Sums per cluster and column, (n_clusters, n_columns), sparse."""
+    table = coo_array((values, (codes, columns)), (int(codes.max()) + 1, n_columns))
+    return csr_array(table)
+
+
+def _grid_sums(claimed: Float, correct: Float, codes: Array, width: float) -> csr_array:
+    """Residuals shared out between the two nearest points of a grid on 0 .. 1."""
+    points = int(np.clip(round(10 / width) + 1, *_GRID))
+    position = claimed * (points - 1)
+    left = np.minimum(position.astype(np.int64), points - 2)
+    part, residual = position - left, correct - claimed
+    values = np.r_[(1 - part) * residual, part * residual]
+    return _table(values, np.r_[codes, codes], np.r_[left, left + 1], points)
+
+
+def _mean_absolute(mean: Float, sd: Float) -> Float:
+    """``E|X|`` of a normal X with `mean` >= 0 (folded normal)."""
+    ratio = np.minimum(mean / np.maximum(sd, 1e-300), 40.0)
+    density = math.sqrt(2 / math.pi) * np.exp(-0.5 * ratio**2)
+    return np.asarray(sd * density + mean * (1 - 2 * ndtr(-ratio)))
