@@ -1,0 +1,204 @@
+"""The training loop of one reward model."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rmaudit.errors import RewardModelError
+from rmaudit.rewards.pooling import pad
+from rmaudit.training import backbone
+from rmaudit.training.batches import epoch_batches, micro_batches
+from rmaudit.training.checkpoint import TrainingLog, load_checkpoint, save_checkpoint
+from rmaudit.training.losses import bradley_terry
+from rmaudit.training.pairs import Pairs
+from rmaudit.training.precision import uses_bfloat16
+from rmaudit.training.settings import RewardTrainingConfig
+
+Report = Callable[["RewardTraining"], None]
+
+
+class RewardTraining:
+    """One model on its way: weights, optimiser, the best weights so far.
+
+    The state is a function of the step alone: the order of an epoch is drawn from (seed, epoch),
+    the learning rate from the step, and nothing else is random. So a run that was killed and
+    resumed from its checkpoint ends, on a CPU, with the same weights bit for bit.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        pad_id: int,
+        train: Pairs,
+        held_out: Pairs,
+        config: RewardTrainingConfig,
+        seed: int,
+        out: Path,
+    ) -> None:
+        self.device = torch_device(config.device)
+        self.model = model.to(self.device)
+        self.pad_id = pad_id
+        self.train, self.held_out = train, held_out
+        self.config, self.seed, self.out = config, seed, out
+        self.epoch_steps = math.ceil(len(train) / config.batch_pairs)
+        self.steps = config.epochs * self.epoch_steps
+        self.optimizer = _optimizer(model, config)
+        self.bfloat16 = uses_bfloat16(config.precision, self.device)
+        self.step = 0
+        self.seconds = 0.0
+        self.loss = math.nan
+        self.kept: dict[str, Any] = {"step": 0, "loss": math.nan, "accuracy": math.nan}
+        self.since_kept = 0  # evaluations without a better held-out loss
+        self._order: tuple[int, list[NDArray[np.int64]]] = (-1, [])
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last step is taken or patience has run out."""
+        return self.step >= self.steps or self.since_kept >= self.config.patience
+
+    @property
+    def pairs_per_second(self) -> float:
+        """Pairs trained on a second, evaluations left out; NaN before the first step."""
+        pairs = min(self.step * self.config.batch_pairs, self.config.epochs * len(self.train))
+        return pairs / self.seconds if self.seconds else math.nan
+
+    def run(self, report: Report) -> None:
+        """Train to the end from the last checkpoint; the model then holds the weights kept."""
+        state = load_checkpoint(self.out)
+        if state is not None:
+            self._restore(state)
+        log = TrainingLog(self.out, self.step)
+        while not self.finished:
+            self._train_step()
+            log.write(
+                step=self.step,
+                loss=self.loss,
+                learning_rate=self.optimizer.param_groups[0]["lr"],
+                pairs_per_second=self.pairs_per_second,
+            )
+            evaluates = len(self.held_out) > 0 and self._is_evaluation_step()
+            if evaluates:
+                loss, accuracy = self.evaluate(self.held_out)
+                log.write(step=self.step, held_out_loss=loss, held_out_accuracy=accuracy)
+                self._keep_if_better(loss, accuracy)
+            if evaluates or self.step % self.config.checkpoint_every == 0:
+                save_checkpoint(self.out, self._state())
+            report(self)
+        if len(self.held_out):
+            self.model.load_state_dict(self.kept["weights"])
+        else:
+            self.kept["step"] = self.step
+
+    def evaluate(self, pairs: Pairs) -> tuple[float, float]:
+        """Mean Bradley-Terry loss (nats) and accuracy; equal rewards count one half."""
+        margins = np.empty(len(pairs))
+        with torch.inference_mode():
+            everything = np.arange(len(pairs))
+            for cut in micro_batches(everything, pairs.lengths, self.config.token_budget):
+                chosen, rejected = self._rewards(pairs, cut)
+                margins[cut] = (chosen - rejected).double().cpu().numpy()
+        loss = np.logaddexp(0.0, -margins).mean()
+        return float(loss), float(((margins > 0) + 0.5 * (margins == 0)).mean())
+
+    def _train_step(self) -> None:
+        started = time.perf_counter()
+        batch = self._batch()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate * self._schedule()
+        self.optimizer.zero_grad(set_to_none=True)
+        total = 0.0
+        for cut in micro_batches(batch, self.train.lengths, self.config.token_budget):
+            loss = bradley_terry(*self._rewards(self.train, cut)).sum() / len(batch)
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += float(loss.detach())
+        if not math.isfinite(total):
+            raise RewardModelError(
+                f"{self.out}: the loss is {total} at step {self.step + 1}; lower the learning rate "
+                f"({self.config.learning_rate}) or train in float32"
+            )
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        self.optimizer.step()
+        self.step += 1
+        self.loss = total
+        self.seconds += time.perf_counter() - started
+
+    def _rewards(self, pairs: Pairs, cut: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        texts = [pairs.chosen[i] for i in cut] + [pairs.rejected[i] for i in cut]
+        tokens, mask = pad(texts, self.pad_id)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            values = backbone.rewards(self.model, tokens.to(self.device), mask.to(self.device))
+        return values[: len(cut)], values[len(cut) :]
+
+    def _batch(self) -> NDArray[np.int64]:
+        epoch, position = divmod(self.step, self.epoch_steps)
+        if self._order[0] != epoch:
+            rng = np.random.default_rng([self.seed, epoch])
+            order = epoch_batches(self.train.lengths, self.config.batch_pairs, rng)
+            self._order = (epoch, order)
+        return self._order[1][position]
+
+    def _schedule(self) -> float:
+        """Share of the full learning rate: up linearly over the warm-up, then down to 0."""
+        warmup = self.config.warmup_share * self.steps
+        rising = (self.step + 1) / warmup if warmup >= 1 else 1.0
+        falling = (self.steps - self.step) / max(self.steps - warmup, 1.0)
+        return min(rising, falling, 1.0)
+
+    def _is_evaluation_step(self) -> bool:
+        every = max(1, self.epoch_steps // self.config.evaluations_per_epoch)
+        return self.step % every == 0 or self.step == self.steps
+
+    def _keep_if_better(self, loss: float, accuracy: float) -> None:
+        if "weights" in self.kept and not loss < self.kept["loss"]:
+            self.since_kept += 1
+            return
+        weights = {name: value.clone() for name, value in self.model.state_dict().items()}
+        self.kept = {"step": self.step, "loss": loss, "accuracy": accuracy, "weights": weights}
+        self.since_kept = 0
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "seconds": self.seconds,
+            "loss": self.loss,
+            "since_kept": self.since_kept,
+            "kept": self.kept,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.loss, self.since_kept = state["loss"], state["since_kept"]
+        self.kept = state["kept"]
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+def torch_device(name: str) -> torch.device:
+    """The device of a name; `auto` is the first GPU if there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def _optimizer(model: Any, config: RewardTrainingConfig) -> torch.optim.AdamW:
+    """AdamW; only matrices decay."""
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    vectors = [p for p in model.parameters() if p.ndim <= 1]
+    return torch.optim.AdamW(
+        [
+            {"params": matrices, "weight_decay": config.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ],
+        lr=config.learning_rate,
+    )

@@ -1,0 +1,151 @@
+"""Reward models from pairwise preferences: Bradley-Terry on any Hugging Face backbone."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from rmaudit.data.types import Dataset
+from rmaudit.training import backbone
+from rmaudit.training.checkpoint import close_run, identity, open_run, write_json
+from rmaudit.training.loop import RewardTraining
+from rmaudit.training.pairs import Pairs, encode_pairs, split, usable
+from rmaudit.training.settings import (
+    MemberResult,
+    OnProgress,
+    RewardTrainingConfig,
+    RewardTrainingResult,
+    TrainingProgress,
+)
+
+
+def train_reward_model(
+    base: str | Path,
+    data: Dataset,
+    out: str | Path,
+    *,
+    config: RewardTrainingConfig | None = None,
+    on_progress: OnProgress | None = None,
+) -> RewardTrainingResult:
+    """Train one reward model, or an ensemble of several seeds.
+
+    Maximum likelihood of the labels under Bradley-Terry (Eq. 11 of arXiv 2404.08555) with AdamW,
+    linear warm-up and decay, gradient clipping, and early stopping on the loss of held-out prompts.
+    Dropout is off. The same call resumes a killed run, and returns at once if it has ended; on a
+    CPU with the same number of threads the weights are the same bit for bit either way.
+
+    Parameters
+    ----------
+    base
+        A transformers directory or hub id; a directory without weights gives a fresh model.
+    data
+        Preference data. Labelled ties are left out and counted.
+    out
+        Folder for the result: a model that `AutoModelForSequenceClassification` and
+        `AutoTokenizer` load, beside `training.json` and `training-log.jsonl` (step, loss,
+        learning_rate, pairs_per_second; held_out_loss and held_out_accuracy at evaluations). With
+        several members: `member_0`, `member_1`, ... and `ensemble.json`.
+    on_progress
+        Called after every step.
+
+    Raises
+    ------
+    DataError
+        If the data is not of type preference, or has no usable pair or too few prompts.
+    RewardModelError
+        If the base cannot be loaded, or the loss stops being finite.
+    UsageError
+        If `out` holds a run on another base, other data or with other settings.
+    """
+    config = config or RewardTrainingConfig()
+    out = Path(out)
+    pairs_data = usable(data)
+    encoder = backbone.load_encoder(str(base), config.max_length)
+    tokenizer = encoder.tokenizer
+    pairs = encode_pairs(pairs_data, encoder.encode)
+    positions = split(pairs_data, config.held_out_share, np.random.default_rng(config.seed))
+    run = identity(str(base), pairs_data, asdict(config))
+    members = []
+    for member in range(config.members):
+        folder = out / f"member_{member}" if config.members > 1 else out
+        stored = open_run(folder, {**run, "member": member})
+        if stored is None:
+            training = _start(str(base), tokenizer, pairs, positions, config, member, folder)
+            training.run(partial(_report, on_progress, config, member))
+            result = _finish(training, tokenizer, folder)
+            close_run(folder, {**run, "member": member}, asdict(result))
+        else:
+            result = MemberResult(**stored)
+        members.append(result)
+    if config.members > 1:
+        write_json(
+            out / "ensemble.json",
+            {
+                "members": [f"member_{member}" for member in range(config.members)],
+                "aggregate": "mean",
+                "uncertainty_weight": config.uncertainty_weight,
+            },
+        )
+    return RewardTrainingResult(
+        path=out,
+        members=tuple(members),
+        rows_read=len(data) + len(data.set_aside),
+        rows_set_aside=len(data.set_aside),
+        ties_dropped=len(data) - len(pairs_data),
+        pairs=len(pairs),
+        pairs_held_out=len(positions[1]),
+        outputs_truncated=pairs.outputs_truncated,
+    )
+
+
+def _start(
+    base: str,
+    tokenizer: object,
+    pairs: Pairs,
+    positions: tuple[np.ndarray, np.ndarray],
+    config: RewardTrainingConfig,
+    member: int,
+    out: Path,
+) -> RewardTraining:
+    """A member at its first step, or where its checkpoint in `out` left it."""
+    seed = config.seed + member
+    train, held_out = (pairs.take(p) for p in positions)
+    model = backbone.load_backbone(base, tokenizer, seed)
+    return RewardTraining(model, model.config.pad_token_id, train, held_out, config, seed, out)
+
+
+def _finish(training: RewardTraining, tokenizer: object, out: Path) -> MemberResult:
+    backbone.save_backbone(training.model, tokenizer, out)
+    return MemberResult(
+        path=str(out),
+        seed=training.seed,
+        steps=training.step,
+        kept_step=training.kept["step"],
+        held_out_loss=training.kept["loss"],
+        held_out_accuracy=training.kept["accuracy"],
+        pairs_per_second=training.pairs_per_second,
+    )
+
+
+def _report(
+    on_progress: OnProgress | None,
+    config: RewardTrainingConfig,
+    member: int,
+    training: RewardTraining,
+) -> None:
+    if on_progress is not None:
+        on_progress(
+            TrainingProgress(
+                member=member,
+                members=config.members,
+                step=training.step,
+                steps=training.steps,
+                loss=training.loss,
+                held_out_loss=training.kept["loss"],
+                held_out_accuracy=training.kept["accuracy"],
+                pairs_per_second=training.pairs_per_second,
+            )
+        )
