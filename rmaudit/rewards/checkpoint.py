@@ -1,0 +1,176 @@
+"""A trained sequence-classification model and its tokenizer, from their files."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rmaudit.errors import RewardModelError
+from rmaudit.rewards.checkpoint_files import check_weights, fetch, first_line, read_json
+
+
+@dataclass(frozen=True, slots=True)
+class Permissions:
+    """What may be done that can run code of others."""
+
+    trust_remote_code: bool = False
+    allow_pickle: bool = False
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model in evaluation mode on the CPU, its tokenizer, and the folders they came from."""
+
+    model: Any
+    tokenizer: Any
+    folders: tuple[Path, ...]  # of an adapter: its own and its base's
+    adapter: bool
+
+
+def load_checkpoint(folder: Path, dtype: torch.dtype, permissions: Permissions) -> Checkpoint:
+    """A model with its trained reward head, or a PEFT adapter on its base.
+
+    Raises
+    ------
+    RewardModelError
+        If files are missing or refused, or the weights do not hold a trained reward head.
+    """
+    if (folder / "adapter_config.json").is_file():
+        return _load_adapter(folder, dtype, permissions)
+    model, missing = _load_model(folder, dtype, permissions)
+    _refuse_untrained(folder, missing)
+    tokenizer = _load_tokenizer(folder, permissions)
+    return Checkpoint(model.eval(), tokenizer, (folder,), adapter=False)
+
+
+def _load_model(
+    folder: Path, dtype: torch.dtype, permissions: Permissions, **options: Any
+) -> tuple[Any, set[str]]:
+    """The model, and the names of weights that its files lack."""
+    from transformers import AutoModelForSequenceClassification
+
+    if not (folder / "config.json").is_file():
+        raise RewardModelError(f"{folder}: no config.json; name a transformers model's folder")
+    check_weights(folder, "model", allow_pickle=permissions.allow_pickle)
+    with _one_line(folder, "model"), _silent():
+        model, loaded = AutoModelForSequenceClassification.from_pretrained(
+            folder,
+            dtype=dtype,
+            use_safetensors=None if permissions.allow_pickle else True,
+            trust_remote_code=permissions.trust_remote_code,
+            output_loading_info=True,
+            **options,
+        )
+    return model, set(loaded["missing_keys"])
+
+
+def _load_tokenizer(folder: Path, permissions: Permissions) -> Any:
+    from transformers import AutoTokenizer
+
+    with _one_line(folder, "tokenizer"), _silent():
+        return AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=permissions.trust_remote_code
+        )
+
+
+def _load_adapter(folder: Path, dtype: torch.dtype, permissions: Permissions) -> Checkpoint:
+    try:
+        import peft
+    except ImportError as error:
+        raise RewardModelError(
+            f"{folder}: a PEFT adapter needs peft; pip install 'rmaudit[peft]'"
+        ) from error
+    settings = read_json(folder / "adapter_config.json")
+    base = _base_folder(folder, settings, permissions)
+    check_weights(folder, "adapter_model", allow_pickle=permissions.allow_pickle)
+    with _one_line(folder, "adapter"):
+        shapes = {k: v.shape for k, v in peft.load_peft_weights(str(folder), "cpu").items()}
+    own = {name.removeprefix("base_model.model."): shape for name, shape in shapes.items()}
+    heads = _heads(own)
+    model, missing = _load_model(
+        base, dtype, permissions, **({} if heads is None else {"num_labels": heads})
+    )
+    _refuse_untrained(folder, missing - own.keys())
+    with _one_line(folder, "adapter"), _silent():
+        wrapped = peft.PeftModel.from_pretrained(model, str(folder))
+    if wrapped.active_peft_config.is_prompt_learning:
+        raise RewardModelError(
+            f"{folder}: prompt-learning adapters are not supported; use one that changes weights"
+        )
+    # Not merged: rounding the sum to bfloat16 would change rewards.
+    model = wrapped.get_base_model().eval()
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+    carries_tokenizer = (folder / "tokenizer_config.json").is_file()
+    tokenizer = _load_tokenizer(folder if carries_tokenizer else base, permissions)
+    return Checkpoint(model, tokenizer, (folder, base), adapter=True)
+
+
+def _base_folder(folder: Path, settings: dict[str, Any], permissions: Permissions) -> Path:
+    name = settings.get("base_model_name_or_path")
+    if not isinstance(name, str) or not name:
+        raise RewardModelError(f"{folder / 'adapter_config.json'}: names no base model")
+    if Path(name).is_dir():
+        return Path(name)
+    return fetch(
+        name,
+        settings.get("revision"),
+        trust_remote_code=permissions.trust_remote_code,
+        allow_pickle=permissions.allow_pickle,
+    )
+
+
+def _heads(shapes: dict[str, Any]) -> int | None:
+    """How many heads an adapter's own reward head has; None if its base brings the head."""
+    for name in ("score.weight", "classifier.out_proj.weight", "classifier.weight"):
+        if name in shapes:
+            return int(shapes[name][0])
+    return None
+
+
+def _refuse_untrained(folder: Path, missing: set[str]) -> None:
+    """A head that is not in the files would be drawn at random, and so would its rewards."""
+    if missing:
+        raise RewardModelError(
+            f"{folder}: its weights lack {', '.join(sorted(missing))}, so the reward head would be "
+            f"newly initialised (random); train it first: rmaudit train reward --base {folder}"
+        )
+
+
+@contextmanager
+def _one_line(folder: Path, what: str) -> Iterator[None]:
+    try:
+        yield
+    except RewardModelError:
+        raise
+    except Exception as error:  # transformers, tokenizers, safetensors and torch each have theirs
+        if "trust_remote_code" in str(error):
+            raise RewardModelError(
+                f"{folder}: the {what} needs code from its own folder to run; read that code, then "
+                "say --trust-remote-code (trust_remote_code=True)"
+            ) from error
+        raise RewardModelError(
+            f"{folder}: cannot load the {what}: {first_line(error)}; name a transformers "
+            "sequence-classification model"
+        ) from error
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without transformers' notes and progress bars: what matters is checked and said here."""
+    logging: Any = importlib.import_module("transformers.utils.logging")
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,124 @@
+"""The files of a model: where they are, whether they are safe to load, what they add up to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rmaudit.errors import RewardModelError
+
+_PICKLED = ("*.bin", "*.pt", "*.pth")
+_TOKENIZER = (
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab*",
+    "merges.txt",
+    "*.model",
+    "*.jinja",
+)
+# Raised when rmaudit itself comes to make other rewards of the same files: texts, pooling, ...
+_SCORING_VERSION = 1
+
+
+def fetch(name: str, revision: str | None, *, trust_remote_code: bool, allow_pickle: bool) -> Path:
+    """A snapshot of a hub model on this machine; pickles are not even downloaded unasked.
+
+    Raises
+    ------
+    RewardModelError
+        If the hub does not have it or cannot be reached.
+    """
+    from huggingface_hub import snapshot_download
+
+    wanted = ["*.json", "*.safetensors", *_TOKENIZER]
+    wanted += ["*.py"] if trust_remote_code else []
+    wanted += _PICKLED if allow_pickle else []
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
+    except Exception as error:  # the hub's client raises its own, requests' and httpx's errors
+        raise RewardModelError(
+            f"{name}: not a directory here, and the hub does not give it ({first_line(error)}); "
+            "check the name and the network, or log in with `hf auth login`"
+        ) from error
+
+
+def check_weights(folder: Path, stem: str, *, allow_pickle: bool) -> None:
+    """Refuse a folder without weights, or with pickled ones only.
+
+    Raises
+    ------
+    RewardModelError
+        Saying which file, and what to do.
+    """
+    if any(folder.glob(f"{stem}*.safetensors")):
+        return
+    pickled = sorted(path.name for pattern in _PICKLED for path in folder.glob(pattern))
+    if not pickled:
+        raise RewardModelError(f"{folder}: no weights ({stem}.safetensors); name a trained model")
+    if not allow_pickle:
+        raise RewardModelError(
+            f"{folder / pickled[0]}: pickled weights can run code when they are loaded; save the "
+            "model as safetensors, or say --allow-pickle (allow_pickle=True) if you trust them"
+        )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises
+    ------
+    RewardModelError
+        If there is no such file, or no object in it.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RewardModelError(f"{path}: cannot be read: {first_line(error)}") from error
+    if not isinstance(content, dict):
+        raise RewardModelError(f"{path}: holds no JSON object")
+    return content
+
+
+def fingerprint(folders: Sequence[Path], facts: Sequence[object]) -> str:
+    """A hash of weights, configuration, tokenizer and whatever else decides about rewards.
+
+    Parameters
+    ----------
+    folders
+        The model's folder; of an adapter, also its base's.
+    facts
+        Template or format, head, number format, maximum length.
+
+    Notes
+    -----
+    File contents count, paths do not, so a model keeps its fingerprint when its folder moves.
+    """
+    total = hashlib.sha256(repr((_SCORING_VERSION, *facts)).encode("utf-8", "surrogatepass"))
+    for number, folder in enumerate(folders):
+        for path in _files(folder):
+            if path.name == "adapter_config.json":
+                settings = read_json(path)
+                del settings["base_model_name_or_path"]  # its files are hashed themselves
+                digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+            else:
+                with path.open("rb") as file:
+                    digest = hashlib.file_digest(file, "sha256").hexdigest()
+            total.update(f"\n{number} {path.name} {digest}".encode())
+    return total.hexdigest()
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Each file that bears on a reward, once, in order of name."""
+    weights = "*.safetensors" if any(folder.glob("*.safetensors")) else "*.bin"
+    patterns = ("config.json", "adapter_config.json", "*.py", weights, *_TOKENIZER)
+    yield from sorted({path for p in patterns for path in folder.glob(p) if path.is_file()})
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception says, in one line."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,100 @@
+"""Rewards that the data already carries: `recorded`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from rmaudit.data.types import Dataset
+from rmaudit.errors import DataError, RewardModelError
+from rmaudit.rewards.base import Encoded, RewardModel, Text
+
+_COLUMNS = {"chosen": ("chosen_reward",), "rejected": ("rejected_reward",)}
+# One value a row, or a list in the order of the outputs.
+_OTHERS = ("rewards", "proxy_rewards", "reward")
+
+
+class Recorded(RewardModel):
+    """Rewards read from columns of the data; new text cannot be scored. Lengths in characters."""
+
+    name = "recorded"
+    kind = "recorded"
+    fingerprint = "recorded"  # nothing is stored under it: the data holds the rewards
+    scores_new_text = False
+    length_unit = "characters"
+    pads_left = False
+
+    def recorded(self, dataset: Dataset, side: str) -> NDArray[np.float64]:
+        """The rewards of one side of a data set.
+
+        Parameters
+        ----------
+        dataset
+            Checked data.
+        side
+            "chosen", "rejected", "output", or "output_0", "output_1", ...: for these, rows that
+            have no such output are passed over, as in `rmaudit.case.data_requests`.
+
+        Returns
+        -------
+        NDArray
+            (n,), in the order of the rows; missing values are NaN.
+
+        Raises
+        ------
+        DataError
+            If the data has no column of rewards for that side, or too few values in a row.
+        """
+        frame, where = dataset.frame, dataset.source.path
+        wanted = _COLUMNS.get(side, _OTHERS)
+        column = next((name for name in wanted if name in frame), None)
+        if column is None:
+            raise DataError(
+                f"{where}: no column {wanted[0]!r}, which --model recorded needs for the "
+                f"{side.replace('_', ' ')} rewards; add it, or give a model that scores text"
+            )
+        if side.startswith("output_"):
+            return _of_output(dataset, column, int(side.removeprefix("output_")))
+        first = [_first(value) for value in frame[column].tolist()]
+        return np.array(first, dtype=np.float64)
+
+    def encode(self, texts: Sequence[Text]) -> list[Encoded]:
+        """Always an error: there is nothing to score with."""
+        raise _no_new_text()
+
+    def forward(self, batch: Sequence[Encoded], *, pad_left: bool = False) -> NDArray[np.float64]:
+        """Always an error: there is nothing to score with."""
+        raise _no_new_text()
+
+
+def _no_new_text() -> RewardModelError:
+    return RewardModelError(
+        "recorded rewards cannot score new text; give a model that can, with --model"
+    )
+
+
+def _of_output(dataset: Dataset, column: str, place: int) -> NDArray[np.float64]:
+    frame, rewards = dataset.frame, []
+    for row, outputs, values in zip(frame["row"], frame["outputs"], frame[column], strict=True):
+        if len(outputs) <= place:
+            continue
+        if np.ndim(values) != 1 or len(values) != len(outputs):
+            raise DataError(
+                f"{dataset.source.path}, row {row}, column {column!r}: it must hold one reward "
+                f"for each of the {len(outputs)} outputs"
+            )
+        rewards.append(_number(values[place]))
+    return np.array(rewards, dtype=np.float64)
+
+
+def _first(value: Any) -> float:
+    """The reward of a row with one output, which may be written as a list of one."""
+    return _number(value[0] if np.ndim(value) == 1 and len(value) else value)
+
+
+def _number(value: Any) -> float:
+    return float("nan") if value is None or value is pd.NA else float(value)

@@ -1,0 +1,149 @@
+"""From (prompt, output) to the one text a model reads, and where in it the output stands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rmaudit.data.types import Message, prompt_text
+from rmaudit.errors import RewardModelError, UsageError
+from rmaudit.rewards.base import Text
+
+DEFAULT_FORMAT = "{prompt}\n\n{output}"
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_PROBE = "rmaudit-output-probe"
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A text as the tokenizer sees it; the output is `text[start:end]`."""
+
+    text: str
+    start: int
+    end: int
+
+
+class FormatRenderer:
+    r"""Makes texts from a format such as ``"{prompt}\n\n{output}"``.
+
+    Message lists become ``"User: ...\n\nAssistant: ..."``.
+
+    Raises
+    ------
+    UsageError
+        If the format has no ``{output}``, or has ``{prompt}`` after it: a reward is read where
+        the output ends, and truncation takes what comes first.
+    """
+
+    def __init__(self, format: str) -> None:
+        before, place, self._after = format.partition("{output}")
+        if not place or "{prompt}" in self._after or "{output}" in self._after:
+            raise UsageError(
+                f"format {format!r}: it must contain {{output}} once, after {{prompt}}; "
+                f"the default is {DEFAULT_FORMAT!r}"
+            )
+        self._before = before
+        self.recipe = format  # what a fingerprint needs to know
+
+    def render(self, texts: Sequence[Text]) -> list[Rendered]:
+        """One text each."""
+        rendered = []
+        for text in texts:
+            before = self._before.replace("{prompt}", _sound(prompt_text(text.prompt)))
+            output = _sound(text.output)
+            end = len(before) + len(output)
+            rendered.append(Rendered(before + output + self._after, len(before), end))
+        return rendered
+
+
+class TemplateRenderer:
+    """Makes texts with the tokenizer's chat template.
+
+    A string prompt is one user message, the output is the assistant's. Where a template refuses
+    the messages (system turns, roles that do not alternate), they are joined into ones it takes.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self.recipe = str(tokenizer.chat_template)
+        *_, self._tail = self._apply(Text("", _PROBE)).partition(_PROBE)
+
+    def render(self, texts: Sequence[Text]) -> list[Rendered]:
+        """One text each."""
+        return [self._locate(text, self._apply(text)) for text in texts]
+
+    def _apply(self, text: Text) -> str:
+        messages = _messages(text)
+        try:
+            return self._template(messages)
+        except Exception:  # templates raise what they like
+            try:
+                return self._template(_alternating(messages))
+            except Exception as error:
+                raise RewardModelError(
+                    f"the chat template refuses the messages: {error}; repair the prompt's roles "
+                    "or the model's template"
+                ) from error
+
+    def _template(self, messages: Sequence[Message]) -> str:
+        return str(self._tokenizer.apply_chat_template(messages, tokenize=False))
+
+    def _locate(self, text: Text, rendered: str) -> Rendered:
+        """Where the output stands: before the template's constant tail, perhaps stripped."""
+        output = _sound(text.output)
+        for shown in (output, output.strip(), output.rstrip(), output.lstrip()):
+            end = len(rendered) - len(self._tail)
+            if rendered.endswith(shown + self._tail):
+                return Rendered(rendered, end - len(shown), end)
+        # A template that rewrites the output: all that an empty output would not have written.
+        without = self._apply(Text(text.prompt, ""))
+        same = (a == b for a, b in zip(rendered, without, strict=False))
+        start = next((i for i, equal in enumerate(same) if not equal), len(without))
+        return Rendered(rendered, start, max(start, len(rendered) - len(self._tail)))
+
+
+Renderer = FormatRenderer | TemplateRenderer
+
+
+def renderer(tokenizer: Any, format: str = DEFAULT_FORMAT) -> Renderer:
+    """The chat template where the tokenizer has one, else the format."""
+    if getattr(tokenizer, "chat_template", None):
+        return TemplateRenderer(tokenizer)
+    return FormatRenderer(format)
+
+
+def _sound(text: str) -> str:
+    """Tokenizers cannot take lone surrogates: each becomes the replacement character."""
+    return _SURROGATE.sub("\ufffd", text)
+
+
+def _messages(text: Text) -> list[Message]:
+    prompt = text.prompt
+    # No prompt at all is an empty user turn: many templates insist on one.
+    turns: list[Message] = (
+        [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
+    ) or [{"role": "user", "content": ""}]
+    sound: list[Message] = [
+        {"role": turn["role"], "content": _sound(turn["content"])} for turn in turns
+    ]
+    return [*sound, {"role": "assistant", "content": _sound(text.output)}]
+
+
+def _alternating(messages: Sequence[Message]) -> list[Message]:
+    """The same words as user, assistant, user, ...: neighbours of one side are joined."""
+    output = messages[-1]
+    joined: list[Message] = []
+    for message in messages[:-1]:
+        role = "assistant" if message["role"] == "assistant" else "user"
+        if joined and joined[-1]["role"] == role:
+            joined[-1]["content"] += "\n\n" + message["content"]
+        else:
+            joined.append({"role": role, "content": message["content"]})
+    if joined[0]["role"] == "assistant":
+        joined.insert(0, {"role": "user", "content": ""})
+    if joined[-1]["role"] == "assistant":
+        joined.append({"role": "user", "content": ""})
+    return [*joined, output]
