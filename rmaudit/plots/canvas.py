@@ -1,0 +1,140 @@
+"""From the numbers of a figure to a drawing: `draw`, `to_svg`, `to_pdf`."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Drawing
+
+from rmaudit.errors import SchemaError
+from rmaudit.plots import cells, lines, rows
+from rmaudit.plots.style import STYLES, Style
+from rmaudit.plots.svg import tidy_svg
+from rmaudit.registry import nearest
+from rmaudit.results import Figure
+
+Data = Mapping[str, Any]
+KINDS: dict[str, Callable[[Axes, Data], None]] = {
+    "intervals": rows.intervals,
+    "bars": rows.bars,
+    "curves": lines.curves,
+    "histogram": lines.histogram,
+    "scatter": lines.scatter,
+    "reliability": lines.reliability,
+    "heatmap": cells.heatmap,
+}
+"""What draws each kind of figure on given axes."""
+
+
+def draw(figure: Figure | Data, ax: Axes | None = None, style: str | Style = "page") -> Drawing:
+    """Draw a figure of an audit.
+
+    Parameters
+    ----------
+    figure
+        A `Figure`, or the same as a mapping (one entry of ``figures`` in report.json).
+    ax
+        Axes to draw on; a figure of the style's width is made if there are none.
+    style
+        A name in `STYLES`, or a style of your own.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The drawing, free of pyplot's global state.
+
+    Raises
+    ------
+    SchemaError
+        If the kind is unknown or the data does not fit it.
+    """
+    kind, data = _parts(figure)
+    chosen = _style(style)
+    if kind not in KINDS:
+        raise SchemaError(f"no figure kind is named {kind!r}; {nearest(kind, KINDS)}")
+    with _settings(chosen):
+        drawing = None
+        try:
+            if ax is None:
+                size = (chosen.width, _height(kind, data, chosen))
+                drawing = Drawing(figsize=size, layout="constrained")
+                ax = drawing.add_subplot()
+            KINDS[kind](ax, data)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            name = f"figure of kind {kind!r}"
+            raise SchemaError(f"{name} has data that do not fit it ({error!r})") from error
+        return drawing or ax.get_figure(root=True)  # type: ignore[return-value]
+
+
+def to_svg(figure: Figure | Data, style: str | Style = "page") -> str:
+    """The figure as an SVG of its own: text as text, a title and a description, no dates.
+
+    The same figure gives the same text, on every machine with the same matplotlib.
+    """
+    out = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    _save(draw(figure, style=style), out, "svg", nothing, style)
+    title, alt = _words(figure)
+    return tidy_svg(out.getvalue(), title=title, alt=alt)
+
+
+def to_pdf(figure: Figure | Data, style: str | Style = "neurips") -> bytes:
+    """The figure as a PDF for a paper: TrueType fonts embedded, no dates."""
+    out = io.BytesIO()
+    title, _ = _words(figure)
+    facts = {"CreationDate": None, "Creator": None, "Producer": None, "Title": title}
+    _save(draw(figure, style=style), out, "pdf", facts, style)
+    return out.getvalue()
+
+
+def _save(drawing: Drawing, out: Any, ending: str, metadata: Data, style: str | Style) -> None:
+    with _settings(_style(style)):
+        drawing.savefig(out, format=ending, metadata=dict(metadata))
+
+
+@contextmanager
+def _settings(style: Style) -> Iterator[None]:
+    with rc_context(style.rc()), warnings.catch_warnings():
+        # Prompts come in every script; a box for a missing glyph is no fault of the audit.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        warnings.filterwarnings("ignore", message="Matplotlib currently does not support")
+        yield
+
+
+def _style(style: str | Style) -> Style:
+    if isinstance(style, Style):
+        return style
+    if style not in STYLES:
+        raise SchemaError(f"no figure style is named {style!r}; {nearest(style, STYLES)}")
+    return STYLES[style]
+
+
+def _parts(figure: Figure | Data) -> tuple[str, Data]:
+    if isinstance(figure, Figure):
+        return figure.kind, figure.data
+    return str(figure["kind"]), figure["data"]
+
+
+def _words(figure: Figure | Data) -> tuple[str, str]:
+    if isinstance(figure, Figure):
+        return figure.title, figure.alt
+    return str(figure.get("title", "")), str(figure.get("alt", ""))
+
+
+def _height(kind: str, data: Data, style: Style) -> float:
+    line = style.font_size / 72 * 1.75  # inches that a row of labels takes
+    if kind == "intervals":
+        return 0.75 + line * max(2, min(len(data["rows"]), rows.MOST_ROWS))
+    if kind == "bars" and rows.lying(data):
+        return 0.85 + line * max(2, rows.bar_lines(data))
+    if kind == "heatmap":
+        return 0.9 + 1.25 * line * max(2, len(data["rows"]))
+    if kind == "reliability":
+        return min(style.width, 3.6) * 0.95
+    return min(style.width * 0.6, 3.2)

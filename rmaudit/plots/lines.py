@@ -1,0 +1,167 @@
+"""Figures with two numeric axes: curves, histograms, scatter, reliability."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from rmaudit.plots.marks import (
+    Float,
+    label,
+    legend,
+    log_axis,
+    name_axes,
+    note,
+    nothing,
+    numbers,
+    reference,
+)
+from rmaudit.plots.style import GRID, LINES, MARKERS, MUTED, SERIES
+
+Data = Mapping[str, Any]
+MOST_POINTS = 400  # of a scatter: each is some 60 bytes of the page
+
+
+def curves(ax: Axes, data: Data) -> None:
+    """Lines, steps or points with intervals.
+
+    ``series`` (name, x, y, low, high, style), ``xscale``, ``yscale``, ``diagonal``,
+    ``reference_x``, ``reference_y``.
+    """
+    series = data["series"]
+    for i, one in enumerate(series):
+        _curve(ax, i, one)
+    name_axes(ax, data)
+    xs = np.concatenate([numbers(s["x"]) for s in series] or [np.empty(0)])
+    ys = np.concatenate([numbers(s["y"]) for s in series] or [np.empty(0)])
+    if not (np.isfinite(xs).any() and np.isfinite(ys).any()):
+        nothing(ax)
+        return
+    if data.get("xscale") == "log":
+        log_axis(ax, "x", xs)
+    if data.get("yscale") == "log":
+        log_axis(ax, "y", ys)
+    reference(ax, data)
+    if data.get("diagonal"):
+        ax.axline((0, 0), (1, 1), color=MUTED, lw=0.9, ls=(0, (4, 3)), zorder=1)
+    legend(ax, [s.get("name", "") for s in series])
+
+
+def _curve(ax: Axes, i: int, one: Data) -> None:
+    color, x, y = SERIES[i % len(SERIES)], numbers(one["x"]), numbers(one["y"])
+    low, high = numbers(one.get("low")), numbers(one.get("high"))
+    style = one.get("style", "line")
+    step: Literal["post"] | None = "post" if style == "step" else None
+    if low.size:
+        if style == "points":
+            ax.vlines(x, low, high, color=color, lw=1.0)
+        else:
+            ax.fill_between(x, low, high, color=color, alpha=0.18, lw=0, step=step)
+    ax.plot(
+        x,
+        y,
+        color=color,
+        ls="none" if style == "points" else LINES[i % len(LINES)],
+        marker=MARKERS[i % len(MARKERS)] if style == "points" or x.size == 1 else None,
+        drawstyle="steps-post" if step else "default",
+        label=label(one.get("name", "")) or None,
+    )
+
+
+def histogram(ax: Axes, data: Data) -> None:
+    """Counts between edges: ``series`` (name, edges, counts), ``reference_x``."""
+    series = [s for s in data["series"] if len(s["counts"])]
+    for i, one in enumerate(series):
+        color, edges, counts = (
+            SERIES[i % len(SERIES)],
+            numbers(one["edges"]),
+            numbers(one["counts"]),
+        )
+        ax.stairs(counts, edges, fill=True, color=color, alpha=0.2, lw=0)
+        name = label(one.get("name", "")) or None
+        ax.stairs(counts, edges, color=color, ls=LINES[i % len(LINES)], label=name)
+    name_axes(ax, data)
+    if not series:
+        nothing(ax)
+        return
+    ax.set_ylim(bottom=0)
+    reference(ax, data)
+    legend(ax, [s.get("name", "") for s in series])
+
+
+def scatter(ax: Axes, data: Data) -> None:
+    """Points: ``series`` (name, x, y). Evenly thinned, and said so, beyond `MOST_POINTS`."""
+    series = data["series"]
+    total = sum(len(s["x"]) for s in series)
+    every = max(1, -(-total // MOST_POINTS))
+    for i, one in enumerate(series):
+        x, y = numbers(one["x"])[::every], numbers(one["y"])[::every]
+        ax.plot(
+            x,
+            y,
+            ls="none",
+            marker=MARKERS[i % len(MARKERS)],
+            color=SERIES[i % len(SERIES)],
+            alpha=0.6,
+            mew=0,
+            label=label(one.get("name", "")) or None,
+        )
+    name_axes(ax, data)
+    if total == 0:
+        nothing(ax)
+        return
+    if every > 1:
+        note(ax, f"1 of {every} points shown")
+    reference(ax, data)
+    legend(ax, [s.get("name", "") for s in series])
+
+
+def reliability(ax: Axes, data: Data) -> None:
+    """Accuracy against stated confidence.
+
+    ``bins`` (confidence, accuracy, low, high, count), ``band`` (x, low, high: where a perfectly
+    calibrated model would lie at this n), ``smooth`` (x, y) or None. The bars along the bottom
+    show how the counts are spread; the tallest takes an eighth of the height.
+    """
+    bins = data["bins"]
+    x, y = (numbers([b[key] for b in bins]) for key in ("confidence", "accuracy"))
+    name_axes(ax, data)
+    if not np.isfinite(y).any():
+        nothing(ax)
+        return
+    band, smooth = data.get("band"), data.get("smooth")
+    ends = np.concatenate([x, numbers(band["x"])]) if band else x
+    left = 0.5 if np.nanmin(ends) >= 0.5 else 0.0
+    ax.plot([left, 1], [left, 1], color=MUTED, lw=0.9, ls=(0, (4, 3)), label="perfect")
+    if band:
+        ax.fill_between(
+            numbers(band["x"]),
+            numbers(band["low"]),
+            numbers(band["high"]),
+            color=MUTED,
+            alpha=0.2,
+            lw=0,
+            label="perfect, at this n",
+        )
+    low, high = (numbers([b[key] for b in bins]) for key in ("low", "high"))
+    ax.vlines(x, low, high, color=SERIES[0], lw=1.0)
+    ax.plot(x, y, ls="none", marker="o", color=SERIES[0], label="model", zorder=3)
+    if smooth:
+        ax.plot(numbers(smooth["x"]), numbers(smooth["y"]), color=SERIES[1], label="smooth")
+    bottom = max(0.0, float(np.nanmin([left, np.nanmin(np.where(np.isnan(low), y, low))])) - 0.05)
+    ax.set_xlim(left - 0.01, 1.01)
+    ax.set_ylim(bottom, 1.01)
+    _counts(ax, x, numbers([b["count"] for b in bins]), bottom)
+    legend(ax, ["model"])
+
+
+def _counts(ax: Axes, x: Float, counts: Float, bottom: float) -> None:
+    tallest = np.nanmax(counts) if np.isfinite(counts).any() else 0
+    if tallest <= 0:
+        return
+    height = (1.01 - bottom) / 8 * counts / tallest
+    low, high = ax.get_xlim()
+    ax.bar(x, height, width=(high - low) / 60, bottom=bottom, color=GRID, edgecolor=MUTED, lw=0.4)

@@ -1,0 +1,99 @@
+"""Figures with one row a label: intervals and bars."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from rmaudit.plots.marks import label, legend, name_axes, note, nothing, numbers
+from rmaudit.plots.style import INK, MUTED, SERIES
+
+Data = Mapping[str, Any]
+MOST_ROWS = 60
+
+
+def intervals(ax: Axes, data: Data) -> None:
+    """One row a label: ``rows`` (label, value, low, high), ``xlabel``, ``reference``."""
+    rows = data["rows"][:MOST_ROWS]
+    value, low, high = (numbers([r[key] for r in rows]) for key in ("value", "low", "high"))
+    name_axes(ax, data)
+    if not np.isfinite(value).any():
+        nothing(ax)
+        return
+    y = np.arange(len(rows))
+    ax.hlines(y, low, high, color=SERIES[0], lw=1.6)
+    ax.plot(value, y, ls="none", marker="o", color=SERIES[0], ms=4)
+    for i in np.flatnonzero(np.isnan(value)):
+        ax.annotate(
+            "undefined",
+            (0.01, i),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            color=MUTED,
+            fontsize="small",
+        )
+    if data.get("reference") is not None:
+        ax.axvline(float(data["reference"]), color=MUTED, lw=0.9, ls=(0, (4, 3)), zorder=1)
+    ax.set_yticks(y, [label(r["label"]) for r in rows])
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    ax.grid(visible=False, axis="y")
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+    if len(data["rows"]) > len(rows):
+        note(ax, f"{len(rows)} of {len(data['rows'])} rows shown")
+
+
+def lying(data: Data) -> bool:
+    """Whether bars lie, because their labels would not fit side by side."""
+    labels = [str(text) for text in data["labels"]]
+    return len(labels) > 10 or sum(min(len(text), 34) + 2 for text in labels) > 56
+
+
+def bar_lines(data: Data) -> float:
+    """Lines of height that lying bars take."""
+    return min(len(data["labels"]), MOST_ROWS) * max(1.0, 0.55 * len(data["series"]) + 0.3)
+
+
+def bars(ax: Axes, data: Data) -> None:
+    """Groups of bars: ``labels``, ``series`` (name, values, low, high), ``ylabel``, ``reference``.
+
+    They lie on their side where the labels are many or long.
+    """
+    lie, series = lying(data), data["series"]
+    labels = [label(text) for text in data["labels"]][:MOST_ROWS]
+    place = np.arange(len(labels), dtype=np.float64)
+    width = 0.78 / max(1, len(series))
+    drawn = False
+    for i, one in enumerate(series):
+        values = numbers(one["values"])[: len(labels)]
+        at = place + (i - (len(series) - 1) / 2) * width
+        drawn = drawn or bool(np.isfinite(values).any())
+        options: dict[str, Any] = {
+            "color": SERIES[i % len(SERIES)],
+            "label": label(one.get("name", "")) or None,
+        }
+        if lie:
+            ax.barh(at, values, height=width * 0.92, **options)
+        else:
+            ax.bar(at, values, width=min(width * 0.92, 0.5), **options)
+        if one.get("low"):
+            low, high = numbers(one["low"])[: len(labels)], numbers(one["high"])[: len(labels)]
+            (ax.hlines if lie else ax.vlines)(at, low, high, color=INK, lw=1.0)
+    name_axes(ax, {"xlabel" if lie else "ylabel": data.get("ylabel")})
+    if not drawn:
+        nothing(ax)
+        return
+    (ax.set_yticks if lie else ax.set_xticks)(place, labels)
+    ax.tick_params(axis="y" if lie else "x", length=0)
+    ax.grid(visible=False, axis="y" if lie else "x")
+    if lie:
+        ax.set_ylim(len(labels) - 0.4, -0.6)
+    if data.get("reference") is not None:
+        line = ax.axvline if lie else ax.axhline
+        line(float(data["reference"]), color=MUTED, lw=0.9, ls=(0, (4, 3)))
+    legend(ax, [s.get("name", "") for s in series])
+    if len(data["labels"]) > len(labels):
+        note(ax, f"{len(labels)} of {len(data['labels'])} shown")
