@@ -138,7 +138,10 @@ def _span(encoding: Any, rendered: Rendered) -> tuple[int, int]:
     last = _token_at(encoding, rendered.end - 1, rendered.start - 1, -1)
     if first is None or last is None:
         return len(encoding), len(encoding)
-    return first, last + 1
+    after = last + 1
+    while after < len(encoding) and encoding.token_to_chars(after)[0] < rendered.end:
+        after += 1  # a character of several tokens
+    return first, after
 
 
 def _token_at(encoding: Any, place: int, stop: int, step: int) -> int | None:

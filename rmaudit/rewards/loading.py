@@ -21,7 +21,7 @@ ACCEPTED = (
     "a directory with a transformers sequence-classification model, a PEFT adapter or "
     "ensemble.json; a hub id (org/name or org/name@revision); python:module:callable; or recorded"
 )
-_HUB_ID = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
+_HUB_ID = re.compile(r"(?P<name>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?")
 
 
 def load_reward_model(
@@ -80,7 +80,7 @@ def load_reward_model(
 
     permissions = Permissions(trust_remote_code, allow_pickle)
     folder = Path(spec).expanduser()
-    if folder.is_dir():
+    if spec and folder.is_dir():
         return _load_folder(folder, folder.resolve().name, permissions, options)
     hub = _HUB_ID.fullmatch(spec)
     if not hub:

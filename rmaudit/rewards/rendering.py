@@ -69,7 +69,9 @@ class TemplateRenderer:
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self.recipe = str(tokenizer.chat_template)
-        *_, self._tail = self._apply(Text("", _PROBE)).partition(_PROBE)
+        # What the template writes behind every output; unknown if it rewrites outputs.
+        _, unchanged, tail = self._apply(Text("", _PROBE)).partition(_PROBE)
+        self._tail = tail if unchanged else None
 
     def render(self, texts: Sequence[Text]) -> list[Rendered]:
         """One text each."""
@@ -94,15 +96,16 @@ class TemplateRenderer:
     def _locate(self, text: Text, rendered: str) -> Rendered:
         """Where the output stands: before the template's constant tail, perhaps stripped."""
         output = _sound(text.output)
-        for shown in (output, output.strip(), output.rstrip(), output.lstrip()):
+        if self._tail is not None:
             end = len(rendered) - len(self._tail)
-            if rendered.endswith(shown + self._tail):
-                return Rendered(rendered, end - len(shown), end)
-        # A template that rewrites the output: all that an empty output would not have written.
+            for shown in (output, output.strip(), output.rstrip(), output.lstrip()):
+                if rendered.endswith(shown + self._tail):
+                    return Rendered(rendered, end - len(shown), end)
+        # A template that rewrites the output: what it would not have written for an empty one.
         without = self._apply(Text(text.prompt, ""))
-        same = (a == b for a, b in zip(rendered, without, strict=False))
-        start = next((i for i, equal in enumerate(same) if not equal), len(without))
-        return Rendered(rendered, start, max(start, len(rendered) - len(self._tail)))
+        start = _common(rendered, without)
+        after = _common(rendered[start:][::-1], without[start:][::-1])
+        return Rendered(rendered, start, len(rendered) - after)
 
 
 Renderer = FormatRenderer | TemplateRenderer
@@ -113,6 +116,12 @@ def renderer(tokenizer: Any, format: str = DEFAULT_FORMAT) -> Renderer:
     if getattr(tokenizer, "chat_template", None):
         return TemplateRenderer(tokenizer)
     return FormatRenderer(format)
+
+
+def _common(one: str, other: str) -> int:
+    """Length of the common prefix."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def _sound(text: str) -> str:
