@@ -30,7 +30,7 @@ _PUBLIC = {
     "register_audit": "rmaudit.registry",
 }
 
-__all__ = ["__version__", "stats", *sorted(_PUBLIC)]  # noqa: PLE0604
+__all__ = ["__version__", "stats", *sorted(_PUBLIC)]
 
 
 def __getattr__(name: str) -> Any:

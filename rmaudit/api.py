@@ -6,18 +6,18 @@ import re
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rmaudit import registry
 from rmaudit.case import Case, data_requests
 from rmaudit.data import Dataset, load
-from rmaudit.errors import RmauditError, UsageError
+from rmaudit.errors import RmauditError
 from rmaudit.provenance import provenance
 from rmaudit.report.document import Report
 from rmaudit.results import AuditResult
 from rmaudit.rewards import load_reward_model
 from rmaudit.rewards.base import RewardModel
-from rmaudit.scoring import Progress, Scores, open_store, scores_frame
+from rmaudit.scoring import Progress, Scores, open_store, scores_frame, write_scores
 from rmaudit.scoring import score as run_requests
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def audit(
         seed=seed,
         config={"resamples": resamples, "confidence": confidence, "embedder": embedder},
         provenance=provenance(),
-        scores=scores_frame(scores, case.model),
+        scores=scores_frame(scores, case.model.name),
         set_aside=[row for data in case.inputs.values() for row in data.set_aside],
     )
 
@@ -133,7 +133,7 @@ def score(
             store=opened,
             progress=progress,
         )
-    return scores_frame(scores, model)
+    return scores_frame(scores, model.name)
 
 
 def run_audit(settings: AuditConfig, console: Console) -> tuple[Report, Path]:
@@ -173,7 +173,7 @@ def run_score(settings: AuditConfig, out: Path, console: Console) -> pd.DataFram
         cache=not settings.no_cache,
         progress=console.progress(),
     )
-    write_scores(frame, out)
+    write_scores(out, frame)
     return frame
 
 

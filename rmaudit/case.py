@@ -89,4 +89,3 @@ def data_requests(data: Dataset, name: str) -> list[Request]:
             )
         )
     return requests
-

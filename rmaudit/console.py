@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
 
     from rmaudit.scoring.progress import Progress
+    from rmaudit.training.settings import OnProgress, TrainingProgress
 
 
 class Console:
@@ -42,6 +45,29 @@ class Console:
         from rmaudit.scoring.progress import SilentProgress, TerminalProgress
 
         return SilentProgress() if self.quiet or self.json_logs else TerminalProgress(self.rich)
+
+    @contextmanager
+    def training(self) -> Iterator[OnProgress]:
+        """Where a training run says how far it is: a bar on a terminal, else nothing."""
+        if self.quiet or self.json_logs or not self.rich.is_terminal:
+            yield lambda progress: None
+            return
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=self.rich, transient=True) as bar:
+            task = bar.add_task("training")
+
+            def update(progress: TrainingProgress) -> None:
+                bar.update(
+                    task,
+                    description=f"member {progress.member + 1} of {progress.members}, "
+                    f"loss {progress.loss:.3f}, {progress.pairs_per_second:.0f} pairs/s",
+                    total=progress.members * progress.steps,
+                    completed=progress.member * progress.steps + progress.step,
+                )
+
+            yield update
 
     def say(self, message: str, **fields: Any) -> None:
         """A line about the run; `fields` are what a log wants to hold."""

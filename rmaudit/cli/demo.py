@@ -19,11 +19,14 @@ def register(app: typer.Typer) -> None:
 def demo(
     console: Console,
     out: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("reports/demo"),
+    synthetic: Annotated[
+        bool, typer.Option("--synthetic", help="Audit a written-down reward instead of training.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of the world, the feedback and the training.")] = 0,
 ) -> None:
     """Build the clinic world, train a reward-model ensemble on narrow feedback, and audit it."""
     from rmaudit.cli.audit import show
     from rmaudit.demo import run
 
-    report = run(out, seed, console)
+    report = run(out, seed, console, train=not synthetic)
     show(console, report, out)
