@@ -1,14 +1,35 @@
-"""Calibration errors over equal-mass bins, and the smooth one, all on the same resamples.
+r"""Calibration errors over equal-mass bins, and the smooth one, all on the same resamples.
 
 Bins are cut once, on the data; a resample changes what is in them. Each statistic is a function of
 per-prompt sums in the bins, kept as one sparse matrix, so a chunk of resamples costs one product.
+
+With share :math:`w_b`, mean confidence :math:`c_b` and share correct :math:`a_b` of bin b:
+
+- ECE :math:`\sum w_b |a_b - c_b|`, MCE :math:`\max |a_b - c_b|` (Naeini et al. 2015); netcal's.
+- debiased ECE: twice the ECE less its expectation were :math:`a_b` redrawn from a normal of
+  its own variance :math:`v_b` (Kumar et al. 2019, arXiv 1909.10155: the estimator for the l1
+  error), in closed form; :math:`v_b` is cluster-robust and equals :math:`a_b (1 - a_b) / n_b`
+  with one pair a prompt. Its bias is small and its sign free: it may be below zero.
+- smooth ECE (Blasiok & Nakkiran 2023, arXiv 2309.12236): relplot's; the bootstrap keeps the
+  kernel width.
+- reliability :math:`\sum w_b (a_b - c_b)^2` and resolution :math:`\sum w_b (a_b - 1/2)^2`
+  (Murphy 1973), on the bins and their mirror images of the symmetrised set; the uncertainty
+  is the mean of :math:`(t - 1/2)^2`, 1/4 without votes. What is left of the Brier score is
+  the spread within bins (Stephenson et al. 2008).
+- after temperature: the temperature of a prompt is fitted on the other folds' prompts; the
+  interval takes it as given.
+
+Intervals are those of `deviation_interval`, for the population's value on the same bins; they
+are widened to hold the value where that is above any plausible truth, as the plain ECE of a
+calibrated model is.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,13 +53,14 @@ Float = NDArray[np.float64]
 
 BINS = 15
 METHOD = "cluster-bootstrap, inverted over the size of the deviations"
+NO_TEMPERATURE = "the temperature is undefined on some fold of the prompts"
 _GRID = (201, 2001)  # fewest and most points on which residuals are smoothed
 _KEPT = 400  # of these, about how many are kept
 
 
 @dataclass(frozen=True, slots=True)
 class BinnedCalibration:
-    """What binning the folded set gives; errors are probabilities, zero is best."""
+    """Errors defined above, as probabilities; zero is best, but for the resolution."""
 
     ece: Estimate
     mce: Estimate
@@ -56,11 +78,9 @@ def equal_mass_edges(confidence: Array, bins: int = BINS) -> Float:
     equal, are merged. A bin holds its lower edge and not its upper one, but for the last.
     """
     edges = np.quantile(confidence, np.linspace(0, 1, bins + 1))
-    edges[0], edges[-1] = 0.0, 1.0
-    keep = np.r_[True, np.diff(edges) > 1e-12]
-    keep[-1] = True
-    kept = edges[keep]
-    return kept[np.r_[np.diff(kept) > 1e-12, True]]
+    inner = edges[1:-1]
+    apart = np.diff(np.r_[0.0, inner]) > 1e-12
+    return np.asarray(np.r_[0.0, inner[apart & (inner < 1 - 1e-12)], 1.0])
 
 
 def bin_codes(confidence: Array, edges: Float) -> NDArray[np.int64]:
@@ -78,7 +98,7 @@ def binned_calibration(
     resamples: int = 2000,
     confidence: float = 0.95,
 ) -> BinnedCalibration:
-    r"""ECE, MCE, debiased and smooth ECE, Murphy's Brier split, and ECE after temperature scaling.
+    """ECE, MCE, debiased and smooth ECE, Murphy's Brier split, and ECE after temperature scaling.
 
     Parameters
     ----------
@@ -86,76 +106,45 @@ def binned_calibration(
         (n,) each: finite margins, prompt codes, shares of votes for the chosen output (default 1).
     rng
         Of the bootstrap and of the folds of the temperature.
-    bins
-        Equal-mass bins of the confidence ``max(p, 1 - p)``.
-    resamples, confidence
-        Of the bootstrap; two-sided.
+    bins, resamples, confidence
+        Equal-mass bins of the confidence ``max(p, 1 - p)``; of the bootstrap; two-sided.
 
-    Notes
-    -----
-    With share :math:`w_b`, mean confidence :math:`c_b` and share correct :math:`a_b` of bin b:
-
-    - ECE :math:`\sum w_b |a_b - c_b|`, MCE :math:`\max |a_b - c_b|` (Naeini et al. 2015); netcal's.
-    - debiased ECE: twice the ECE less its expectation were :math:`a_b` redrawn from a normal of
-      its own variance :math:`v_b` (Kumar et al. 2019, arXiv 1909.10155: the estimator for the l1
-      error), in closed form; :math:`v_b` is cluster-robust and equals :math:`a_b (1 - a_b) / n_b`
-      with one pair a prompt. Its bias is small and its sign free: it may be below zero.
-    - smooth ECE (Blasiok & Nakkiran 2023, arXiv 2309.12236): relplot's; the bootstrap keeps the
-      kernel width.
-    - reliability :math:`\sum w_b (a_b - c_b)^2` and resolution :math:`\sum w_b (a_b - 1/2)^2`
-      (Murphy 1973), on the bins and their mirror images of the symmetrised set; the uncertainty
-      is the mean of :math:`(t - 1/2)^2`, 1/4 without votes. What is left of the Brier score is
-      the spread within bins (Stephenson et al. 2008).
-    - after temperature: the temperature of a prompt is fitted on the other folds' prompts; the
-      interval takes it as given.
-
-    Intervals are those of `deviation_interval`, for the population's value on the same bins; they
-    are widened to hold the value where that is above any plausible truth, as the plain ECE of a
-    calibrated model is.
+    Undefined for fewer than two prompts; after temperature also where there is none.
     """
     claimed, correct = fold(margins, targets)
     codes = np.unique(np.asarray(clusters), return_inverse=True)[1]
-    n, n_clusters = claimed.size, int(codes.max()) + 1 if codes.size else 0
+    n_clusters = int(codes.max()) + 1 if codes.size else 0
+    undefined = partial(
+        Estimate.undefined, n=claimed.size, n_clusters=n_clusters, confidence=confidence
+    )
     if n_clusters < 2:
-        reason = "one prompt: no interval" if n_clusters else "no rows"
-        nothing = Estimate.undefined(reason, n=n, n_clusters=n_clusters, confidence=confidence)
-        return BinnedCalibration(*[nothing] * 7)
+        return BinnedCalibration(
+            *[undefined("one prompt: no interval" if n_clusters else "no rows")] * 7
+        )
     scaled = cross_fitted_margins(margins, codes, targets=targets, rng=rng)
     after = fold(margins if scaled is None else scaled, targets)
     sums = _Sums.build((claimed, correct), after, codes, bins)
-    data = sums.deviations(np.ones((1, n_clusters)))
-    draws = [sums.deviations(chunk) for chunk in resample_weights(n_clusters, resamples, rng)]
-    resampled = [np.concatenate(parts) for parts in zip(*draws, strict=True)]
+    data, resampled = sums.draw(n_clusters, resamples, rng)
     tail = tail_probability(n_clusters, confidence)
-    # The grid of the resamples is coarser than relplot's: both at the scale of relplot's value.
-    scale = sums.smooth / max(float(absolute_sum(data[5])[0]), 1e-300)
-    # (value where it is not the size of the deviations, place of the deviations, their size)
+
+    def estimate(value: float, part: str, size: Size) -> Estimate:
+        observed = getattr(data, part)
+        low, high = deviation_interval(observed, getattr(resampled, part), size, tail=tail)
+        low, high = min(low, value), max(high, value)
+        return Estimate(value, low, high, confidence, METHOD, claimed.size, n_clusters)
+
     ece, mce = _netcal_values(claimed, correct, bins)
-    wanted: list[tuple[float | None, int, Size]] = [
-        (ece, 0, absolute_sum),
-        (mce, 1, largest_absolute),
-        (sums.debiased_ece(), 0, absolute_sum),
-        (sums.smooth, 5, absolute_sum),
-        (None, 2, square_sum),
-        (None, 3, square_sum),
-        (None, 4, absolute_sum),
-    ]
-    estimates = []
-    for given, place, size in wanted:
-        value = float(size(data[place])[0]) if given is None else given
-        low, high = deviation_interval(data[place][0], resampled[place], size, tail=tail)
-        if place == 5:
-            low, high = low * scale, high * scale
-        ends = (min(low, value), max(high, value))
-        estimates.append(Estimate(value, *ends, confidence, METHOD, n, n_clusters))
-    if scaled is None:
-        estimates[-1] = Estimate.undefined(
-            "the temperature is undefined: see calibration.temperature",
-            n=n,
-            n_clusters=n_clusters,
-            confidence=confidence,
-        )
-    return BinnedCalibration(*estimates)
+    return BinnedCalibration(
+        ece=estimate(ece, "weighted", absolute_sum),
+        mce=estimate(mce, "gap", largest_absolute),
+        ece_debiased=estimate(sums.debiased_ece(), "weighted", absolute_sum),
+        smooth_ece=estimate(sums.smooth, "smoothed", absolute_sum),
+        brier_reliability=estimate(float(square_sum(data.root)), "root", square_sum),
+        brier_resolution=estimate(float(square_sum(data.away)), "away", square_sum),
+        ece_after_temperature=undefined(NO_TEMPERATURE)
+        if scaled is None
+        else estimate(float(absolute_sum(data.after)), "after", absolute_sum),
+    )
 
 
 def _netcal_values(claimed: Float, correct: Float, bins: int) -> tuple[float, float]:
@@ -163,6 +152,17 @@ def _netcal_values(claimed: Float, correct: Float, bins: int) -> tuple[float, fl
 
     edges = equal_mass_edges(claimed, bins)
     return netcal_ece(claimed, correct, edges), netcal_mce(claimed, correct, edges)
+
+
+class Deviations(NamedTuple):
+    """What the calibration errors are the sizes of, each (k,) or (b, k) for b resamples."""
+
+    weighted: Float  # gaps (correct - confidence) of the bins, times the bin's share
+    gap: Float  # gaps
+    root: Float  # gaps, times the root of the share
+    away: Float  # share correct less one half, times the root of the share
+    after: Float  # as the first, after temperature scaling
+    smoothed: Float  # smoothed residuals
 
 
 @dataclass(frozen=True)
@@ -179,6 +179,7 @@ class _Sums:
     kept: slice  # of the grid: where smoothed residuals are kept
     smooth: float  # relplot's smooth ECE
     width: float  # and its kernel width
+    scale: float = 1.0  # of the smoothed residuals: their absolute sum is relplot's value
 
     @classmethod
     def build(
@@ -203,10 +204,21 @@ class _Sums:
         start = int(max(0.5 - 4 * width, 0.0) * (points - 1))
         kept = slice(start, None, max(1, points // _KEPT))
         matrix = csr_array(hstack(columns).T)
-        return cls(matrix, len(edges) - 1, len(edges_after) - 1, kept, smooth, width)
+        sums = cls(matrix, len(edges) - 1, len(edges_after) - 1, kept, smooth, width)
+        own = float(absolute_sum(sums.deviations(np.ones((1, int(codes.max()) + 1))).smoothed)[0])
+        return replace(sums, scale=smooth / own) if own > 0 else sums
 
-    def deviations(self, weights: Float) -> tuple[Float, ...]:
-        """Deviations under prompt weights (b, n_clusters), each (b, k); see the comments."""
+    def draw(
+        self, n_clusters: int, resamples: int, rng: np.random.Generator
+    ) -> tuple[Deviations, Deviations]:
+        """Deviations of the data, (k,) each, and of resamples, (resamples, k) each."""
+        data = self.deviations(np.ones((1, n_clusters)))
+        draws = [self.deviations(chunk) for chunk in resample_weights(n_clusters, resamples, rng)]
+        joined = Deviations(*(np.concatenate(parts) for parts in zip(*draws, strict=True)))
+        return Deviations(*(part[0] for part in data)), joined
+
+    def deviations(self, weights: Float) -> Deviations:
+        """Deviations under prompt weights (b, n_clusters)."""
         totals = (self.matrix @ np.ascontiguousarray(weights.T)).T  # (b, n_columns)
         k, stop = self.bins, 3 * self.bins + self.bins_after
         size, claimed, correct = totals[:, :k], totals[:, k : 2 * k], totals[:, 2 * k : 3 * k]
@@ -215,13 +227,13 @@ class _Sums:
         root = np.sqrt(some * total)
         grid = totals[:, stop:]
         smoothed = gaussian_filter1d(grid, self.width * (grid.shape[1] - 1), axis=1, mode="mirror")
-        return (
-            (correct - claimed) / total,  # 0: gaps weighted by the bin's share
-            (correct - claimed) / some,  # 1: gaps
-            (correct - claimed) / root,  # 2: gaps weighted by the root of the share
-            (correct - size / 2) / root,  # 3: share correct from one half, weighted likewise
-            totals[:, 3 * k : stop] / total,  # 4: gaps after temperature scaling
-            smoothed[:, self.kept] * self.kept.step / total,  # 5: smoothed residuals
+        return Deviations(
+            weighted=(correct - claimed) / total,
+            gap=(correct - claimed) / some,
+            root=(correct - claimed) / root,
+            away=(correct - size / 2) / root,
+            after=totals[:, 3 * k : stop] / total,
+            smoothed=self.scale * smoothed[:, self.kept] / total,
         )
 
     def debiased_ece(self) -> float:

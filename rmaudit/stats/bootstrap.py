@@ -113,7 +113,10 @@ def resample_weights(
     for start in range(0, resamples, rows):
         b = min(rows, resamples - start)
         picks = rng.integers(0, n_clusters, size=(b, n_clusters), dtype=np.int32)
-        yield np.stack([np.bincount(row, minlength=n_clusters) for row in picks]).astype(np.float64)
+        weights = np.empty((b, n_clusters))
+        for i, row in enumerate(picks):
+            weights[i] = np.bincount(row, minlength=n_clusters)
+        yield weights
 
 
 def percentile_estimate(
@@ -149,7 +152,7 @@ def tail_probability(n_clusters: int, confidence: float) -> float:
 
 
 def cluster_sums(values: NDArray[np.float64], clusters: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Sums per cluster code: (n_rows, k) to (n_clusters, k)."""
+    """Sums of the columns per cluster code: (n_rows, k) to (n_clusters, k)."""
     n_clusters = int(clusters.max()) + 1 if clusters.size else 0
     sums = [np.bincount(clusters, column, n_clusters) for column in values.T]
     return np.stack(sums, axis=1).astype(np.float64, copy=False)

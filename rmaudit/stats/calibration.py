@@ -115,7 +115,7 @@ def temperature(
     error = math.sqrt(float(np.sum(on_log**2)))
     reach = float(stdtrit(n_clusters - 1, (1 + confidence) / 2)) * error
     value = 1 / slope
-    low, high = value * math.exp(-reach), value * math.exp(min(reach, 700.0))
+    low, high = value * math.exp(-reach), value * math.exp(min(reach, 600.0))
     method = "cluster-robust sandwich on log T"
     return Estimate(value, low, high, confidence, method, n, n_clusters, influence=value * on_log)
 
@@ -184,7 +184,7 @@ def _on_log_scale(estimate: Estimate) -> Estimate:
     """The interval of a positive mean, set on its logarithm: losses are skewed to the right."""
     if not estimate.defined or estimate.value <= 0:
         return estimate
-    reach = min((estimate.high - estimate.value) / estimate.value, 700.0)
+    reach = min((estimate.high - estimate.value) / estimate.value, 600.0)
     low, high = estimate.value * math.exp(-reach), estimate.value * math.exp(reach)
     return replace(estimate, low=low, high=high)
 

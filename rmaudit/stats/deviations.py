@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Float = NDArray[np.float64]
 Size = Callable[[Float], Float]  # (..., k) to (...,): homogeneous, not negative
 
-_HALVINGS = 14  # of the scale: a precision of 1e-4 of the observed size
+_HALVINGS = 12  # of the scale: a precision of 1/4,000 of the observed size
 
 
 def absolute_sum(deviations: Float) -> Float:

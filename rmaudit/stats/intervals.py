@@ -1,7 +1,15 @@
-"""Cluster-robust intervals for means, ratios of means, and sums of such ratios.
+r"""Cluster-robust intervals for means, ratios of means, and sums of such ratios.
 
 The prompt is the cluster: rows of one prompt are dependent, so the sampling error comes from the
 spread of the prompts' totals and never from the number of rows.
+
+With prompt totals :math:`N_c, D_c` and leverage :math:`h_c = D_c / \sum D`, the influence is
+:math:`(N_c - R D_c) / (\sum D \sqrt{1 - h_c})`: the CR2 correction (Bell & McCaffrey 2002),
+which is the usual ``G / (G - 1)`` for equal prompts. Quantiles are Student's with ``G* - 1``
+degrees of freedom, where ``G* = (sum D)**2 / sum(D_c**2)`` is the effective number of prompts
+of the term that has fewest (Carter et al. 2017). Bounded values use the score (Wilson)
+interval on the effective sample size ``x (1 - x) / SE**2`` (Korn & Graubard 1998), or ``G*``
+where no variation was seen.
 """
 
 from __future__ import annotations
@@ -27,10 +35,9 @@ def cluster_ratios(
     confidence: float = 0.95,
     bounds: Bounds | None = None,
 ) -> Estimate:
-    r"""Estimate ``sum_k w_k * sum(num_k) / sum(den_k)`` with a cluster-robust interval.
+    """Estimate ``sum_k w_k * sum(num_k) / sum(den_k)`` with a cluster-robust interval.
 
-    Means, accuracies, shares, slopes and differences of any of them are of this form: a gap in
-    accuracy is ``[(1, correct * a, a), (-1, correct * b, b)]`` with 0/1 masks ``a`` and ``b``.
+    A gap in accuracy is ``[(1, correct * a, a), (-1, correct * b, b)]`` with 0/1 masks a and b.
 
     Parameters
     ----------
@@ -43,54 +50,33 @@ def cluster_ratios(
         Two-sided, e.g. 0.95.
     bounds
         The range of the value: (0, 1) for a probability, (-1, 1) for a difference of two. The
-        interval then stays inside, is wider on the inner side near an end, and never has zero
-        width.
+        interval stays inside and never has zero width.
 
     Returns
     -------
     Estimate
         ``influence`` holds each cluster code's linearised contribution to the value (zero for
-        codes without rows), scaled so that the squared standard error is ``sum(influence**2)``.
-        Two audits of the same prompts are compared through the difference of their influences.
+        codes without rows), scaled so that the squared standard error is ``sum(influence**2)``;
+        of two audits of the same prompts, that of their difference.
         Undefined when a term has no rows, or rows of one prompt only.
 
     Raises
     ------
     ValueError
         If an input is not finite: mask such rows first, and count them.
-
-    Notes
-    -----
-    With prompt totals :math:`N_c, D_c` and leverage :math:`h_c = D_c / \sum D`, the influence is
-    :math:`(N_c - R D_c) / (\sum D \sqrt{1 - h_c})`: the CR2 correction (Bell & McCaffrey 2002),
-    which is the usual ``G / (G - 1)`` for equal prompts. Quantiles are Student's with ``G* - 1``
-    degrees of freedom, where ``G* = (sum D)**2 / sum(D_c**2)`` is the effective number of prompts
-    of the term that has fewest (Carter et al. 2017). Bounded values use the score (Wilson)
-    interval on the effective sample size ``x (1 - x) / SE**2`` (Korn & Graubard 1998), or ``G*``
-    where no variation was seen.
     """
     codes = np.asarray(clusters, dtype=np.int64)
     n_codes = int(codes.max()) + 1 if codes.size else 0
-    value, fewest = 0.0, math.inf
-    influence = np.zeros(n_codes)
-    used = np.zeros(codes.size, dtype=bool)
-    reason: str | None = None
-    for weight, numerator, denominator in terms:
-        num, den = _finite(numerator), _finite(denominator)
-        used |= den != 0
-        ratio, part, effective = _ratio(num, den, codes, n_codes)
-        if math.isnan(ratio):
-            reason = reason or "no rows"
-        elif effective < 1.5:  # one prompt, or one that outweighs all others
-            reason = reason or "one prompt: no interval"
-        value += weight * ratio
-        influence += weight * part
-        fewest = min(fewest, effective)
+    arrays = [(weight, _finite(num), _finite(den)) for weight, num, den in terms]
+    parts = [(weight, *_ratio(num, den, codes, n_codes)) for weight, num, den in arrays]
+    used = np.any([den != 0 for _, _, den in arrays], axis=0)
     n, n_clusters = int(used.sum()), int(np.unique(codes[used]).size)
-    if n == 0 or reason is not None:
-        return Estimate.undefined(
-            reason or "no rows", n=n, n_clusters=n_clusters, confidence=confidence
-        )
+    fewest = min(effective for *_, effective in parts)
+    if fewest < 1.5:  # no prompt, one, or one that outweighs all others
+        reason = "one prompt: no interval" if fewest > 0 else "no rows"
+        return Estimate.undefined(reason, n=n, n_clusters=n_clusters, confidence=confidence)
+    value = sum(weight * ratio for weight, ratio, _, _ in parts)
+    influence = np.sum([weight * part for weight, _, part, _ in parts], axis=0)
     error = math.sqrt(float(np.sum(influence**2)))
     quantile = float(stdtrit(fewest - 1, (1 + confidence) / 2))
     low, high = _interval(value, error, quantile, fewest, bounds)

@@ -50,14 +50,11 @@ def reliability_diagram(
     ----------
     margins, clusters, targets
         As in `binned_calibration`; at least one row.
-    rng, simulations
-        Of the band: in each simulation every pair is right with the probability that the model
-        claims, once for each of its votes; the band holds the central `confidence` of the shares
-        correct of a bin (Broecker & Smith 2007, Weather and Forecasting 22).
+    rng, simulations, confidence
+        Of the band: in each simulation every vote is right with the probability that the model
+        claims; the band holds the central part of a bin's shares correct (Broecker & Smith 2007).
     votes
         Annotators a pair, (n,); one by default.
-    bins, confidence
-        Equal-mass bins; two-sided confidence of bins and band.
     """
     from rmaudit.stats._relplot import relplot_curve, relplot_smooth_ece
 
@@ -67,15 +64,13 @@ def reliability_diagram(
     place = bin_codes(claimed, edges)
     used = np.unique(place)
     trials = np.ones(claimed.size, np.int64) if votes is None else np.asarray(votes, np.int64)
-    shares = np.empty((simulations, used.size))
-    accuracy = []
-    for k, bin_ in enumerate(used):
-        rows = place == bin_
-        shares[:, k] = _simulated(claimed[rows], trials[rows], simulations, rng)
-        accuracy.append(
-            cluster_mean(correct[rows], codes[rows], confidence=confidence, bounds=(0.0, 1.0))
-        )
-    low, high = np.quantile(shares, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    parts = [np.flatnonzero(place == bin_) for bin_ in used]
+    shares = [_simulated(claimed[rows], trials[rows], simulations, rng) for rows in parts]
+    low, high = np.quantile(shares, [(1 - confidence) / 2, (1 + confidence) / 2], axis=1)
+    accuracy = [
+        cluster_mean(correct[rows], codes[rows], confidence=confidence, bounds=(0.0, 1.0))
+        for rows in parts
+    ]
     count = np.bincount(place)[used]
     _, width = relplot_smooth_ece(claimed, correct)
     x = np.linspace(claimed.min(), claimed.max(), _POINTS)
@@ -98,9 +93,8 @@ def _simulated(
     step = max(1, _CELLS // simulations)
     for start in range(0, claimed.size, step):
         p, k = claimed[start : start + step, None], trials[start : start + step, None]
-        if (k == 1).all():
-            right = rng.random((p.size, simulations), dtype=np.float32) < p
+        if (k == 1).all():  # one draw of a uniform is much cheaper than a binomial one
+            total += (rng.random((p.size, simulations), dtype=np.float32) < p).sum(axis=0)
         else:
-            right = rng.binomial(k, p, size=(p.size, simulations)) / k
-        total += right.sum(axis=0)
+            total += (rng.binomial(k, p, size=(p.size, simulations)) / k).sum(axis=0)
     return total / claimed.size

@@ -1,0 +1,189 @@
+"""The calibration audit: planted scale errors, what is left out, and what is said about it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import expit
+
+from rmaudit.audits.calibration import NO_PAIRS, Calibration, vote_shares
+from rmaudit.case import Case
+from rmaudit.data.types import Dataset, Source
+from rmaudit.results import AuditResult
+from rmaudit.scoring.requests import Column, Scores
+from rmaudit.stats.calibration import brier_score
+
+
+def dataset(frame: pd.DataFrame, kind: str = "preference") -> Dataset:
+    n = len(frame)
+    frame = frame.assign(id=[str(i) for i in range(n)], row=np.arange(1, n + 1))
+    return Dataset(kind, frame, Source("memory", "", n, n, 0))  # type: ignore[arg-type]
+
+
+def pairs_frame(n: int, **columns: Any) -> pd.DataFrame:
+    frame = pd.DataFrame(
+        {
+            "prompt": [f"question {i}" for i in range(n)],
+            "chosen": [f"good answer {i}" for i in range(n)],
+            "rejected": [f"bad answer {i}" for i in range(n)],
+            "tie": False,
+        }
+    )
+    return frame.assign(**columns)
+
+
+def column(reward: np.ndarray) -> Column:
+    zeros, no = np.zeros(reward.size, dtype=np.int64), np.zeros(reward.size, dtype=bool)
+    return Column(reward, zeros, zeros, no, no, no)
+
+
+def audit(frame: pd.DataFrame, margins: np.ndarray, **options: Any) -> AuditResult:
+    case = Case(model=None, eval=dataset(frame), **{"resamples": 200, **options})  # type: ignore[arg-type]
+    rewards = {
+        ("eval", "", "chosen", "plain"): column(margins + 3.0),
+        ("eval", "", "rejected", "plain"): column(np.full(margins.size, 3.0)),
+    }
+    return Calibration().measure(case, Scores((), rewards))  # type: ignore[arg-type]
+
+
+def simulate(n: int, scale: float, rng: np.random.Generator) -> np.ndarray:
+    strength = np.abs(rng.normal(1.0, 1.5, n))
+    return scale * np.where(rng.random(n) < expit(strength), strength, -strength)
+
+
+def test_reports_every_public_id() -> None:
+    names = ["ece", "ece_debiased", "smooth_ece", "mce", "nll", "overconfidence", "temperature"]
+    names += ["brier", "brier_reliability", "brier_resolution", "ece_after_temperature"]
+    assert set(Calibration.metrics) == {f"calibration.{name}" for name in names}
+    result = audit(pairs_frame(30), simulate(30, 1.0, np.random.default_rng(8)))
+    assert [metric.id for metric in result.metrics] == list(Calibration.metrics)
+
+
+def test_needs_pairs() -> None:
+    ratings = dataset(pd.DataFrame({"prompt": ["q"], "output": ["a"], "rating": [1.0]}), "rating")
+    reason = Calibration().missing(Case(model=None, eval=ratings))  # type: ignore[arg-type]
+    assert reason is not None
+    assert "needs preference pairs" in reason
+
+
+@pytest.mark.parametrize(("scale", "word"), [(3.0, "Over-confident"), (0.3, "Under-confident")])
+def test_planted_scale_error_is_found(scale: float, word: str) -> None:
+    margins = simulate(800, scale, np.random.default_rng(0))
+    result = audit(pairs_frame(800), margins)
+    temperature = result["calibration.temperature"]
+    assert temperature.low < scale < temperature.high
+    (finding,) = result.findings
+    assert finding.title.startswith(word)
+    assert finding.metric == "calibration.overconfidence"
+    assert finding.severity in ("medium", "high")
+    assert len(finding.examples) == 5
+    assert finding.examples[0]["prompt"].startswith("question")
+    if scale > 1:  # the first example is the most confident mistake
+        assert finding.examples[0]["reward_chosen"] - 3 == pytest.approx(margins.min())
+
+
+def test_a_calibrated_model_has_no_finding_and_a_fixed_seed() -> None:
+    margins = simulate(2000, 1.0, np.random.default_rng(1))
+    result = audit(pairs_frame(2000), margins)
+    assert result.findings == ()
+    assert result["calibration.overconfidence"].low < 0 < result["calibration.overconfidence"].high
+    assert result["calibration.ece_debiased"].low < 0.01
+    assert result.metrics == audit(pairs_frame(2000), margins).metrics
+
+
+def test_errors_that_cancel_are_found() -> None:
+    rng = np.random.default_rng(2)
+    # 60 % sure and always right, 90 % sure and right in 60 %: over-confidence is zero on average
+    p = np.repeat([0.6, 0.9], 1000)
+    right = np.r_[np.ones(1000), rng.random(1000) < 0.5]
+    margins = np.log(p / (1 - p)) * (2 * right - 1)
+    result = audit(pairs_frame(2000), margins)
+    (finding,) = result.findings
+    assert finding.metric == "calibration.ece_debiased"
+    assert finding.severity == "high"
+
+
+def test_a_broken_subset_is_named() -> None:
+    rng = np.random.default_rng(3)
+    margins = simulate(3000, 1.0, rng)
+    names = np.where(np.arange(3000) % 6 == 0, "code", "chat")
+    margins[names == "code"] *= 8
+    result = audit(pairs_frame(3000, subset=names), margins)
+    assert any("on code" in finding.title for finding in result.findings)
+    assert result.get("calibration.temperature", subset="code").low > 4
+    chat = result.get("calibration.temperature", subset="chat")
+    assert chat.low < 1 < chat.high
+    assert result.tables["subsets"]["pairs"].tolist() == [2500, 500]
+    assert [figure.name for figure in result.figures] == [
+        "reliability",
+        "overconfidence_by_subset",
+        "temperature",
+    ]
+
+
+def test_ties_and_non_finite_rewards_are_left_out_and_counted() -> None:
+    margins = simulate(200, 1.0, np.random.default_rng(4))
+    margins[:3] = [np.nan, np.inf, -np.inf]
+    tie = np.arange(200) >= 190
+    result = audit(pairs_frame(200, tie=tie), margins)
+    expected = brier_score(margins[3:190], np.arange(187))
+    assert result["calibration.brier"].value == pytest.approx(expected.value, abs=1e-12)
+    assert result["calibration.brier"].ci == pytest.approx(expected.ci, abs=1e-12)
+    assert result["calibration.ece"].n == 187
+    assert result.tables["pairs"]["pairs"].tolist() == [187, 0, 10, 3]
+
+
+def test_nothing_left_is_undefined_with_the_reason() -> None:
+    result = audit(pairs_frame(4), np.full(4, np.nan))
+    assert result.findings == ()
+    for id_ in Calibration.metrics:
+        assert result[id_].undefined_reason == NO_PAIRS
+
+
+def test_rows_of_one_group_are_one_cluster() -> None:
+    margins = np.repeat(simulate(100, 1.0, np.random.default_rng(5)), 3)
+    grouped = audit(pairs_frame(300, group=np.repeat(np.arange(100), 3).astype(str)), margins)
+    single = audit(pairs_frame(100), margins[::3])
+    assert grouped["calibration.brier"].n_clusters == 100
+    assert grouped["calibration.brier"].ci == pytest.approx(single["calibration.brier"].ci)
+
+
+def test_vote_shares_by_hand() -> None:
+    votes = [["chosen", "chosen", "rejected"], ["tie", "rejected"], [], None, ["tie"]]
+    shares, counts = vote_shares(pd.DataFrame({"annotator_votes": votes}))
+    assert shares == pytest.approx([2 / 3, 0, 0, 0, 0])
+    assert counts.tolist() == [3, 1, 0, 0, 0]
+
+
+def test_votes_are_the_target_where_there_are_any() -> None:
+    margins = np.tile([1.0, 1.0, -0.5, 2.0], 10)
+    votes = [["chosen", "chosen", "rejected"], None, ["rejected", "chosen"], ["chosen"]] * 10
+    result = audit(pairs_frame(40, annotator_votes=votes), margins)
+    target = np.array([2 / 3, 1, 1 / 2, 1])
+    expected = np.mean((expit(margins[:4]) - target) ** 2)
+    assert result["calibration.brier"].value == pytest.approx(expected, abs=1e-12)
+    assert "calibration against shares of votes" not in [n.what for n in result.not_run]
+
+
+def test_what_was_not_run_is_said() -> None:
+    result = audit(pairs_frame(20), simulate(20, 1.0, np.random.default_rng(6)))
+    assert {note.what for note in result.not_run} == {
+        "calibration against shares of votes",
+        "calibration per subset",
+    }
+
+
+def test_figures_and_tables_hold_plain_finite_numbers() -> None:
+    margins = simulate(60, 1.0, np.random.default_rng(7))
+    names = ["a"] * 58 + ["b", None]  # a subset of one pair, and a pair of none
+    result = audit(pairs_frame(60, subset=names), margins)
+    for figure in result.figures:
+        assert json.loads(json.dumps(figure.data, allow_nan=False)) == figure.data
+        assert figure.alt
+    assert result.tables["brier"]["value"].iloc[-1] == result["calibration.brier"].value
+    assert sum(b["count"] for b in result.figures[0].data["bins"]) == 60
+    assert not result.get("calibration.ece", subset="b").defined
