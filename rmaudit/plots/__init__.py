@@ -6,11 +6,14 @@ matplotlib is imported on first use: `import rmaudit.plots` is free.
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rmaudit.plots.style import STYLES, Style
 from rmaudit.plots.svg import page_svg
 from rmaudit.plots.text import visible
+
+if TYPE_CHECKING:
+    from rmaudit.plots.canvas import KINDS, draw, to_pdf, to_svg
 
 __all__ = ["KINDS", "STYLES", "Style", "draw", "page_svg", "to_pdf", "to_svg", "visible"]
 

@@ -1,0 +1,352 @@
+"""`Report`: what an audit returns to Python, and reads and writes as report.json."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pandas as pd
+
+from rmaudit._version import __version__
+from rmaudit.data.types import SetAside, Source
+from rmaudit.errors import SchemaError, UsageError
+from rmaudit.registry import nearest
+from rmaudit.report import files
+from rmaudit.report.plain import dumps, example, plain, table
+from rmaudit.report.schema import (
+    SCHEMA_VERSION,
+    AuditRecord,
+    FindingRecord,
+    MetricRecord,
+    ReportRecord,
+    check,
+)
+from rmaudit.results import SEVERITIES, AuditResult, Estimate, Metric, MetricSpec
+from rmaudit.scoring.requests import Cost
+
+if TYPE_CHECKING:
+    from rmaudit.audits.base import Audit
+
+
+class Model(Protocol):
+    """What a report says of the audited model."""
+
+    name: str
+    kind: str
+    fingerprint: str
+
+    def describe(self) -> dict[str, Any]:
+        """Facts: dtype, maximum length, template, ..."""
+
+
+class UnknownMetricError(UsageError, KeyError):
+    """A metric id, or a slice of it, that the report does not hold."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """One audit of one reward model.
+
+    ``report["length.excess_preference"].value`` is the overall number; `get` takes a slice.
+    `record` is all of report.json; `scores` and `set_aside` are there after an audit, not after
+    `load` (they lie in files of their own).
+    """
+
+    record: ReportRecord
+    scores: pd.DataFrame | None = None
+    set_aside: tuple[SetAside, ...] | None = None
+
+    @classmethod
+    def build(
+        cls,
+        results: Sequence[AuditResult],
+        *,
+        audits: Sequence[Audit],
+        model: Model,
+        inputs: Mapping[str, Source],
+        cost: Cost,
+        seed: int,
+        config: Mapping[str, Any],
+        provenance: Mapping[str, Any],
+        scores: pd.DataFrame | None = None,
+        set_aside: Sequence[SetAside] = (),
+    ) -> Report:
+        """Bind the results of an audit together.
+
+        Parameters
+        ----------
+        results, audits
+            What each audit found, and the audits, which say what their metric ids mean.
+        model, inputs, cost, seed, config, provenance
+            What was audited, on what, at what cost, how, and with which software.
+        scores, set_aside
+            Every reward, and the rows that could not be used: `save` writes them beside the report.
+
+        Raises
+        ------
+        SchemaError
+            If an audit reports a metric that it does not declare, or one number twice.
+        """
+        by_name = {audit.name: audit for audit in audits}
+        findings = [finding for result in results for finding in result.findings]
+        findings.sort(key=lambda f: SEVERITIES.index(f.severity))  # stable: then in page order
+        document = {
+            "schema_version": SCHEMA_VERSION,
+            "rmaudit_version": __version__,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seed": seed,
+            "model": {
+                "name": model.name,
+                "kind": model.kind,
+                "fingerprint": model.fingerprint,
+                "facts": model.describe(),
+            },
+            "inputs": {name: asdict(source) for name, source in inputs.items()},
+            "cost": asdict(cost),
+            "audits": {r.audit: _audit(r, by_name[r.audit]) for r in results},
+            "findings": [
+                {**_fields(f), "examples": [example(row) for row in f.examples]} for f in findings
+            ],
+            "config": dict(config),
+            "provenance": dict(provenance),
+        }
+        return cls(_parse(plain(document), "report"), scores, tuple(set_aside))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Report:
+        """Read a report from its folder or its report.json.
+
+        Raises
+        ------
+        UsageError
+            If there is none.
+        SchemaError
+            If the file is not a report, or a newer version's.
+        """
+        file = Path(path)
+        file = file / "report.json" if file.is_dir() else file
+        try:
+            text = file.read_text(encoding="utf-8")
+        except OSError as error:
+            raise UsageError(
+                f"no report at {file} ({error.strerror}); `rmaudit audit --out DIR` writes one"
+            ) from error
+        except UnicodeDecodeError as error:
+            raise SchemaError(f"{file}: not UTF-8 text: {error.reason}") from error
+        try:
+            document = json.loads(text, parse_constant=_no_constant)
+        except (ValueError, RecursionError) as error:
+            raise SchemaError(f"{file}: not JSON: {error}") from error
+        return cls(_parse(document, str(file)))
+
+    def __getitem__(self, metric_id: str) -> Estimate:
+        """The overall estimate of a metric id; NaN with a reason where it is undefined."""
+        return self.get(metric_id)
+
+    def __contains__(self, metric_id: object) -> bool:
+        return any(metric.id == metric_id and not metric.slice for metric in self.metrics())
+
+    def get(self, metric_id: str, **slice_: str) -> Estimate:
+        """The estimate of a metric id on a slice: ``report.get(id, subset="code")``.
+
+        Raises
+        ------
+        UsageError
+            (also a `KeyError`) If the report does not hold it; names the nearest that it does.
+        """
+        metric = self.metric(metric_id, **slice_)
+        low, high = (math.nan if end is None else end for end in metric.ci)
+        return Estimate(
+            math.nan if metric.value is None else metric.value,
+            low,
+            high,
+            metric.confidence,
+            metric.method,
+            metric.n,
+            metric.n_prompts,
+            metric.reason if metric.value is None else None,
+        )
+
+    def metric(self, metric_id: str, **slice_: str) -> MetricRecord:
+        """The same as `get`, as it is written: with unit, direction and slice."""
+        same_id = [metric for metric in self.metrics() if metric.id == metric_id]
+        for metric in same_id:
+            if metric.slice == slice_:
+                return metric
+        if same_id:
+            known = [_slice_words(metric.slice) for metric in same_id]
+            wanted = _slice_words(slice_)
+            raise UnknownMetricError(f"{metric_id} has no slice {wanted}; {nearest(wanted, known)}")
+        audit = self.audits.get(metric_id.partition(".")[0])
+        if audit is not None and audit.status != "ok":
+            status = audit.status.replace("_", " ")
+            raise UnknownMetricError(f"{metric_id}: its audit is {status}: {audit.reason}")
+        ids = dict.fromkeys(metric.id for metric in self.metrics())
+        raise UnknownMetricError(
+            f"no metric {metric_id!r} in this report; {nearest(metric_id, ids)}"
+        )
+
+    def metrics(self) -> Iterator[MetricRecord]:
+        """Every number, in page order."""
+        for audit in self.audits.values():
+            yield from audit.metrics
+
+    @property
+    def audits(self) -> Mapping[str, AuditRecord]:
+        """The audits by name, in page order."""
+        return self.record.audits
+
+    @property
+    def findings(self) -> Sequence[FindingRecord]:
+        """The findings, worst first."""
+        return self.record.findings
+
+    @property
+    def failed(self) -> bool:
+        """Whether an audit failed (an error in it, not a bad result)."""
+        return any(audit.status == "failed" for audit in self.audits.values())
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a number: id, slice (dict), value, low, high, confidence, n, n_prompts, ..."""
+        columns = ["id", "slice", "value", "low", "high", "confidence", "n", "n_prompts"]
+        columns += ["unit", "better", "method", "reason"]
+        rows = []
+        for metric in self.metrics():
+            row = metric.model_dump()
+            row["low"], row["high"] = row["ci"]
+            rows.append([row[column] for column in columns])
+        frame = pd.DataFrame(rows, columns=columns)
+        return frame.astype(dict.fromkeys(("value", "low", "high"), "float64"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of report.json."""
+        return self.record.model_dump(mode="json")
+
+    def to_json(self) -> str:
+        """The text of report.json, checked against its schema."""
+        document = self.to_dict()
+        check(document, "report")
+        return dumps(document)
+
+    def save(self, folder: str | Path, *, paper: str = "neurips") -> Path:
+        """Write report.json, report.html, figures/ (SVG, and PDF in a paper's style) and tables/.
+
+        Parameters
+        ----------
+        folder
+            Made if it isn't there.
+        paper
+            A style of `rmaudit.plots.STYLES` for the PDFs.
+
+        Returns
+        -------
+        Path
+            The folder.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be written.
+        """
+        from rmaudit.report.page import drawings, render
+
+        folder = Path(folder)
+        # The numbers first: whatever happens to a view of them, they are kept.
+        files.write(folder / "report.json", self.to_json())
+        if self.set_aside is not None:
+            lines = (json.dumps(plain(asdict(row)), ensure_ascii=False) for row in self.set_aside)
+            files.write(folder / "set_aside.jsonl", "".join(f"{line}\n" for line in lines))
+        if self.scores is not None:
+            from rmaudit.scoring.table import write_scores
+
+            write_scores(folder / "scores.parquet", self.scores)
+        for name, audit in self.audits.items():
+            for title, content in audit.tables.items():
+                path = folder / "tables" / f"{files.file_name(name, title)}.csv"
+                files.write(path, files.csv_text(content.columns, content.rows))
+        drawn = drawings(self)
+        for (name, figure), drawing in drawn.items():
+            path = folder / "figures" / files.file_name(name, figure)
+            if drawing.svg is not None:
+                files.write(path.with_name(f"{path.name}.svg"), drawing.svg)
+                files.write(path.with_name(f"{path.name}.pdf"), drawing.pdf(paper))
+        files.write(folder / "report.html", render(self, drawn))
+        return folder
+
+    def _repr_html_(self) -> str:
+        from rmaudit.report.page import summary
+
+        return summary(self)
+
+
+def _parse(document: Any, where: str) -> ReportRecord:
+    check(document, where)
+    return ReportRecord.model_validate(document)
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _slice_words(slice_: Mapping[str, str]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in slice_.items()) or "(overall)"
+
+
+def _fields(item: Any) -> dict[str, Any]:
+    return {name: getattr(item, name) for name in item.__dataclass_fields__}
+
+
+def _audit(result: AuditResult, audit: Audit) -> dict[str, Any]:
+    seen: set[tuple[str, str]] = set()
+    for metric in result.metrics:
+        if metric.id not in audit.metrics:
+            raise SchemaError(
+                f"audit {audit.name!r} reports {metric.id!r}, which it does not declare; "
+                f"add it to its `metrics` ({nearest(metric.id, audit.metrics)})"
+            )
+        key = (metric.id, _slice_words(metric.slice))
+        if key in seen:
+            raise SchemaError(f"audit {audit.name!r} reports {key[0]} twice for {key[1]}")
+        seen.add(key)
+    used = dict.fromkeys(metric.id for metric in result.metrics)
+    return {
+        "status": result.status,
+        "reason": result.reason,
+        "title": audit.title,
+        "question": audit.question,
+        "meaning": audit.meaning,
+        "source": audit.source,
+        "definitions": {id_: audit.metrics[id_].meaning for id_ in used},
+        "metrics": [_metric(metric, audit.metrics[metric.id]) for metric in result.metrics],
+        "tables": {name: table(frame) for name, frame in result.tables.items()},
+        "figures": [_fields(figure) for figure in result.figures],
+        "not_run": [_fields(part) for part in result.not_run],
+    }
+
+
+def _metric(metric: Metric, spec: MetricSpec) -> dict[str, Any]:
+    e = metric.estimate
+    reason = e.undefined_reason
+    if reason is None and not math.isfinite(e.value):
+        reason = "not a finite number; the audit gave no reason"
+    return {
+        "id": metric.id,
+        "value": e.value,
+        "ci": [e.low, e.high],
+        "confidence": e.confidence,
+        "n": e.n,
+        "n_prompts": e.n_clusters,
+        "unit": spec.unit,
+        "better": spec.better,
+        "slice": {key: str(value) for key, value in metric.slice.items()},
+        "method": e.method,
+        "reason": reason,
+    }

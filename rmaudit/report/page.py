@@ -1,0 +1,196 @@
+"""`report.html`: one self-contained page, readable without scripts, safe whatever the data hold."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from rmaudit.errors import SchemaError
+from rmaudit.plots import page_svg, to_pdf, to_svg, visible
+from rmaudit.report import wording
+from rmaudit.report.schema import AuditRecord, FigureRecord, MetricRecord
+
+if TYPE_CHECKING:
+    from rmaudit.report.document import Report
+
+PAGE_BYTES = 1_000_000
+TEXT_LIMITS = (4_000, 1_500, 500, 200)  # characters of an example's text; the first that fits
+PREVIEW = 280  # characters of a long text that show before it is opened
+MOST_EXAMPLES = 5
+MOST_SLICES = 300  # numbers by slice, an audit
+MOST_ROWS = 50  # of a table
+_ARXIV = re.compile(r"arXiv[: ](\d{4}\.\d{4,5})")
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A figure drawn once for the page and the file, or the reason why it cannot be."""
+
+    figure: FigureRecord
+    svg: str | None
+    fault: str | None = None
+
+    def pdf(self, style: str) -> bytes:
+        """The figure for a paper."""
+        return to_pdf(self.figure.model_dump(), style)
+
+
+Drawings = Mapping[tuple[str, str], Drawing]
+
+
+def drawings(report: Report) -> dict[tuple[str, str], Drawing]:
+    """Every figure by (audit, name). One that cannot be drawn costs its place, not the page."""
+    drawn = {}
+    for name, audit in report.audits.items():
+        for figure in audit.figures:
+            try:
+                drawing = Drawing(figure, to_svg(figure.model_dump()))
+            except SchemaError as error:
+                drawing = Drawing(figure, None, str(error))
+            drawn[name, figure.name] = drawing
+    return drawn
+
+
+def render(report: Report, drawn: Drawings | None = None) -> str:
+    """The page.
+
+    Long texts of examples are cut to whatever keeps it under a megabyte; report.json has them.
+
+    Parameters
+    ----------
+    report
+        What to show.
+    drawn
+        Its figures, where they are drawn already.
+    """
+    drawn = drawings(report) if drawn is None else drawn
+    figures = {
+        key: Markup(page_svg(d.svg)) if d.svg is not None else None  # our own SVG
+        for key, d in drawn.items()
+    }
+    page = ""
+    for limit in TEXT_LIMITS:
+        page = _environment(limit).get_template("page.html").render(_view(report, drawn, figures))
+        if len(page.encode()) < PAGE_BYTES:
+            break
+    return page
+
+
+def summary(report: Report) -> str:
+    """The first screen as a fragment, for notebooks."""
+    return _environment(0).get_template("summary.html").render(_view(report, {}, {}))
+
+
+def _view(report: Report, drawn: Drawings, figures: Mapping[Any, Any]) -> dict[str, Any]:
+    ran = {name: audit for name, audit in report.audits.items() if audit.status != "not_run"}
+    numbered = [(f"finding-{i}", finding) for i, finding in enumerate(report.findings, 1)]
+    script, style = (_asset(name) for name in ("page.js", "page.css"))
+    return {
+        "report": report.record,
+        "verdict": wording.verdict(report),
+        "key_numbers": wording.key_numbers(report),
+        "definitions": {
+            id_: text for audit in report.audits.values() for id_, text in audit.definitions.items()
+        },
+        "findings": numbered,
+        "by_audit": {
+            name: [(anchor, f) for anchor, f in numbered if f.audit == name]
+            for name in report.audits
+        },
+        "ran": ran,
+        "not_run": {n: audit for n, audit in report.audits.items() if n not in ran},
+        "overall": {n: [m for m in a.metrics if not m.slice] for n, a in ran.items()},
+        "slices": {name: _slices(audit) for name, audit in ran.items()},
+        "drawn": drawn,
+        "figures": figures,
+        "style": Markup(style),  # a file of the package
+        "script": Markup(script),  # a file of the package
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        "most_rows": MOST_ROWS,
+        "most_examples": MOST_EXAMPLES,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class SliceGroup:
+    """The numbers of one audit by one slicing key (or several), by metric id."""
+
+    by: str
+    metrics: Mapping[str, Sequence[MetricRecord]]
+    count: int
+    left_out: int
+
+
+def _slices(audit: AuditRecord) -> list[SliceGroup]:
+    groups: dict[str, dict[str, list[MetricRecord]]] = {}
+    room = MOST_SLICES
+    counts: dict[str, int] = {}
+    for metric in audit.metrics:
+        if not metric.slice:
+            continue
+        by = " and ".join(metric.slice)
+        counts[by] = counts.get(by, 0) + 1
+        if room > 0:
+            groups.setdefault(by, {}).setdefault(metric.id, []).append(metric)
+            room -= 1
+    return [
+        SliceGroup(by, shown, counts[by], counts[by] - sum(len(m) for m in shown.values()))
+        for by, shown in groups.items()
+    ]
+
+
+@cache
+def _asset(name: str) -> str:
+    loader = PackageLoader("rmaudit.report")
+    text, _, _ = loader.get_source(Environment(autoescape=True), name)
+    return text
+
+
+@cache
+def _environment(text_limit: int) -> Environment:
+    environment = Environment(
+        loader=PackageLoader("rmaudit.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        # Every value that is put out, without a template having to remember it.
+        finalize=lambda value: (
+            visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+        ),
+    )
+    environment.filters.update(
+        words=wording.words,
+        number=wording.number,
+        linked=_linked,
+        shorten=lambda text: _shorten(text, text_limit),
+        preview=lambda text: text[:PREVIEW].rstrip(),
+    )
+    environment.globals.update(preview_length=PREVIEW)
+    return environment
+
+
+def _shorten(text: str, limit: int) -> str:
+    if len(text) <= limit:
+        return text
+    return f"{text[:limit].rstrip()} … ({len(text) - limit:,} more characters in report.json)"
+
+
+def _linked(source: str) -> Markup:
+    """A source with links where it names papers on arXiv."""
+    parts, end = [], 0
+    for match in _ARXIV.finditer(source):
+        parts.append(escape(visible(source[end : match.start()])))
+        link = Markup('<a href="https://arxiv.org/abs/{0}" rel="noreferrer">arXiv {0}</a>')
+        parts.append(link.format(match.group(1)))
+        end = match.end()
+    parts.append(escape(visible(source[end:])))
+    return Markup("").join(parts)
