@@ -60,7 +60,7 @@ def _load_model(
         raise RewardModelError(f"{folder}: no config.json; name a transformers model's folder")
     check_weights(folder, "model", allow_pickle=permissions.allow_pickle)
     with _one_line(folder, "model"), _silent():
-        model, loaded = AutoModelForSequenceClassification.from_pretrained(
+        model, loaded = AutoModelForSequenceClassification.from_pretrained(  # nosec B615: a folder
             folder,
             dtype=dtype,
             use_safetensors=None if permissions.allow_pickle else True,
@@ -75,7 +75,7 @@ def _load_tokenizer(folder: Path, permissions: Permissions) -> Any:
     from transformers import AutoTokenizer
 
     with _one_line(folder, "tokenizer"), _silent():
-        return AutoTokenizer.from_pretrained(
+        return AutoTokenizer.from_pretrained(  # nosec B615: a folder
             folder, trust_remote_code=permissions.trust_remote_code
         )
 
