@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from rmaudit.audits.base import Audit
     from rmaudit.config import AuditConfig
     from rmaudit.console import Console
+    from rmaudit.gate import GateResult, Policy
 
 Data = Dataset | str | Path
-__all__ = ["audit", "load", "load_reward_model", "run_audit", "run_score", "score"]
+__all__ = ["audit", "gate", "load", "load_reward_model", "run_audit", "run_score", "score"]
 
 
 def audit(
@@ -134,6 +135,20 @@ def score(
             progress=progress,
         )
     return scores_frame(scores, model.name)
+
+
+def gate(report: Report | str | Path, policy: Policy | str | Path) -> GateResult:
+    """Hold a report (or its folder) against a policy (or its file, or a shipped one's name).
+
+    Raises
+    ------
+    RmauditError
+        If either cannot be read, or a rule names a metric or slice that is unknown.
+    """
+    from rmaudit.gate import Policy, gate
+
+    opened = report if isinstance(report, Report) else Report.load(report)
+    return gate(opened, policy if isinstance(policy, Policy) else Policy.read(policy))
 
 
 def run_audit(settings: AuditConfig, console: Console) -> tuple[Report, Path]:
