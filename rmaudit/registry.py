@@ -37,8 +37,8 @@ def register_audit(cls: AuditClass) -> AuditClass:
 
 @cache
 def _load_all() -> None:
-    import rmaudit.audits as package
-
+    # By name: the audits import this module to register themselves.
+    package = importlib.import_module("rmaudit.audits")
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{package.__name__}.{module.name}")
     load_plugins("rmaudit.audits", lambda plugin: plugin)
