@@ -82,7 +82,10 @@ class Dataset:
       ``proxy_rewards``, ``gold_rewards`` (lists of float).
 
     Outputs are plain text: message lists are reduced to their last assistant turn, and the turns
-    before it go to the prompt.
+    before it go to the prompt. Where a row has rewards and no texts, its outputs are empty strings
+    (one a reward). ``scores`` (published scores by model) stays as it is: see `with_scores`.
+    A row that lacks an optional column which others have gets: its prompt as ``group``, "(none)"
+    as ``subset``, ``family`` or ``style``, an empty list of votes, NaN as rewards.
     """
 
     type: DataType
@@ -95,11 +98,20 @@ class Dataset:
 
     @cached_property
     def clusters(self) -> NDArray[np.int64]:
-        """The unit of resampling: codes 0..n_clusters-1 of ``group``, by default of the prompt."""
+        """The unit of resampling: codes 0..n_clusters-1 of ``group``, by default of the prompt.
+
+        Rows without a prompt have no context in common: each is a cluster of its own.
+        """
         if "group" in self.frame:
             keys = self.frame["group"].astype(str)
         else:
-            keys = pd.Series([prompt_key(p) for p in self.frame["prompt"]])
+            keys = pd.Series(
+                [
+                    prompt_key(prompt) if prompt else f"\x01{position}"
+                    for position, prompt in enumerate(self.frame["prompt"].tolist())
+                ],
+                dtype=object,
+            )
         return pd.factorize(keys)[0].astype(np.int64)
 
     def columns(self, *names: str) -> bool:

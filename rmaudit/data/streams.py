@@ -1,0 +1,173 @@
+"""Files as hashed, decompressed lines, in bounded memory whatever the file holds."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from rmaudit.data.faults import Damage
+from rmaudit.errors import DataError
+
+BLOCK = 1 << 20
+LINE_LIMIT = 64 << 20
+# A block of zstandard grows up to 32,000-fold; slices this small keep what comes out bounded.
+_ZSTD_SLICE = 1 << 11
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+class HashedFile:
+    """The bytes of a file, in blocks, hashed as they are read."""
+
+    def __init__(self, path: Path) -> None:
+        self._hash = hashlib.sha256()
+        self.blocks = self._read(path)
+
+    def _read(self, path: Path) -> Iterator[bytes]:
+        try:
+            with path.open("rb") as file:
+                while block := file.read(BLOCK):
+                    self._hash.update(block)
+                    yield block
+        except OSError as error:
+            raise unreadable(path, error) from error
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of the whole file: reads what has not been read yet."""
+        for _ in self.blocks:
+            pass
+        return self._hash.hexdigest()
+
+
+def unreadable(path: Path | str, error: OSError) -> DataError:
+    """One line for a file that the system does not let us read."""
+    if isinstance(error, FileNotFoundError):
+        return DataError(f"{path}: no such file; check the path (a hub id is org/dataset:split)")
+    return DataError(f"{path}: cannot be read ({error.strerror or error}); check its permissions")
+
+
+def decompressed(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Plain bytes, whether the input is gzip, zstandard or neither: told by its first bytes.
+
+    Raises
+    ------
+    Damage
+        Where a compressed file ends early or holds what cannot be decompressed, after all that
+        could be.
+    """
+    blocks = iter(blocks)
+    head = next(blocks, b"")
+    whole = _chain(head, blocks)
+    if head.startswith(b"\x1f\x8b"):
+        return _gunzip(whole)
+    if head.startswith(b"\x28\xb5\x2f\xfd"):
+        return _unzstd(whole)
+    return whole
+
+
+def _chain(head: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    if head:
+        yield head
+    yield from rest
+
+
+def _gunzip(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    inflater = zlib.decompressobj(wbits=31)
+    for block in blocks:
+        while block:
+            if inflater.eof:  # a further member follows; zeros are padding
+                block = block.lstrip(b"\0")
+                inflater = zlib.decompressobj(wbits=31) if block else inflater
+                continue
+            try:
+                plain = inflater.decompress(block, BLOCK)
+            except zlib.error as error:
+                raise Damage(f"damaged gzip data ({error})") from error
+            block = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
+            if plain:
+                yield plain
+    # What is left inside the inflater once its input has run dry.
+    while not inflater.eof and (plain := _drain(inflater)):
+        yield plain
+    if not inflater.eof:
+        raise Damage("the gzip data end early: the file was cut")
+
+
+def _drain(inflater: zlib._Decompress) -> bytes:
+    try:
+        return inflater.decompress(b"", BLOCK)
+    except zlib.error as error:
+        raise Damage(f"damaged gzip data ({error})") from error
+
+
+def _unzstd(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    import zstandard
+
+    inflater = zstandard.ZstdDecompressor().decompressobj()
+    for block in blocks:
+        for start in range(0, len(block), _ZSTD_SLICE):
+            piece = block[start : start + _ZSTD_SLICE]
+            while piece:
+                if inflater.eof:
+                    inflater = zstandard.ZstdDecompressor().decompressobj()
+                try:
+                    plain = inflater.decompress(piece)
+                except zstandard.ZstdError as error:
+                    raise Damage(f"damaged zstandard data ({error})") from error
+                piece = inflater.unused_data if inflater.eof else b""
+                if plain:
+                    yield plain
+    if not inflater.eof:
+        raise Damage("the zstandard data end early: the file was cut")
+
+
+def lines(
+    blocks: Iterable[bytes], path: str, *, limit: int = LINE_LIMIT
+) -> Iterator[tuple[int, bytes | None]]:
+    """Line number, from 1, and the line without its end; None for one of more than `limit` bytes.
+
+    A byte-order mark of UTF-8 is dropped. A line that damage cuts is not given out.
+
+    Raises
+    ------
+    DataError
+        If the file is UTF-16.
+    Damage
+        Where the rest of the file cannot be read, with the number of the line that is cut.
+    """
+    number = 1
+    parts: list[bytes] = []
+    size = 0
+    try:
+        for block in _text(blocks, path):
+            for index, piece in enumerate(block.split(b"\n")):
+                if index:  # a line end stands before this piece
+                    yield number, None if size > limit else b"".join(parts)
+                    number, parts, size = number + 1, [], 0
+                size += len(piece)
+                if size <= limit:
+                    parts.append(piece)
+                else:
+                    parts.clear()
+    except Damage as damage:
+        raise Damage(str(damage), number) from damage
+    if size:
+        yield number, None if size > limit else b"".join(parts)
+
+
+def _text(blocks: Iterable[bytes], path: str) -> Iterator[bytes]:
+    """The blocks without a byte-order mark of UTF-8."""
+    blocks = iter(blocks)
+    head = b""
+    for block in blocks:
+        head += block
+        if len(head) >= 4:
+            break
+    if head.startswith(_UTF16) or b"\0" in head[:2]:
+        raise DataError(
+            f"{path}: is UTF-16, not UTF-8; convert it: iconv -f UTF-16 -t UTF-8 IN > OUT"
+        )
+    yield head.removeprefix(b"\xef\xbb\xbf")
+    yield from blocks

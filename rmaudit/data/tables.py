@@ -1,0 +1,198 @@
+"""Parquet files, saved `datasets` folders, hub data sets, and tables in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from rmaudit.data.chunks import CHUNK_ROWS, Columns, Reader, Records, in_chunks
+from rmaudit.data.faults import Damage
+from rmaudit.data.streams import HashedFile, unreadable
+from rmaudit.errors import DataError
+
+MEMORY = "<memory>"
+
+
+class ArrowFiles(Reader):
+    """Arrow tables read from one file or several, one after the other."""
+
+    def __init__(self, path: Path, files: Sequence[Path]) -> None:
+        self.path = str(path)
+        self._files = files
+
+    def chunks(self) -> Iterator[Columns]:
+        """Rows by their place in the files, from 1."""
+        first = 1
+        for file in self._files:
+            for batch in self._batches(file, first):
+                yield Columns(first, batch)
+                first += batch.num_rows
+
+    def _batches(self, file: Path, first: int) -> Iterator[Any]:
+        """The tables of one file; `first` is the number of its first row."""
+        import pyarrow as pa
+
+        row = first
+        try:
+            for batch in _parquet(file) if file.suffix != ".arrow" else _arrow(file):
+                table = pa.Table.from_batches([batch])
+                if len(set(table.column_names)) < table.num_columns:
+                    raise DataError(f"{file}: two columns have one name; rename one")
+                for start in range(0, table.num_rows, CHUNK_ROWS):
+                    part = table.slice(start, CHUNK_ROWS)
+                    yield part
+                    row += part.num_rows
+        except FileNotFoundError as error:
+            raise unreadable(file, error) from error
+        except (pa.ArrowException, OSError) as error:
+            what = str(error).splitlines()[0]
+            if row == 1:
+                raise DataError(
+                    f"{file}: cannot be read as {file.suffix[1:]} ({what}); write it again"
+                ) from error
+            raise Damage(what, row) from error
+
+    @property
+    def sha256(self) -> str:
+        """Of the files' digests, or the digest itself where there is one file."""
+        digests = [HashedFile(file).sha256 for file in self._files]
+        return digests[0] if len(digests) == 1 else _digest(d.encode() for d in digests)
+
+
+def _parquet(file: Path) -> Iterator[Any]:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(file) as parquet:
+        yield from parquet.iter_batches(batch_size=CHUNK_ROWS)
+
+
+def _arrow(file: Path) -> Iterator[Any]:
+    import pyarrow as pa
+
+    # `datasets` writes the streaming format.
+    with pa.OSFile(str(file)) as source, pa.ipc.open_stream(source) as stream:
+        yield from stream
+
+
+def saved_folder(path: Path) -> ArrowFiles:
+    """A folder written by `datasets`' save_to_disk; of several splits the folder of one."""
+    splits = path / "dataset_dict.json"
+    if splits.is_file():
+        names = _json_file(splits).get("splits", [])
+        if len(names) != 1:
+            raise DataError(f"{path}: holds the splits {', '.join(names)}; give one: {path}/SPLIT")
+        path = path / names[0]
+    state = path / "state.json"
+    if not state.is_file():
+        raise DataError(
+            f"{path}: is a folder but no saved datasets folder (no state.json); give a file"
+        )
+    files = [path / each["filename"] for each in _json_file(state).get("_data_files", [])]
+    if not files:
+        raise DataError(f"{state}: names no data files; save the data set again")
+    return ArrowFiles(path, files)
+
+
+def _json_file(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except ValueError as error:
+        raise DataError(f"{path}: is not JSON ({error}); save the data set again") from error
+    return value if isinstance(value, dict) else {}
+
+
+class Hub(Reader):
+    """A split of a data set on the Hugging Face hub, through `datasets`."""
+
+    def __init__(self, name: str) -> None:
+        self.path = name
+        repository, _, split = name.partition(":")
+        if not split:
+            raise DataError(f"{name}: no such file; for a hub data set say the split: {name}:train")
+        try:
+            import datasets
+        except ImportError as error:
+            raise DataError(
+                f"{name}: no such file; a hub data set needs `pip install rmaudit[hub]`"
+            ) from error
+        try:
+            self._data = datasets.load_dataset(repository, split=split)
+        except Exception as error:  # whatever the hub, the network or the data set's files raise
+            what = str(error).strip().splitlines()[:1]
+            raise DataError(
+                f"{name}: cannot be loaded from the hub ({''.join(what) or type(error).__name__}); "
+                "check the name, the split and the network"
+            ) from error
+
+    def chunks(self) -> Iterator[Columns]:
+        """Rows by their place in the split, from 1."""
+        first = 1
+        for table in self._data.with_format("arrow").iter(batch_size=CHUNK_ROWS):
+            yield Columns(first, table)
+            first += table.num_rows
+
+    @property
+    def sha256(self) -> str:
+        """Of the fingerprint that `datasets` gives the split."""
+        return _digest([str(self._data._fingerprint).encode()])
+
+
+class Memory(Reader):
+    """A pandas DataFrame or a list of objects."""
+
+    path = MEMORY
+
+    def __init__(self, data: pd.DataFrame | Sequence[Mapping[str, Any]]) -> None:
+        self._data = data
+        self._hash = hashlib.sha256()
+
+    def chunks(self) -> Iterator[Records]:
+        """Rows by position, from 1."""
+        return in_chunks((n, value, 0) for n, value in enumerate(self._records(), start=1))
+
+    def _records(self) -> Iterator[object]:
+        for value in self._values():
+            plain = _plain(value)
+            self._hash.update(repr(plain).encode("utf-8", "surrogatepass"))
+            yield plain
+
+    def _values(self) -> Iterator[object]:
+        if not isinstance(self._data, pd.DataFrame):
+            yield from self._data
+            return
+        for start in range(0, len(self._data), CHUNK_ROWS):
+            yield from self._data.iloc[start : start + CHUNK_ROWS].to_dict("records")
+
+    @property
+    def sha256(self) -> str:
+        """Of the rows that were read, as Python writes them."""
+        return self._hash.hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """Python's own types for those of numpy and pandas, all the way down."""
+    if isinstance(value, str | int | float | bool | None):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if value is pd.NA or value is pd.NaT:
+        return None
+    if hasattr(value, "tolist"):  # numpy arrays and scalars
+        return _plain(value.tolist())
+    return value
+
+
+def _digest(parts: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
