@@ -136,6 +136,14 @@ def halves(difference: NDArray[Any]) -> Float:
     return np.where(difference == 0, 0.5, difference > 0)
 
 
+def deviations(values: Float, codes: Integers) -> Float:
+    """Values less their mean over the code, (n,); 0 where only rounding is left."""
+    means = np.bincount(codes, values) / np.maximum(np.bincount(codes), 1)
+    deviation = np.asarray(values - means[codes], dtype=np.float64)
+    deviation[np.abs(deviation) <= 1e-12 * np.abs(values)] = 0.0
+    return deviation
+
+
 def comparisons(case: Case) -> Comparisons:
     """The pairs of the evaluation data, made from its labels alone.
 
@@ -264,15 +272,20 @@ def in_sds(
         np.r_[clusters, unit.cluster],
         confidence=confidence,
     )
-    shift = ratio / (2 * sd)  # the second term is there for its influence only
+    # The second term is there for its influence only: its value is -ratio / (2 sd).
+    return replace(shifted(found, ratio / (2 * sd)), n=n, n_clusters=n_clusters)
+
+
+def shifted(estimate: Estimate, by: float) -> Estimate:
+    """The estimate plus a constant."""
     return replace(
-        found,
-        value=found.value + shift,
-        low=found.low + shift,
-        high=found.high + shift,
-        n=n,
-        n_clusters=n_clusters,
+        estimate, value=estimate.value + by, low=estimate.low + by, high=estimate.high + by
     )
+
+
+def optional(value: float) -> float | None:
+    """A plain number for figures; None where undefined."""
+    return float(value) if math.isfinite(value) else None
 
 
 def slices(case: Case, column: str) -> tuple[dict[str, Mask], int]:
@@ -326,12 +339,9 @@ def sample_order(texts: list[str], seed: int) -> Integers:
 
 
 def _unit(reward: Float, prompt: Integers, cluster: Integers) -> Unit:
-    """The unit from distinct outputs; deviations that are rounding are none."""
     codes = np.unique(prompt, return_inverse=True)[1]
     counts = np.bincount(codes)
-    deviation = reward - (np.bincount(codes, reward) / np.maximum(counts, 1))[codes]
-    deviation[np.abs(deviation) <= 1e-13 * np.abs(reward)] = 0.0
-    return Unit(deviation**2, 1 - 1 / counts[codes], cluster)
+    return Unit(deviations(reward, codes) ** 2, 1 - 1 / counts[codes], cluster)
 
 
 def _within(context: Integers, rng: np.random.Generator) -> tuple[Integers, Integers]:

@@ -1,0 +1,141 @@
+"""Is a surface attribute of an output (its length, its markdown, ...) paid for?
+
+Each function takes the margins and the attribute of every output, (m,). Only comparisons of the
+attribute inside a prompt matter.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmaudit.audits.pairs import Float, Margins, deviations, halves, in_sds
+from rmaudit.results import Estimate
+from rmaudit.stats.intervals import cluster_mean, cluster_ratios
+from rmaudit.stats.rank import kendall_tau_b_within
+
+_LINE_MARK = re.compile(r"\n[ \t]*(?:#{1,6} |[-*+•] |\d{1,3}[.)] |[|>])")
+
+
+def markdown_marks(words: NDArray[np.object_]) -> Float:
+    """Marks of markdown in each output, (m,): headings, list items, table rows, quotations, bold,
+    code and links. A rough count that no parser is needed for.
+    """
+    return np.array([_marks(text) for text in words], dtype=np.float64)
+
+
+def _marks(text: str) -> int:
+    inline = text.count("**") // 2 + text.count("`") // 2 + text.count("](")
+    return inline + len(_LINE_MARK.findall("\n" + text))
+
+
+def difference(found: Margins, attribute: Float) -> Float:
+    """Attribute of the preferred output minus the other's, (n,)."""
+    return attribute[found.better] - attribute[found.worse]
+
+
+def blind_accuracy(found: Margins, attribute: Float, confidence: float) -> Estimate:
+    """Share of comparisons won by a rule that picks the output with more of the attribute.
+
+    From 0 to 1; equal amounts count one half. No direction is better.
+    """
+    scored = halves(difference(found, attribute))
+    return cluster_mean(scored, found.cluster, confidence=confidence, bounds=(0, 1))
+
+
+def split_accuracy(
+    found: Margins, attribute: Float, confidence: float
+) -> tuple[Estimate, Estimate, Estimate, Estimate]:
+    """Accuracy where the preferred output has more, where it has less, their gap and their mean.
+
+    From 0 to 1, higher is better; the gap from -1 to 1, zero is best. The mean is the accuracy
+    after weighting the pairs so that picking the larger amount scores 50 %. Equal amounts take no
+    part. Undefined where one side has no pairs, or pairs of one prompt only.
+    """
+    amount = difference(found, attribute)
+    more, less = (amount > 0).astype(np.float64), (amount < 0).astype(np.float64)
+    if not amount.any():
+        nothing = _same(found, confidence)
+        return nothing, nothing, nothing, nothing
+    won = found.right
+    up = (won * more, more)
+    down = (won * less, less)
+
+    def of(*terms: tuple[float, Float, Float], lowest: float = 0.0) -> Estimate:
+        return cluster_ratios(terms, found.cluster, confidence=confidence, bounds=(lowest, 1.0))
+
+    return (
+        of((1.0, *up)),
+        of((1.0, *down)),
+        of((1.0, *up), (-1.0, *down), lowest=-1.0),
+        of((0.5, *up), (0.5, *down)),
+    )
+
+
+def excess_preference(found: Margins, attribute: Float, confidence: float) -> Estimate:
+    """P(model picks the output with more) - P(label picks it), paired.
+
+    From -1 to 1, zero is best; a pair of equal amounts, or of equal rewards, counts one half for
+    the model, and one of equal amounts one half for the label. Noise in the model alone pulls it
+    toward one half minus the label's share. Undefined where no pair differs.
+    """
+    amount = difference(found, attribute)
+    if not amount.any():
+        return _same(found, confidence)
+    model = np.where(amount == 0, 0.5, np.where(amount > 0, found.right, 1 - found.right))
+    return cluster_mean(
+        model - halves(amount), found.cluster, confidence=confidence, bounds=(-1, 1)
+    )
+
+
+def reward_slope(found: Margins, attribute: Float, confidence: float) -> Estimate:
+    """Slope of the reward on the attribute among a prompt's outputs, SD per unit, zero is best.
+
+    The within estimator (Wooldridge 2010, Section 10.5) on distinct outputs, with an intercept for
+    each prompt. Undefined where the attribute does not vary within a prompt.
+    """
+    x, y = centred(found, attribute)
+    if not x.any():
+        return _same(found, confidence)
+    clusters = found.outputs.cluster[found.distinct]
+    return in_sds(x * y, x * x, clusters, found.unit, confidence=confidence)
+
+
+def centred(found: Margins, attribute: Float) -> tuple[Float, Float]:
+    """Attribute and reward of the distinct outputs, less their means over the prompt, (k,) each."""
+    prompts = np.unique(found.outputs.prompt[found.distinct], return_inverse=True)[1]
+    return (
+        deviations(attribute[found.distinct], prompts),
+        deviations(found.reward[found.distinct], prompts),
+    )
+
+
+def rank_correlation(found: Margins, attribute: Float, confidence: float) -> Estimate:
+    """Kendall's tau-b of reward and attribute among a prompt's outputs, averaged over prompts.
+
+    From -1 to 1, zero is best. With two outputs a prompt it is the share in which the one with
+    more has the higher reward, less the share in which it has not. Prompts in which either is
+    constant take no part.
+    """
+    places = found.distinct
+    prompts, codes = np.unique(found.outputs.prompt[places], return_inverse=True)
+    if not len(prompts):
+        return Estimate.undefined("no rows", confidence=confidence)
+    taus = kendall_tau_b_within(found.reward[places], attribute[places], codes)
+    exists = np.isfinite(taus)
+    if not exists.any():
+        reason = "reward or attribute is the same for all outputs of each prompt"
+        return Estimate.undefined(
+            reason, n=len(places), n_clusters=len(prompts), confidence=confidence
+        )
+    first = places[np.unique(codes, return_index=True)[1]]  # an output of each prompt
+    clusters = found.outputs.cluster[first]
+    return cluster_mean(taus[exists], clusters[exists], confidence=confidence, bounds=(-1, 1))
+
+
+def _same(found: Margins, confidence: float) -> Estimate:
+    reason = "the attribute is the same in both outputs of every pair" if len(found) else "no rows"
+    n_clusters = int(np.unique(found.cluster).size)
+    return Estimate.undefined(reason, n=len(found), n_clusters=n_clusters, confidence=confidence)

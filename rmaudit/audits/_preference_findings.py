@@ -1,0 +1,207 @@
+"""What the preference audit says of a fault, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from rmaudit.audits._attribute import difference
+from rmaudit.audits._preference_views import BLIND
+from rmaudit.audits._style_matrix import StyleMatrix
+from rmaudit.audits.base import grade
+from rmaudit.audits.pairs import Float, Margins, Mask, halves, pair_examples
+from rmaudit.case import Case
+from rmaudit.results import Estimate, Finding, Severity
+from rmaudit.stats.intervals import cluster_ratios
+
+ACCURACY = "preference.accuracy"
+TIE_RATE = "preference.tie_rate"
+HARD = "preference.style_hard"
+
+
+def findings(
+    case: Case,
+    found: Margins,
+    overall: Mapping[str, Estimate],
+    masks: Mapping[str, Mask],
+    surface: Mapping[str, Float],
+    tables: Mapping[str, pd.DataFrame],
+    matrix: StyleMatrix | str,
+) -> list[Finding]:
+    """Chance, blind rules, weak subsets, equal rewards, labelled ties, style; worst first."""
+    decided = found.decided
+    if not overall[ACCURACY].defined:
+        return []
+    said = chance_finding(case, decided, overall[ACCURACY])
+    said = said or blind_finding(case, decided, overall, surface)
+    said += subset_finding(case, decided, masks)
+    said += equal_reward_finding(case, decided, overall[TIE_RATE])
+    said += labelled_tie_finding(case, found, tables)
+    return said + style_finding(case, overall, matrix)
+
+
+def chance_finding(case: Case, decided: Margins, accuracy: Estimate) -> list[Finding]:
+    """It ranks no better than a coin, as far as these data can tell."""
+    if accuracy.low > 0.5:
+        return []
+    interval = f"{accuracy.low:.1%} to {accuracy.high:.1%}"
+    if accuracy.high < 0.5:
+        title = f"It ranks against the labels: accuracy is {accuracy.value:.1%}"
+        detail = (
+            f"The interval is {interval}. Check the sign of the head, and which side is chosen."
+        )
+    else:
+        title = f"Accuracy of {accuracy.value:.1%} cannot be told from chance"
+        detail = f"The interval is {interval} at {accuracy.n_clusters:,} prompts."
+        detail += " Label more pairs." if accuracy.high > 0.6 else " The model does not rank these."
+    severity: Severity = "medium" if accuracy.high > 0.6 else "high"
+    shown = pair_examples(case, decided, most_wrong(decided))
+    return [Finding(severity, "preference", ACCURACY, title, detail, shown)]
+
+
+def blind_finding(
+    case: Case, decided: Margins, overall: Mapping[str, Estimate], surface: Mapping[str, Float]
+) -> list[Finding]:
+    """A rule that reads no words ranks as well."""
+    best = max(BLIND, key=lambda id_: overall[id_].value)
+    rule = halves(difference(decided, surface[best]))
+    ones = np.ones(len(decided))
+    lead = cluster_ratios(
+        [(1.0, decided.right - rule, ones)],
+        decided.cluster,
+        confidence=case.confidence,
+        bounds=(-1, 1),
+    )
+    if lead.low > 0:
+        return []
+    known = f"accuracy {overall[ACCURACY].value:.1%} against {overall[best].value:.1%}"
+    beaten = lead.high < 0
+    title = f"A blind rule ({BLIND[best]}) ranks {'better' if beaten else 'as well'}: {known}"
+    detail = (
+        f"The model's lead is {100 * lead.low:.1f} to {100 * lead.high:.1f} points. On these data "
+        "its accuracy says little about what it reads: balance the pairs, or look at the subsets "
+        "in which the rule is wrong."
+    )
+    shown = pair_examples(case, decided, np.where(rule == 1, most_wrong(decided), -np.inf))
+    return [Finding("high" if beaten else "medium", "preference", ACCURACY, title, detail, shown)]
+
+
+def subset_finding(case: Case, decided: Margins, masks: Mapping[str, Mask]) -> list[Finding]:
+    """The subset whose accuracy is furthest below the rest's for certain."""
+    if len(masks) < 2:
+        return []
+    level = 1 - (1 - case.confidence) / len(masks)  # Bonferroni: the worst of many is picked
+    gaps = {}
+    for name, rows in masks.items():
+        here = rows[decided.row].astype(np.float64)
+        rest = 1 - here
+        terms = [(1.0, decided.right * rest, rest), (-1.0, decided.right * here, here)]
+        gap = cluster_ratios(terms, decided.cluster, confidence=level, bounds=(-1, 1))
+        if gap.defined:
+            gaps[name] = gap
+    if not gaps:
+        return []
+    name = max(gaps, key=lambda key: gaps[key].low)
+    gap = gaps[name]
+    if gap.low < 0.02:
+        return []
+    part = decided.on_rows(masks[name])
+    accuracy = float(part.right.mean())
+    detail = (
+        f"{100 * gap.value:.1f} points below the rest of the data, at least {100 * gap.low:.1f} "
+        f"allowing for {len(masks)} subsets looked at. The average hides it: gate this subset by "
+        "a rule of its own, and label more of it."
+    )
+    return [
+        Finding(
+            "high" if accuracy < 0.5 and gap.low >= 0.05 else grade(gap.low, 0.05, 0.15),
+            "preference",
+            "preference.worst_subset_accuracy",
+            f"Accuracy on {name} is {accuracy:.1%}",
+            detail,
+            pair_examples(case, part, most_wrong(part)),
+        )
+    ]
+
+
+def equal_reward_finding(case: Case, decided: Margins, rate: Estimate) -> list[Finding]:
+    """It gives both outputs the same reward."""
+    if rate.low < 0.01:
+        return []
+    equal = decided.margin == 0
+    detail = (
+        "Each counts as half right, and gives an optimiser nothing to go by. Look for identical "
+        "outputs, saturation, low precision, or outputs cut off before they differ."
+    )
+    return [
+        Finding(
+            grade(rate.low, 0.05, 0.25),
+            "preference",
+            TIE_RATE,
+            f"{rate.value:.1%} of the pairs have equal rewards",
+            detail,
+            pair_examples(case, decided, np.where(equal, 0.0, -np.inf)),
+        )
+    ]
+
+
+def labelled_tie_finding(
+    case: Case, found: Margins, tables: Mapping[str, pd.DataFrame]
+) -> list[Finding]:
+    """It is as sure where people had no preference as where they had one."""
+    if "labelled_ties" not in tables:
+        return []
+    table = tables["labelled_ties"].set_index("what")
+    area = table.loc["auroc"]
+    if not area["high"] < 0.6:
+        return []
+    size = np.where(found.tied, np.abs(found.margin), -np.inf)
+    detail = (
+        "A pair with a preference has a larger margin than a labelled tie in "
+        f"{area['value']:.0%} of comparisons ({area['low']:.0%} to {area['high']:.0%}; half is "
+        "no distinction). "
+        "Trained on, such margins reward differences that people do not see."
+    )
+    return [
+        Finding(
+            "low",
+            "preference",
+            "preference.margin_mean",
+            f"Margins hardly tell labelled ties apart (AUROC {area['value']:.2f})",
+            detail,
+            pair_examples(case, found, size),
+        )
+    ]
+
+
+def style_finding(
+    case: Case, overall: Mapping[str, Estimate], matrix: StyleMatrix | str
+) -> list[Finding]:
+    """A plainer right answer loses to a fancier wrong one."""
+    hard = overall.get(HARD)
+    if isinstance(matrix, str) or hard is None or not hard.defined:
+        return []
+    easy = overall["preference.style_easy"]
+    if hard.high >= 0.5 and not hard.high < easy.low - 0.1:
+        return []
+    plainer = matrix.chosen < matrix.rejected
+    return [
+        Finding(
+            "high" if hard.high < 0.5 else "medium",
+            "preference",
+            HARD,
+            f"Style beats substance: accuracy falls from {easy.value:.1%} to {hard.value:.1%} "
+            "when the wrong answer is the fancier one",
+            "An optimiser will buy the style. See the style matrix for the styles that do it.",
+            pair_examples(
+                case, matrix.crossed, np.where(plainer, most_wrong(matrix.crossed), -np.inf)
+            ),
+        )
+    ]
+
+
+def most_wrong(found: Margins) -> Float:
+    """How far the wrong output is ahead, (n,); -infinity where it is not."""
+    return np.where(found.margin < 0, -found.margin, -np.inf)
