@@ -74,4 +74,3 @@ class AuditConfig(BaseModel):
         names = ("device", "dtype", "head", "format", "max_length")
         permissions = ("trust_remote_code", "allow_pickle")
         return {name: getattr(self, name) for name in names + permissions}
-

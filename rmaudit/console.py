@@ -101,8 +101,8 @@ class Console:
             self._log("result", title, {"rows": records})
             return
         table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
-        for i, column in enumerate(columns):
-            table.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
+        for column in columns:
+            table.add_column(column, overflow="fold")
         for row in rows:
             # Cells may hold untrusted text: control characters must not reach the terminal.
             table.add_row(*(Text(_printable(cell)) for cell in row))

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 ACCEPTED = (
     "a directory with a transformers sequence-classification model, a PEFT adapter or "
-    "ensemble.json; a hub id (org/name or org/name@revision); python:module:callable; or recorded"
+    "ensemble.json; a hub id (org/name or org/name@revision); python:module:callable; recorded, or "
+    "recorded:NAME for one model of a column scores"
 )
 _HUB_ID = re.compile(r"(?P<name>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?")
 
@@ -42,7 +43,8 @@ def load_reward_model(
     spec
         A directory with a transformers sequence-classification model, a PEFT adapter or
         ``ensemble.json``; a hub id, ``org/name`` or ``org/name@revision``;
-        ``python:module:callable``; or ``recorded`` (rewards already in the data).
+        ``python:module:callable``; ``recorded`` (rewards already in the data), or
+        ``recorded:NAME`` (those of one model in a column ``scores``).
     device
         "auto" (an accelerator where there is one), "cpu", "cuda", "cuda:N" or "mps".
     dtype
@@ -72,8 +74,8 @@ def load_reward_model(
         "max_length": max_length,
     }
     spec = str(spec)
-    if spec == "recorded":
-        return Recorded()
+    if spec == "recorded" or spec.startswith("recorded:"):
+        return Recorded(spec.partition(":")[2] or None)
     if spec.startswith("python:"):
         return load_python(spec)
     from rmaudit.rewards.checkpoint import Permissions

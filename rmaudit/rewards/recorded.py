@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from rmaudit.data.recorded import with_scores
 from rmaudit.data.types import Dataset
 from rmaudit.errors import DataError, RewardModelError
 from rmaudit.rewards.base import Encoded, RewardModel, Text
@@ -19,14 +20,25 @@ _OTHERS = ("rewards", "proxy_rewards", "reward")
 
 
 class Recorded(RewardModel):
-    """Rewards read from columns of the data; new text cannot be scored. Lengths in characters."""
+    """Rewards read from columns of the data; new text cannot be scored. Lengths in characters.
 
-    name = "recorded"
+    Parameters
+    ----------
+    published
+        Whose rewards, where the data holds those of several models in a column ``scores``
+        (``recorded:NAME`` on the command line); None for the reward columns.
+    """
+
     kind = "recorded"
-    fingerprint = "recorded"  # nothing is stored under it: the data holds the rewards
     scores_new_text = False
     length_unit = "characters"
     pads_left = False
+
+    def __init__(self, published: str | None = None) -> None:
+        self.published = published
+        self.name = "recorded" if published is None else f"recorded:{published}"
+        self.fingerprint = self.name  # nothing is stored under it: the data holds the rewards
+        self._opened: tuple[Dataset, Dataset] | None = None
 
     def recorded(self, dataset: Dataset, side: str) -> NDArray[np.float64]:
         """The rewards of one side of a data set.
@@ -49,6 +61,7 @@ class Recorded(RewardModel):
         DataError
             If the data has no column of rewards for that side, or too few values in a row.
         """
+        dataset = self._with_rewards(dataset)
         frame, where = dataset.frame, dataset.source.path
         wanted = _COLUMNS.get(side, _OTHERS)
         column = next((name for name in wanted if name in frame), None)
@@ -61,6 +74,14 @@ class Recorded(RewardModel):
             return _of_output(dataset, column, int(side.removeprefix("output_")))
         first = [_first(value) for value in frame[column].tolist()]
         return np.array(first, dtype=np.float64)
+
+    def _with_rewards(self, dataset: Dataset) -> Dataset:
+        """The data with the published scores as its rewards; kept for the next side."""
+        if self.published is None:
+            return dataset
+        if self._opened is None or self._opened[0] is not dataset:
+            self._opened = (dataset, with_scores(dataset, self.published))
+        return self._opened[1]
 
     def encode(self, texts: Sequence[Text]) -> list[Encoded]:
         """Always an error: there is nothing to score with."""
