@@ -73,7 +73,7 @@ class Style:
 
 
 STYLES = {
-    "page": Style(5.0, 8.5, serif=False, line_width=1.3),
+    "page": Style(4.6, 8.5, serif=False, line_width=1.3),
     "neurips": Style(5.5, 8.0, serif=True),
     "icml": Style(3.25, 7.5, serif=True),
     "icml-wide": Style(6.75, 8.0, serif=True),

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 BETTER: dict[Better, str] = {
     "higher": "higher",
     "lower": "lower",
-    "zero": "zero",
-    "one": "one",
+    "zero": "near 0",
+    "one": "near 1",
     "none": "",
 }
 # What the first screen shows, as far as it was measured, in this order.
@@ -49,19 +49,19 @@ def digits(value: float, low: float | None = None, high: float | None = None) ->
         wanted = 0
     else:
         wanted = 2 - math.floor(math.log10(abs(value)))
-    return min(_MOST_DIGITS, max(0, wanted))
+    return max(0, wanted)
 
 
 def number(value: float | None, decimals: int | None = None) -> str:
-    """A number for people: thousands parted, a true minus sign, never a rounded-away zero."""
+    """A number for people: thousands parted, a true minus sign, 3.1e-06 where it is tiny."""
     if value is None:
         return "undefined"
     places = digits(value) if decimals is None else decimals
-    text = f"{value:,.{places}f}"
-    if float(text.replace(",", "")) == 0 and value != 0:
-        # Less than the last place shown: zero beside an interval, else the number's own size.
-        text = f"{value:.2g}" if decimals is None else f"{0:.{places}f}"
-    return text.replace("-", "\u2212")
+    if places > _MOST_DIGITS and 0 < abs(value) < 10**-_MOST_DIGITS * 10:
+        return f"{value:.2g}".replace("-", "\u2212")
+    text = f"{value:,.{min(places, _MOST_DIGITS)}f}"
+    zero = float(text.replace(",", "")) == 0
+    return (text.removeprefix("-") if zero else text).replace("-", "\u2212")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,9 @@ def words(metric: MetricRecord) -> Number:
     low, high = metric.ci
     places = digits(metric.value, low, high)
     interval = ""
-    if low is not None or high is not None:
+    if low == high == metric.value:
+        interval = "exact"
+    elif low is not None or high is not None:
         ends = ["unbounded" if end is None else number(end, places) for end in (low, high)]
         interval = f"{ends[0]} to {ends[1]}"
     return Number(number(metric.value, places), interval, unit, better, n, None)

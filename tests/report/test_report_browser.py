@@ -1,0 +1,138 @@
+"""The page in a real browser: no error, the same without scripts, no sideways scrolling."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from report_samples import Model, sample_report
+
+from rmaudit.plots import visible
+from rmaudit.report.page import render
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not on this machine")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--hide-scrollbars",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--enable-logging=stderr",
+    "--allow-file-access-from-files",
+]
+# Measures a page in a frame as wide as a phone: how far it reaches, and what sticks out.
+MEASURE = """<!doctype html><body><iframe id="phone" src="report.html"
+style="width:390px;height:800px;border:0"></iframe><p id="answer">not measured</p><script>
+document.getElementById("phone").addEventListener("load", (event) => {
+  const inner = event.target.contentDocument;
+  for (const fold of inner.querySelectorAll("details")) fold.open = true;
+  const wide = [...inner.querySelectorAll("body *")].filter((e) =>
+    e.getBoundingClientRect().right > 391 && !e.closest(".wide, svg"));
+  document.getElementById("answer").textContent =
+    `width ${inner.documentElement.scrollWidth} beyond ${wide.length} ` +
+    `folds ${inner.querySelectorAll("details").length} ` + wide.map((e) => e.outerHTML);
+});
+</script>"""
+# The page beside itself, scripts forbidden in the second frame: is every box and word in its place?
+COMPARE = """<!doctype html><body>
+<iframe src="report.html" style="width:1100px;height:800px"></iframe>
+<iframe src="report.html" style="width:1100px;height:800px" sandbox="allow-same-origin"></iframe>
+<p id="answer">not measured</p><script>
+const look = (frame) => {
+  const page = frame.contentDocument;
+  const boxes = [...page.querySelectorAll("body *")].map((e) => {
+    const box = e.getBoundingClientRect();
+    return [box.x, box.y, box.width, box.height].map(Math.round).join();
+  });
+  return { words: page.body.innerText, boxes: boxes.join(" "), count: boxes.length };
+};
+addEventListener("load", () => {
+  const [scripted, bare] = [...document.querySelectorAll("iframe")].map(look);
+  document.getElementById("answer").textContent = `words ${scripted.words === bare.words} ` +
+    `boxes ${scripted.boxes === bare.boxes} ${bare.count} ${bare.words.length}`;
+});
+</script>"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("page")
+    text = render(sample_report())
+    (folder / "report.html").write_text(text)
+    (folder / "phone.html").write_text(MEASURE)
+    (folder / "compare.html").write_text(COMPARE)
+    (folder / "bare.html").write_text(re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL))
+    # The same page with a script that its policy does not know.
+    (folder / "injected.html").write_text(
+        text.replace("<main>", "<main><script>document.title = 'owned'</script>")
+    )
+    return folder
+
+
+def browse(folder: Path, page: str, *flags: str) -> tuple[str, list[str]]:
+    """What the browser writes out, and what it said on the console."""
+    assert CHROMIUM is not None
+    profile = folder / f"profile-{page}-{len(flags)}"
+    done = subprocess.run(
+        [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", *flags, (folder / page).as_uri()],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+def test_the_page_renders_without_a_console_error(folder: Path) -> None:
+    dom, console = browse(folder, "report.html", "--dump-dom")
+    assert console == []
+    assert "Can I optimise against this model?" in dom
+    assert f"<title>Audit of {visible(Model.name).replace('<', '&lt;').replace('>', '&gt;')}" in dom
+
+
+def test_a_script_that_slipped_in_would_not_run(folder: Path) -> None:
+    # Also shows that the test above would have seen an error.
+    dom, console = browse(folder, "injected.html", "--dump-dom")
+    assert "<title>owned" not in dom
+    assert any("Content Security Policy" in line for line in console)
+
+
+def test_the_page_reads_the_same_with_scripts_disabled(folder: Path) -> None:
+    dom, console = browse(folder, "compare.html", "--dump-dom")
+    answer = dom.partition('id="answer">')[2].partition("</p>")[0].split()
+    assert answer[:4] == ["words", "true", "boxes", "true"], answer
+    assert int(answer[4]) > 500
+    assert int(answer[5]) > 3000
+    # The browser says that it kept the second frame's script from running, and nothing else.
+    assert len(console) == 1
+    assert "Blocked script execution" in console[0]
+
+
+def test_nothing_sticks_out_on_a_phone(folder: Path) -> None:
+    dom, console = browse(folder, "phone.html", "--dump-dom")
+    answer = dom.partition('id="answer">')[2].partition("</p>")[0]
+    assert answer.startswith("width 390 beyond 0 folds "), answer
+    assert int(answer.split()[5]) >= 6  # the folds were open while it was measured
+    assert console == []
+
+
+def test_paper_holds_what_the_screen_folds(folder: Path) -> None:
+    reader = shutil.which("pdftotext")
+    if reader is None:
+        pytest.skip("pdftotext (poppler-utils) is not on this machine")
+    pdf = folder / "page.pdf"
+    browse(folder, "bare.html", f"--print-to-pdf={pdf}")
+    text = subprocess.run(
+        [reader, "-layout", str(pdf), "-"], capture_output=True, text=True, check=True, timeout=30
+    ).stdout
+    assert "5. padded rejected" in text  # the last of the folded examples
+    assert "more characters in report.json" in text  # the end of a folded text
+    assert "urgent symptom" in text  # a folded table

@@ -1,0 +1,261 @@
+"""The page: safe whatever the data hold, self-contained, small, and true to the report."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from figure_samples import HOSTILE
+from report_samples import ATTACK, Model, estimate, sample_report
+
+from rmaudit.plots import visible
+from rmaudit.report.document import Report
+from rmaudit.report.page import PAGE_BYTES, render, summary
+from rmaudit.report.schema import MetricRecord
+from rmaudit.report.wording import digits, number, verdict, words
+from rmaudit.results import AuditResult, Figure, Finding, Metric, Severity
+
+VOID = {"meta", "link", "br", "hr", "img", "input", "path", "use", "rect"}
+
+
+class Page(HTMLParser):
+    """Tags, attributes and text of a page, as a browser's tokeniser sees them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.faults: list[str] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.faults.append(f"</{tag}> at {self.getpos()}")
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] not in ("script", "style"):
+            self.text += data
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    return sample_report()
+
+
+@pytest.fixture(scope="module")
+def text(report: Report) -> str:
+    return render(report)
+
+
+@pytest.fixture(scope="module")
+def page(text: str) -> Page:
+    return Page(text)
+
+
+def test_the_page_is_well_formed(text: str, page: Page) -> None:
+    assert text.startswith("<!doctype html>")
+    assert page.faults == []
+    assert page.open == []
+    ids = [a["id"] for _, a in page.tags if "id" in a]
+    assert len(ids) == len(set(ids))
+    links = [a["href"] or "" for tag, a in page.tags if tag == "a"]
+    assert {h[1:] for h in links if h.startswith("#")} <= set(ids)
+    assert all(h.startswith(("#", "https://arxiv.org/abs/")) for h in links)
+
+
+def test_untrusted_text_is_text(text: str, page: Page) -> None:
+    assert [tag for tag, _ in page.tags].count("script") == 1
+    assert not [tag for tag, _ in page.tags if tag in ("img", "iframe", "object", "b", "i", "form")]
+    for _, attributes in page.tags:
+        assert not [name for name in attributes if name.startswith("on") or name == "src"]
+    for untrusted in (ATTACK, HOSTILE, Model.name, "data/<i>prefs</i>\u202e.jsonl"):
+        assert visible(untrusted) in page.text, untrusted
+    assert "{{ 7*7 }}" in page.text
+    assert not re.search("[\u202a-\u202e\u2066-\u2069\x00-\x08\x1b]", text)
+
+
+def test_only_the_own_script_may_run_and_nothing_is_fetched(text: str, page: Page) -> None:
+    script = re.search(r"<script>(.*?)</script>", text, re.DOTALL)
+    assert script is not None
+    digest = base64.b64encode(hashlib.sha256(script.group(1).encode()).digest()).decode()
+    policy = next(a["content"] for _, a in page.tags if "http-equiv" in a)
+    assert policy == (
+        f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    assert not re.search(r"@import|url\((?!#)", text)
+    assert not [
+        t for t, a in page.tags if t == "link" or (t != "a" and "http" in str(a.get("href")))
+    ]
+    own = (files("rmaudit.report") / "templates" / "page.js").read_text()
+    assert len(own.splitlines()) < 200
+
+
+def test_the_first_screen_answers_the_question(report: Report, text: str) -> None:
+    first = text.split('<section id="findings"')[0]
+    assert "Can I optimise against this model?" in first
+    assert "Not as it stands." in first
+    for id_ in ("preference.accuracy", "calibration.overconfidence", "length.excess_preference"):
+        assert id_ in first
+    assert "0.691 to 0.733" in first
+    assert all(audit.title in first for audit in report.audits.values())
+
+
+def test_every_number_finding_and_gap_is_on_the_page(report: Report, page: Page) -> None:
+    for metric in report.metrics():
+        assert metric.id in page.text
+        assert words(metric).value in page.text
+    for finding in report.findings:
+        assert visible(finding.title) in page.text
+        assert visible(finding.detail) in page.text
+    assert "undefined: the mean margin is not positive" in page.text
+    assert "needs --samples: k outputs a prompt from the policy" in page.text
+    assert "style matrix: needs a column style" in page.text
+    assert "reward not finite" in page.text
+    assert "1,010 read = 1,000 used + 10 set aside" in page.text
+
+
+def test_figures_can_be_read_aloud(report: Report, page: Page) -> None:
+    named = [a["aria-label"] for tag, a in page.tags if tag == "svg" and a.get("role") == "img"]
+    assert named == [f"{f.title}. {f.alt}" for a in report.audits.values() for f in a.figures]
+
+
+def test_the_page_of_a_loaded_report_is_the_same(report: Report, text: str, tmp_path: Path) -> None:
+    report.save(tmp_path)
+    assert (tmp_path / "report.html").read_text() == text
+    assert render(Report.load(tmp_path)) == text
+
+
+def test_a_page_of_long_texts_stays_under_a_megabyte() -> None:
+    row = {"id": "a", "prompt": "漢" * 30_000, "chosen": "x" * 30_000, "rejected": "y" * 30_000}
+    findings = tuple(
+        Finding("low", "length", "length.padding_effect", f"f{i}", "d", (row,) * 5)
+        for i in range(40)
+    )
+    page = render(sample_report([AuditResult("length", findings=findings)]))
+    assert len(page.encode()) < PAGE_BYTES
+    assert "more characters in report.json" in page
+
+
+def test_a_figure_that_cannot_be_drawn_costs_its_place_only(tmp_path: Path) -> None:
+    figure = Figure("f", "bars", "t", "what it would show", {"labels": ["a"]})
+    sample_report([AuditResult("length", figures=(figure,))]).save(tmp_path)
+    text = (tmp_path / "report.html").read_text()
+    assert "This figure could not be drawn" in text
+    assert "what it would show" in text
+    assert not (tmp_path / "figures").exists()
+
+
+def test_many_slices_are_counted_where_they_do_not_fit() -> None:
+    metrics = [
+        Metric("length.padding_effect", estimate(0.1, 0.1), {"subset": f"s{i}"}) for i in range(340)
+    ]
+    text = render(sample_report([AuditResult("length", metrics=tuple(metrics))]))
+    assert "340 numbers" in text
+    assert "40 more in report.json" in text
+
+
+def _verdict(*severities: Severity, status: str = "ok") -> tuple[str, str]:
+    findings = tuple(Finding(s, "length", "", "t", "d") for s in severities)
+    results = [AuditResult("length", findings=findings)]
+    if status != "ok":
+        results.append(AuditResult("tails", status, "because"))  # type: ignore[arg-type]
+    judged = verdict(sample_report(results))
+    return judged.answer, " ".join(judged.sentences)
+
+
+def test_verdicts() -> None:
+    assert _verdict("low", "high")[0] == "Not as it stands."
+    assert _verdict("medium", "low")[0] == "Only with care."
+    assert _verdict("low", "info")[0] == "Nothing found against it."
+    assert "1 of 2 audits did not run" in _verdict(status="not_run")[1]
+    # A failed audit leaves the question open, however good the rest looks.
+    assert _verdict(status="failed")[0] == "Not known."
+    assert _verdict("high", status="failed")[0] == "Not as it stands."
+    assert verdict(sample_report([AuditResult("tails", "not_run", "x")])).answer == "Not known."
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "shown"),
+    [
+        (0.62134, 0.60134, 0.64134, "0.621"),  # half-width 0.020: three decimals
+        (0.62134, 0.42, 0.82, "0.62"),
+        (12.3456, 9.0, 15.0, "12.3"),
+        (1234.5, 1000.0, 1500.0, "1,234"),
+        (-0.5, -0.7, -0.3, "\u22120.50"),
+        (-0.0001, -0.04, 0.04, "0.000"),  # not minus zero
+        (3.1e-6, 3.0e-6, 3.2e-6, "3.1e\u221206"),
+        (2.0, None, None, "2"),
+        (0.012345, None, None, "0.0123"),
+        (0.0, 0.0, 0.0, "0"),
+    ],
+)
+def test_numbers_show_the_digits_that_mean_something(
+    value: float, low: float | None, high: float | None, shown: str
+) -> None:
+    assert number(value, digits(value, low, high)) == shown
+
+
+def test_intervals_in_words() -> None:
+    record = sample_report().metric("preference.accuracy")
+
+    def interval(low: float | None, high: float | None) -> str:
+        changed: MetricRecord = record.model_copy(update={"value": 0.5, "ci": (low, high)})
+        return words(changed).interval
+
+    assert interval(0.48, 0.52) == "0.480 to 0.520"
+    assert interval(0.4, None) == "0.400 to unbounded"
+    assert interval(None, None) == ""
+    assert interval(0.5, 0.5) == "exact"
+    assert words(record).n == "1,000 in 240 prompts"
+
+
+def _luminance(color: str) -> float:
+    channels = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (
+        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("theme", [0, 1])
+def test_colours_meet_the_contrast_of_wcag_aa(theme: int) -> None:
+    css = (files("rmaudit.report") / "templates" / "page.css").read_text()
+    block = re.findall(r":root \{(.*?)\}", css, re.DOTALL)[theme]
+    colors = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block))
+
+    def contrast(a: str, b: str) -> float:
+        light, dark = sorted((_luminance(colors[a]), _luminance(colors[b])), reverse=True)
+        return (light + 0.05) / (dark + 0.05)
+
+    for name in ("ink", "muted", "link", "high", "medium", "low", "info"):
+        for ground in ("surface", "soft"):
+            assert contrast(name, ground) >= 4.5, (name, ground)
+    for name in ("high", "medium", "low", "info"):
+        assert contrast(name, f"{name}-soft") >= 4.5, name
+    for i in range(1, 7):
+        assert contrast(f"series-{i}", "surface") >= 3.0, i
+
+
+def test_a_notebook_shows_the_first_screen(report: Report) -> None:
+    shown = report._repr_html_()
+    assert shown == summary(report)
+    parsed = Page(shown)
+    assert parsed.faults == []
+    assert "Not as it stands." in shown
+    assert "<script" not in shown
