@@ -18,7 +18,8 @@ from rmaudit.audits._calibration_views import (
     subset_table,
     temperature_figure,
 )
-from rmaudit.audits.base import Audit, example, grade
+from rmaudit.audits.base import Audit, grade
+from rmaudit.audits.pairs import LABELLED, Margins, margins, pair_examples
 from rmaudit.case import Case
 from rmaudit.registry import register_audit
 from rmaudit.results import AuditResult, Estimate, Figure, Finding, Metric, MetricSpec, NotRun
@@ -45,21 +46,28 @@ NO_PAIRS = "no pair with a preferred output and finite rewards"
 class Pairs:
     """The pairs that calibration is measured on, (n,) each."""
 
-    margins: Float
+    found: Margins  # decided, with finite rewards
     targets: Float  # share of the votes for either output that are for the chosen one
     votes: Integers  # how many votes those are; one where the label is all there is
-    clusters: Integers
-    rows: Integers  # places in the evaluation data
+
+    @property
+    def margins(self) -> Float:
+        """Reward of the chosen output minus the other's."""
+        return self.found.margin
+
+    @property
+    def clusters(self) -> Integers:
+        """Codes of the unit of resampling."""
+        return self.found.cluster
+
+    @property
+    def rows(self) -> Integers:
+        """Places in the evaluation data."""
+        return self.found.row
 
     def take(self, keep: NDArray[np.bool_]) -> Pairs:
         """The same on some pairs."""
-        return Pairs(
-            self.margins[keep],
-            self.targets[keep],
-            self.votes[keep],
-            self.clusters[keep],
-            self.rows[keep],
-        )
+        return Pairs(self.found.take(keep), self.targets[keep], self.votes[keep])
 
 
 @register_audit
@@ -115,11 +123,9 @@ class Calibration(Audit):
     }
 
     def missing(self, case: Case) -> str | None:
-        """Needs pairs."""
-        if case.eval.type != "preference":
-            return (
-                f"needs preference pairs (prompt, chosen, rejected) in --eval, not {case.eval.type}"
-            )
+        """Needs labels that compare outputs."""
+        if case.eval.type not in LABELLED:
+            return f"needs labels ({', '.join(LABELLED)}) in --eval, not {case.eval.type} data"
         return None
 
     def measure(self, case: Case, scores: Scores) -> AuditResult:
@@ -163,7 +169,7 @@ class Calibration(Audit):
         return AuditResult(
             self.name,
             metrics=tuple(metrics),
-            findings=tuple(find(case, scores, pairs, overall, by_subset)),
+            findings=tuple(find(case, pairs, overall, by_subset)),
             tables=tables,
             figures=tuple(figures),
             not_run=tuple(not_run),
@@ -172,23 +178,16 @@ class Calibration(Audit):
 
 def collect(case: Case, scores: Scores) -> tuple[Pairs, pd.DataFrame]:
     """The pairs with a preference and finite rewards, and how many of which there were."""
-    frame = case.eval.frame
-    margins = scores.reward("chosen") - scores.reward("rejected")
-    finite = np.isfinite(margins)
-    tied = frame["tie"].to_numpy(dtype=bool) if "tie" in frame else np.zeros(len(frame), dtype=bool)
-    targets, votes = vote_shares(frame)
-    pairs = Pairs(
-        np.where(finite, margins, 0.0),
-        np.where(votes > 0, targets, 1.0),
-        np.maximum(votes, 1),
-        case.clusters,
-        np.arange(len(frame)),
-    ).take(finite & ~tied)
+    every = margins(case, scores)
+    found = every.decided
+    targets, votes = vote_shares(case.eval.frame)
+    targets, votes = targets[found.row], votes[found.row]
+    pairs = Pairs(found, np.where(votes > 0, targets, 1.0), np.maximum(votes, 1))
     counts = {
-        "used": pairs.rows.size,
-        "of these with votes": int((votes[pairs.rows] > 0).sum()),
-        "left out: labelled tie": int(tied.sum()),
-        "left out: non-finite reward": int((~finite & ~tied).sum()),
+        "used": len(found),
+        "of these with votes": int((votes > 0).sum()),
+        "left out: labelled tie": int(every.tied.sum()),
+        "left out: non-finite reward": every.nonfinite,
     }
     return pairs, pd.DataFrame({"what": list(counts), "pairs": list(counts.values())})
 
@@ -245,7 +244,6 @@ def measure_pairs(pairs: Pairs, case: Case, part: str) -> dict[str, Estimate]:
 
 def find(
     case: Case,
-    scores: Scores,
     pairs: Pairs,
     overall: Mapping[str, Estimate],
     by_subset: Mapping[str, Pairs],
@@ -257,7 +255,7 @@ def find(
     bound = near_end(overall["calibration.overconfidence"])
     error = overall["calibration.ece_debiased"]
     if bound > NOTICEABLE:
-        findings.append(confidence_finding(case, scores, pairs, overall, bound))
+        findings.append(confidence_finding(case, pairs, overall, bound))
     elif error.low > NOTICEABLE:
         title = f"sigmoid(margin) is off by {points(error.value)} on average, in both directions"
         detail = (
@@ -266,7 +264,7 @@ def find(
         )
         severity = grade(error.low, MEDIUM, HIGH)
         findings.append(Finding(severity, "calibration", "calibration.ece_debiased", title, detail))
-    return findings + subset_finding(case, scores, by_subset, bound)
+    return findings + subset_finding(case, by_subset, bound)
 
 
 def near_end(estimate: Estimate) -> float:
@@ -280,7 +278,7 @@ def points(probability: float) -> str:
 
 
 def confidence_finding(
-    case: Case, scores: Scores, pairs: Pairs, found: Mapping[str, Estimate], bound: float
+    case: Case, pairs: Pairs, found: Mapping[str, Estimate], bound: float
 ) -> Finding:
     """The model claims more, or less, than it keeps."""
     estimate = found["calibration.overconfidence"]
@@ -303,7 +301,7 @@ def confidence_finding(
         claim(pairs, estimate),
         f"The interval is {100 * estimate.low:.1f} to {100 * estimate.high:.1f} points. "
         f"{effect} {cure}",
-        examples(case, scores, pairs, over),
+        examples(case, pairs, over),
     )
 
 
@@ -317,9 +315,7 @@ def claim(pairs: Pairs, estimate: Estimate, where: str = "") -> str:
     )
 
 
-def subset_finding(
-    case: Case, scores: Scores, by_subset: Mapping[str, Pairs], overall: float
-) -> list[Finding]:
+def subset_finding(case: Case, by_subset: Mapping[str, Pairs], overall: float) -> list[Finding]:
     """The subset that is furthest off for certain, if it is clearly worse than the whole."""
     if len(by_subset) < 2:
         return []
@@ -341,25 +337,17 @@ def subset_finding(
             claim(by_subset[name], found[name], f" on {name}"),
             f"At least {points(bound)} off, allowing for {len(by_subset)} subsets looked at. One "
             "temperature for all does not mend a subset: label more of it, or scale it apart.",
-            examples(case, scores, by_subset[name], over),
+            examples(case, by_subset[name], over),
         )
     ]
 
 
-def examples(case: Case, scores: Scores, pairs: Pairs, over: bool) -> tuple[Mapping[str, Any], ...]:
+def examples(case: Case, pairs: Pairs, over: bool) -> tuple[Mapping[str, Any], ...]:
     """The pairs on which the model is most sure and wrong, or least sure and right."""
     claimed, correct = fold(pairs.margins, pairs.targets)
+    notes = [
+        f"{100 * claim:.1f} % sure of its choice, target {target:.2f}"
+        for claim, target in zip(claimed, correct, strict=True)
+    ]
     fault = claimed - correct if over else correct - claimed
-    chosen, rejected = scores.reward("chosen"), scores.reward("rejected")
-    shown = []
-    for i in np.argsort(-fault, kind="stable")[: case.example_limit]:
-        row = int(pairs.rows[i])
-        shown.append(
-            example(
-                {str(key): value for key, value in case.eval.frame.iloc[row].items()},
-                reward_chosen=chosen[row],
-                reward_rejected=rejected[row],
-                note=f"{100 * claimed[i]:.1f} % sure of its choice, target {correct[i]:.2f}",
-            )
-        )
-    return tuple(shown)
+    return pair_examples(case, pairs.found, fault, np.array(notes, dtype=object))

@@ -63,11 +63,31 @@ def test_reports_every_public_id() -> None:
     assert [metric.id for metric in result.metrics] == list(Calibration.metrics)
 
 
-def test_needs_pairs() -> None:
-    ratings = dataset(pd.DataFrame({"prompt": ["q"], "output": ["a"], "rating": [1.0]}), "rating")
-    reason = Calibration().missing(Case(model=None, eval=ratings))  # type: ignore[arg-type]
+def test_needs_labels() -> None:
+    prompts = dataset(pd.DataFrame({"prompt": ["q"]}), "deployment")
+    reason = Calibration().missing(Case(model=None, eval=prompts))  # type: ignore[arg-type]
     assert reason is not None
-    assert "needs preference pairs" in reason
+    assert "needs labels" in reason
+
+
+def test_a_ranking_is_measured_on_its_pairs() -> None:
+    # Each prompt ranks three outputs, two of them tied: two pairs with a preference a prompt.
+    rng = np.random.default_rng(1)
+    rewards = rng.normal(0, 1, (40, 3)) + [0.5, 0, 0]
+    frame = pd.DataFrame(
+        {
+            "prompt": [f"question {i}" for i in range(40)],
+            "outputs": [["good", "bad", "worse"]] * 40,
+            "ranking": [[1, 2, 2]] * 40,
+        }
+    )
+    case = Case(model=None, eval=dataset(frame, "ranking"), resamples=200)  # type: ignore[arg-type]
+    columns = {("eval", "", f"output_{j}", "plain"): column(rewards[:, j]) for j in range(3)}
+    found = Calibration().measure(case, Scores((), columns))  # type: ignore[arg-type]
+    margins = np.r_[rewards[:, 0] - rewards[:, 1], rewards[:, 0] - rewards[:, 2]]
+    expected = np.log1p(np.exp(-margins)).mean()
+    assert found["calibration.nll"].value == pytest.approx(expected, abs=1e-9)
+    assert found["calibration.nll"].n == 80
 
 
 @pytest.mark.parametrize(("scale", "word"), [(3.0, "Over-confident"), (0.3, "Under-confident")])
