@@ -199,6 +199,10 @@ def every_output(case: Case) -> Outputs:
     row = np.concatenate([np.zeros(0, dtype=np.int64), *parts])
     words = np.array([o for r in case.data_requests for o in r.outputs], dtype=object)
     codes = pd.factorize(words)[0].astype(np.int64) if words.size else np.zeros(0, dtype=np.int64)
+    # Rows whose outputs are all empty hold rewards without texts, which are not one and the same.
+    filled = np.bincount(row, words != "", len(frame)) > 0
+    unknown = ~filled[row]
+    codes[unknown] = int(codes.max(initial=0)) + 1 + np.arange(unknown.sum())
     text = prompts[row] * (int(codes.max(initial=0)) + 1) + codes
     return Outputs(row, prompts[row], case.clusters[row], text, words)
 
