@@ -38,9 +38,9 @@ def name_axes(ax: Axes, data: Mapping[str, Any]) -> None:
 
 
 def legend(ax: Axes, names: Sequence[str]) -> None:
-    """Above the drawing, where it hides nothing; none for a single unnamed series."""
+    """Above the drawing, where it hides nothing; none where it would say nothing."""
     handles, shown = ax.get_legend_handles_labels()
-    if not handles or not any(names):
+    if not handles or not any(names) or shown in ([ax.get_xlabel()], [ax.get_ylabel()]):
         return
     width = ax.figure.get_figure(root=True).get_figwidth()
     room = int(width * 13)  # characters that fit side by side

@@ -20,6 +20,7 @@ BETTER: dict[Better, str] = {
     "one": "near 1",
     "none": "",
 }
+UNITS = {"-": "", "-1..1": "of \u22121 to 1"}
 # What the first screen shows, as far as it was measured, in this order.
 KEY_NUMBERS = (
     "preference.accuracy",
@@ -78,7 +79,7 @@ class Number:
 
 def words(metric: MetricRecord) -> Number:
     """A metric in words: sensible digits, the unit named, the better direction said."""
-    unit = "" if metric.unit == "-" else metric.unit
+    unit = UNITS.get(metric.unit, metric.unit)
     n = f"{metric.n:,}" if metric.n else ""
     if metric.n_prompts and metric.n_prompts != metric.n:
         n = f"{n} in {metric.n_prompts:,} prompts"

@@ -205,3 +205,11 @@ def test_figure_and_mapping_give_the_same_drawing() -> None:
     record = {"kind": "bars", "data": figure.data, "title": figure.title, "alt": figure.alt}
     assert to_svg(record) == to_svg(figure)
     assert HOSTILE in figure.data["labels"]
+
+
+def test_a_legend_that_repeats_the_axis_is_left_out() -> None:
+    series = {"name": "accuracy", "values": [0.5, 0.6], "low": None, "high": None}
+    data = {"labels": ["a", "b"], "series": [series], "ylabel": "accuracy"}
+    assert draw({"kind": "bars", "data": data}).axes[0].get_legend() is None
+    data = {**data, "ylabel": "share"}
+    assert draw({"kind": "bars", "data": data}).axes[0].get_legend() is not None
