@@ -1,0 +1,275 @@
+"""What the data audit shows: findings with examples, tables and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from rmaudit.audits.base import example, grade
+from rmaudit.data.types import Dataset
+from rmaudit.results import Estimate, Figure, Finding
+
+LONGER = "chosen output is longer"
+FIRST = "chosen output was shown first"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A way in which rows can be wrong: its words, and the shares from which it is grave."""
+
+    label: str
+    verb: str  # "<n> of <m> rows <verb>"
+    detail: str
+    medium: float
+    high: float
+    unit: str = "rows"
+
+
+FAULTS = {
+    "duplicate_share": Fault(
+        "duplicate",
+        "repeat an earlier row",
+        "Same prompt, same outputs, same label. Repeats weigh some prompts more than others and "
+        "make intervals that ignore them too narrow; drop them.",
+        0.01,
+        0.10,
+    ),
+    "contradiction_share": Fault(
+        "contradicted",
+        "are contradicted by another row",
+        "The same outputs to the same prompt carry opposite labels. No reward model can be right "
+        "on both: they cap its accuracy. Decide them again, or keep them as votes.",
+        0.01,
+        0.05,
+    ),
+    "identical_pair_share": Fault(
+        "identical pair",
+        "compare an output with itself",
+        "The outputs differ at most in white space, so the label is noise and every margin is "
+        "(nearly) zero; drop these rows.",
+        0.005,
+        0.02,
+    ),
+    "leakage_share": Fault(
+        "leaked",
+        "are in the feedback data",
+        "The prompt and at least one output stand in the data that the model learnt from, so the "
+        "numbers of this report are too good on them; take them out of --eval or --feedback.",
+        0.005,
+        0.05,
+    ),
+    "cycle_share": Fault(
+        "circular",
+        "have preferences that run in a circle",
+        "a is preferred to b, b to c, and c to a: no scalar reward can agree with all three. "
+        "Look at whether the outputs trade one quality for another.",
+        0.02,
+        0.10,
+        unit="prompts",
+    ),
+    "empty": Fault(
+        "empty output",
+        "hold an empty output",
+        "An empty (or blank) output is legal for a reward model, but is usually a generation that "
+        "failed; check that these are meant.",
+        0.005,
+        0.02,
+    ),
+}
+
+
+def fault_finding(
+    name: str,
+    source: str,
+    count: int,
+    estimate: Estimate,
+    examples: Sequence[Mapping[str, Any]],
+) -> Finding:
+    """A finding on a fault that `count` rows (or prompts) have."""
+    fault = FAULTS[name]
+    where = "" if source == "eval" else f" of the {source} data"
+    share = f"{estimate.value:.1%}, interval {estimate.low:.1%} to {estimate.high:.1%}"
+    return Finding(
+        grade(estimate.low, fault.medium, fault.high) if estimate.defined else "low",
+        "data",
+        f"data.{name}",
+        f"{count:,} of {estimate.n:,} {fault.unit}{where} {fault.verb} "
+        f"({share if estimate.defined else estimate.undefined_reason})",
+        fault.detail,
+        tuple(examples),
+    )
+
+
+def set_aside_finding(data: Dataset, source: str, limit: int) -> Finding | None:
+    """Rows that could not be used at all; a count of the whole input, so it has no interval."""
+    counts = data.source
+    if not counts.rows_set_aside:
+        return None
+    share = counts.rows_set_aside / counts.rows_read
+    reasons = ", ".join(f"{reason} ({n:,})" for reason, n in counts.reasons.items())
+    examples = [
+        {
+            "id": f"row {row.row}",
+            "note": " ".join(filter(None, (row.column, row.reason, row.detail))),
+        }
+        for row in data.set_aside[:limit]
+    ]
+    return Finding(
+        grade(share, 0.01, 0.10),
+        "data",
+        "data.rows_set_aside",
+        f"{counts.rows_set_aside:,} of {counts.rows_read:,} rows of the {source} data were set "
+        f"aside ({share:.1%})",
+        f"They could not be used: {reasons}. All are listed in set_aside.jsonl.",
+        tuple(examples),
+    )
+
+
+def skew_finding(what: str, source: str, estimate: Estimate) -> Finding | None:
+    """A skew whose interval leaves out one half."""
+    if not estimate.defined or estimate.low <= 0.5 <= estimate.high:
+        return None
+    bound = min(abs(estimate.low - 0.5), abs(estimate.high - 0.5))
+    details = {
+        LONGER: (
+            "A model that counts words scores this much on these labels. Read accuracy beside it, "
+            "and see the length audit for how much of it the model has learnt."
+        ),
+        FIRST: (
+            "The place of an output should not tell its label: shuffle the outputs before they "
+            "are shown to people, and before any judge that sees both reads them."
+        ),
+    }
+    return Finding(
+        "medium" if bound >= 0.15 else "low",
+        "data",
+        "data.length_skew" if what == LONGER else "data.position_skew",
+        f"In the {source} data the {what} in {estimate.value:.0%} of pairs (interval "
+        f"{estimate.low:.0%} to {estimate.high:.0%})",
+        details[what],
+    )
+
+
+def examples_of(
+    data: Dataset,
+    partners: NDArray[np.int64],
+    limit: int,
+    note: str,
+    other: Dataset | None = None,
+) -> list[dict[str, Any]]:
+    """Rows that have a partner, each with a note; ``{}`` in it is the partner's id."""
+    ids = (other or data).frame["id"]
+    return [
+        example(data.frame.iloc[i].to_dict(), note=note.format(ids.iloc[partners[i]]))
+        for i in np.flatnonzero(partners >= 0)[:limit]
+    ]
+
+
+Share = tuple[str, str, Estimate]
+"""Input, what is counted, and its share."""
+
+
+def shares_figure(shares: Sequence[Share]) -> Figure:
+    """The shares of faulty rows, with intervals."""
+    rows = [
+        {"label": f"{what} ({source})", "value": e.value, "low": e.low, "high": e.high}
+        for source, what, e in shares
+    ]
+    words = [
+        f"{what} in {source} {e.value:.1%}" if e.defined else f"{what} in {source} undefined"
+        for source, what, e in shares
+    ]
+    return Figure(
+        "shares",
+        "intervals",
+        "Faults in the data",
+        f"Share of rows with each fault, with its interval: {', '.join(words)}",
+        {"rows": rows, "xlabel": "share", "reference": 0.0},
+    )
+
+
+def shares_table(shares: Sequence[Share]) -> pd.DataFrame:
+    """One row a share: input, what, value, low, high, n, n_prompts, reason."""
+    rows = [
+        (source, what, e.value, e.low, e.high, e.n, e.n_clusters, e.undefined_reason)
+        for source, what, e in shares
+    ]
+    names = ["input", "what", "value", "low", "high", "n", "n_prompts", "reason"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def length_figure(ratios: Mapping[str, NDArray[np.float64]]) -> Figure:
+    """Histogram of log2 of chosen over rejected length; longer chosen outputs on the right."""
+    edges = np.linspace(-6, 6, 49)
+    series = [
+        {
+            "name": source,
+            "edges": edges.tolist(),
+            "counts": np.histogram(np.clip(values, -6, 6), edges)[0].tolist(),
+        }
+        for source, values in ratios.items()
+    ]
+    words = "; ".join(
+        f"{source}: median {np.median(v):+.2f} doublings" for source, v in ratios.items()
+    )
+    return Figure(
+        "length_difference",
+        "histogram",
+        "Length of chosen against rejected outputs",
+        f"Histogram of the length difference of chosen and rejected outputs ({words})",
+        {
+            "series": series,
+            "xlabel": "log2 of chosen length over rejected length (characters)",
+            "ylabel": "pairs",
+            "reference_x": 0.0,
+        },
+    )
+
+
+def reasons_figure(inputs: Mapping[str, Dataset]) -> Figure:
+    """Bars of why rows were set aside, one series an input."""
+    reasons = list(dict.fromkeys(r for data in inputs.values() for r in data.source.reasons))
+    series = [
+        {
+            "name": name,
+            "values": [float(data.source.reasons.get(reason, 0)) for reason in reasons],
+            "low": None,
+            "high": None,
+        }
+        for name, data in inputs.items()
+        if data.source.reasons
+    ]
+    counts = [sum(data.source.reasons.get(r, 0) for data in inputs.values()) for r in reasons]
+    words = ", ".join(f"{reason} {n}" for reason, n in zip(reasons, counts, strict=True))
+    return Figure(
+        "set_aside",
+        "bars",
+        "Why rows were set aside",
+        f"Rows set aside by reason: {words}",
+        {"labels": reasons, "series": series, "ylabel": "rows", "reference": None},
+    )
+
+
+def inputs_table(inputs: Mapping[str, Dataset]) -> pd.DataFrame:
+    """What was read of each input; rows_read = rows_used + rows_set_aside."""
+    rows = [
+        (name, d.type, d.source.rows_read, d.source.rows_used, d.source.rows_set_aside)
+        for name, d in inputs.items()
+    ]
+    names = ["input", "type", "rows_read", "rows_used", "rows_set_aside"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def reasons_table(inputs: Mapping[str, Dataset]) -> pd.DataFrame:
+    """Rows set aside of each input by reason."""
+    rows = [
+        (name, reason, count)
+        for name, data in inputs.items()
+        for reason, count in data.source.reasons.items()
+    ]
+    return pd.DataFrame(rows, columns=["input", "reason", "rows"])
