@@ -6,7 +6,7 @@ average over unlike subsets, and rules that read no words all flatter it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -34,6 +34,7 @@ from rmaudit.audits.pairs import (
     LABELLED,
     MOST_SLICES,
     Float,
+    Integers,
     Margins,
     Mask,
     in_sds,
@@ -238,12 +239,14 @@ def over_subsets(
         here = masks[name][decided.row].astype(np.float64)
         terms.append((1 / len(usable), decided.right * here, here))
     macro = cluster_ratios(terms, decided.cluster, confidence=confidence, bounds=(0, 1))
-    parts = {name: decided.on_rows(masks[name]) for name in usable}
-    return dict(zip(names, (macro, worst(parts, confidence)), strict=True))
+    parts = [decided.on_rows(masks[name]) for name in usable]
+    return dict(
+        zip(names, (macro, worst([(p.right, p.cluster) for p in parts], confidence)), strict=True)
+    )
 
 
-def worst(parts: Mapping[str, Margins], confidence: float) -> Estimate:
-    """The lowest accuracy of several parts, with an interval for the lowest true one.
+def worst(parts: Sequence[tuple[Float, Integers]], confidence: float) -> Estimate:
+    """The lowest mean of several parts (values from 0 to 1, clusters), and an interval for it.
 
     The true minimum is at least the lowest of the lower ends, each at the nominal level, for only
     its own part matters there; and at most the lowest of the upper ends, which must therefore all
@@ -254,8 +257,8 @@ def worst(parts: Mapping[str, Margins], confidence: float) -> Estimate:
 
     def at(level: float) -> list[Estimate]:
         return [
-            cluster_mean(part.right, part.cluster, confidence=level, bounds=(0, 1))
-            for part in parts.values()
+            cluster_mean(values, clusters, confidence=level, bounds=(0, 1))
+            for values, clusters in parts
         ]
 
     single, joint = at(confidence), at(1 - alpha / len(parts))
@@ -266,7 +269,7 @@ def worst(parts: Mapping[str, Margins], confidence: float) -> Estimate:
         high=min(estimate.high for estimate in joint),
         method="cluster-robust, simultaneous over subsets",
         n=sum(estimate.n for estimate in single),
-        n_clusters=int(np.unique(np.concatenate([p.cluster for p in parts.values()])).size),
+        n_clusters=int(np.unique(np.concatenate([clusters for _, clusters in parts])).size),
     )
 
 

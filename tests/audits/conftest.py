@@ -136,3 +136,9 @@ def run_audit() -> Callable[..., AuditResult]:
         return audit.measure(case, score_case(case, [audit], **given))
 
     return run
+
+
+@pytest.fixture
+def score_with() -> Callable[..., Scores]:
+    """``score_with(case, audits)``: see `score_case`."""
+    return score_case
