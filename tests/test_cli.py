@@ -84,7 +84,8 @@ def test_a_bad_row_is_set_aside_and_said(folder: Path) -> None:
     run(folder, "audit", "-m", "python:my_reward:reward", "--eval", "prefs.jsonl", "--out", "o")
     source = json.loads((folder / "o" / "report.json").read_text())["inputs"]["eval"]
     assert (source["rows_read"], source["rows_used"], source["rows_set_aside"]) == (61, 60, 1)
-    aside = [json.loads(line) for line in (folder / "o" / "set_aside.jsonl").open()]
+    lines = (folder / "o" / "set_aside.jsonl").read_text().splitlines()
+    aside = [json.loads(line) for line in lines]
     assert aside[0]["row"] == 61
 
 
