@@ -75,7 +75,7 @@ def curve_figure(curve: pd.DataFrame) -> Figure:
         "Reward against length, within prompts",
         alt,
         curve,
-        ("length against the prompt's mean (doublings)", "reward against the prompt's mean (SD)"),
+        ("length against the prompt's mean (doublings)", "reward above the mean (SD)"),
         0.0,
     )
 
