@@ -28,7 +28,7 @@ class Audit(ABC):
     metrics: ClassVar[Mapping[str, MetricSpec]]  # by public id
 
     def missing(self, case: Case) -> str | None:
-        """The input that this audit lacks, in words ("needs --deployment ..."); None if it can run."""
+        """What this audit lacks, in words ("needs --deployment ..."); None if it can run."""
         return None
 
     def requests(self, case: Case) -> Sequence[Request]:

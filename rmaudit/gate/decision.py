@@ -11,11 +11,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from scipy.stats import norm
 
-Verdict = Literal["pass", "fail", "inconclusive"]
+Verdict = Literal["fail", "inconclusive", "pass"]  # worst first
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,7 @@ def decide(
             interval.n_prompts,
         )
         decisions.append(_above(mirrored, -maximum, confidence))
-    order = {"fail": 0, "inconclusive": 1, "pass": 2}
-    worst = min(decisions, key=lambda d: order[d.verdict])
+    worst = min(decisions, key=lambda d: get_args(Verdict).index(d.verdict))
     # Two bounds are two chances to fail: Bonferroni within the rule.
     p_fail = min(1.0, len(decisions) * min(d.p_fail for d in decisions))
     return Decision(worst.verdict, p_fail, worst.prompts_needed)

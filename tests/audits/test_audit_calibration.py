@@ -73,7 +73,7 @@ def test_needs_labels() -> None:
 def test_a_ranking_is_measured_on_its_pairs() -> None:
     # Each prompt ranks three outputs, two of them tied: two pairs with a preference a prompt.
     rng = np.random.default_rng(1)
-    rewards = rng.normal(0, 1, (40, 3)) + [0.5, 0, 0]
+    rewards = rng.normal(0, 1, (40, 3)) + np.array([0.5, 0, 0])
     frame = pd.DataFrame(
         {
             "prompt": [f"question {i}" for i in range(40)],
