@@ -38,7 +38,7 @@ format: $(STAMP)
 
 # The committed page. A test compares its metrics with a fresh run.
 example: $(STAMP)
-	$(BIN)/python -m rmaudit demo --out reports/example
+	$(BIN)/rmaudit demo --synthetic --out reports/example
 
 bench: $(STAMP)
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 Verdict = Literal["fail", "inconclusive", "pass"]  # worst first
 
@@ -39,7 +39,7 @@ class Interval:
     def _rescale(self, confidence: float) -> float:
         # Each half-width is taken as a normal quantile times a standard error of that side, so
         # that an interval stated at 95 % two-sided yields any one-sided bound.
-        return float(norm.ppf(confidence) / norm.ppf((1 + self.confidence) / 2))
+        return float(ndtri(confidence) / ndtri((1 + self.confidence) / 2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +99,8 @@ def _p_below(interval: Interval, threshold: float) -> float:
     half_width = interval.high - interval.value
     if half_width <= 0:
         return 0.0 if interval.value < threshold else 1.0
-    error = half_width / norm.ppf((1 + interval.confidence) / 2)
-    return float(norm.cdf((interval.value - threshold) / error))
+    error = half_width / ndtri((1 + interval.confidence) / 2)
+    return float(ndtr((interval.value - threshold) / error))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
