@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
 
 from rmaudit import registry
 from rmaudit.case import Case, data_requests
@@ -17,30 +19,30 @@ from rmaudit.report.document import Report
 from rmaudit.results import AuditResult
 from rmaudit.rewards import load_reward_model
 from rmaudit.rewards.base import RewardModel
+from rmaudit.rewards.python_model import RewardFunction
 from rmaudit.scoring import Progress, Scores, open_store, scores_frame, write_scores
 from rmaudit.scoring import score as run_requests
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from rmaudit.audits.base import Audit
     from rmaudit.config import AuditConfig
     from rmaudit.console import Console
     from rmaudit.gate import GateResult, Policy
 
-Data = Dataset | str | Path
+Data = Dataset | pd.DataFrame | Sequence[Mapping[str, Any]] | str | Path
+Model = RewardModel | RewardFunction | str | Path
 __all__ = ["audit", "gate", "load", "load_reward_model", "run_audit", "run_score", "score"]
 
 
 def audit(
-    model: RewardModel | str,
+    model: Model,
     eval: Data,
     *,
     feedback: Data | None = None,
     deployment: Data | None = None,
     samples: Data | None = None,
-    ensemble: Sequence[RewardModel | str] = (),
-    gold: RewardModel | str | None = None,
+    ensemble: Sequence[Model] = (),
+    gold: Model | None = None,
     only: Iterable[str] | None = None,
     limit: int | None = None,
     seed: int = 0,
@@ -57,9 +59,10 @@ def audit(
     Parameters
     ----------
     model
-        A loaded reward model, or whatever `load_reward_model` takes.
+        A loaded reward model, or whatever `load_reward_model` takes: a path, an id, a function.
     eval, feedback, deployment, samples
-        Tables, or paths and ids for `load`. An audit that lacks one is listed as not run.
+        Tables, or what `load` takes: paths, ids, frames, lists of rows. An audit that lacks one
+        is listed as not run.
     ensemble, gold
         Further members; a reward model taken as the truth.
     only
@@ -113,7 +116,7 @@ def audit(
 
 
 def score(
-    model: RewardModel | str,
+    model: Model,
     data: Data,
     *,
     limit: int | None = None,
@@ -192,8 +195,8 @@ def run_score(settings: AuditConfig, out: Path, console: Console) -> pd.DataFram
     return frame
 
 
-def _model(model: RewardModel | str) -> RewardModel:
-    return load_reward_model(model) if isinstance(model, str) else model
+def _model(model: Model) -> RewardModel:
+    return model if isinstance(model, RewardModel) else load_reward_model(model)
 
 
 def _data(data: Data, limit: int | None) -> Dataset:

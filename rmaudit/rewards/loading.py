@@ -10,7 +10,7 @@ from rmaudit.errors import RewardModelError, UsageError
 from rmaudit.rewards.base import RewardModel
 from rmaudit.rewards.checkpoint_files import fetch, read_json
 from rmaudit.rewards.ensemble import Ensemble
-from rmaudit.rewards.python_model import load_python
+from rmaudit.rewards.python_model import RewardFunction, given_function, load_python
 from rmaudit.rewards.recorded import Recorded
 from rmaudit.rewards.rendering import DEFAULT_FORMAT
 
@@ -26,7 +26,7 @@ _HUB_ID = re.compile(r"(?P<name>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?")
 
 
 def load_reward_model(
-    spec: str | Path,
+    spec: str | Path | RewardFunction,
     *,
     device: str = "auto",
     dtype: Literal["auto", "float32", "bfloat16"] = "auto",
@@ -44,7 +44,10 @@ def load_reward_model(
         A directory with a transformers sequence-classification model, a PEFT adapter or
         ``ensemble.json``; a hub id, ``org/name`` or ``org/name@revision``;
         ``python:module:callable``; ``recorded`` (rewards already in the data), or
-        ``recorded:NAME`` (those of one model in a column ``scores``).
+        ``recorded:NAME`` (those of one model in a column ``scores``). From Python also a function
+        that takes a list of (prompt, output) and returns as many numbers; nothing tells whether it
+        has changed since, so later runs take its rewards from the store only if it has an
+        attribute ``fingerprint``.
     device
         "auto" (an accelerator where there is one), "cpu", "cuda", "cuda:N" or "mps".
     dtype
@@ -73,6 +76,8 @@ def load_reward_model(
         "format": format,
         "max_length": max_length,
     }
+    if not isinstance(spec, str | Path):
+        return given_function(spec)
     spec = str(spec)
     if spec == "recorded" or spec.startswith("recorded:"):
         return Recorded(spec.partition(":")[2] or None)

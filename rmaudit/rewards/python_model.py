@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import secrets
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -109,6 +110,22 @@ class PythonReward(RewardModel):
                     "must be a number"
                 )
         return [float(value) for value in values]
+
+
+def given_function(function: RewardFunction) -> PythonReward:
+    """The reward model of a function that was handed over, not named.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be called.
+    """
+    if not callable(function):
+        raise UsageError(f"{_a(function)} is no reward model: give a path, a hub id or a function")
+    name = getattr(function, "__qualname__", type(function).__name__)
+    # Without a fingerprint of its own it is a new model each time: a closure shows no change.
+    source = b"" if hasattr(function, "fingerprint") else secrets.token_bytes(16)
+    return PythonReward(function, name, source)
 
 
 def load_python(spec: str) -> PythonReward:

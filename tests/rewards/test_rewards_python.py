@@ -141,3 +141,19 @@ def test_what_cannot_be_found_is_named(module):
             load_reward_model(spec)
     with pytest.raises(UsageError, match="say python:module:callable"):
         load_reward_model("python:my_module.score")
+
+
+def test_a_function_given_directly_is_a_new_model_each_time_unless_it_says_what_it_is():
+    def length(pairs):
+        return [float(len(output)) for _, output in pairs]
+
+    first, second = load_reward_model(length), load_reward_model(length)
+    assert first.forward(first.encode([Text("q", "four")])).tolist() == [4.0]
+    assert first.fingerprint != second.fingerprint
+    length.fingerprint = "v1"
+    assert load_reward_model(length).fingerprint == load_reward_model(length).fingerprint
+
+
+def test_what_is_no_model_at_all_is_said():
+    with pytest.raises(UsageError, match="no reward model"):
+        load_reward_model(3)
