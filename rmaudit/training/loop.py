@@ -15,6 +15,7 @@ from torch import Tensor
 
 from rmaudit.errors import RewardModelError
 from rmaudit.rewards.pooling import pad
+from rmaudit.rewards.transformers_model import torch_device
 from rmaudit.training import backbone
 from rmaudit.training.batches import epoch_batches, micro_batches
 from rmaudit.training.checkpoint import TrainingLog, load_checkpoint, save_checkpoint
@@ -182,13 +183,6 @@ class RewardTraining:
         self.kept = state["kept"]
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-
-
-def torch_device(name: str) -> torch.device:
-    """The device of a name; `auto` is the first GPU if there is one."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
 
 
 def _optimizer(model: Any, config: RewardTrainingConfig) -> torch.optim.AdamW:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from rmaudit.data.types import Dataset
 from rmaudit.training import backbone
@@ -74,7 +77,8 @@ def train_reward_model(
         stored = open_run(folder, {**run, "member": member})
         if stored is None:
             training = _start(str(base), tokenizer, pairs, positions, config, member, folder)
-            training.run(partial(_report, on_progress, config, member))
+            with _threads(config.threads):
+                training.run(partial(_report, on_progress, config, member))
             result = _finish(training, tokenizer, folder)
             close_run(folder, {**run, "member": member}, asdict(result))
         else:
@@ -128,6 +132,16 @@ def _finish(training: RewardTraining, tokenizer: object, out: Path) -> MemberRes
         held_out_accuracy=training.kept["accuracy"],
         pairs_per_second=training.pairs_per_second,
     )
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _report(

@@ -39,7 +39,8 @@ class RewardTrainingConfig:
     uncertainty_weight: float = 0.5  # of the ensemble's UWO aggregate
     seed: int = 0
     precision: Precision = "auto"
-    device: str = "auto"  # "cuda" where there is one, else "cpu"; or any torch device
+    threads: int = 0  # of the CPU; 0 is torch's choice
+    device: str = "auto"  # an accelerator where there is one, else the CPU
 
     def __post_init__(self) -> None:
         positive = (
@@ -60,7 +61,7 @@ class RewardTrainingConfig:
         for name in ("warmup_share", "held_out_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 0 and below 1: {getattr(self, name)}")
-        for name in ("weight_decay", "uncertainty_weight", "seed"):
+        for name in ("weight_decay", "uncertainty_weight", "threads", "seed"):
             if not getattr(self, name) >= 0:
                 raise UsageError(f"{name} must not be negative: {getattr(self, name)}")
         if self.precision not in get_args(Precision):

@@ -16,6 +16,8 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, LlamaConfig
 
 from rmaudit.errors import DataError, RewardModelError, UsageError
+from rmaudit.rewards import load_reward_model
+from rmaudit.rewards.base import Text
 from rmaudit.training.checkpoint import CHECKPOINT, LOG
 from rmaudit.training.pairs import split
 from rmaudit.training.reward import train_reward_model
@@ -129,6 +131,42 @@ def test_an_ensemble_differs_by_seed_alone(base: Path, tmp_path: Path) -> None:
     assert [member.seed for member in result.members] == [0, 1]
     train_reward_model(base, data, tmp_path / "one", config=replace(config, members=1))
     assert same(weights(tmp_path / "one"), first)
+
+
+def test_scoring_gives_the_rewards_that_were_trained(base: Path, tmp_path: Path) -> None:
+    data = preferences(80)
+    result = train_reward_model(base, data, tmp_path, config=replace(QUICK, members=2))
+    _, held_out = split(data, QUICK.held_out_share, np.random.default_rng(QUICK.seed))
+    frame = data.frame.iloc[held_out]
+    ensemble = load_reward_model(tmp_path, device="cpu")
+    sides = []
+    for side in ("chosen", "rejected"):
+        texts = [Text(p, o) for p, o in zip(frame["prompt"], frame[side], strict=True)]
+        encoded = ensemble.encode(texts)
+        sides.append(
+            [
+                model.forward([e.payload[k] for e in encoded])
+                for k, model in enumerate(ensemble.members)
+            ]
+        )
+    margins = np.array(sides[0]) - np.array(sides[1])  # (members, pairs)
+    losses = np.logaddexp(0, -margins).mean(axis=1)
+    expected = [member.held_out_loss for member in result.members]
+    np.testing.assert_allclose(losses, expected, atol=1e-5)
+
+
+def test_threads_are_set_for_the_run_alone(base: Path, tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    during: list[int] = []
+    train_reward_model(
+        base,
+        preferences(20),
+        tmp_path,
+        config=replace(QUICK, epochs=1, threads=1),
+        on_progress=lambda _: during.append(torch.get_num_threads()),
+    )
+    assert set(during) == {1}
+    assert torch.get_num_threads() == before
 
 
 def test_cutting_a_batch_changes_no_gradient(base: Path, tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
+from rmaudit.data import load
 from rmaudit.errors import UsageError
 from rmaudit.worlds.clinic import ClinicWorld
-from rmaudit.worlds.files import write_clinic
 
 
 @pytest.fixture(scope="module")
@@ -129,14 +129,31 @@ def test_literal_coverage_of_nothing_is_undefined(world: ClinicWorld) -> None:
     assert np.isnan(found.rho_mass)
 
 
-def test_seeds_decide_tastes_and_files(tmp_path: Path) -> None:
-    same, other = ClinicWorld(3), ClinicWorld(4)
-    assert np.array_equal(same.tastes, ClinicWorld(3).tastes)
-    assert not np.array_equal(same.tastes, other.tastes)
-    sizes = {"feedback": 20, "evaluation": 20, "deployment": 20, "samples": 5}
-    first = write_clinic(tmp_path / "a", 7, **sizes)
-    second = write_clinic(tmp_path / "b", 7, **sizes)
-    for name in ("feedback", "evaluation", "deployment", "samples"):
-        content = getattr(first, name).read_bytes()
-        assert content == getattr(second, name).read_bytes()
-        assert len(content.splitlines()) == sizes[name]
+def test_seeds_decide_everything(world: ClinicWorld) -> None:
+    other = ClinicWorld(4)
+    assert np.array_equal(world.tastes, ClinicWorld(3).tastes)
+    assert not np.array_equal(world.tastes, other.tastes)
+    first, again, different = (
+        ClinicWorld(3).draw_feedback(40, np.random.default_rng(seed)) for seed in (6, 6, 7)
+    )
+    assert first.to_json(orient="records") == again.to_json(orient="records")
+    assert first.to_json(orient="records") != different.to_json(orient="records")
+
+
+def test_drawn_tables_are_data_that_every_command_takes(world: ClinicWorld, tmp_path: Path) -> None:
+    rng = np.random.default_rng(8)
+    tables = {
+        "preference": world.draw_feedback(30, rng),
+        "deployment": world.draw_deployment(30, rng),
+        "samples": world.draw_samples(5, 4, rng),
+    }
+    for kind, table in tables.items():
+        path = tmp_path / f"{kind}.jsonl"
+        table.to_json(path, orient="records", lines=True, force_ascii=False)
+        data = load(path)
+        assert data.type == kind
+        assert len(data) == len(table)
+        assert data.frame["id"].tolist() == table["id"].tolist()
+    evaluation = tmp_path / "evaluation.jsonl"
+    world.draw_evaluation(30, rng).to_json(evaluation, orient="records", lines=True)
+    assert load(evaluation).type == "preference"
