@@ -1,0 +1,116 @@
+"""Texts as unit vectors, so that the coverage audits can ask how far apart they are.
+
+The default needs no download: TF-IDF and its leading singular vectors (latent semantic analysis,
+Deerwester et al. 1990). It is fitted on all the texts compared, symmetrically: the feedback and the
+deployment stay exchangeable if they were, and no word is invisible for being new.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmaudit.errors import UsageError
+
+Vectors = NDArray[np.float32]
+TFIDF = "tfidf"
+DIMENSIONS = 128
+MOST_WORDS = 50_000
+TINY = 1e-12
+
+
+def embed(
+    *groups: Sequence[str], embedder: str = TFIDF, dimensions: int = DIMENSIONS, seed: int = 0
+) -> list[Vectors]:
+    """Embed groups of texts in one space.
+
+    Parameters
+    ----------
+    groups
+        Texts of the feedback, of the deployment, and so on; TF-IDF is fitted on all together.
+    embedder
+        ``"tfidf"``, or the name or folder of a sentence-transformers model.
+    dimensions
+        Of TF-IDF after the singular value decomposition; fewer where the texts have fewer.
+    seed
+        Of the randomised decomposition.
+
+    Returns
+    -------
+    list of ndarray of shape (n_texts, dimensions), float32
+        One a group; rows of length one. Equal texts have equal vectors. Texts without a word have
+        a direction of their own.
+
+    Raises
+    ------
+    UsageError
+        If the embedder is neither ``tfidf`` nor a model that can be loaded.
+    """
+    texts = [text for group in groups for text in group]
+    if not texts:
+        return [np.zeros((0, 1), dtype=np.float32) for _ in groups]
+    if embedder == TFIDF:
+        vectors = _tfidf(texts, dimensions, seed)
+    else:
+        vectors = _sentence_transformer(texts, embedder)
+    ends = np.cumsum([len(group) for group in groups])[:-1]
+    return np.split(_unit_rows(vectors), ends)
+
+
+def unavailable(embedder: str) -> str | None:
+    """What an embedder lacks on this machine, in words; None if it can be used."""
+    if embedder == TFIDF or importlib.util.find_spec("sentence_transformers") is not None:
+        return None
+    return (
+        f"the embedder {embedder!r} needs sentence-transformers: "
+        "pip install sentence-transformers, or use --embedder tfidf"
+    )
+
+
+def _tfidf(texts: list[str], dimensions: int, seed: int) -> Vectors:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.utils.extmath import randomized_svd
+
+    vectorizer = TfidfVectorizer(
+        sublinear_tf=True,
+        token_pattern=r"(?u)\w+",  # nosec B106 - a pattern of words
+        ngram_range=(1, 2),
+        max_features=MOST_WORDS,
+        dtype=np.float32,
+    )
+    try:
+        weights = vectorizer.fit_transform(texts)
+    except ValueError:  # no text has a word
+        return np.zeros((len(texts), 1), dtype=np.float32)
+    kept = min(dimensions, min(weights.shape) - 1)
+    if kept < 2:
+        return np.asarray(weights.toarray(), dtype=np.float32)
+    left, values, _ = randomized_svd(weights, kept, random_state=seed)
+    return np.asarray(left * values, dtype=np.float32)
+
+
+def _sentence_transformer(texts: list[str], name: str) -> Vectors:
+    lacking = unavailable(name)
+    if lacking:
+        raise UsageError(lacking)
+    from sentence_transformers import SentenceTransformer
+
+    try:
+        model = SentenceTransformer(name, device="cpu")
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"the embedder {name!r} cannot be loaded ({str(error).splitlines()[0]}); "
+            "give the name or folder of a sentence-transformers model, or tfidf"
+        ) from error
+    return np.asarray(model.encode(texts, show_progress_bar=False), dtype=np.float32)
+
+
+def _unit_rows(vectors: Vectors) -> Vectors:
+    """Rows of length one; a further dimension holds the rows that are zero."""
+    lengths = np.linalg.norm(vectors, axis=1)
+    empty = lengths <= TINY
+    rows = np.where(empty[:, None], 0.0, vectors / np.maximum(lengths, TINY)[:, None])
+    return np.column_stack([rows, empty]).astype(np.float32)
