@@ -44,6 +44,12 @@ class Comparisons:
     better: Ints  # hash of context and output
     worse: Ints
 
+    @property
+    def unordered(self) -> Ints:
+        """Equal where the same two outputs are compared, whichever wins, (n,)."""
+        low, high = np.minimum(self.better, self.worse), np.maximum(self.better, self.worse)
+        return _mix(low, high)
+
 
 @dataclass(frozen=True)
 class Content:
@@ -67,14 +73,12 @@ class Content:
                 others = _hashes(map(words_of, frame["prompt_rejected"].tolist()), len(frame))
             outputs = frame["chosen"].tolist() + frame["rejected"].tolist()
             contexts, rows = np.r_[prompts, others], np.r_[rows, rows]
-        elif "outputs" in frame:
-            lists = frame["outputs"].tolist()
+        elif data.type in _LABELS:
+            outputs, contexts = frame["output"].tolist(), prompts
+        else:
+            lists = frame["outputs"].tolist() if "outputs" in frame else [[]] * len(frame)
             outputs = [text for each in lists for text in each]
             rows = np.repeat(rows, [len(each) for each in lists])
-            contexts = prompts[rows]
-        else:
-            outputs = frame["output"].tolist() if "output" in frame else []
-            rows = rows if outputs else rows[:0]
             contexts = prompts[rows]
         hashes = _hashes(map(normal, outputs), len(outputs))
         return cls(data, prompts, rows, _mix(contexts, hashes), hashes == hash(""))
@@ -128,7 +132,10 @@ class Content:
             worse = self.texts[np.where(wins, second, first)]
             strict = ranks[first] != ranks[second]
         keep = strict & (better != worse)
-        return Comparisons(row[keep], better[keep], worse[keep])
+        pairs = Comparisons(row[keep], better[keep], worse[keep])
+        # A ranking that lists an output twice, below and above a third, says nothing on those two.
+        undecided = _opposites(_mix(pairs.unordered, pairs.row), pairs) != NONE
+        return Comparisons(row[keep][~undecided], pairs.better[~undecided], pairs.worse[~undecided])
 
     def _pairs(self) -> tuple[Ints, Ints, Ints]:
         """Every pair of a row's outputs: the row, and the places of the two in `texts`."""
@@ -168,8 +175,7 @@ def contradictions(content: Content) -> Ints:
         labels = content.data.frame[_LABELS[content.data.type]].to_numpy()
         return _other_label(_codes(content.texts), labels)
     pairs = content.comparisons
-    low, high = np.minimum(pairs.better, pairs.worse), np.maximum(pairs.better, pairs.worse)
-    opposite = _other_label(_codes(_mix(low, high)), pairs.better == low)
+    opposite = _opposites(pairs.unordered, pairs)
     partner = np.full(len(content.data), NONE, dtype=np.int64)
     found = opposite != NONE
     partner[pairs.row[found]] = pairs.row[opposite[found]]
@@ -237,6 +243,11 @@ def _in_circle(better: Ints, worse: Ints) -> Bools:
     graph = coo_array((np.ones(len(source), dtype=np.int8), (source, target)), shape=(n, n))
     _, component = connected_components(graph, directed=True, connection="strong")
     return np.bincount(component)[component] > 1
+
+
+def _opposites(key: Ints, pairs: Comparisons) -> Ints:
+    """For each comparison one of the same key with the other winner, or `NONE`."""
+    return _other_label(_codes(key), pairs.better < pairs.worse)
 
 
 def _other_label(codes: Ints, labels: NDArray[np.generic]) -> Ints:

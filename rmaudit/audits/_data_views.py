@@ -97,7 +97,7 @@ def fault_finding(
     return Finding(
         grade(estimate.low, fault.medium, fault.high) if estimate.defined else "low",
         "data",
-        f"data.{name}",
+        f"data.{name}" if name.endswith("_share") else "",
         f"{count:,} of {estimate.n:,} {fault.unit}{where} {fault.verb} "
         f"({share if estimate.defined else estimate.undefined_reason})",
         fault.detail,
@@ -122,7 +122,7 @@ def set_aside_finding(data: Dataset, source: str, limit: int) -> Finding | None:
     return Finding(
         grade(share, 0.01, 0.10),
         "data",
-        "data.rows_set_aside",
+        "",
         f"{counts.rows_set_aside:,} of {counts.rows_read:,} rows of the {source} data were set "
         f"aside ({share:.1%})",
         f"They could not be used: {reasons}. All are listed in set_aside.jsonl.",
@@ -148,7 +148,7 @@ def skew_finding(what: str, source: str, estimate: Estimate) -> Finding | None:
     return Finding(
         "medium" if bound >= 0.15 else "low",
         "data",
-        "data.length_skew" if what == LONGER else "data.position_skew",
+        "",
         f"In the {source} data the {what} in {estimate.value:.0%} of pairs (interval "
         f"{estimate.low:.0%} to {estimate.high:.0%})",
         details[what],

@@ -60,8 +60,8 @@ def load(path: Input, type: DataType | None = None, limit: int | None = None) ->
     if intake.kind is None or not source.rows_used:
         raise nothing_usable(source, intake.columns)
     if rows:
-        pieces.append(from_rows(rows))
-    return Dataset(intake.kind, finish(pieces), source, tuple(intake.set_aside))
+        pieces.append(from_rows(rows, intake.kind))
+    return Dataset(intake.kind, finish(pieces, intake.kind), source, tuple(intake.set_aside))
 
 
 def open_reader(path: Input) -> Reader:

@@ -14,6 +14,7 @@ Row = dict[str, Any]
 SLICES = ("subset", "family", "style")
 NO_SLICE = "(none)"  # a row that belongs to no subset, in data that have subsets
 _LISTS = ("rewards", "proxy_rewards", "gold_rewards")
+SHARED = ("id", "group", *SLICES, "annotator_votes", "annotators")
 COLUMNS: Mapping[DataType, tuple[str, ...]] = {
     "preference": (
         *("prompt", "chosen", "rejected", "prompt_rejected", "tie"),
@@ -25,7 +26,7 @@ COLUMNS: Mapping[DataType, tuple[str, ...]] = {
     "deployment": ("prompt", "outputs", *_LISTS),
     "samples": ("prompt", "outputs", *_LISTS),
 }
-"""What each type reads beside id, group, slices and annotators; the rest is metadata."""
+"""What each type reads beside the shared columns; the rest is metadata."""
 
 
 def infer_type(record: Mapping[str, Any]) -> DataType | None:

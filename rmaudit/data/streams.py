@@ -12,8 +12,8 @@ from rmaudit.errors import DataError
 
 BLOCK = 1 << 20
 LINE_LIMIT = 64 << 20
-# A block of zstandard grows up to 32,000-fold; slices this small keep what comes out bounded.
-_ZSTD_SLICE = 1 << 11
+# Zstandard grows up to 32,000-fold: 256 bytes to at most 8 MiB, which bounds what is held.
+_ZSTD_SLICE = 1 << 8
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 

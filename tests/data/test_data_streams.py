@@ -1,0 +1,130 @@
+"""Files as lines: compressed, damaged, huge or in another encoding."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from rmaudit.data.faults import Damage
+from rmaudit.data.streams import HashedFile, decompressed, lines
+from rmaudit.errors import DataError
+
+TEXT = b"".join(b"line %d\n" % i for i in range(5000))
+
+
+def pieces(data: bytes, size: int) -> Iterator[bytes]:
+    for start in range(0, len(data), size):
+        yield data[start : start + size]
+
+
+def zst(data: bytes) -> bytes:
+    return zstandard.ZstdCompressor(write_checksum=True).compress(data)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zst])
+@pytest.mark.parametrize("size", [7, 1000, 1 << 20])
+def test_compression_is_told_by_the_first_bytes(pack, size: int) -> None:
+    if size == 7 and pack is not bytes:
+        size = 64
+    assert b"".join(decompressed(pieces(pack(TEXT), size))) == TEXT
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zst])
+def test_members_that_follow_one_another_are_read_as_one(pack) -> None:
+    whole = pack(b"a\n") + pack(b"b\n")
+    assert b"".join(decompressed(iter([whole]))) == b"a\nb\n"
+
+
+def test_zeros_after_gzip_are_padding() -> None:
+    assert b"".join(decompressed(iter([gzip.compress(b"a\n") + bytes(100)]))) == b"a\n"
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zst])
+def test_what_precedes_a_cut_is_read_and_the_cut_is_said(pack) -> None:
+    # Digests do not compress, so that half of the file holds about half of the rows.
+    rows = [hashlib.sha256(b"%d" % i).hexdigest().encode() for i in range(20_000)]
+    packed = pack(b"\n".join(rows))
+    got = []
+    with pytest.raises(Damage, match="cut") as damage:
+        got.extend(lines(decompressed(pieces(packed[: len(packed) // 2], 4096)), "f"))
+    read = [line for _, line in got]
+    assert read == rows[: len(read)]
+    if pack is gzip.compress:  # zstandard gives out whole blocks only
+        assert len(read) > 5000
+    assert damage.value.row == len(read) + 1
+
+
+def test_rows_before_the_cut_are_given_out() -> None:
+    packed = gzip.compress(TEXT)[:-8]  # all of the data, but not the check sum
+    got = []
+    with pytest.raises(Damage, match="end early"):
+        for numbered in lines(decompressed(iter([packed])), "f"):
+            got.append(numbered)
+    assert [line for _, line in got] == TEXT.splitlines()
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zst])
+def test_flipped_bytes_are_damage(pack) -> None:
+    packed = bytearray(pack(TEXT))
+    packed[len(packed) // 2 : len(packed) // 2 + 8] = b"\xff" * 8
+    with pytest.raises(Damage):
+        list(decompressed(iter([bytes(packed)])))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
+def test_lines_do_not_depend_on_where_blocks_end(size: int) -> None:
+    data = b"\xef\xbb\xbfone\r\n\ntwo\nthree"
+    expected = [(1, b"one\r"), (2, b""), (3, b"two"), (4, b"three")]
+    assert list(lines(pieces(data, size), "f")) == expected
+
+
+@pytest.mark.parametrize("data", [b"", b"\xef\xbb\xbf"])
+def test_an_empty_file_has_no_lines(data: bytes) -> None:
+    assert list(lines(iter([data]), "f")) == []
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf16_is_refused_in_one_line(encoding: str) -> None:
+    with pytest.raises(DataError, match="f: is UTF-16, not UTF-8; convert it: iconv"):
+        list(lines(iter(['{"a": 1}\n'.encode(encoding)]), "f"))
+
+
+@pytest.mark.parametrize("size", [3, 10, 100])
+def test_a_line_over_the_limit_is_none_and_the_next_is_whole(size: int) -> None:
+    data = b"12345\n" + b"x" * 50 + b"\nabc\n" + b"y" * 6
+    got = list(lines(pieces(data, size), "f", limit=5))
+    assert got == [(1, b"12345"), (2, None), (3, b"abc"), (4, None)]
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zst])
+def test_a_bomb_is_never_held_whole(pack) -> None:
+    packed = pack(bytes(200 << 20) + b"\nnext")
+    assert len(packed) < 1 << 20
+    tracemalloc.start()
+    try:
+        # NUL at the start would be taken for UTF-16.
+        got = list(lines(decompressed(iter([pack(b"ok\n") + packed])), "f", limit=1 << 20))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert got == [(1, b"ok"), (2, None), (3, b"next")]
+    assert peak < 100 << 20
+
+
+def test_the_digest_is_of_the_whole_file_however_much_was_read(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(TEXT * 100)
+    file = HashedFile(path)
+    next(file.blocks)
+    assert file.sha256 == hashlib.sha256(TEXT * 100).hexdigest()
+
+
+def test_a_missing_file_is_said(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such file"):
+        next(HashedFile(tmp_path / "none").blocks)
