@@ -19,9 +19,15 @@ Array = NDArray[Any]
 Float = NDArray[np.float64]
 
 
-def vote_counts(votes: Array, items: Array, n_items: int) -> tuple[Array, Float]:
-    """The categories, sorted, and how many votes of each an item has, (n_items, n_categories)."""
-    categories, codes = np.unique(votes, return_inverse=True)
+def vote_counts(
+    votes: Array, items: Array, n_items: int, *, also: tuple[str, ...] = ()
+) -> tuple[Array, Float]:
+    """The categories, sorted, and how many votes of each an item has, (n_items, n_categories).
+
+    `also` names categories that count even if nobody used them.
+    """
+    categories = np.unique(np.concatenate([votes, np.array(also)]) if also else votes)
+    codes = np.searchsorted(categories, votes)
     flat = np.bincount(items * categories.size + codes, minlength=n_items * categories.size)
     return categories, flat.reshape(n_items, categories.size).astype(np.float64)
 
@@ -34,6 +40,7 @@ def krippendorff_alpha(
     rng: np.random.Generator,
     resamples: int = 2000,
     confidence: float = 0.95,
+    swapped: Float | None = None,
 ) -> Estimate:
     """Krippendorff's alpha, ``1 - D_observed / D_expected``; 1 is perfect, 0 is chance.
 
@@ -46,6 +53,11 @@ def krippendorff_alpha(
         the nominal one.
     clusters
         Prompt codes of the items, (n_items,).
+    swapped
+        The counts with the two sides of every pair exchanged, where the order of the sides carries
+        no meaning (preference pairs that name the preferred output first make nearly every vote
+        the same, and agreement look like chance). Expected disagreement is then that of both
+        orders together.
 
     Returns
     -------
@@ -60,16 +72,17 @@ def krippendorff_alpha(
     paired = sizes >= 2
     if not paired.any():
         return Estimate.undefined("no item has two votes", confidence=confidence)
-    counts, sizes = counts[paired], sizes[paired]
+    both = counts if swapped is None else (counts + swapped) / 2
+    counts, sizes, both = counts[paired], sizes[paired], both[paired]
     _, codes = np.unique(clusters[paired], return_inverse=True)
-    if (counts.sum(axis=0) > 0).sum() < 2:
+    if (both.sum(axis=0) > 0).sum() < 2:
         n_prompts = int(codes.max()) + 1
         return Estimate.undefined(
             "all votes are the same", n=len(sizes), n_clusters=n_prompts, confidence=confidence
         )
     distance = _distance(counts.shape[1], values)  # (n_categories, n_categories)
     within = np.einsum("ic,cd,id->i", counts, distance, counts) / (sizes - 1)
-    sums = cluster_sums(np.column_stack([within, sizes, counts]), codes)
+    sums = cluster_sums(np.column_stack([within, sizes, both]), codes)
 
     def alpha(weights: Float) -> Float:
         total = weights @ sums  # (b, 2 + n_categories)

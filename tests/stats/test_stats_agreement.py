@@ -74,3 +74,18 @@ def test_noise_ceiling_is_unbiased_where_the_plug_in_majority_is_not() -> None:
     assert abs(ceiling.value - truth) < 4 * standard_error
     plug_in = np.maximum(counts[:, 0], counts[:, 1]).sum() / 60_000
     assert plug_in - truth > 20 * standard_error
+
+
+def test_alpha_of_pairs_does_not_depend_on_which_side_is_named_first() -> None:
+    # Five items aab. By the order given, 10 of 15 votes are a; with both orders half of them are:
+    # expected 2 x 7.5 x 7.5 / 14, observed 5 items x 2 x 2 x 1 / 2.
+    counts = np.tile([[2.0, 1.0]], (5, 1))
+    flipped = counts[:, ::-1].copy()
+    rng = np.random.default_rng(0)
+    alpha = krippendorff_alpha(counts, None, np.arange(5), swapped=flipped, rng=rng, resamples=100)
+    assert alpha.value == pytest.approx(1 - 10 / (2 * 7.5 * 7.5 / 14))
+    mixed = np.where(np.arange(5)[:, None] < 2, flipped, counts)
+    other = krippendorff_alpha(
+        mixed, None, np.arange(5), swapped=mixed[:, ::-1], rng=rng, resamples=100
+    )
+    assert other.value == pytest.approx(alpha.value)

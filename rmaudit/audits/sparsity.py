@@ -1,0 +1,318 @@
+"""`sparsity`: when does the reward arrive?
+
+Feedback on whole outputs is sparse (RLHF Deciphered, Section 5.1): the model is trained to speak at
+the end, and a policy is told little about where an output went wrong. Prefixes of the output show
+how early the reward is there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from rmaudit.audits.base import Audit
+from rmaudit.case import Case
+from rmaudit.registry import register_audit
+from rmaudit.results import AuditResult, Estimate, Figure, Finding, Metric, MetricSpec
+from rmaudit.scoring.requests import Request, Scores
+from rmaudit.stats.bootstrap import cluster_bootstraps
+from rmaudit.stats.intervals import cluster_mean, cluster_ratio
+
+Float = NDArray[np.float64]
+
+POSITIONS = np.arange(1, 11) / 10  # shares of the output's words; the last is the whole output
+ROW_LIMIT = 400  # pairs: 9 prefixes of 2 outputs each
+ARRIVED = 0.9  # rank correlation with the final margin
+EXAMPLES = 4
+
+
+@register_audit
+class Sparsity(Audit):
+    """Prefix rewards at ten positions."""
+
+    name = "sparsity"
+    title = "Reward sparsity"
+    question = "When, along the output, does the reward arrive?"
+    meaning = (
+        "A reward that is settled early can guide a policy token by token; one that arrives in the "
+        "last tokens judges endings, and can be won by changing the ending alone. A token here is "
+        "a word, so that every prefix is text that any model can read."
+    )
+    source = "Chaudhari et al. 2024 (arXiv 2404.08555), Section 5.1"
+    order = 95
+    metrics: ClassVar[Mapping[str, MetricSpec]] = {
+        "sparsity.arrival_position": MetricSpec(
+            "share of tokens", "lower", "where prefix margins reach rank correlation 0.9 with final"
+        ),
+        "sparsity.prefix_accuracy": MetricSpec(
+            "probability", "higher", "pairs ranked right from this share of both outputs"
+        ),
+        "sparsity.late_share": MetricSpec(
+            "share", "lower", "share of the reward's movement that falls in the last tenth"
+        ),
+    }
+
+    def missing(self, case: Case) -> str | None:
+        """Needs pairs and a model that scores new text."""
+        if case.eval.type != "preference":
+            return f"needs preference pairs; --eval is {case.eval.type} data"
+        if not case.model.scores_new_text:
+            return "needs a model that can score new text (--model recorded cannot)"
+        return None if sampled_rows(case).size else "no pair has two outputs of ten words or more"
+
+    def requests(self, case: Case) -> Sequence[Request]:
+        """Nine prefixes of each output; the whole output is the data's own text."""
+        rows = sampled_rows(case)
+        frame = case.eval.frame.iloc[rows]
+        ids = frame["id"].tolist()
+        wanted = []
+        for side in ("chosen", "rejected"):
+            name = (
+                "prompt_rejected" if side == "rejected" and "prompt_rejected" in frame else "prompt"
+            )
+            prompts, outputs = frame[name].tolist(), frame[side].tolist()
+            for position in POSITIONS[:-1]:
+                cut = [prefix(output, position) for output in outputs]
+                wanted.append(Request(_column(side, position), ids, prompts, cut, self.name))
+        return wanted
+
+    def measure(self, case: Case, scores: Scores) -> AuditResult:
+        """Margins by position, their correlation with the final one, and where rewards move."""
+        rows = sampled_rows(case)
+        curves = {side: self._curves(side, rows, scores) for side in ("chosen", "rejected")}
+        finite = np.isfinite(curves["chosen"]).all(axis=1) & np.isfinite(curves["rejected"]).all(
+            axis=1
+        )
+        rows, curves = rows[finite], {side: curve[finite] for side, curve in curves.items()}
+        if not rows.size:
+            return AuditResult(self.name, "not_run", "no prefix has a finite reward")
+        _, clusters = np.unique(case.clusters[rows], return_inverse=True)
+        margins = curves["chosen"] - curves["rejected"]  # (n_pairs, n_positions)
+        correlations, arrival = arrival_position(margins, clusters, case)
+        late = late_share(curves, clusters, case.confidence)
+        accuracies = [_accuracy(margins[:, i], clusters, case) for i in range(POSITIONS.size)]
+        metrics = [
+            Metric("sparsity.arrival_position", arrival),
+            Metric("sparsity.late_share", late),
+            *(
+                Metric("sparsity.prefix_accuracy", accuracy, {"position": f"{position:.1f}"})
+                for position, accuracy in zip(POSITIONS, accuracies, strict=True)
+            ),
+        ]
+        return AuditResult(
+            self.name,
+            metrics=tuple(metrics),
+            findings=tuple(_findings(arrival, late, accuracies)),
+            tables={"by_position": _table(correlations, accuracies)},
+            figures=(
+                _accuracy_figure(correlations, accuracies),
+                _example_figure(case, rows, curves),
+            ),
+        )
+
+    def _curves(self, side: str, rows: NDArray[np.int64], scores: Scores) -> Float:
+        """Rewards by position, (n_rows, n_positions)."""
+        prefixes = [scores.reward(_column(side, p), audit=self.name) for p in POSITIONS[:-1]]
+        return np.column_stack([*prefixes, scores.reward(side)[rows]])
+
+
+def sampled_rows(case: Case) -> NDArray[np.int64]:
+    """Rows whose outputs both have ten words or more, at most `ROW_LIMIT` of them, in order."""
+    frame = case.eval.frame
+    long_enough = np.ones(len(frame), dtype=bool)
+    for side in ("chosen", "rejected"):
+        long_enough &= (frame[side].str.count(r"\S+") >= POSITIONS.size).to_numpy(dtype=bool)
+    if "tie" in frame:
+        long_enough &= ~frame["tie"].to_numpy(dtype=bool)
+    rows = np.flatnonzero(long_enough)
+    if rows.size > ROW_LIMIT:
+        rows = np.sort(case.rng("sparsity").choice(rows, ROW_LIMIT, replace=False))
+    return rows.astype(np.int64)
+
+
+def prefix(output: str, share: float) -> str:
+    """The first `share` of an output's words, at least one, with the white space between them."""
+    ends = [word.end() for word in re.finditer(r"\S+", output)]
+    return output[: ends[max(1, round(share * len(ends))) - 1]]
+
+
+def arrival_position(
+    margins: Float, clusters: NDArray[np.int64], case: Case
+) -> tuple[list[Estimate], Estimate]:
+    """Spearman correlation of each position's margin with the final one, and where it reaches 0.9.
+
+    Margins rather than rewards: the prompt's own contribution is there from the first word.
+    Ranks are those of the whole sample; resampled prompts weight them.
+    """
+    ranks = pd.DataFrame(margins).rank().to_numpy()  # (n_pairs, n_positions)
+
+    def statistics(weights: Float) -> Float:
+        found = np.stack([_correlations(w[clusters], ranks) for w in weights])
+        arrived = found >= ARRIVED
+        # The first position from which the correlation stays there; the last one is always 1.
+        since = np.logical_and.accumulate(arrived[:, ::-1], axis=1)[:, ::-1]
+        first = np.where(since.any(axis=1), POSITIONS[since.argmax(axis=1)], np.nan)
+        return np.column_stack([found, first])
+
+    estimates = cluster_bootstraps(
+        statistics,
+        int(clusters.max()) + 1,
+        n=len(margins),
+        rng=case.rng("sparsity.arrival"),
+        resamples=case.resamples,
+        confidence=case.confidence,
+    )
+    return estimates[:-1], estimates[-1]
+
+
+def _correlations(weights: Float, ranks: Float) -> Float:
+    """Weighted correlation of each column with the last, (n_positions,); NaN where constant."""
+    centred = ranks - np.average(ranks, axis=0, weights=weights)
+    products = weights @ (centred * centred[:, -1:])
+    scale = np.sqrt(weights @ centred**2 * (weights @ centred[:, -1] ** 2))
+    result = np.full(scale.shape, np.nan)
+    np.divide(products, scale, out=result, where=scale > 0)
+    return result
+
+
+def late_share(
+    curves: Mapping[str, Float], clusters: NDArray[np.int64], confidence: float
+) -> Estimate:
+    """Share of the absolute movement of the reward along outputs that falls in the last tenth.
+
+    One ninth if the reward moves evenly: nine steps lead from the first prefix to the whole.
+    """
+    moves = np.concatenate([np.abs(np.diff(curve, axis=1)) for curve in curves.values()])
+    if not moves.any():
+        reason = "the reward does not move along any output"
+        return Estimate.undefined(reason, n=len(moves), confidence=confidence)
+    both = np.tile(clusters, len(curves))
+    return cluster_ratio(
+        moves[:, -1], moves.sum(axis=1), both, confidence=confidence, bounds=(0, 1)
+    )
+
+
+def _accuracy(margins: Float, clusters: NDArray[np.int64], case: Case) -> Estimate:
+    right = np.where(margins == 0, 0.5, margins > 0)
+    return cluster_mean(right, clusters, confidence=case.confidence, bounds=(0, 1))
+
+
+def _column(side: str, position: float) -> str:
+    return f"{side}_{position:.1f}"
+
+
+def _findings(arrival: Estimate, late: Estimate, accuracies: Sequence[Estimate]) -> list[Finding]:
+    found = []
+    if late.defined and late.low > 0.4:
+        found.append(
+            Finding(
+                "medium",
+                "sparsity",
+                "sparsity.late_share",
+                f"{late.value:.0%} of the reward's movement falls in the last tenth of the output",
+                "The model judges endings: an optimiser can change the last words and leave the "
+                "rest. Train on feedback that points into the output, or add process rewards.",
+            )
+        )
+    if arrival.defined and arrival.low >= 0.9:
+        half = accuracies[POSITIONS.size // 2 - 1]
+        found.append(
+            Finding(
+                "low",
+                "sparsity",
+                "sparsity.arrival_position",
+                f"The ranking is settled only at {arrival.value:.0%} of the output",
+                f"From half of each output the pairs are ranked right in {half.value:.0%}, from "
+                f"all of it in {accuracies[-1].value:.0%}. Credit for single steps cannot be read "
+                "off this model's prefixes.",
+            )
+        )
+    return found
+
+
+def _table(correlations: Sequence[Estimate], accuracies: Sequence[Estimate]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "position": POSITIONS,
+            "accuracy": [e.value for e in accuracies],
+            "accuracy_low": [e.low for e in accuracies],
+            "accuracy_high": [e.high for e in accuracies],
+            "rank_correlation_with_final": [e.value for e in correlations],
+            "correlation_low": [e.low for e in correlations],
+            "correlation_high": [e.high for e in correlations],
+        }
+    )
+
+
+def _series(name: str, estimates: Sequence[Estimate]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "x": POSITIONS.tolist(),
+        "y": [e.value for e in estimates],
+        "low": [e.low for e in estimates],
+        "high": [e.high for e in estimates],
+        "style": "line",
+    }
+
+
+def _accuracy_figure(correlations: Sequence[Estimate], accuracies: Sequence[Estimate]) -> Figure:
+    return Figure(
+        "prefix_accuracy",
+        "curves",
+        "How much of the verdict is there, by share of the output",
+        f"Accuracy rises from {accuracies[0].value:.2f} at a tenth of the output to "
+        f"{accuracies[-1].value:.2f} at its end; rank correlation with the final margin from "
+        f"{correlations[0].value:.2f} to 1.",
+        {
+            "series": [
+                _series("accuracy", accuracies),
+                _series("rank correlation with the final margin", correlations),
+            ],
+            "xlabel": "share of the output's words",
+            "ylabel": "accuracy, correlation",
+            "xscale": "linear",
+            "diagonal": False,
+            "reference_y": ARRIVED,
+            "reference_x": None,
+        },
+    )
+
+
+def _example_figure(case: Case, rows: NDArray[np.int64], curves: Mapping[str, Float]) -> Figure:
+    """Rewards along real outputs: the pairs whose chosen output moves most."""
+    movement = np.abs(np.diff(curves["chosen"], axis=1)).sum(axis=1)
+    shown = np.argsort(-movement, kind="stable")[:EXAMPLES]
+    ids = case.eval.frame["id"].iloc[rows[shown]].tolist()
+    series = [
+        {
+            "name": f"{id_} {side}",
+            "x": POSITIONS.tolist(),
+            "y": curves[side][i].tolist(),
+            "low": None,
+            "high": None,
+            "style": "line",
+        }
+        for i, id_ in zip(shown, ids, strict=True)
+        for side in ("chosen", "rejected")
+    ][: 2 * EXAMPLES]
+    return Figure(
+        "reward_along_output",
+        "curves",
+        "Reward along real outputs",
+        f"Reward of growing prefixes of both outputs of {len(shown)} pairs: "
+        f"{', '.join(map(str, ids))}.",
+        {
+            "series": series,
+            "xlabel": "share of the output's words",
+            "ylabel": "reward",
+            "xscale": "linear",
+            "diagonal": False,
+            "reference_y": None,
+            "reference_x": None,
+        },
+    )
