@@ -28,6 +28,8 @@ COLUMNS: Mapping[DataType, tuple[str, ...]] = {
 }
 """What each type reads beside the shared columns; the rest is metadata."""
 
+_ONE_OUTPUT = ("rating", "unpaired", "deployment", "samples")  # types that may have `output`
+
 
 def infer_type(record: Mapping[str, Any]) -> DataType | None:
     """The type of the table that a row comes from, by its columns; None if none fits."""
@@ -72,20 +74,21 @@ def check(record: object, kind: DataType) -> Row:
     if not isinstance(record, dict):
         raise Fault(None, "not an object", f"found {type(record).__name__}")
     for column, value in record.items():
-        if _is_broken(value) or _is_broken(column):
-            raise Fault(str(column), "text is not valid Unicode", "lone surrogate or wrong bytes")
+        try:
+            broken = _is_broken(value) or _is_broken(column)
+        except RecursionError as error:
+            raise Fault(column, "nested too deeply") from error
+        if broken:
+            raise Fault(column, "text is not valid Unicode", "lone surrogate or wrong bytes")
     row = _TYPES[kind](record)
     _shared(record, row)
-    known = COLUMNS[kind]
+    known = {*COLUMNS[kind], *SHARED}
     used = {"completion"} if "output" not in record and kind in _ONE_OUTPUT else set()
     for column, value in record.items():
         if column not in row and column not in known and column not in used:
             # The table's own column `row` is the number of the row in its source.
             row.setdefault("row_given" if column == "row" else column, value)
     return row
-
-
-_ONE_OUTPUT = ("rating", "unpaired", "deployment", "samples")
 
 
 def _is_broken(value: object) -> bool:

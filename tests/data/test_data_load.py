@@ -24,7 +24,7 @@ from rmaudit.errors import DataError, UsageError
 
 ROWS: list[dict[str, Any]] = [
     {"id": "a", "prompt": "p", "chosen": "good", "rejected": "bad", "subset": "s", "rank": 1},
-    {"id": "b", "prompt": "q,\n\"quoted\"", "chosen": "né", "rejected": "", "subset": "t", "rank": 2},
+    {"id": "b", "prompt": 'q,\n"quoted"', "chosen": "né", "rejected": "", "subset": "t", "rank": 2},
     {"id": "c", "prompt": "p", "chosen": "x", "rejected": "y", "subset": "s", "rank": 3},
 ]
 
@@ -146,6 +146,7 @@ def test_rows_that_cannot_be_used_are_listed_with_line_column_and_reason(tmp_pat
         b'{"prompt": "p", "chosen": "a"}\n',
         b"[" * 100_000 + b"\n",
         b'{"prompt": "p", "chosen": "a", "rejected": "b", "n": ' + b"1" * 5000 + b"}\n",
+        b'{"prompt": "p", "chosen": "a", "rejected": "b", "x": ' + b"[" * 800 + b"]" * 800 + b"}\n",
         jsonl([ROWS[1]]),
     ]
     data = load(write(tmp_path / "d.jsonl", b"".join(lines)))
@@ -160,8 +161,9 @@ def test_rows_that_cannot_be_used_are_listed_with_line_column_and_reason(tmp_pat
         (9, "rejected", "missing column"),
         (10, None, "not JSON"),
         (11, None, "not JSON"),
+        (12, "x", "nested too deeply"),
     ]
-    assert data.source.rows_read == 11 == data.source.rows_used + data.source.rows_set_aside
+    assert data.source.rows_read == 12 == data.source.rows_used + data.source.rows_set_aside
 
 
 def test_a_broken_first_row_does_not_decide_the_type() -> None:
@@ -186,7 +188,10 @@ def test_a_damaged_parquet_file_keeps_the_groups_before(tmp_path: Path) -> None:
     rows = [{"prompt": f"p{i}", "chosen": "a", "rejected": "b"} for i in range(40_000)]
     path = tmp_path / "d.parquet"
     pq.write_table(
-        pa.Table.from_pylist(rows), path, row_group_size=10_000, compression="zstd",
+        pa.Table.from_pylist(rows),
+        path,
+        row_group_size=10_000,
+        compression="zstd",
         use_dictionary=False,
     )
     metadata = pq.read_metadata(path).row_group(2).column(0)
@@ -376,7 +381,9 @@ def outcome(source: Any, kind: Any) -> Dataset | str:
         return str(error).split(": ", 1)[1]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(TABLES, st.sampled_from(["preference", "rating", "unpaired", "deployment"]))
 def test_columns_and_rows_are_checked_alike(
     tmp_path: Path, rows: list[dict[str, Any]], kind: Any

@@ -115,7 +115,9 @@ def test_rewards_without_texts_have_empty_outputs() -> None:
 
 
 def test_names_become_text() -> None:
-    row = check({**PAIR, "id": 3, "group": 2.0, "subset": "s", "annotators": [1, "b"]}, "preference")
+    row = check(
+        {**PAIR, "id": 3, "group": 2.0, "subset": "s", "annotators": [1, "b"]}, "preference"
+    )
     assert (row["id"], row["group"], row["subset"]) == ("3", "2", "s")
     assert row["annotators"] == ["1", "b"]
 
