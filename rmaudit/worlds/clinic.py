@@ -186,9 +186,16 @@ class ClinicWorld:
         UsageError
             If `annotators` is not between 1 and the number there are.
         """
+        contexts = rng.choice(self.n_contexts, n_pairs, p=self.feedback_distribution)
+        return self.label(contexts, rng, annotators=annotators)
+
+    def label(
+        self, contexts: Integers, rng: np.random.Generator, *, annotators: int = 3
+    ) -> pd.DataFrame:
+        """Preference data on given contexts (indices), one pair each; see `draw_feedback`."""
         if not 1 <= annotators <= len(self.annotators):
             raise UsageError(f"annotators must be from 1 to {len(self.annotators)}: {annotators}")
-        contexts = rng.choice(self.n_contexts, n_pairs, p=self.feedback_distribution)
+        n_pairs = len(contexts)
         first, second = self._draw_pairs(contexts, rng)
         people = rng.random((n_pairs, len(self.annotators))).argsort(axis=1)[:, :annotators]
         margin = (self.true_reward(contexts, first) - self.true_reward(contexts, second))[:, None]
