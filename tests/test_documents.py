@@ -77,3 +77,9 @@ def test_the_committed_example_is_what_make_example_builds(tmp_path: Path) -> No
     assert built.keys() == committed.keys(), "run `make example` and commit the page"
     for key, numbers in built.items():
         assert numbers == pytest.approx(committed[key], abs=1e-6, rel=1e-6, nan_ok=True), key
+
+
+def test_the_readme_names_every_audit_and_what_it_asks() -> None:
+    text = (ROOT / "README.md").read_text()
+    for audit in registry.audits():
+        assert f"| `{audit.name}` | {audit.question} |" in text, audit.name
