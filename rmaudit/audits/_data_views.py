@@ -114,7 +114,7 @@ def set_aside_finding(data: Dataset, source: str, limit: int) -> Finding | None:
     reasons = ", ".join(f"{reason} ({n:,})" for reason, n in counts.reasons.items())
     examples = [
         {
-            "id": f"row {row.row}",
+            "id": str(row.row),
             "note": " ".join(filter(None, (row.column, row.reason, row.detail))),
         }
         for row in data.set_aside[:limit]

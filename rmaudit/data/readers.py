@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from rmaudit.data.chunks import Columns, Reader, Records
@@ -139,14 +140,8 @@ class Intake:
 
     def _infer(self, chunk: Records | Columns) -> None:
         """The type that most rows have: a broken first row must not decide."""
-        if isinstance(chunk, Records):
-            found = [value for _, value in chunk.rows if isinstance(value, dict)]
-        else:
-            found = [
-                value
-                for _, value in records(chunk.table.slice(0, 1), pd.RangeIndex(1).to_numpy())
-                if isinstance(value, dict)
-            ]
+        rows = chunk.rows if isinstance(chunk, Records) else _records(_first(chunk, 1))
+        found = [value for _, value in rows if isinstance(value, dict)]
         self.columns = self.columns or [str(name) for name in (found[0] if found else ())]
         kinds = Counter(kind for value in found if (kind := infer_type(value)) is not None)
         if kinds:
@@ -154,8 +149,7 @@ class Intake:
 
     def _check_columns(self, chunk: Columns) -> tuple[pd.DataFrame | None, list[Row]]:
         if self.kind is None:
-            numbers = range(chunk.first, chunk.first + chunk.table.num_rows)
-            return None, self._checked([(number, {}) for number in numbers])
+            return None, self._checked(_records(chunk))
         frame, others = check_columns(chunk, self.kind)
         if frame is None:
             return None, self._checked(others)
@@ -163,8 +157,7 @@ class Intake:
         ids = frame["id"].tolist()
         if others or len(set(ids)) < len(ids) or not self._ids.isdisjoint(ids):
             # Which of two rows with one id comes first can be told row by row only.
-            every = pd.RangeIndex(chunk.first, chunk.first + chunk.table.num_rows).to_numpy()
-            return None, self._checked(records(chunk.table, every))
+            return None, self._checked(_records(chunk))
         self._ids.update(ids)
         self._used += len(ids)
         return frame, []
@@ -198,6 +191,10 @@ class Intake:
         self.set_aside.append(
             SetAside(self._reader.path, number, fault.column, fault.reason, fault.detail)
         )
+
+
+def _records(chunk: Columns) -> list[tuple[int, object]]:
+    return records(chunk.table, np.arange(chunk.first, chunk.first + chunk.table.num_rows))
 
 
 def _first(chunk: Records | Columns, count: int) -> Records | Columns:

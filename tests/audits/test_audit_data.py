@@ -176,8 +176,8 @@ def test_rankings_that_list_an_output_twice_do_not_contradict_themselves() -> No
 
 
 def test_ratings_and_labels_contradict_on_the_same_text() -> None:
-    ratings = [("a", 1), ("a", 2), ("a", 1), ("b", 1)]
-    result = audit([{"prompt": "p", "output": o, "rating": r} for o, r in ratings])
+    ratings = [("p", "a", 1), ("p", "a", 2), ("p", "a", 1), ("q", "a", 2)]
+    result = audit([{"prompt": p, "output": o, "rating": r} for p, o, r in ratings])
     assert result["data.contradiction_share"].value == 3 / 4
     rows = [{"prompt": q, "output": o, "label": x} for q, o, x in [
         ("p", "a", True), ("p", "a", False), ("q", "a", True), ("q", "b", False)]]  # fmt: skip
@@ -216,7 +216,7 @@ def test_rows_set_aside_are_reported_with_reasons() -> None:
     result = audit([pair("p", "a", "b"), {"prompt": "p", "chosen": 3, "rejected": "b"}, 7])
     (finding,) = [f for f in result.findings if "set aside" in f.title]
     assert finding.severity == "high"
-    assert [e["id"] for e in finding.examples] == ["row 2", "row 3"]
+    assert [e["id"] for e in finding.examples] == ["2", "3"]
     assert result.tables["inputs"].iloc[0].tolist() == ["eval", "preference", 3, 1, 2]
     assert set(result.tables["set_aside"]["reason"]) == {"wrong type", "not an object"}
     assert any(figure.kind == "bars" for figure in result.figures)

@@ -24,7 +24,7 @@ from rmaudit.errors import DataError, UsageError
 
 ROWS: list[dict[str, Any]] = [
     {"id": "a", "prompt": "p", "chosen": "good", "rejected": "bad", "subset": "s", "rank": 1},
-    {"id": "b", "prompt": 'q,\n"quoted"', "chosen": "né", "rejected": "", "subset": "t", "rank": 2},
+    {"id": "b", "prompt": 'q,\n"r"', "chosen": "né", "rejected": "", "subset": "t", "rank": 2},
     {"id": "c", "prompt": "p", "chosen": "x", "rejected": "y", "subset": "s", "rank": 3},
 ]
 
@@ -45,9 +45,12 @@ def save_folder(folder: Path, table: pa.Table, parts: int = 2) -> Path:
     for part, start in enumerate(range(0, table.num_rows, -(-table.num_rows // parts))):
         name = f"data-{part:05}-of-{parts:05}.arrow"
         files.append({"filename": name})
-        with pa.OSFile(str(folder / name), "wb") as sink:
-            with pa.ipc.new_stream(sink, table.schema) as writer:
-                writer.write_table(table.slice(start, -(-table.num_rows // parts)))
+        part_table = table.slice(start, -(-table.num_rows // parts))
+        with (
+            pa.OSFile(str(folder / name), "wb") as sink,
+            pa.ipc.new_stream(sink, table.schema) as writer,
+        ):
+            writer.write_table(part_table)
     (folder / "state.json").write_text(json.dumps({"_data_files": files}))
     return folder
 
@@ -381,9 +384,7 @@ def outcome(source: Any, kind: Any) -> Dataset | str:
         return str(error).split(": ", 1)[1]
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(TABLES, st.sampled_from(["preference", "rating", "unpaired", "deployment"]))
 def test_columns_and_rows_are_checked_alike(
     tmp_path: Path, rows: list[dict[str, Any]], kind: Any
@@ -423,7 +424,7 @@ def test_scores_of_one_model_become_its_rewards() -> None:
 
 def test_scores_that_do_not_fit_are_said() -> None:
     data = load([{"prompt": "p", "outputs": ["a"], "ranking": [1], "scores": {"m": [1, 2]}}])
-    with pytest.raises(DataError, match="wrong length .row 1: 2 for 1 outputs"):
+    with pytest.raises(DataError, match=r"wrong length \(row 1: 2 for 1 outputs"):
         with_scores(data, "m")
 
 
@@ -465,5 +466,5 @@ def test_real_files_load_whole(name: str, shared_data: Path) -> None:
 
 
 def test_a_table_of_raters_is_no_preference_data(shared_data: Path) -> None:
-    with pytest.raises(DataError, match="no data type fits its columns .262.; its columns are id"):
+    with pytest.raises(DataError, match=r"no data type fits its columns \(262\); its col"):
         load(shared_data / "popquorn" / "annotators.jsonl.gz")

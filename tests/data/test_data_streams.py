@@ -50,7 +50,7 @@ def test_what_precedes_a_cut_is_read_and_the_cut_is_said(pack) -> None:
     # Digests do not compress, so that half of the file holds about half of the rows.
     rows = [hashlib.sha256(b"%d" % i).hexdigest().encode() for i in range(20_000)]
     packed = pack(b"\n".join(rows))
-    got = []
+    got: list[tuple[int, bytes | None]] = []
     with pytest.raises(Damage, match="cut") as damage:
         got.extend(lines(decompressed(pieces(packed[: len(packed) // 2], 4096)), "f"))
     read = [line for _, line in got]
@@ -62,10 +62,9 @@ def test_what_precedes_a_cut_is_read_and_the_cut_is_said(pack) -> None:
 
 def test_rows_before_the_cut_are_given_out() -> None:
     packed = gzip.compress(TEXT)[:-8]  # all of the data, but not the check sum
-    got = []
+    got: list[tuple[int, bytes | None]] = []
     with pytest.raises(Damage, match="end early"):
-        for numbered in lines(decompressed(iter([packed])), "f"):
-            got.append(numbered)
+        got.extend(lines(decompressed(iter([packed])), "f"))
     assert [line for _, line in got] == TEXT.splitlines()
 
 
