@@ -140,8 +140,9 @@ class Intake:
 
     def _infer(self, chunk: Records | Columns) -> None:
         """The type that most rows have: a broken first row must not decide."""
-        rows = chunk.rows if isinstance(chunk, Records) else _records(_first(chunk, 1))
-        found = [value for _, value in rows if isinstance(value, dict)]
+        if isinstance(chunk, Columns):
+            chunk = Records(_records(Columns(chunk.first, chunk.table.slice(0, 1))))
+        found = [value for _, value in chunk.rows if isinstance(value, dict)]
         self.columns = self.columns or [str(name) for name in (found[0] if found else ())]
         kinds = Counter(kind for value in found if (kind := infer_type(value)) is not None)
         if kinds:

@@ -232,14 +232,13 @@ def _shared(record: Row, row: Row) -> None:
     votes, names = record.get("annotator_votes"), record.get("annotators")
     if isinstance(votes, dict):  # several questions asked of each annotator: no single vote
         row["votes_by_question"] = votes
-        votes = None
-        row.setdefault("annotator_votes", [])
-    if not is_null(votes):
+    elif not is_null(votes):
         row["annotator_votes"] = _list(votes, "annotator_votes")
     if not is_null(names):
         row["annotators"] = [label(each, "annotators") for each in _list(names, "annotators")]
-    if not is_null(votes) and not is_null(names) and len(votes) != len(names):  # type: ignore[arg-type]
-        raise Fault("annotators", "wrong length", f"{len(names)} names for {len(votes)} votes")  # type: ignore[arg-type]
+    sizes = len(row.get("annotator_votes", ())), len(row.get("annotators", ()))
+    if all(sizes) and sizes[0] != sizes[1]:
+        raise Fault("annotators", "wrong length", f"{sizes[1]} names for {sizes[0]} votes")
 
 
 def _required(record: Row, name: str, shown: str = "") -> Any:
