@@ -1,0 +1,132 @@
+"""Where contexts lie relative to the feedback: what coverage, generalization and others share."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmaudit.audits._data_content import words_of
+from rmaudit.case import Case, data_requests
+from rmaudit.data.types import Dataset
+from rmaudit.embedding import Vectors, embed, unavailable
+from rmaudit.stats.conformal import neighbour_distance, p_values, split_reference
+
+Float = NDArray[np.float64]
+Integers = NDArray[np.int64]
+LEVEL = 0.05  # a p-value at or below it is outside the support
+
+
+@dataclass(frozen=True)
+class Support:
+    """Vectors of the feedback and of other texts, and distances to the feedback's neighbours."""
+
+    feedback: Vectors
+    others: dict[str, Vectors]  # "deployment", "eval"
+    neighbours: Integers  # feedback rows
+    held_out: Integers  # feedback rows of the calibration part
+    clusters: Integers  # of the calibration part
+
+    @cached_property
+    def calibration(self) -> Float:
+        """Distances of the calibration part, (m,)."""
+        return neighbour_distance(self.feedback[self.held_out], self.feedback[self.neighbours])
+
+    @cached_property
+    def distances(self) -> dict[str, Float]:
+        """Distances of the other texts."""
+        near = self.feedback[self.neighbours]
+        return {name: neighbour_distance(vectors, near) for name, vectors in self.others.items()}
+
+    def p(self, name: str) -> Float:
+        """Conformal p-values of the other texts, (n,); NaN without a calibration part."""
+        return p_values(self.distances[name], self.calibration)
+
+
+_CONTEXTS: dict[int, Support] = {}
+
+
+def contexts(case: Case) -> Support:
+    """The prompts of feedback, deployment and evaluation in one space; once for each case.
+
+    Requires `Case.feedback`. The embedder is fitted on all of them together, which keeps feedback
+    and deployment exchangeable if they were.
+    """
+    if id(case) not in _CONTEXTS:
+        _CONTEXTS[id(case)] = _contexts(case)
+        weakref.finalize(case, _CONTEXTS.pop, id(case), None)
+    return _CONTEXTS[id(case)]
+
+
+def support(case: Case) -> Float:
+    """Conformal p of each evaluation row's prompt against the feedback, (n_rows,), in (0, 1].
+
+    At most 0.05 is outside the support. NaN for all if the feedback has fewer than two rows.
+    """
+    return contexts(case).p("eval")
+
+
+def lacking(case: Case) -> str | None:
+    """What the support of the feedback cannot be had without, in words."""
+    if case.feedback is None:
+        return "needs --feedback, the preference data that the reward model was trained on"
+    if not any(case.feedback.frame["prompt"]):
+        return "needs prompts in --feedback: all are empty"
+    return unavailable(case.embedder)
+
+
+def feedback_of(case: Case) -> Dataset:
+    """The feedback of a case that has one; see `lacking`."""
+    if case.feedback is None:
+        raise ValueError("the case has no feedback")
+    return case.feedback
+
+
+def prompt_words(data: Dataset | None) -> list[str]:
+    """Normalised words of every row's prompt."""
+    return [] if data is None else [words_of(prompt) for prompt in data.frame["prompt"].tolist()]
+
+
+def output_words(data: Dataset, name: str) -> tuple[list[str], Integers]:
+    """Normalised (context, output) texts of all outputs, and the row of each."""
+    place = {id_: i for i, id_ in enumerate(data.frame["id"].tolist())}
+    texts: list[str] = []
+    rows: list[int] = []
+    for request in data_requests(data, name):
+        for id_, prompt, output in zip(request.ids, request.prompts, request.outputs, strict=True):
+            texts.append(f"{words_of(prompt)}\n{words_of(output)}")
+            rows.append(place[id_])
+    return texts, np.array(rows, dtype=np.int64)
+
+
+def pair_support(case: Case, others: dict[str, list[str]], purpose: str) -> Support:
+    """The same on (context, output) texts. All outputs of a feedback row fall in one part."""
+    reference = feedback_of(case)
+    texts, rows = output_words(reference, "feedback")
+    near, _ = split_reference(len(reference), case.rng(purpose))
+    is_near = np.isin(rows, near)
+    vectors = embed(texts, *others.values(), embedder=case.embedder, seed=case.seed)
+    return Support(
+        vectors[0],
+        dict(zip(others, vectors[1:], strict=True)),
+        np.flatnonzero(is_near),
+        np.flatnonzero(~is_near),
+        reference.clusters[rows[~is_near]],
+    )
+
+
+def _contexts(case: Case) -> Support:
+    reference = feedback_of(case)
+    groups = [prompt_words(data) for data in (reference, case.deployment, case.eval)]
+    feedback, deployment, evaluation = embed(*groups, embedder=case.embedder, seed=case.seed)
+    near, held_out = split_reference(len(feedback), case.rng("support"))
+    return Support(
+        feedback,
+        {"deployment": deployment, "eval": evaluation},
+        near,
+        held_out,
+        reference.clusters[held_out],
+    )
