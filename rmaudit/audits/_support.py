@@ -64,7 +64,7 @@ def contexts(case: Case) -> Support:
 def support(case: Case) -> Float:
     """Conformal p of each evaluation row's prompt against the feedback, (n_rows,), in (0, 1].
 
-    At most 0.05 is outside the support. NaN for all if the feedback has fewer than two rows.
+    At most 0.05 is outside the support. See `lacking` for what it needs.
     """
     return contexts(case).p("eval")
 
@@ -75,6 +75,8 @@ def lacking(case: Case) -> str | None:
         return "needs --feedback, the preference data that the reward model was trained on"
     if not any(case.feedback.frame["prompt"]):
         return "needs prompts in --feedback: all are empty"
+    if len(case.feedback) < 2:
+        return "needs two rows or more in --feedback: one cannot tell what is far from it"
     return unavailable(case.embedder)
 
 

@@ -82,8 +82,6 @@ class Generalization(Audit):
         found = margins(case, scores)
         decided = found.decided
         p, distance = support(case), contexts(case).distances["eval"]
-        if np.isnan(p).any():
-            return AuditResult(self.name, "not_run", "needs two rows or more in --feedback")
         numbers = by_support(decided, p, case.confidence)
         numbers["error_distance_auroc"] = auroc_estimate(
             distance[decided.row], 1 - decided.right, decided.cluster, confidence=case.confidence

@@ -1,0 +1,167 @@
+"""Coverage: shares counted by hand, a planted hole, a guarantee by simulation, and bad input."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import table
+
+from rmaudit.audits.coverage import Coverage, good_turing
+from rmaudit.case import Case
+
+FAMILIES = {
+    "booking": "please book a visit with the doctor on",
+    "billing": "the invoice charged me twice for",
+    "urgent": "sudden chest pain and bleeding since",
+}
+WORDS = [f"{a}{b}" for a in ("red", "blue", "green", "gold", "grey") for b in ("oak", "elm", "fir")]
+Make = Callable[..., Case]
+
+
+def prompts(counts: dict[str, int], seed: int) -> list[dict[str, Any]]:
+    rng = np.random.default_rng(seed)
+    rows = [
+        {"prompt": f"{FAMILIES[name]} {' '.join(rng.choice(WORDS, 3))}", "family": name}
+        for name, count in counts.items()
+        for _ in range(count)
+    ]
+    return [rows[i] for i in rng.permutation(len(rows))]
+
+
+def pairs(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{**row, "chosen": "a good reply here", "rejected": "bad reply"} for row in rows]
+
+
+def test_finds_the_planted_hole_and_suggests_it(make_case: Make, run_audit: Any) -> None:
+    deployment = prompts({"booking": 80, "billing": 60, "urgent": 60}, 1)
+    case = make_case(
+        pairs(prompts({"booking": 30, "billing": 30, "urgent": 30}, 2)),
+        lambda prompt, output: len(output.split()) * (-1.0 if "bleeding" in prompt else 1.0),
+        feedback=table(pairs(prompts({"booking": 200, "billing": 99, "urgent": 1}, 3))),
+        deployment=table(deployment, "deployment"),
+    )
+    result = run_audit(Coverage(), case)
+    ledger = result.tables["ledger"].set_index("family")
+    assert result["coverage.holes"].value == 1
+    assert ledger["hole"].to_dict() == {"booking": False, "billing": False, "urgent": True}
+    assert ledger.loc["urgent", "feedback_share"] == pytest.approx(1 / 300)
+    assert ledger.loc["urgent", "deployment_share"] == pytest.approx(0.3)
+    assert (ledger.loc["urgent", "accuracy"], ledger.loc["billing", "accuracy"]) == (0, 1)
+    finding = result.findings[0]
+    assert finding.severity == "high"
+    assert finding.title == (
+        "urgent: 0.3% of feedback, 30.0% of deployment, accuracy 0.00 against 1.00"
+    )
+    assert len(finding.examples) == 5
+    assert all("bleeding" in shown["prompt"] for shown in finding.examples)
+    # Nearly all that is outside is urgent: 60 of 200, and a few by chance.
+    kappa = result["coverage.kappa"]
+    assert 0.6 <= kappa.value <= 0.72
+    assert result["coverage.kappa_deficit"].value == pytest.approx(0.95 - kappa.value)
+    assert result["coverage.kappa_mass"].value == 1
+    suggested = result.tables["label_next"]
+    assert suggested["prompt"].is_unique
+    # Urgent is the only family with more of the deployment than of the feedback but billing,
+    # whose share is 0.30 against 0.33: all that is suggested is urgent.
+    assert set(suggested["family"]) == {"urgent"}
+    assert {figure.kind for figure in result.figures} == {"curves", "bars", "scatter"}
+    assert [part.what for part in result.not_run] == ["rho"]
+
+
+def test_exact_shares_by_hand(make_case: Make, run_audit: Any) -> None:
+    rows = prompts({"booking": 60}, 0)
+    seen = [f"one {WORDS[i % 15]} two {i}" for i in range(40)]
+    feedback = table(pairs(rows) + pairs([{"prompt": p, "family": "booking"} for p in seen]))
+    # 30 prompts are known but for white space, 10 are new; the first known ones hold a known reply.
+    deployment = [
+        {"prompt": f"  {p} ", "outputs": ["a good  reply here" if i < 12 else "no", "nor this"]}
+        for i, p in enumerate(seen[:30])
+    ] + [{"prompt": f"never seen {i}", "outputs": ["a good reply here", "x"]} for i in range(10)]
+    case = make_case(pairs(rows), feedback=feedback, deployment=table(deployment, "deployment"))
+    result = run_audit(Coverage(), case)
+    assert result["coverage.kappa_exact"].value == 30 / 40
+    assert result["coverage.rho_exact"].value == 12 / 60  # outputs of the 30 known contexts
+    assert result["coverage.rho"].n == 60
+    assert result["coverage.kappa_exact"].low < 0.75 < result["coverage.kappa_exact"].high
+
+
+def test_deployment_like_the_feedback_is_inside(make_case: Make, run_audit: Any) -> None:
+    """The embedder is fitted on both, so at most 5 % lie outside in expectation: 30 draws."""
+    outside = []
+    for seed in range(30):
+        rows = prompts({"booking": 120, "billing": 60, "urgent": 10}, seed)
+        case = make_case(
+            pairs(rows[:5]),
+            feedback=table(pairs(rows[:120])),
+            deployment=table(rows[120:], "deployment"),
+            seed=seed,
+        )
+        outside.append(1 - run_audit(Coverage(), case)["coverage.kappa"].value)
+    error = np.std(outside, ddof=1) / math.sqrt(30)
+    assert np.mean(outside) <= 0.05 + 4 * error
+
+
+def test_families_are_found_and_named_where_none_are_given(make_case: Make, run_audit: Any) -> None:
+    def bare(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [{"prompt": row["prompt"]} for row in rows]
+
+    case = make_case(
+        pairs(bare(prompts({"booking": 20}, 0))),
+        feedback=table(pairs(bare(prompts({"booking": 150}, 1)))),
+        deployment=table(bare(prompts({"booking": 50, "urgent": 50}, 2)), "deployment"),
+    )
+    ledger = run_audit(Coverage(), case).tables["ledger"]
+    assert (ledger["families_from"] == "k-means of the prompts").all()
+    holes = ledger[ledger["hole"]]
+    assert holes["deployment_share"].sum() == pytest.approx(0.5)
+    assert holes["family"].str.contains("pain|bleeding|sudden|chest").all()
+
+
+def test_good_turing_by_hand() -> None:
+    # a a b c: two of four were seen once.
+    found = good_turing(["a", "a", "b", "c"], ["t"] * 4).set_index("of")
+    assert found.loc["context", "missing_mass"] == 2 / 4
+    assert found.loc["type", "missing_mass"] == 0
+    assert found.loc["type", "high"] == 3 / 4
+
+
+@pytest.mark.parametrize(
+    ("feedback", "deployment"),
+    [
+        (["same"] * 60, ["same"] * 30),
+        (["a b"] * 60, ["c d"]),
+        (["x", ""], [""]),
+    ],
+)
+def test_bad_input_is_undefined_or_not_run(
+    make_case: Make, run_audit: Any, feedback: list[str], deployment: list[str]
+) -> None:
+    case = make_case(
+        pairs([{"prompt": "same"}]),
+        lambda prompt, output: 0.0,
+        feedback=table(pairs([{"prompt": p} for p in feedback])),
+        deployment=table([{"prompt": p} for p in deployment], "deployment"),
+    )
+    if Coverage().missing(case):
+        assert deployment == [""]
+        return
+    result = run_audit(Coverage(), case)
+    # One prompt, however often: nothing to take an interval over.
+    kappa = result["coverage.kappa"]
+    assert math.isnan(kappa.value)
+    assert kappa.undefined_reason
+
+
+def test_says_what_is_missing(make_case: Make) -> None:
+    rows = pairs(prompts({"booking": 3}, 0))
+    given = {"feedback": table(rows), "deployment": table(rows, "deployment")}
+    one = given | {"feedback": table(rows[:1])}
+    assert "two rows" in (Coverage().missing(make_case(rows, **one)) or "")
+    assert Coverage().missing(make_case(rows, **given)) is None
+    for absent in given:
+        lacking = {name: data for name, data in given.items() if name != absent}
+        assert f"--{absent}" in (Coverage().missing(make_case(rows, **lacking)) or "")

@@ -1,0 +1,112 @@
+"""Generalization: a model that is right inside the support and wrong outside; and bad input."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import table
+
+from rmaudit.audits._support import support
+from rmaudit.audits.generalization import Generalization
+from rmaudit.case import Case
+
+WORDS = [f"{a}{b}" for a in ("red", "blue", "green", "gold", "grey") for b in ("oak", "elm", "fir")]
+Make = Callable[..., Case]
+
+
+def rows(kind: str, n: int, seed: int) -> list[dict[str, Any]]:
+    rng = np.random.default_rng(seed)
+    start = {"known": "please book a visit on", "new": "sudden chest pain since"}[kind]
+    return [
+        {
+            "prompt": f"{start} {' '.join(rng.choice(WORDS, 3))}",
+            "chosen": f"we will gladly book {rng.choice(WORDS)}",
+            "rejected": f"we will not book {rng.choice(WORDS)} {rng.choice(WORDS)}",
+        }
+        for _ in range(n)
+    ]
+
+
+def reward(prompt: str, output: str) -> float:
+    """Right about what is known; of what is new, wrong, by a larger margin."""
+    good = 1.0 if "gladly" in output else 0.0
+    return good if "please" in prompt else -3 * good
+
+
+@pytest.fixture
+def case(make_case: Make) -> Case:
+    return make_case(
+        rows("known", 60, 1) + rows("new", 40, 2), reward, feedback=table(rows("known", 300, 3))
+    )
+
+
+def test_accuracy_by_support(case: Case, run_audit: Any) -> None:
+    p = support(case)
+    outside, new = int((p <= 0.05).sum()), int((p[60:] <= 0.05).sum())
+    assert new >= 36
+    inside = (60 - outside + new) / (100 - outside)  # accuracy
+    result = run_audit(Generalization(), case)
+    # New prompts are ranked wrongly, known ones rightly; a few lie on the other side.
+    assert result["generalization.accuracy_in"].value == pytest.approx(inside)
+    assert result["generalization.accuracy_out"].value == pytest.approx((outside - new) / outside)
+    assert result["generalization.accuracy_gap"].value == pytest.approx(
+        inside - (outside - new) / outside
+    )
+    assert result["generalization.error_distance_auroc"].value > 0.9
+    # Over-confidence is sigmoid(1) - 1 on known prompts and sigmoid(3) on new ones.
+    sure, very = 1 / (1 + math.exp(-1)), 1 / (1 + math.exp(-3))
+    over_out = (new * very + (outside - new) * (sure - 1)) / outside
+    expected = over_out - (very * (1 - inside) + (sure - 1) * inside)
+    assert result["generalization.calibration_gap"].value == pytest.approx(expected)
+    assert result.findings[0].severity == "high"
+    assert all("chest" in shown["prompt"] for shown in result.findings[0].examples)
+    assert "delta_j" in [part.what for part in result.not_run]
+
+
+def test_nothing_outside_is_undefined_not_zero(make_case: Make, run_audit: Any) -> None:
+    known = rows("known", 100, 3)
+    result = run_audit(Generalization(), make_case(known[:1] * 30, reward, feedback=table(known)))
+    for name in ("accuracy_out", "accuracy_gap", "calibration_gap"):
+        estimate = result[f"generalization.{name}"]
+        assert math.isnan(estimate.value)
+        assert "two are needed" in (estimate.undefined_reason or "")
+    assert "reward_inflation" in [part.what for part in result.not_run]
+
+
+def test_constant_rewards_count_one_half(case: Case, make_case: Make, run_audit: Any) -> None:
+    constant = make_case(case.eval.frame, lambda prompt, output: 2.0, feedback=case.feedback)
+    result = run_audit(Generalization(), constant)
+    assert result["generalization.accuracy_gap"].value == 0
+    assert result["generalization.accuracy_out"].value == 0.5
+    assert math.isnan(result["generalization.reward_inflation"].value)
+
+
+def test_inflation_is_the_planted_one_at_equal_labels(make_case: Make, run_audit: Any) -> None:
+    """Strange outputs get 2 more, preferred ones 1 more; each label is half of the pairs."""
+    rng = np.random.default_rng(0)
+    distinct = {row["prompt"]: row for row in rows("known", 200, 1)}
+    data = list(distinct.values())[:80]
+    for i, row in enumerate(data):
+        side = "chosen" if i % 4 == 0 else "rejected"  # unequal shares: the label must cancel
+        row[side] = " ".join(f"zq{k}" for k in rng.integers(10**6, size=12))
+    good = {row["chosen"] for row in data}
+
+    def inflated(prompt: str, output: str) -> float:
+        return float(output in good) + 2.0 * output.startswith("zq")
+
+    case = make_case(data, inflated, feedback=table(rows("known", 300, 3)))
+    found = run_audit(Generalization(), case)["generalization.reward_inflation"]
+    margin = np.where(np.arange(80) % 4 == 0, 3.0, -1.0)
+    sd = math.sqrt(np.mean(margin**2) / 2)  # two outputs a prompt: their variance is margin^2 / 2
+    assert found.value == pytest.approx(2 / sd)
+    assert found.low < 2 / sd < found.high
+
+
+def test_says_what_is_missing(make_case: Make) -> None:
+    assert "--feedback" in (Generalization().missing(make_case(rows("known", 3, 0))) or "")
+    one = make_case(rows("known", 3, 0), feedback=table(rows("known", 1, 0)))
+    assert "two rows" in (Generalization().missing(one) or "")
