@@ -23,7 +23,11 @@ TINY = 1e-12
 
 
 def embed(
-    *groups: Sequence[str], embedder: str = TFIDF, dimensions: int = DIMENSIONS, seed: int = 0
+    *groups: Sequence[str],
+    bystanders: Sequence[str] = (),
+    embedder: str = TFIDF,
+    dimensions: int = DIMENSIONS,
+    seed: int = 0,
 ) -> list[Vectors]:
     """Embed groups of texts in one space.
 
@@ -31,6 +35,10 @@ def embed(
     ----------
     groups
         Texts of the feedback, of the deployment, and so on; TF-IDF is fitted on all together.
+    bystanders
+        Texts to place in the same space without a say in it; they come last in the result. Texts
+        that repeat those of one group would draw the space toward that group, whose distances
+        would then grow.
     embedder
         ``"tfidf"``, or the name or folder of a sentence-transformers model.
     dimensions
@@ -41,23 +49,23 @@ def embed(
     Returns
     -------
     list of ndarray of shape (n_texts, dimensions), float32
-        One a group; rows of length one. Equal texts have equal vectors. Texts without a word have
-        a direction of their own.
+        One a group, and one of the bystanders if there are any; rows of length one.
+        Equal texts have equal vectors. Texts without a word have a direction of their own.
 
     Raises
     ------
     UsageError
         If the embedder is neither ``tfidf`` nor a model that can be loaded.
     """
-    texts = [text for group in groups for text in group]
+    parts = [*groups, bystanders] if len(bystanders) else list(groups)
+    texts = [text for part in parts for text in part]
     if not texts:
-        return [np.zeros((0, 1), dtype=np.float32) for _ in groups]
+        return [np.zeros((0, 1), dtype=np.float32) for _ in parts]
     if embedder == TFIDF:
-        vectors = _tfidf(texts, dimensions, seed)
+        vectors = _tfidf(texts, len(texts) - len(bystanders), dimensions, seed)
     else:
         vectors = _sentence_transformer(texts, embedder)
-    ends = np.cumsum([len(group) for group in groups])[:-1]
-    return np.split(_unit_rows(vectors), ends)
+    return np.split(_unit_rows(vectors), np.cumsum([len(part) for part in parts])[:-1])
 
 
 def unavailable(embedder: str) -> str | None:
@@ -70,7 +78,8 @@ def unavailable(embedder: str) -> str | None:
     )
 
 
-def _tfidf(texts: list[str], dimensions: int, seed: int) -> Vectors:
+def _tfidf(texts: list[str], fitted: int, dimensions: int, seed: int) -> Vectors:
+    """Vectors of all texts in the space of the first `fitted`."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.utils.extmath import randomized_svd
 
@@ -82,14 +91,15 @@ def _tfidf(texts: list[str], dimensions: int, seed: int) -> Vectors:
         dtype=np.float32,
     )
     try:
-        weights = vectorizer.fit_transform(texts)
+        vectorizer.fit(texts[:fitted])
     except ValueError:  # no text has a word
         return np.zeros((len(texts), 1), dtype=np.float32)
-    kept = min(dimensions, min(weights.shape) - 1)
+    weights = vectorizer.transform(texts)
+    kept = min(dimensions, min(fitted, weights.shape[1]) - 1)
     if kept < 2:
         return np.asarray(weights.toarray(), dtype=np.float32)
-    left, values, _ = randomized_svd(weights, kept, random_state=seed)
-    return np.asarray(left * values, dtype=np.float32)
+    _, _, axes = randomized_svd(weights[:fitted], kept, random_state=seed)
+    return np.asarray(weights @ axes.T, dtype=np.float32)
 
 
 def _sentence_transformer(texts: list[str], name: str) -> Vectors:

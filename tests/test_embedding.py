@@ -45,6 +45,15 @@ def test_tiny_corpora(texts: list[str]) -> None:
             assert found[i] @ found[j] == pytest.approx(float(alike), abs=1e-6)
 
 
+def test_bystanders_are_placed_and_change_nothing() -> None:
+    alone = embed(VISITS, BILLS)
+    visits, bills, placed = embed(VISITS, BILLS, bystanders=[BILLS[1], "unheard-of", *BILLS])
+    np.testing.assert_array_equal(visits, alone[0])
+    np.testing.assert_array_equal(bills, alone[1])
+    np.testing.assert_allclose(placed[0] @ bills[1], 1, atol=1e-6)
+    assert np.abs(placed[1] @ bills.T).max() < 1e-6
+
+
 def test_groups_may_be_empty() -> None:
     empty, some = embed([], VISITS)
     assert (len(empty), len(some)) == (0, 3)

@@ -14,6 +14,7 @@ from rmaudit.results import Estimate, Figure, Finding, Severity
 
 MAP_POINTS = 300  # of each data set
 MOST_BARS = 20
+LEAST_PAIRS = 10  # of a family, for its accuracy to be named in a finding
 
 
 def curve(p: Float) -> Figure:
@@ -108,7 +109,7 @@ def hole_findings(
         )
         elsewhere = table.loc[table["family"] != row["family"]].dropna(subset=["accuracy"])
         severity: Severity = "medium" if row["deployment_share"] >= 0.05 else "low"
-        if np.isfinite(row["accuracy"]) and len(elsewhere):
+        if row["accuracy_pairs"] >= LEAST_PAIRS and np.isfinite(row["accuracy"]) and len(elsewhere):
             rest = float(np.average(elsewhere["accuracy"], weights=elsewhere["accuracy_pairs"]))
             title += f", accuracy {row['accuracy']:.2f} against {rest:.2f}"
             severity = "high" if row["accuracy_high"] < rest else severity

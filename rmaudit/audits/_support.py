@@ -25,7 +25,7 @@ class Support:
     """Vectors of the feedback and of other texts, and distances to the feedback's neighbours."""
 
     feedback: Vectors
-    others: dict[str, Vectors]  # "deployment", "eval"
+    others: dict[str, Vectors]  # "deployment", "eval", "samples"
     neighbours: Integers  # feedback rows
     held_out: Integers  # feedback rows of the calibration part
     clusters: Integers  # of the calibration part
@@ -37,7 +37,7 @@ class Support:
 
     @cached_property
     def distances(self) -> dict[str, Float]:
-        """Distances of the other texts."""
+        """Distances of the other texts; only of those the space was fitted on are they tested."""
         near = self.feedback[self.neighbours]
         return {name: neighbour_distance(vectors, near) for name, vectors in self.others.items()}
 
@@ -46,19 +46,23 @@ class Support:
         return p_values(self.distances[name], self.calibration)
 
 
-_CONTEXTS: dict[int, Support] = {}
+_KEPT: dict[int, dict[str, Support]] = {}
 
 
-def contexts(case: Case) -> Support:
+def contexts(case: Case, name: str = "deployment") -> Support:
     """The prompts of feedback, deployment and evaluation in one space; once for each case.
 
-    Requires `Case.feedback`. The embedder is fitted on all of them together, which keeps feedback
-    and deployment exchangeable if they were.
+    Requires `Case.feedback`. The embedder is fitted on the feedback and on the input `name`
+    ("deployment" or "eval") alone, which keeps the two exchangeable if they were: a third table
+    that repeats prompts of one of them would draw the space toward it. The other is only placed.
     """
-    if id(case) not in _CONTEXTS:
-        _CONTEXTS[id(case)] = _contexts(case)
-        weakref.finalize(case, _CONTEXTS.pop, id(case), None)
-    return _CONTEXTS[id(case)]
+    if id(case) not in _KEPT:
+        _KEPT[id(case)] = {}
+        weakref.finalize(case, _KEPT.pop, id(case), None)
+    kept = _KEPT[id(case)]
+    if name not in kept:
+        kept[name] = _contexts(case, name)
+    return kept[name]
 
 
 def support(case: Case) -> Float:
@@ -66,7 +70,7 @@ def support(case: Case) -> Float:
 
     At most 0.05 is outside the support. See `lacking` for what it needs.
     """
-    return contexts(case).p("eval")
+    return contexts(case, "eval").p("eval")
 
 
 def lacking(case: Case) -> str | None:
@@ -120,15 +124,16 @@ def pair_support(case: Case, others: dict[str, list[str]], purpose: str) -> Supp
     )
 
 
-def _contexts(case: Case) -> Support:
+def _contexts(case: Case, name: str) -> Support:
     reference = feedback_of(case)
-    groups = [prompt_words(data) for data in (reference, case.deployment, case.eval)]
-    feedback, deployment, evaluation = embed(*groups, embedder=case.embedder, seed=case.seed)
-    near, held_out = split_reference(len(feedback), case.rng("support"))
-    return Support(
-        feedback,
-        {"deployment": deployment, "eval": evaluation},
-        near,
-        held_out,
-        reference.clusters[held_out],
+    tested, placed = (case.deployment, case.eval) if name == "deployment" else (case.eval, None)
+    vectors = embed(
+        prompt_words(reference),
+        prompt_words(tested),
+        bystanders=prompt_words(placed),
+        embedder=case.embedder,
+        seed=case.seed,
     )
+    others = dict(zip((name, "eval"), vectors[1:], strict=False))
+    near, held_out = split_reference(len(reference), case.rng("support"))
+    return Support(vectors[0], others, near, held_out, reference.clusters[held_out])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -9,6 +11,16 @@ import pandas as pd
 from scipy.special import expit
 
 from rmaudit.audits._data_content import words_of
+from rmaudit.audits._performance_gap import (
+    gap_figure,
+    gap_findings,
+    gap_lacks,
+    gap_metrics,
+    gap_requests,
+    gap_table,
+    gaps,
+    outside_support,
+)
 from rmaudit.audits._support import (
     LEVEL,
     Float,
@@ -29,11 +41,9 @@ from rmaudit.audits.pairs import (
 from rmaudit.case import Case
 from rmaudit.registry import register_audit
 from rmaudit.results import AuditResult, Estimate, Figure, Finding, Metric, MetricSpec, NotRun
-from rmaudit.scoring.requests import Scores
+from rmaudit.scoring.requests import Request, Scores
 from rmaudit.stats.intervals import cluster_mean, cluster_ratios
 from rmaudit.stats.uncertainty import auroc_estimate
-
-DELTA_J = NotRun("delta_j", "this version does not compute the performance gap of Section 6.2")
 
 
 @register_audit
@@ -69,6 +79,12 @@ class Generalization(Audit):
         "generalization.reward_inflation": MetricSpec(
             "SD", "zero", "reward of outputs outside minus inside, same prompt and label"
         ),
+        "generalization.delta_j": MetricSpec(
+            "gold SD", "zero", "gold reward lost by optimising the model instead of the truth"
+        ),
+        "generalization.delta_j_outside": MetricSpec(
+            "gold SD", "zero", "the same on prompts outside the support of the feedback"
+        ),
     }
 
     def missing(self, case: Case) -> str | None:
@@ -77,11 +93,15 @@ class Generalization(Audit):
             return f"needs pairs, rankings, ratings or labels in --eval, not {case.eval.type}"
         return lacking(case)
 
+    def requests(self, case: Case) -> Sequence[Request]:
+        """The policy's samples, where they have gold rewards."""
+        return gap_requests(case)
+
     def measure(self, case: Case, scores: Scores) -> AuditResult:
         """Accuracy, over-confidence and reward by support; error against distance."""
         found = margins(case, scores)
         decided = found.decided
-        p, distance = support(case), contexts(case).distances["eval"]
+        p, distance = support(case), contexts(case, "eval").distances["eval"]
         numbers = by_support(decided, p, case.confidence)
         numbers["error_distance_auroc"] = auroc_estimate(
             distance[decided.row], 1 - decided.right, decided.cluster, confidence=case.confidence
@@ -93,14 +113,31 @@ class Generalization(Audit):
             for name, estimate in numbers.items()
             if estimate.undefined_reason
         ]
-        return AuditResult(
+        measured = AuditResult(
             self.name,
             metrics=tuple(Metric(f"generalization.{name}", e) for name, e in numbers.items()),
             findings=tuple(findings(case, decided, p, numbers)),
             tables={"accuracy_by_distance": deciles},
             figures=(figure(deciles),),
-            not_run=(*lacks, DELTA_J),
+            not_run=tuple(lacks),
         )
+        return with_gap(measured, case, scores)
+
+
+def with_gap(measured: AuditResult, case: Case, scores: Scores) -> AuditResult:
+    """The result with the performance gap, or with what that needs."""
+    needs = gap_lacks(case)
+    if needs is not None:
+        return replace(measured, not_run=(*measured.not_run, NotRun("delta_j", needs)))
+    found, outside = gaps(case, scores), outside_support(case)
+    table = gap_table(case, found, outside)
+    return replace(
+        measured,
+        metrics=(*measured.metrics, *gap_metrics(case, found, outside)),
+        findings=(*measured.findings, *gap_findings(case, found, outside)),
+        tables={**measured.tables, "performance_gap": table},
+        figures=(*measured.figures, gap_figure(table)),
+    )
 
 
 def by_support(decided: Margins, p: Float, confidence: float) -> dict[str, Estimate]:
