@@ -116,38 +116,33 @@ SPELLINGS = {
     "tyres": "tires",
 }
 
-# Words that can stand for each other wherever they are used.
+# One way only: the right word can stand wherever the left one does, rarely the reverse.
 SYNONYMS = {
-    "large": "big",
-    "huge": "enormous",
-    "quick": "fast",
-    "quickly": "rapidly",
+    "additional": "further",
+    "approximately": "about",
+    "assist": "help",
+    "attempt": "try",
     "begin": "start",
     "begins": "starts",
-    "purchase": "buy",
-    "assist": "help",
-    "require": "need",
-    "requires": "needs",
-    "obtain": "get",
-    "obtained": "got",
-    "numerous": "many",
+    "difficult": "hard",
+    "ensure": "make sure",
+    "entire": "whole",
+    "essential": "crucial",
+    "for example": "for instance",
+    "frequently": "often",
+    "huge": "enormous",
+    "incorrect": "wrong",
+    "individuals": "people",
     "maybe": "perhaps",
     "nearly": "almost",
-    "often": "frequently",
+    "numerous": "many",
+    "obtain": "get",
+    "rapidly": "quickly",
+    "require": "need",
+    "requires": "needs",
+    "sufficient": "enough",
     "therefore": "hence",
-    "difficult": "hard",
-    "important": "significant",
-    "attempt": "try",
-    "entire": "whole",
-    "for example": "for instance",
-    "in addition": "additionally",
-    "ensure": "make sure",
-    "various": "different",
-    "choose": "select",
-    "happy": "glad",
-    "incorrect": "wrong",
-    "additional": "further",
-    "essential": "crucial",
+    "utilize": "use",
 }
 
 
@@ -168,7 +163,7 @@ def spelling(subject: Subject, rng: np.random.Generator) -> str | None:
 @transform("synonyms")
 def synonyms(subject: Subject, rng: np.random.Generator) -> str | None:
     """Some words become others of the same meaning, each where the table has it."""
-    return _both_ways(subject.text, SYNONYMS)
+    return in_prose(subject.text, lambda prose: _replaced(prose, SYNONYMS))
 
 
 def _both_ways(text: str, table: Mapping[str, str]) -> str:

@@ -1,0 +1,81 @@
+"""Surface attributes of an output, counted by plain patterns: no parser, English word lists."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmaudit.audits._attribute import markdown_marks
+from rmaudit.audits.pairs import Float
+
+_FENCED = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
+_EMOJI = re.compile("[\U0001f300-\U0001faff\u2600-\u27bf\U0001f1e6-\U0001f1ff]")
+_HEDGES = (
+    r"maybe|perhaps|possibly|probably|presumably|apparently|roughly|might|could be|may be|seems?"
+    r"|appears? to|likely|i think|i believe|i guess|i(?:'m| am) not (?:sure|certain)"
+    r"|as far as i know|in my opinion|it depends"
+)
+_POLITE = (
+    r"please|thank you|thanks|sorry|apologi[sz]e|glad to|happy to|you(?:'re| are) welcome"
+    r"|feel free|i hope this helps|kindly|of course"
+)
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """A surface attribute: its name in words and how it is counted."""
+
+    words: str  # as in "it pays for ..."
+    count: Callable[[NDArray[np.object_]], Float]  # outputs (m,) to amounts (m,)
+
+    def amount(self, outputs: NDArray[np.object_]) -> Float:
+        """``log2(1 + count)``, (m,): one unit is one doubling of what there is."""
+        return np.asarray(np.log2(1 + self.count(outputs)), dtype=np.float64)
+
+
+def _matches(pattern: str, flags: int = 0) -> Callable[[NDArray[np.object_]], Float]:
+    compiled = re.compile(pattern, flags)
+
+    def count(outputs: NDArray[np.object_]) -> Float:
+        found = [len(compiled.findall(_FENCED.sub("\n", text))) for text in outputs]
+        return np.array(found, dtype=np.float64)
+
+    return count
+
+
+def _words(pattern: str) -> Callable[[NDArray[np.object_]], Float]:
+    compiled = re.compile(rf"(?<!\w)(?:{pattern})(?!\w)", re.IGNORECASE)
+
+    def count(outputs: NDArray[np.object_]) -> Float:
+        found = [len(compiled.findall(text.replace("’", "'"))) for text in outputs]
+        return np.array(found, dtype=np.float64)
+
+    return count
+
+
+def _emoji(outputs: NDArray[np.object_]) -> Float:
+    return np.array([len(_EMOJI.findall(text)) for text in outputs], dtype=np.float64)
+
+
+def _code_blocks(outputs: NDArray[np.object_]) -> Float:
+    return np.array([len(_FENCED.findall(text)) for text in outputs], dtype=np.float64)
+
+
+ATTRIBUTES = {
+    "markdown": Attribute("marks of markdown", markdown_marks),
+    "lists": Attribute(
+        "list items", _matches(r"^[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t]+\S", re.MULTILINE)
+    ),
+    "headings": Attribute("headings", _matches(r"^[ \t]*#{1,6}[ \t]+\S", re.MULTILINE)),
+    "bold": Attribute("bold text", _matches(r"\*\*(?=\S).+?(?<=\S)\*\*|__(?=\S).+?(?<=\S)__")),
+    "code_blocks": Attribute("code blocks", _code_blocks),
+    "emoji": Attribute("emoji", _emoji),
+    "exclamation": Attribute("exclamation marks", _matches(r"(?<=\w)!+|!+(?=\s|\Z)")),
+    "hedging": Attribute("hedging", _words(_HEDGES)),
+    "politeness": Attribute("politeness", _words(_POLITE)),
+    "first_person": Attribute("the first person", _words(r"i|i'(?:m|ve|ll|d)|me|my|mine|myself")),
+}
