@@ -12,7 +12,7 @@ import pandas as pd
 
 from rmaudit import registry
 from rmaudit.case import Case, data_requests
-from rmaudit.data import Dataset, load
+from rmaudit.data import Dataset, DataType, load
 from rmaudit.errors import RmauditError
 from rmaudit.provenance import provenance
 from rmaudit.report.document import Report
@@ -83,8 +83,8 @@ def audit(
         model=_model(model),
         eval=_data(eval, limit),
         feedback=_optional_data(feedback, limit),
-        deployment=_optional_data(deployment, limit),
-        samples=_optional_data(samples, limit),
+        deployment=_optional_data(deployment, limit, "deployment"),
+        samples=_optional_data(samples, limit, "samples"),
         ensemble=tuple(_model(member) for member in ensemble),
         gold=None if gold is None else _model(gold),
         seed=seed,
@@ -199,12 +199,14 @@ def _model(model: Model) -> RewardModel:
     return model if isinstance(model, RewardModel) else load_reward_model(model)
 
 
-def _data(data: Data, limit: int | None) -> Dataset:
-    return data if isinstance(data, Dataset) else load(data, limit=limit)
+def _data(data: Data, limit: int | None, type: DataType | None = None) -> Dataset:
+    return data if isinstance(data, Dataset) else load(data, type, limit)
 
 
-def _optional_data(data: Data | None, limit: int | None) -> Dataset | None:
-    return None if data is None else _data(data, limit)
+def _optional_data(
+    data: Data | None, limit: int | None, type: DataType | None = None
+) -> Dataset | None:
+    return None if data is None else _data(data, limit, type)
 
 
 def _score_case(

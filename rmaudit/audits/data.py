@@ -45,7 +45,7 @@ class Data(Audit):
         "Texts are compared after Unicode and white-space normalisation. The metrics are of the "
         "evaluation data; slices named feedback are of the data that the model learnt from."
     )
-    source = "methods.md, section 12; Elazar et al. 2023 (arXiv 2310.20707)"
+    source = "Elazar et al. 2023 (arXiv 2310.20707)"
     order = 20
     metrics: ClassVar[Mapping[str, MetricSpec]] = {
         "data.duplicate_share": MetricSpec("share", "zero", "rows that repeat an earlier row"),
