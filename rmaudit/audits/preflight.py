@@ -44,7 +44,7 @@ class Preflight(Audit):
         "in this report is in doubt. The shares say how many texts were cut to fit the model, "
         "began with a doubled special token, or got a reward that is no finite number."
     )
-    source = "methods.md, section 0b; Lambert et al. 2024 (RewardBench, arXiv 2403.13787)"
+    source = "Lambert et al. 2024 (RewardBench, arXiv 2403.13787)"
     order = 10
     metrics: ClassVar[Mapping[str, MetricSpec]] = {
         DISCREPANCY: MetricSpec(
