@@ -60,8 +60,9 @@ def load_backbone(base: str, tokenizer: Any, seed: int) -> Any:
     with _one_line(base, "model"), silent(), torch.random.fork_rng():
         torch.manual_seed(seed)
         config = _config(base)
-        config.pad_token_id = tokenizer.pad_token_id
-        if Path(base).is_dir() and not any(Path(base).glob("*.safetensors")):
+        # Padding is masked: where no token is meant for it, any will do.
+        config.pad_token_id = tokenizer.pad_token_id or 0
+        if _has_no_weights(Path(base)):
             model = AutoModelForSequenceClassification.from_config(  # type: ignore[no-untyped-call]
                 config
             )
@@ -84,6 +85,12 @@ def save_backbone(model: Any, tokenizer: Any, out: Path) -> None:
         tokenizer.save_pretrained(out)
 
 
+def _has_no_weights(folder: Path) -> bool:
+    """Whether a base is a mere description. Pickled weights are weights: loading refuses them."""
+    endings = {".safetensors", ".bin", ".pt", ".pth"}
+    return folder.is_dir() and not any(path.suffix in endings for path in folder.iterdir())
+
+
 def _config(base: str) -> Any:
     from transformers import AutoConfig
 
@@ -94,7 +101,7 @@ def _config(base: str) -> Any:
 def _one_line(base: str, what: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # transformers, tokenizers and safetensors each have their own
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise RewardModelError(
             f"{base}: cannot load the {what} to train on: {reason}; name a transformers directory "

@@ -24,9 +24,9 @@ class RewardTrainingConfig:
     """
 
     epochs: int = 2
-    learning_rate: float = 1e-4  # at its highest; linear warm-up, then linear decay to 0
+    learning_rate: float = 5e-5  # at its highest; linear warm-up, then linear decay to 0
     warmup_share: float = 0.1  # of all steps
-    batch_pairs: int = 16  # pairs an optimiser step
+    batch_pairs: int = 8  # pairs an optimiser step
     token_budget: int = 8192  # padded tokens a forward pass
     max_length: int = 512  # tokens; the oldest prompt tokens are dropped beyond it
     weight_decay: float = 0.01  # of matrices; biases and norms have none

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -248,3 +249,22 @@ def test_bad_input_is_one_clear_line(base: Path, tmp_path: Path) -> None:
         replace(QUICK, batch_pairs=0)
     with pytest.raises(UsageError, match="held_out_share"):
         replace(QUICK, held_out_share=1.0)
+
+
+def test_pickled_weights_are_refused_not_ignored(base: Path, tmp_path: Path) -> None:
+    pickled = tmp_path / "pickled"
+    shutil.copytree(base, pickled)
+    torch.save({}, pickled / "pytorch_model.bin")
+    with pytest.raises(RewardModelError, match="cannot load the model"):
+        train_reward_model(pickled, preferences(20), tmp_path / "out", config=QUICK)
+
+
+def test_training_goes_on_from_a_trained_model(base: Path, tmp_path: Path) -> None:
+    data = preferences(160)
+    train_reward_model(base, data, tmp_path / "first", config=QUICK)
+    still = replace(QUICK, learning_rate=1e-9, epochs=1)  # what it starts with is what it learnt
+    second = train_reward_model(tmp_path / "first", data, tmp_path / "second", config=still)
+    assert second.members[0].held_out_accuracy == 1.0
+    found, expected = weights(tmp_path / "second"), weights(tmp_path / "first")
+    for name in expected:
+        torch.testing.assert_close(found[name], expected[name], rtol=0, atol=1e-6)
