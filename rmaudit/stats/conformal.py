@@ -23,14 +23,13 @@ from numpy.typing import NDArray
 
 from rmaudit.results import Estimate
 from rmaudit.stats.intervals import cluster_ratios
+from rmaudit.stats.neighbours import Vectors, nearest
 
 Float = NDArray[np.float64]
-Vectors = NDArray[np.float32]
 Integers = NDArray[np.int64]
 NEIGHBOURS = 5
 CALIBRATION_SHARE = 1 / 3
 MOST_CALIBRATION = 10_000  # rows; more would not move a 5 % threshold by a tenth of its value
-QUERY_BLOCK, REFERENCE_BLOCK = 1024, 16_384  # 64 MB of similarities at a time
 
 
 def split_reference(n: int, rng: np.random.Generator) -> tuple[Integers, Integers]:
@@ -47,7 +46,7 @@ def split_reference(n: int, rng: np.random.Generator) -> tuple[Integers, Integer
 
 
 def neighbour_distance(points: Vectors, reference: Vectors, k: int = NEIGHBOURS) -> Float:
-    """Mean Euclidean distance to the k nearest rows of the reference, (n,), from 0 to 2. Exact.
+    """Mean Euclidean distance to the k nearest rows of the reference, (n,), from 0 to 2.
 
     Parameters
     ----------
@@ -59,30 +58,13 @@ def neighbour_distance(points: Vectors, reference: Vectors, k: int = NEIGHBOURS)
     Returns
     -------
     ndarray of shape (n,)
-        Infinite where the reference is empty: nothing is like it.
+        Infinite where the reference is empty: nothing is like it. Exact but for references so
+        large that `nearest` looks into some cells only.
     """
     if not len(reference):
         return np.full(len(points), math.inf)
-    k = min(k, len(reference))
-    distance = np.empty(len(points))
-    for start in range(0, len(points), QUERY_BLOCK):
-        block = points[start : start + QUERY_BLOCK]
-        best = np.full((len(block), 0), -1, dtype=np.float32)
-        for first in range(0, len(reference), REFERENCE_BLOCK):
-            similar = block @ reference[first : first + REFERENCE_BLOCK].T
-            best = np.concatenate([best, _largest(similar, k)], axis=1)
-            best = _largest(best, k)
-        square = 2 - 2 * best.astype(np.float64)
-        # Single precision tells unit vectors apart down to about 1e-3: closer is the same point.
-        square[square < 1e-6] = 0.0
-        distance[start : start + QUERY_BLOCK] = np.sqrt(square).mean(axis=1)
+    distance: Float = nearest(points, reference, k).distance.mean(axis=1)
     return distance
-
-
-def _largest(values: Vectors, k: int) -> Vectors:
-    if values.shape[1] <= k:
-        return values
-    return np.partition(values, values.shape[1] - k, axis=1)[:, -k:]
 
 
 def p_values(distance: Float, calibration: Float) -> Float:
