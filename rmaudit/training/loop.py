@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from rmaudit.rewards.transformers_model import torch_device
 from rmaudit.training import backbone
 from rmaudit.training.batches import epoch_batches, micro_batches
 from rmaudit.training.checkpoint import TrainingLog, load_checkpoint, save_checkpoint
+from rmaudit.training.heldout import HeldOut, evaluate_margins
 from rmaudit.training.losses import bradley_terry
 from rmaudit.training.pairs import Pairs
 from rmaudit.training.precision import uses_bfloat16
@@ -57,7 +59,7 @@ class RewardTraining:
         self.step = 0
         self.seconds = 0.0
         self.loss = math.nan
-        self.kept: dict[str, Any] = {"step": 0, "loss": math.nan, "accuracy": math.nan}
+        self.kept: dict[str, Any] = {"step": 0, "held_out": asdict(HeldOut())}
         self.since_kept = 0  # evaluations without a better held-out loss
         self._order: tuple[int, list[NDArray[np.int64]]] = (-1, [])
 
@@ -88,9 +90,9 @@ class RewardTraining:
             )
             evaluates = len(self.held_out) > 0 and self._is_evaluation_step()
             if evaluates:
-                loss, accuracy = self.evaluate(self.held_out)
-                log.write(step=self.step, held_out_loss=loss, held_out_accuracy=accuracy)
-                self._keep_if_better(loss, accuracy)
+                held_out = evaluate_margins(self.margins(self.held_out))
+                log.write(step=self.step, **asdict(held_out))
+                self._keep_if_better(held_out)
             if evaluates or self.step % self.config.checkpoint_every == 0:
                 save_checkpoint(self.out, self._state())
             report(self)
@@ -99,16 +101,15 @@ class RewardTraining:
         else:
             self.kept["step"] = self.step
 
-    def evaluate(self, pairs: Pairs) -> tuple[float, float]:
-        """Mean Bradley-Terry loss (nats) and accuracy; equal rewards count one half."""
+    def margins(self, pairs: Pairs) -> NDArray[np.float64]:
+        """Reward of chosen less reward of rejected, (n_pairs,)."""
         margins = np.empty(len(pairs))
         with torch.inference_mode():
             everything = np.arange(len(pairs))
             for cut in micro_batches(everything, pairs.lengths, self.config.token_budget):
                 chosen, rejected = self._rewards(pairs, cut)
                 margins[cut] = (chosen - rejected).double().cpu().numpy()
-        loss = np.logaddexp(0.0, -margins).mean()
-        return float(loss), float(((margins > 0) + 0.5 * (margins == 0)).mean())
+        return margins
 
     def _train_step(self) -> None:
         started = time.perf_counter()
@@ -158,12 +159,12 @@ class RewardTraining:
         every = max(1, self.epoch_steps // self.config.evaluations_per_epoch)
         return self.step % every == 0 or self.step == self.steps
 
-    def _keep_if_better(self, loss: float, accuracy: float) -> None:
-        if "weights" in self.kept and not loss < self.kept["loss"]:
+    def _keep_if_better(self, found: HeldOut) -> None:
+        if "weights" in self.kept and not found.better_than(HeldOut(**self.kept["held_out"])):
             self.since_kept += 1
             return
         weights = {name: value.clone() for name, value in self.model.state_dict().items()}
-        self.kept = {"step": self.step, "loss": loss, "accuracy": accuracy, "weights": weights}
+        self.kept = {"step": self.step, "held_out": asdict(found), "weights": weights}
         self.since_kept = 0
 
     def _state(self) -> dict[str, Any]:

@@ -36,9 +36,10 @@ def train_reward_model(
     """Train one reward model, or an ensemble of several seeds.
 
     Maximum likelihood of the labels under Bradley-Terry (Eq. 11 of arXiv 2404.08555) with AdamW,
-    linear warm-up and decay, gradient clipping, and early stopping on the loss of held-out prompts.
-    Dropout is off. The same call resumes a killed run, and returns at once if it has ended; on a
-    CPU with the same number of threads the weights are the same bit for bit either way.
+    linear warm-up and decay, gradient clipping, and early stopping on the loss of held-out
+    prompts, each evaluation taken at its best scale (a reward has no unit). Dropout is off. The
+    same call resumes a killed run, and returns at once if it has ended; on a CPU with the same
+    number of threads the weights are the same bit for bit either way.
 
     Parameters
     ----------
@@ -49,7 +50,8 @@ def train_reward_model(
     out
         Folder for the result: a model that `AutoModelForSequenceClassification` and
         `AutoTokenizer` load, beside `training.json` and `training-log.jsonl` (step, loss,
-        learning_rate, pairs_per_second; held_out_loss and held_out_accuracy at evaluations). With
+        learning_rate, pairs_per_second; at evaluations held_out_loss, held_out_loss_rescaled,
+        held_out_accuracy). With
         several members: `member_0`, `member_1`, ... and `ensemble.json`.
     on_progress
         Called after every step.
@@ -128,8 +130,8 @@ def _finish(training: RewardTraining, tokenizer: object, out: Path) -> MemberRes
         seed=training.seed,
         steps=training.step,
         kept_step=training.kept["step"],
-        held_out_loss=training.kept["loss"],
-        held_out_accuracy=training.kept["accuracy"],
+        held_out_loss=training.kept["held_out"]["held_out_loss"],
+        held_out_accuracy=training.kept["held_out"]["held_out_accuracy"],
         pairs_per_second=training.pairs_per_second,
     )
 
@@ -158,8 +160,8 @@ def _report(
                 step=training.step,
                 steps=training.steps,
                 loss=training.loss,
-                held_out_loss=training.kept["loss"],
-                held_out_accuracy=training.kept["accuracy"],
+                held_out_loss=training.kept["held_out"]["held_out_loss"],
+                held_out_accuracy=training.kept["held_out"]["held_out_accuracy"],
                 pairs_per_second=training.pairs_per_second,
             )
         )

@@ -192,8 +192,10 @@ def test_training_stops_when_the_held_out_loss_rises(base: Path, tmp_path: Path)
     (member,) = result.members
     assert member.steps < 40 * 6
     records = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
-    losses = {r["step"]: r["held_out_loss"] for r in records if "held_out_loss" in r}
-    assert member.held_out_loss == losses[member.kept_step] == min(losses.values())
+    found = {r["step"]: r for r in records if "held_out_loss" in r}
+    losses = {step: r["held_out_loss_rescaled"] for step, r in found.items()}
+    assert losses[member.kept_step] == min(losses.values())
+    assert member.held_out_loss == found[member.kept_step]["held_out_loss"]
     assert list(losses).index(member.kept_step) == len(losses) - 3
 
 
