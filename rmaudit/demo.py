@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rmaudit.rewards.base import RewardModel
 
 FEEDBACK_PAIRS = 2400
-EVALUATION_PAIRS = 1200
+EVALUATION_PAIRS = 800
 DEPLOYMENT_CONTEXTS = 1200
 SAMPLES = (150, 16)  # prompts, replies each
 

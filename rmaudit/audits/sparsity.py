@@ -26,7 +26,7 @@ from rmaudit.stats.intervals import cluster_mean, cluster_ratio
 Float = NDArray[np.float64]
 
 POSITIONS = np.arange(1, 11) / 10  # shares of the output's words; the last is the whole output
-ROW_LIMIT = 400  # pairs: 9 prefixes of 2 outputs each
+ROW_LIMIT = 250  # pairs: 9 prefixes of 2 outputs each
 ARRIVED = 0.9  # rank correlation with the final margin
 EXAMPLES = 4
 
