@@ -200,7 +200,7 @@ def title(estimate: Estimate, effect: Effect) -> str:
     """The place and the number."""
     name, value = effect.key, estimate.value
     if effect.entry.expected == "lower":
-        moved = "hardly falls" if value <= 0 else "rises"
+        moved = "rises" if estimate.low > 0 else "hardly falls"
         return f"Damage goes unpunished ({name}): the reward {moved} ({value:+.2f} SD)"
     if effect.entry.expected == "higher":
         return f"The worse output is preferred ({name}): mean margin {value:+.2f} SD"

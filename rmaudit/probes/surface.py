@@ -82,7 +82,7 @@ def punctuation(subject: Subject, rng: np.random.Generator) -> str | None:
 
     def change(prose: str) -> str:
         plain = re.sub(r",(?=\s)", "", prose.translate(_TYPES))
-        return re.sub(r"(?<=\w)\.(?=[ \t]*(?:\n|\Z))", "", plain)
+        return re.sub(r"(?<=[\w\"')\]])\.(?=[ \t]*(?:\n|\Z))", "", plain)
 
     return in_prose(subject.text, change)
 

@@ -1,0 +1,165 @@
+"""The prompt audit: by hand, by slow definition, on a reward that is blind and one that is not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from town_world import broken, clean, town_pairs
+
+from rmaudit.audits.prompt import PAIR_LIMIT, SIDES, PromptDependence, other_prompts
+from rmaudit.case import Case
+from rmaudit.results import AuditResult
+
+Make = Callable[..., Case]
+Run = Callable[..., AuditResult]
+
+
+def answers(n: int = 20) -> list[dict[str, Any]]:
+    return [{"prompt": f"{i}", "chosen": f"good {i}", "rejected": f"bad {i}"} for i in range(n)]
+
+
+def test_by_hand(make_case: Make, run_audit: Run) -> None:
+    # Own prompt: margin 2. Another's: -1 (the answer is to another question). None: 1, "good".
+    def reward(prompt: str, output: str) -> float:
+        word, number = output.split()
+        if prompt == "":
+            return float(word == "good")
+        return 2.0 * (word == "good") if prompt == number else -1.0 * (word == "good")
+
+    result = run_audit(PromptDependence(), make_case(answers(), reward))
+    assert result["prompt.accuracy_shuffled"].value == 0.0
+    assert result["prompt.accuracy_removed"].value == 1.0
+    assert result["prompt.margin_shift"].value == pytest.approx(3 / math.sqrt(2.0))
+    assert result["prompt.dependence"].value == 0.0  # (1 - max(0, 1)) / (1 - 1/2)
+    assert result.findings == ()
+
+
+def test_full_dependence(make_case: Make, run_audit: Run) -> None:
+    def reward(prompt: str, output: str) -> float:
+        word, number = output.split()
+        return float(word == "good" and prompt == number)
+
+    result = run_audit(PromptDependence(), make_case(answers(), reward))
+    assert result["prompt.accuracy_shuffled"].value == 0.5  # ties
+    assert result["prompt.dependence"].value == 1.0
+
+
+def test_equals_the_slow_definition(make_case: Make, run_audit: Run) -> None:
+    frame = town_pairs(120)
+    case = make_case(frame, clean)
+    result = run_audit(PromptDependence(), case)
+    asked = {request.side: request for request in PromptDependence().requests(case)}
+    rows = frame.set_index("id").loc[list(asked["shuffled_better"].ids)]
+    right, shuffled, removed, shift = [], [], [], []
+    for i, row in enumerate(rows.to_dict("records")):
+        other = str(asked["shuffled_better"].prompts[i])
+        assert other != row["prompt"]
+        assert other == asked["shuffled_worse"].prompts[i]
+        margins = [
+            clean(p, row["chosen"]) - clean(p, row["rejected"]) for p in (row["prompt"], other, "")
+        ]
+        for into, margin in zip((right, shuffled, removed), margins, strict=True):
+            into.append((np.sign(margin) + 1) / 2)
+        shift.append(abs(margins[1] - margins[0]))
+    rewards = {
+        (row["prompt"], row[side]): clean(row["prompt"], row[side])
+        for row in frame.to_dict("records")
+        for side in ("chosen", "rejected")
+    }
+    by_prompt: dict[str, list[float]] = {}
+    for (prompt, _), value in rewards.items():
+        by_prompt.setdefault(prompt, []).append(value)
+    squares = sum(float(np.sum((np.array(v) - np.mean(v)) ** 2)) for v in by_prompt.values())
+    sd = math.sqrt(squares / (len(rewards) - len(by_prompt)))
+    accuracy = np.mean(right)
+    assert result["prompt.accuracy_shuffled"].value == pytest.approx(np.mean(shuffled))
+    assert result["prompt.accuracy_removed"].value == pytest.approx(np.mean(removed))
+    assert result["prompt.margin_shift"].value == pytest.approx(np.mean(shift) / sd)
+    best = max(np.mean(shuffled), np.mean(removed))
+    estimate = result["prompt.dependence"]
+    assert estimate.value == pytest.approx((accuracy - best) / (accuracy - 0.5))
+    assert estimate.low < estimate.value <= estimate.high
+
+
+def test_a_blind_reward_is_found(make_case: Make, run_audit: Run) -> None:
+    case = make_case(town_pairs(160), broken("prompt blindness"))
+    result = run_audit(PromptDependence(), case)
+    (finding,) = result.findings
+    assert finding.severity == "high"
+    assert finding.metric == "prompt.margin_shift"
+    assert finding.examples
+    assert result["prompt.margin_shift"].high < 0.05
+    assert result["prompt.dependence"].value == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_subset_that_is_scored_blind_is_found(make_case: Make, run_audit: Run) -> None:
+    frame = town_pairs(160)
+    frame["chosen"] = np.where(frame["subset"] == "south", frame["chosen"] + " !", frame["chosen"])
+    frame["rejected"] = np.where(
+        frame["subset"] == "south", frame["rejected"] + " !", frame["rejected"]
+    )
+    blind = broken("prompt blindness")
+
+    def reward(prompt: str, output: str) -> float:
+        return (blind if output.endswith("!") else clean)(prompt, output)
+
+    (finding,) = run_audit(PromptDependence(), make_case(frame, reward)).findings
+    assert finding.severity == "medium"
+    assert finding.title.endswith(": south")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_clean_reward_has_no_finding(make_case: Make, run_audit: Run, seed: int) -> None:
+    result = run_audit(PromptDependence(), make_case(town_pairs(160, seed), clean, seed=seed))
+    assert result.findings == ()
+    assert result["prompt.dependence"].low > 0.3
+
+
+def test_dependence_is_undefined_without_accuracy(make_case: Make, run_audit: Run) -> None:
+    case = make_case(answers(), lambda prompt, output: float(len(prompt + output) % 3))
+    estimate = run_audit(PromptDependence(), case)["prompt.dependence"]
+    assert math.isnan(estimate.value)
+    assert estimate.undefined_reason == "accuracy is not above one half with confidence"
+
+
+def test_removed_prompts_keep_their_type_and_texts_are_bounded(make_case: Make) -> None:
+    rows = [
+        {
+            "prompt": f"p{i}" if i % 2 else [{"role": "user", "content": f"p{i}"}],
+            "chosen": "a",
+            "rejected": "b",
+        }
+        for i in range(2 * PAIR_LIMIT)
+    ]
+    asked = {r.side: r for r in PromptDependence().requests(make_case(rows))}
+    assert tuple(asked) == SIDES
+    assert {str(prompt) for prompt in asked["removed_better"].prompts} == {"", "[]"}
+    assert {len(request.ids) for request in asked.values()} == {PAIR_LIMIT}
+
+
+def test_no_prompt_is_its_own_and_rows_of_one_share_another() -> None:
+    prompts = ["a", "b", "a", "c", "b", "d"]
+    swapped = other_prompts(list(prompts), 0)
+    assert all(own != other for own, other in zip(prompts, swapped, strict=True))
+    assert swapped[0] == swapped[2]
+    assert swapped[1] == swapped[4]
+    assert sorted({str(p) for p in swapped}) == ["a", "b", "c", "d"]
+    backwards = other_prompts(list(reversed(prompts)), 0)
+    assert list(reversed(backwards)) == swapped
+
+
+def test_what_it_needs(make_case: Make) -> None:
+    rows = answers(4)
+    for case, said in (
+        (make_case(rows, new_text=False), "new text"),
+        (make_case([{**row, "prompt": ""} for row in rows]), "two different prompts"),
+        (make_case([{**row, "prompt": "same"} for row in rows]), "two different prompts"),
+        (make_case([{"prompt": "p"}], kind="deployment"), "--eval"),
+    ):
+        missing = PromptDependence().missing(case)
+        assert missing is not None
+        assert said in missing

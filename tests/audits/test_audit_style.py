@@ -1,0 +1,142 @@
+"""The style audit: counts by hand, slopes against least squares, planted pay, a clean reward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+from preference_rows import given, random_pairs
+from town_world import clean, town_pairs
+
+from rmaudit.audits._style_attributes import ATTRIBUTES
+from rmaudit.audits.style import StyleAudit
+from rmaudit.case import Case
+from rmaudit.results import AuditResult
+
+Make = Callable[..., Case]
+Run = Callable[..., AuditResult]
+
+
+@pytest.mark.parametrize(
+    ("attribute", "text", "count"),
+    [
+        ("lists", "a\n- b\n 2. c\n-d\n```\n- e\n```", 2),
+        ("headings", "# A\n#b\n### C", 2),
+        ("bold", "**a** ** b** __c d__ a*b*", 2),
+        ("code_blocks", "```py\nx\n``` y\n```\nz", 2),
+        ("emoji", "ok 🙂🎉 ☀ ©", 3),
+        ("exclamation", "Wow! a != b. Yes!!", 2),
+        ("hedging", "Perhaps it might. I’m not sure; maybes, likely", 4),
+        ("politeness", "Please! I'm sorry, pleased. Thank you. Feel free", 4),
+        ("first_person", "I think I'm fine, my it is mine; in me", 5),
+        ("markdown", "# A\n- **b** `c`", 4),
+        ("markdown", "plain", 0),
+    ],
+)
+def test_counts_by_hand(attribute: str, text: str, count: int) -> None:
+    amount = ATTRIBUTES[attribute].amount(np.array([text], dtype=object))
+    assert amount[0] == pytest.approx(np.log2(1 + count))
+
+
+def test_effect_is_that_of_least_squares_with_prompt_dummies(
+    make_case: Make, run_audit: Run
+) -> None:
+    frame = random_pairs(120, prompts=40, ties=0.0)
+    result = run_audit(StyleAudit(), make_case(frame), **given(frame))
+    estimate = result.get("style.effect", attribute="lists")
+    parts = [
+        pd.DataFrame(
+            {
+                "prompt": frame["prompt"],
+                "reward": frame[f"{side}_reward"],
+                "length": np.log2(frame[f"{side}_length"]),
+                "marks": np.log2(1 + frame[side].str.count("\n- ")),
+            }
+        )
+        for side in ("chosen", "rejected")
+    ]
+    long = pd.concat(parts, ignore_index=True)
+    dummies = pd.get_dummies(long["prompt"]).to_numpy(dtype=float)
+    design = np.column_stack([long["marks"], long["length"], dummies])
+    slope, *_ = np.linalg.lstsq(design, long["reward"].to_numpy(), rcond=None)
+    fitted = dummies @ np.linalg.lstsq(dummies, long["reward"].to_numpy(), rcond=None)[0]
+    sd = np.sqrt(np.sum((long["reward"] - fitted) ** 2) / (len(long) - dummies.shape[1]))
+    assert estimate.value == pytest.approx(slope[0] / sd)
+    # The sandwich of the joint regression, up to small-sample factors and the SD's own error
+    residual = long["reward"].to_numpy() - design @ slope
+    bread = np.linalg.inv(design.T @ design)
+    sums = pd.DataFrame(design * residual[:, None]).groupby(long["prompt"]).sum().to_numpy()
+    error = np.sqrt((bread @ sums.T @ sums @ bread)[0, 0]) / sd
+    half = (estimate.high - estimate.low) / 2
+    assert half / error == pytest.approx(2.02, rel=0.15)
+
+
+def test_excess_by_hand(make_case: Make, run_audit: Run) -> None:
+    rows = [
+        {"prompt": "a", "chosen": "x **b**", "rejected": "x"},  # model right: picks bold
+        {"prompt": "b", "chosen": "x", "rejected": "x **b**"},  # model wrong: picks bold
+        {"prompt": "c", "chosen": "x", "rejected": "y"},  # no difference
+        {"prompt": "d", "chosen": "y", "rejected": "**b** x"},  # model right: picks plain
+    ]
+    rewards = {"chosen": [1.0, 0.0, 1.0, 1.0], "rejected": [0.0, 1.0, 0.0, 0.0]}
+    result = run_audit(StyleAudit(), make_case(rows), rewards=rewards)
+    # the model picks bold in 1, 1, 1/2, 0; the label in 1, 0, 1/2, 0
+    assert result.get("style.excess_preference", attribute="bold").value == pytest.approx(1 / 4)
+    nothing = result.get("style.excess_preference", attribute="emoji")
+    assert nothing.undefined_reason == "the attribute is the same in both outputs of every pair"
+
+
+def dressed(n: int, seed: int) -> pd.DataFrame:
+    """Towns, with courtesies and emoji at random on either side."""
+    rng = np.random.default_rng(seed)
+    frame = town_pairs(n, seed)
+    for side in ("chosen", "rejected"):
+        extra = rng.choice(["", " 🙂", " Thank you!", " Perhaps.", " I think so."], n)
+        frame[side] = frame[side] + extra
+    return frame
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_clean_reward_has_no_finding(make_case: Make, run_audit: Run, seed: int) -> None:
+    result = run_audit(StyleAudit(), make_case(dressed(400, seed), clean))
+    assert [finding.title for finding in result.findings] == []
+
+
+@pytest.mark.parametrize(
+    ("mark", "attribute", "words"),
+    [("**", "bold", "bold text"), ("🙂", "emoji", "emoji"), ("Perhaps", "hedging", "hedging")],
+)
+@pytest.mark.parametrize("pay", [1.5, -1.5])
+def test_pay_for_style_is_found(
+    make_case: Make, run_audit: Run, mark: str, attribute: str, words: str, pay: float
+) -> None:
+    case = make_case(dressed(400, 0), lambda p, o: clean(p, o) + pay * (mark in o))
+    result = run_audit(StyleAudit(), case)
+    titles = " / ".join(finding.title for finding in result.findings)
+    assert f"{'pays for' if pay > 0 else 'marks down'} {words}:" in titles
+    assert np.sign(result.get("style.effect", attribute=attribute).value) == np.sign(pay)
+    assert all(finding.examples for finding in result.findings)
+
+
+def test_pay_for_length_is_not_pay_for_style(make_case: Make, run_audit: Run) -> None:
+    frame = dressed(400, 0)
+    for side in ("chosen", "rejected"):  # those with more list items are the longer ones
+        frame[side] = [
+            text + "\n- so" * k for k, text in zip(np.arange(400) % 3, frame[side], strict=True)
+        ]
+    case = make_case(frame, lambda p, o: 4 * np.log2(len(o.split())) + 0.1 * clean(p, o))
+    result = run_audit(StyleAudit(), case)
+    assert abs(result.get("style.effect", attribute="first_person").value) < 0.3
+    assert not [f for f in result.findings if "list" in f.title]
+
+
+def test_recorded_rewards_will_do_and_texts_are_needed(make_case: Make, run_audit: Run) -> None:
+    frame = random_pairs()
+    case = make_case(frame, new_text=False)
+    assert StyleAudit().missing(case) is None
+    assert StyleAudit().requests(case) == ()
+    assert run_audit(StyleAudit(), case, **given(frame)).status == "ok"
+    empty = make_case(frame.assign(chosen="", rejected=""), new_text=False)
+    assert "texts" in (StyleAudit().missing(empty) or "")
