@@ -51,7 +51,7 @@ def test_cells_find_what_exact_search_finds() -> None:
     true = exact(points, reference, 5)[1]
     share = np.mean([len(set(a) & set(b)) / 5 for a, b in zip(found.place, true, strict=True)])
     # Measured on 500 of the 1,200 points: within four of its standard errors.
-    assert share >= found.recall - 4 * np.sqrt(0.01 * 0.99 / 2500)
+    assert share >= found.recall - 4 * np.sqrt(0.015 * 0.985 / 2500)
     assert (np.diff(found.distance, axis=1) >= 0).all()
     exactly = nearest(points, reference, 5)
     same = (found.place == exactly.place).all(axis=1)
@@ -65,7 +65,8 @@ def test_a_hard_reference_is_searched_whole() -> None:
     found = nearest(points, reference, 3, exact_operations=0)
     assert found.recall >= RECALL
     true = exact(points, reference, 3)[1]
-    assert np.mean(np.sort(found.place) == np.sort(true)) >= 0.97
+    shared = [len(set(a) & set(b)) / 3 for a, b in zip(found.place, true, strict=True)]
+    assert np.mean(shared) >= RECALL
 
 
 def test_equal_rows_and_empty_cells() -> None:
