@@ -74,8 +74,9 @@ def measure(feedback: Vectors, deployment: Vectors) -> None:
     seconds, busy = time.perf_counter() - started, time.process_time() - busy
     outside = float(np.mean(p_values(distance, calibration) <= 0.05))
     print(
-        f"{len(deployment):,} contexts against {len(feedback):,}: {seconds:.1f} s (processor {busy:.1f} s); "
-        f"kappa {kappa.value:.4f} [{kappa.low:.4f}, {kappa.high:.4f}], outside {outside:.4f}"
+        f"{len(deployment):,} contexts against {len(feedback):,}: {seconds:.1f} s "
+        f"(processor {busy:.1f} s); kappa {kappa.value:.4f} "
+        f"[{kappa.low:.4f}, {kappa.high:.4f}], outside {outside:.4f}"
     )
 
 
