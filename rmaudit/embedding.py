@@ -8,7 +8,7 @@ deployment stay exchangeable if they were, and no word is invisible for being ne
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from rmaudit.errors import UsageError
 
 Vectors = NDArray[np.float32]
+Encoder = Callable[[list[str]], Vectors]
+"""Distinct texts to vectors, (n_texts, dimensions), of any length."""
 TFIDF = "tfidf"
 DIMENSIONS = 128
 MOST_WORDS = 50_000
@@ -25,7 +27,7 @@ TINY = 1e-12
 def embed(
     *groups: Sequence[str],
     bystanders: Sequence[str] = (),
-    embedder: str = TFIDF,
+    embedder: str | Encoder = TFIDF,
     dimensions: int = DIMENSIONS,
     seed: int = 0,
 ) -> list[Vectors]:
@@ -40,7 +42,7 @@ def embed(
         that repeat those of one group would draw the space toward that group, whose distances
         would then grow.
     embedder
-        ``"tfidf"``, or the name or folder of a sentence-transformers model.
+        ``"tfidf"``, the name or folder of a sentence-transformers model, or a function.
     dimensions
         Of TF-IDF after the singular value decomposition; fewer where the texts have fewer.
     seed
@@ -64,7 +66,10 @@ def embed(
     if embedder == TFIDF:
         vectors = _tfidf(texts, len(texts) - len(bystanders), dimensions, seed)
     else:
-        vectors = _sentence_transformer(texts, embedder)
+        distinct = list(dict.fromkeys(texts))
+        encode = _sentence_transformer(embedder) if isinstance(embedder, str) else embedder
+        place = {text: i for i, text in enumerate(distinct)}
+        vectors = encode(distinct)[[place[text] for text in texts]]
     return np.split(_unit_rows(vectors), np.cumsum([len(part) for part in parts])[:-1])
 
 
@@ -102,7 +107,7 @@ def _tfidf(texts: list[str], fitted: int, dimensions: int, seed: int) -> Vectors
     return np.asarray(weights @ axes.T, dtype=np.float32)
 
 
-def _sentence_transformer(texts: list[str], name: str) -> Vectors:
+def _sentence_transformer(name: str) -> Encoder:
     lacking = unavailable(name)
     if lacking:
         raise UsageError(lacking)
@@ -115,7 +120,7 @@ def _sentence_transformer(texts: list[str], name: str) -> Vectors:
             f"the embedder {name!r} cannot be loaded ({str(error).splitlines()[0]}); "
             "give the name or folder of a sentence-transformers model, or tfidf"
         ) from error
-    return np.asarray(model.encode(texts, show_progress_bar=False), dtype=np.float32)
+    return lambda texts: np.asarray(model.encode(texts, show_progress_bar=False), dtype=np.float32)
 
 
 def _unit_rows(vectors: Vectors) -> Vectors:

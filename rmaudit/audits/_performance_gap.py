@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from rmaudit.audits._support import LEVEL, Float, feedback_of, prompt_words
+from rmaudit.audits._support import LEVEL, Float, embedder, feedback_of, prompt_words
 from rmaudit.audits.base import example, grade
 from rmaudit.audits.pairs import optional
 from rmaudit.case import Case, data_requests
@@ -62,7 +62,7 @@ def gaps(case: Case, scores: Scores) -> list[Gap]:
 def outside_support(case: Case) -> Float | None:
     """1 where a sample's prompt is outside the support of the feedback, (n_contexts,)."""
     words = prompt_words(feedback_of(case)), prompt_words(case.samples)
-    feedback, sampled = embed(*words, embedder=case.embedder, seed=case.seed)
+    feedback, sampled = embed(*words, embedder=embedder(case), seed=case.seed)
     near, held_out = split_reference(len(feedback), case.rng("support"))
     reference = feedback[near]
     distance, calibration = (

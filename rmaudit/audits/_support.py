@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from rmaudit.audits._data_content import words_of
 from rmaudit.case import Case, data_requests
 from rmaudit.data.types import Dataset
-from rmaudit.embedding import Vectors, embed, unavailable
+from rmaudit.embedding import Encoder, Vectors, embed, unavailable
+from rmaudit.rewards.base import Text
 from rmaudit.stats.conformal import neighbour_distance, p_values, split_reference
 
 Float = NDArray[np.float64]
 Integers = NDArray[np.int64]
+REWARD_MODEL = "reward-model"  # the embedder that is the audited model itself
 LEVEL = 0.05  # a p-value at or below it is outside the support
 
 
@@ -81,7 +83,27 @@ def lacking(case: Case) -> str | None:
         return "needs prompts in --feedback: all are empty"
     if len(case.feedback) < 2:
         return "needs two rows or more in --feedback: one cannot tell what is far from it"
+    if case.embedder == REWARD_MODEL:
+        if case.model.members[0].kind == "transformers":
+            return None
+        return "the embedder reward-model needs a transformers model as --model; or use tfidf"
     return unavailable(case.embedder)
+
+
+def embedder(case: Case) -> str | Encoder:
+    """What to embed with; under "reward-model" the hidden state that the reward is read from.
+
+    Texts of (context, output) are those of `output_words`: a line break parts the two.
+    """
+    if case.embedder != REWARD_MODEL:
+        return case.embedder
+    from rmaudit.rewards.hidden import hidden_states
+
+    def encode(texts: list[str]) -> Vectors:
+        parted = [text.partition("\n") for text in texts]
+        return hidden_states(case.model, [Text(prompt, output) for prompt, _, output in parted])
+
+    return encode
 
 
 def feedback_of(case: Case) -> Dataset:
@@ -114,7 +136,7 @@ def pair_support(case: Case, others: dict[str, list[str]], purpose: str) -> Supp
     texts, rows = output_words(reference, "feedback")
     near, _ = split_reference(len(reference), case.rng(purpose))
     is_near = np.isin(rows, near)
-    vectors = embed(texts, *others.values(), embedder=case.embedder, seed=case.seed)
+    vectors = embed(texts, *others.values(), embedder=embedder(case), seed=case.seed)
     return Support(
         vectors[0],
         dict(zip(others, vectors[1:], strict=True)),
@@ -131,7 +153,7 @@ def _contexts(case: Case, name: str) -> Support:
         prompt_words(reference),
         prompt_words(tested),
         bystanders=prompt_words(placed),
-        embedder=case.embedder,
+        embedder=embedder(case),
         seed=case.seed,
     )
     others = dict(zip((name, "eval"), vectors[1:], strict=False))

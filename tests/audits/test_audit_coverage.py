@@ -165,3 +165,30 @@ def test_says_what_is_missing(make_case: Make) -> None:
     for absent in given:
         lacking = {name: data for name, data in given.items() if name != absent}
         assert f"--{absent}" in (Coverage().missing(make_case(rows, **lacking)) or "")
+
+
+def test_the_reward_models_own_states_are_an_embedder(
+    make_case: Make, run_audit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = make_case(
+        pairs(prompts({"booking": 20}, 1)),
+        feedback=table(pairs(prompts({"booking": 90}, 2))),
+        deployment=table(prompts({"booking": 30, "urgent": 30}, 3), "deployment"),
+        embedder="reward-model",
+    )
+    assert "transformers" in (Coverage().missing(case) or "")
+    case.model.kind = "transformers"
+    assert Coverage().missing(case) is None
+    asked: list[tuple[Any, str]] = []
+
+    def hidden_states(model: Any, texts: list[Any]) -> np.ndarray:
+        asked.extend((text.prompt, text.output) for text in texts)
+        rng = np.random.default_rng(0)
+        place = np.array([[10.0, 0] if "chest" in text.prompt else [0, 10.0] for text in texts])
+        return (place + rng.normal(size=place.shape)).astype(np.float32)
+
+    monkeypatch.setattr("rmaudit.rewards.hidden.hidden_states", hidden_states)
+    kappa = run_audit(Coverage(), case)["coverage.kappa"].value
+    assert 0.4 <= kappa <= 0.5  # half of the deployment is new to this model
+    assert len(asked) == len(set(asked))  # each text once
+    assert {output for _, output in asked} == {""}
