@@ -26,8 +26,8 @@ def blocks(document: str, language: str) -> list[str]:
 def test_the_audit_of_the_contributing_guide_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    registry.audits()  # what is imported now stays registered when the copy is dropped
     monkeypatch.setattr(registry, "_AUDITS", dict(registry._AUDITS))
-    registry._load_all()
     (source,) = blocks("CONTRIBUTING.md", "python")
     exec(compile(source, "CONTRIBUTING.md", "exec"), {"__name__": "politeness"})
     (tmp_path / "please.py").write_text(
