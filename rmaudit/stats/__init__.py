@@ -2,8 +2,9 @@
 
 The modules: `intervals` (means, ratios and their differences), `bootstrap` (everything else),
 `deviations` (sizes that noise can only add to), `rank`, `regression`, `scale` (the unit of reward),
-`calibration`, `binning` and `reliability`. Each name is to be had from its module; the common ones
-from here, loaded on use.
+`calibration`, `binning` and `reliability`, `best_of_n`, `tilting`, `optimization` and
+`overoptimization_fit` (curves of gold and proxy reward against KL). Each name is to be had from its module; the
+common ones from here, loaded on use.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rmaudit.stats.best_of_n import best_of_n_kl as best_of_n_kl
+    from rmaudit.stats.best_of_n import best_of_n_mean as best_of_n_mean
     from rmaudit.stats.binning import binned_calibration as binned_calibration
     from rmaudit.stats.bootstrap import cluster_bootstrap as cluster_bootstrap
     from rmaudit.stats.calibration import brier_score as brier_score
@@ -21,6 +24,10 @@ if TYPE_CHECKING:
     from rmaudit.stats.intervals import cluster_mean as cluster_mean
     from rmaudit.stats.intervals import cluster_ratio as cluster_ratio
     from rmaudit.stats.intervals import cluster_ratios as cluster_ratios
+    from rmaudit.stats.optimization import Pool as Pool
+    from rmaudit.stats.optimization import best_of_n_curve as best_of_n_curve
+    from rmaudit.stats.optimization import tilted_curve as tilted_curve
+    from rmaudit.stats.overoptimization_fit import overoptimization as overoptimization
     from rmaudit.stats.rank import auroc as auroc
     from rmaudit.stats.rank import kendall_tau_b as kendall_tau_b
     from rmaudit.stats.rank import spearman as spearman
@@ -29,7 +36,11 @@ if TYPE_CHECKING:
     from rmaudit.stats.scale import within_prompt_sd as within_prompt_sd
 
 _HOME = {
+    "Pool": "optimization",
     "auroc": "rank",
+    "best_of_n_curve": "optimization",
+    "best_of_n_kl": "best_of_n",
+    "best_of_n_mean": "best_of_n",
     "binned_calibration": "binning",
     "brier_score": "calibration",
     "cluster_bootstrap": "bootstrap",
@@ -40,9 +51,11 @@ _HOME = {
     "kendall_tau_b": "rank",
     "negative_log_likelihood": "calibration",
     "overconfidence": "calibration",
+    "overoptimization": "overoptimization_fit",
     "reliability_diagram": "reliability",
     "spearman": "rank",
     "temperature": "calibration",
+    "tilted_curve": "optimization",
     "within_prompt_sd": "scale",
 }
 

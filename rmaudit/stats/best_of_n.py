@@ -75,11 +75,12 @@ def best_of_n_kl(n: float) -> float:
 
 
 def n_of_best_of_n(kl: float) -> float:
-    """The n, 1 or more and not always whole, at which `best_of_n_kl` is `kl` (>= 0, in nats)."""
+    """The n, 1 or more and not always whole, at which `best_of_n_kl` is `kl` (under 700 nats)."""
     if not kl > 0:
         return 1.0
-    # log n - 1 < kl bounds n; beyond 700 nats the exponential is no number any more.
-    return float(brentq(lambda n: best_of_n_kl(n) - kl, 1.0, math.exp(min(kl + 1.0, 700.0))))
+    # In u = log n, where nothing overflows; u - 1 < kl < u bounds it.
+    log_n = brentq(lambda u: u - 1 + math.exp(-u) - kl, 0.0, kl + 2.0, xtol=1e-12)
+    return math.exp(log_n)
 
 
 def n_grid(largest: int, most: int = 40) -> NDArray[np.int64]:

@@ -90,6 +90,26 @@ def tilted_kl(weights: Float, counts: Integers) -> Float:
     return np.asarray(terms.sum(axis=1) + np.log(np.maximum(counts, 1)), dtype=np.float64)
 
 
+def tilted_kl_jackknife(weights: Float) -> Float:
+    """`tilted_kl` of complete rows with its bias of order 1/k removed, (n_contexts,), in nats.
+
+    The jackknife over the k samples (Quenouille 1956). Noise may take it a little below zero where
+    the tilt is weak. NaN with fewer than two samples.
+    """
+    k = weights.shape[1]
+    if k < LEAST_SAMPLES:
+        return np.full(len(weights), math.nan)
+    terms = np.zeros(weights.shape)  # w log w
+    on = weights > 0
+    np.multiply(weights, np.log(weights, where=on, out=np.zeros(weights.shape)), out=terms)
+    total = terms.sum(axis=1, keepdims=True)
+    # Without sample j the other weights are divided by what is left, 1 - w_j.
+    rest = np.maximum(1 - weights, 1e-12)
+    without = (total - terms) / rest - np.log(rest) + math.log(k - 1)
+    plug_in = total[:, 0] + math.log(k)
+    return np.asarray(k * plug_in - (k - 1) * without.mean(axis=1), dtype=np.float64)
+
+
 def tilted_mean(value: Float, reward: Float, beta: float) -> Float:
     r"""Mean of `value` under the policy tilted by `reward`, on each context, (n_contexts,).
 
