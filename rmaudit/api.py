@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,16 @@ from rmaudit.results import AuditResult
 from rmaudit.rewards import load_reward_model
 from rmaudit.rewards.base import RewardModel
 from rmaudit.rewards.python_model import RewardFunction
-from rmaudit.scoring import Progress, Scores, open_store, scores_frame, write_scores
+from rmaudit.scoring import (
+    FurtherScoring,
+    Progress,
+    Scores,
+    open_store,
+    scores_frame,
+    write_scores,
+)
 from rmaudit.scoring import score as run_requests
+from rmaudit.scoring.store import Store
 
 if TYPE_CHECKING:
     from rmaudit.audits.base import Audit
@@ -49,6 +58,8 @@ def audit(
     resamples: int = 2000,
     confidence: float = 0.95,
     embedder: str = "tfidf",
+    probe_paths: Sequence[str | Path] = (),
+    search_texts: int = 1000,
     store: Path | None = None,
     cache: bool = True,
     progress: Progress | None = None,
@@ -69,6 +80,10 @@ def audit(
         Names of the audits to run; all by default.
     seed, resamples, confidence
         Of every random choice; bootstrap resamples; two-sided level of the intervals.
+    probe_paths
+        Folders of probe suites, beside the shipped ones.
+    search_texts
+        Texts that each search for what fools the model may score; 0: no search.
     store, cache
         The score store (by default in the user's cache folder), and whether to use one at all.
     debug
@@ -91,24 +106,36 @@ def audit(
         resamples=resamples,
         confidence=confidence,
         embedder=embedder,
+        probe_paths=tuple(Path(path) for path in probe_paths),
+        search_texts=search_texts,
     )
     audits = registry.audits(only)
     absent = {a.name: reason for a in audits if (reason := a.missing(case))}
-    scores = _score_case(case, [a for a in audits if a.name not in absent], store, cache, progress)
-    results = [
-        AuditResult(a.name, "not_run", absent[a.name])
-        if a.name in absent
-        else _measure(a, case, scores, debug)
-        for a in audits
-    ]
+    with open_store(store, cache=cache) as opened:
+        further = FurtherScoring(case.model, opened)
+        case = replace(case, score=further)
+        runs = [a for a in audits if a.name not in absent]
+        scores = _score_case(case, runs, opened, progress)
+        results = [
+            AuditResult(a.name, "not_run", absent[a.name])
+            if a.name in absent
+            else _measure(a, case, scores, debug)
+            for a in audits
+        ]
     return Report.build(
         results,
         audits=audits,
         model=case.model,
         inputs={name: data.source for name, data in case.inputs.items()},
-        cost=scores.cost,
+        cost=scores.cost + further.cost,
         seed=seed,
-        config={"resamples": resamples, "confidence": confidence, "embedder": embedder},
+        config={
+            "resamples": resamples,
+            "confidence": confidence,
+            "embedder": embedder,
+            "probe_paths": [str(path) for path in probe_paths],
+            "search_texts": search_texts,
+        },
         provenance=provenance(),
         scores=scores_frame(scores, case.model.name),
         set_aside=[row for data in case.inputs.values() for row in data.set_aside],
@@ -172,6 +199,8 @@ def run_audit(settings: AuditConfig, console: Console) -> tuple[Report, Path]:
         resamples=settings.resamples,
         confidence=settings.confidence,
         embedder=settings.embedder,
+        probe_paths=settings.probe_paths,
+        search_texts=settings.search_texts,
         store=settings.store,
         cache=not settings.no_cache,
         progress=console.progress(),
@@ -212,21 +241,20 @@ def _optional_data(
 def _score_case(
     case: Case,
     audits: Sequence[Audit],
-    store: Path | None,
-    cache: bool,
+    store: Store,
     progress: Progress | None,
 ) -> Scores:
     """One pass over every text that any audit wants."""
     requests = [*case.data_requests, *(r for a in audits for r in a.requests(case))]
-    with open_store(store, cache=cache) as opened:
-        return run_requests(
-            case.model,
-            requests,
-            datasets=case.inputs,
-            ensemble=case.ensemble,
-            store=opened,
-            progress=progress,
-        )
+    return run_requests(
+        case.model,
+        requests,
+        datasets=case.inputs,
+        ensemble=case.ensemble,
+        store=store,
+        progress=progress,
+        reserve=sum(a.further(case) for a in audits),
+    )
 
 
 def _measure(audit: Audit, case: Case, scores: Scores, debug: bool) -> AuditResult:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rmaudit.data.types import Dataset
 from rmaudit.rewards.base import RewardModel
-from rmaudit.scoring.requests import Request
+from rmaudit.scoring.requests import Request, Scores
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,10 @@ class Case:
     confidence: float = 0.95
     embedder: str = "tfidf"  # what the coverage audits embed texts with
     example_limit: int = 5
+    probe_paths: tuple[Path, ...] = ()  # further folders of probe suites
+    search_texts: int = 1000  # that a search for what fools the model may score; 0: no search
+    # Scores texts after the pass, for searches (see `rmaudit.scoring.further`); None: cannot.
+    score: Callable[[Sequence[Request]], Scores] | None = None
 
     def rng(self, purpose: str) -> np.random.Generator:
         """Randomness of its own for each purpose, so that audits do not disturb one another."""

@@ -32,6 +32,8 @@ class AuditConfig(BaseModel):
     resamples: int = Field(default=2000, ge=100)
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     embedder: str = "tfidf"
+    probe_paths: tuple[Path, ...] = ()
+    search_texts: int = Field(default=1000, ge=0)
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     head: int | None = Field(default=None, ge=0)
@@ -60,7 +62,7 @@ class AuditConfig(BaseModel):
     def resolve(cls, flags: Mapping[str, Any], file: Path | None) -> AuditConfig:
         """Flags over the file over the defaults; `SchemaError` or `UsageError` on what is wrong."""
         values = dict(read_toml(file)) if file else {}
-        values.update({k: v for k, v in flags.items() if v not in (None, False)})
+        values.update({k: v for k, v in flags.items() if v is not None and v is not False})
         for name, example in (("model", "--model MODEL"), ("eval", "--eval prefs.jsonl")):
             if name not in values:
                 raise UsageError(f"no {name} given: say {example}")

@@ -35,6 +35,10 @@ class Audit(ABC):
         """Texts to score beyond the evaluation data's own; none by default."""
         return ()
 
+    def further(self, case: Case) -> int:
+        """How many texts `measure` may have scored by `Case.score` at most: told up front."""
+        return 0
+
     @abstractmethod
     def measure(self, case: Case, scores: Scores) -> AuditResult:
         """Numbers, findings, tables and figures from the scores."""

@@ -115,8 +115,8 @@ class Robustness(Audit):
 
 
 def suites_of(case: Case) -> tuple[Suite, ...]:
-    """The shipped suites and those of plugins."""
-    return load_suites()
+    """The shipped suites, those of plugins and those of the user's folders."""
+    return load_suites(case.probe_paths)
 
 
 def metrics(

@@ -74,6 +74,16 @@ def audit(
             help="Coverage embeddings: tfidf, reward-model or a sentence-transformers id."
         ),
     ] = None,
+    probe_path: Annotated[
+        list[Path] | None,
+        typer.Option(help="A further folder of probe suites; may be repeated."),
+    ] = None,
+    search_texts: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Texts that each search for what fools the model may score [default: 1000]."
+        ),
+    ] = None,
     device: Device = None,
     dtype: Dtype = None,
     head: Head = None,
@@ -89,6 +99,7 @@ def audit(
     from rmaudit.api import run_audit
     from rmaudit.config import AuditConfig
 
+    given["probe_paths"] = tuple(given.pop("probe_path") or ()) or None
     settings = AuditConfig.resolve(given, config)
     report, folder = run_audit(settings, console)
     show(console, report, folder)

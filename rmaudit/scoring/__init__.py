@@ -1,6 +1,7 @@
 """Requests, batches, the score store: every text any audit wants, scored in one pass."""
 
 from rmaudit.scoring.engine import score
+from rmaudit.scoring.further import FurtherScoring
 from rmaudit.scoring.progress import Progress, SilentProgress, TerminalProgress
 from rmaudit.scoring.requests import Column, Cost, Request, Scores
 from rmaudit.scoring.store import NullStore, ScoreStore, open_store
@@ -9,6 +10,7 @@ from rmaudit.scoring.table import scores_frame, write_scores
 __all__ = [
     "Column",
     "Cost",
+    "FurtherScoring",
     "NullStore",
     "Progress",
     "Request",

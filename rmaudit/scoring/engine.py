@@ -45,6 +45,7 @@ def score(
     ensemble: Sequence[RewardModel] = (),
     store: Store | None = None,
     progress: Progress | None = None,
+    reserve: int = 0,
 ) -> Scores:
     """Score every text of the requests once, by every member.
 
@@ -68,6 +69,8 @@ def score(
         Where rewards are looked up and kept; None: nowhere.
     progress
         Told of the cost and of each batch; None: nobody is.
+    reserve
+        Texts that searches may still ask for after this pass: part of the cost that is told.
 
     Returns
     -------
@@ -103,6 +106,7 @@ def score(
         modes,
         store or NullStore(),
         progress or SilentProgress(),
+        reserve * sum(m.scores_new_text for m in own),
     )
     columns |= scored
     return Scores(
@@ -121,6 +125,7 @@ def _score_texts(
     modes: Mapping[str, Sequence[Mode]],
     store: Store,
     progress: Progress,
+    reserve: int,
 ) -> tuple[dict[str, Columns], Cost]:
     """Columns by fingerprint of models that score new text, and what that cost."""
     if not models:
@@ -135,8 +140,10 @@ def _score_texts(
     asked = sum(each.wanted for each in passes)
     missing = sum(len(each.missing) for each in passes)
     estimate = sum(each.estimate() for each in passes)
+    if reserve and missing:  # texts of a search are as long as the others
+        estimate += round(estimate / missing * reserve)
     try:
-        progress.plan(asked, missing, estimate, models[0].length_unit)
+        progress.plan(asked + reserve, missing + reserve, estimate, models[0].length_unit)
         for each in passes:
             each.run(progress)
     finally:

@@ -62,6 +62,14 @@ class Cost:
     tokens: int = 0
     seconds: float = 0.0
 
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            self.texts + other.texts,
+            self.texts_scored + other.texts_scored,
+            self.tokens + other.tokens,
+            self.seconds + other.seconds,
+        )
+
 
 @dataclass(frozen=True)
 class Scores:
