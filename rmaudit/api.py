@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from rmaudit.audits.base import Audit
     from rmaudit.config import AuditConfig
     from rmaudit.console import Console
-    from rmaudit.gate import GateResult, Policy
+    from rmaudit.gating import GateResult, Policy
 
 Data = Dataset | pd.DataFrame | Sequence[Mapping[str, Any]] | str | Path
 Model = RewardModel | RewardFunction | str | Path
@@ -175,7 +175,7 @@ def gate(report: Report | str | Path, policy: Policy | str | Path) -> GateResult
     RmauditError
         If either cannot be read, or a rule names a metric or slice that is unknown.
     """
-    from rmaudit.gate import Policy, gate
+    from rmaudit.gating import Policy, gate
 
     opened = report if isinstance(report, Report) else Report.load(report)
     return gate(opened, policy if isinstance(policy, Policy) else Policy.read(policy))

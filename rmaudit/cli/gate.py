@@ -12,7 +12,7 @@ from rmaudit.cli import command
 from rmaudit.console import Console
 
 if TYPE_CHECKING:
-    from rmaudit.gate import GateResult
+    from rmaudit.gating import GateResult
 
 
 def register(app: typer.Typer) -> None:
@@ -29,8 +29,8 @@ def gate(
     as_json: Annotated[bool, typer.Option("--json", help="The verdict as JSON.")] = False,
 ) -> int:
     """Hold a report against a policy. Exit 0 pass, 1 fail, 3 inconclusive."""
-    from rmaudit.gate import Policy
-    from rmaudit.gate import gate as decide
+    from rmaudit.gating import Policy
+    from rmaudit.gating import gate as decide
     from rmaudit.report.document import Report
 
     result = decide(Report.load(report), Policy.read(policy))

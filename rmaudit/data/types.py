@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from hashlib import blake2b
 from typing import Any, Literal, TypedDict
 
 import numpy as np
@@ -102,17 +103,33 @@ class Dataset:
 
         Rows without a prompt have no context in common: each is a cluster of its own.
         """
+        return pd.factorize(self._cluster_names)[0].astype(np.int64)
+
+    @cached_property
+    def cluster_keys(self) -> NDArray[np.str_]:
+        """What each cluster code stands for, (n_clusters,): a digest, equal across tables exactly
+        where group (or prompt) is; a row without a prompt is equal only to itself.
+        """
+        return np.array(
+            [
+                blake2b(name.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+                for name in self._cluster_names.drop_duplicates()
+            ],
+            dtype=np.str_,
+        )
+
+    @property
+    def _cluster_names(self) -> pd.Series[str]:
+        """The name of each row's cluster, (n_rows,)."""
         if "group" in self.frame:
-            keys = self.frame["group"].astype(str)
-        else:
-            keys = pd.Series(
-                [
-                    prompt_key(prompt) if prompt else f"\x01{position}"
-                    for position, prompt in enumerate(self.frame["prompt"].tolist())
-                ],
-                dtype=object,
-            )
-        return pd.factorize(keys)[0].astype(np.int64)
+            return self.frame["group"].astype(str)
+        return pd.Series(
+            [
+                prompt_key(prompt) if prompt else f"\x01{self.source.sha256} {position}"
+                for position, prompt in enumerate(self.frame["prompt"].tolist())
+            ],
+            dtype=object,
+        )
 
     def columns(self, *names: str) -> bool:
         """Whether all of these columns are there."""

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from rmaudit.errors import EXIT_FAILED, EXIT_INCONCLUSIVE, EXIT_OK, UsageError
-from rmaudit.gate.decision import Interval, Verdict, decide, holm
-from rmaudit.gate.policy import Policy, Rule
+from rmaudit.gating.decision import Interval, Verdict, decide, holm
+from rmaudit.gating.policy import Policy, Rule
 from rmaudit.registry import metric_specs, nearest
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from rmaudit.gate.decision import Interval, decide, holm
+from rmaudit.gating.decision import Interval, decide, holm
 
 Z975 = norm.ppf(0.975)
 

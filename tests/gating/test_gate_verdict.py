@@ -8,7 +8,7 @@ import pytest
 
 from rmaudit.audits.sparsity import Sparsity
 from rmaudit.errors import SchemaError, UsageError
-from rmaudit.gate import Policy, gate
+from rmaudit.gating import Policy, gate
 from rmaudit.report.document import Report
 from rmaudit.results import AuditResult, Estimate, Metric, NotRun
 from rmaudit.rewards.recorded import Recorded
@@ -146,3 +146,10 @@ def test_a_bad_policy_is_one_clear_line(tmp_path: Path, text: str, said: str) ->
 def test_no_such_policy_names_the_shipped_ones() -> None:
     with pytest.raises(UsageError, match="default, pre-rlhf, strict"):
         Policy.read("defualt")
+
+
+def test_the_function_stays_a_function_once_the_package_is_imported() -> None:
+    import rmaudit
+
+    for _ in range(2):  # a subpackage of the same name would take its place on first use
+        assert rmaudit.gate(report(metric(LATE, 0.3, 0.05)), policy({"metric": LATE, "max": 0.5}))

@@ -1,0 +1,1 @@
+"""Two audits, paired by prompt."""
