@@ -1,8 +1,9 @@
 # make demo    the main job on the embedded default: reports/demo/report.html
 # make test    the tests
 # make check   lint, format, types, layers, security
+# make docs    the documentation: build/site
 .DELETE_ON_ERROR:
-.PHONY: setup demo test check format example bench clean
+.PHONY: setup demo test check docs format example bench clean
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -31,6 +32,10 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/bandit --quiet --recursive rmaudit --configfile pyproject.toml
+
+# Warnings are errors: a broken link or an undocumented parameter fails it.
+docs: $(STAMP)
+	$(BIN)/python -m mkdocs build --quiet --strict --site-dir build/site
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -1,0 +1,54 @@
+"""Fills pages from the registry, so that what is documented is what runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+from rmaudit import registry
+from rmaudit.audits.base import Audit
+
+HEAD = re.compile(r"<!-- audit: (\w+) -->")
+OVERVIEW = "<!-- audits -->"
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Put the committed example page beside the documents."""
+    page = Path(config.config_file_path).parent / "reports" / "example" / "report.html"
+    files.append(File.generated(config, "example.html", abs_src_path=str(page)))
+    return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Replace the markers of an audit's page and of the overview."""
+    audits = {audit.name: audit for audit in registry.audits()}
+    if OVERVIEW in markdown:
+        rows = [f"| [`{a.name}`]({a.name}.md) | {a.question} |" for a in audits.values()]
+        table = "\n".join(["| audit | asks |", "| --- | --- |", *rows])
+        markdown = markdown.replace(OVERVIEW, table)
+    return HEAD.sub(lambda found: head(audits[found[1]]), markdown)
+
+
+def head(audit: Audit) -> str:
+    """Question, reading, metrics and source of one audit."""
+    rows = [
+        f"| `{id_}` | {spec.meaning} | {spec.unit} | {spec.better} |"
+        for id_, spec in audit.metrics.items()
+    ]
+    return "\n".join(
+        [
+            f"**{audit.question}**",
+            "",
+            audit.meaning,
+            "",
+            "| metric | is | unit | better |",
+            "| --- | --- | --- | --- |",
+            *rows,
+            "",
+            f"Source: {audit.source}.",
+        ]
+    )
