@@ -122,6 +122,16 @@ class Curve:
         values = self.proxy if which == "proxy" else self.gold
         return [cluster_mean(v, self.clusters, confidence=confidence) for v in values.T]
 
+    def gains(self, which: Literal["proxy", "gold"], confidence: float = 0.95) -> list[Estimate]:
+        """Gain over the policy that was sampled, in SDs of the reward, at each point.
+
+        Paired by prompt; the interval takes the SD as given.
+        """
+        values = self.proxy if which == "proxy" else self.gold
+        start = self.proxy_start if which == "proxy" else self.gold_start
+        gain = (values - start[:, None]) / self.sd(which)
+        return [cluster_mean(v, self.clusters, confidence=confidence) for v in gain.T]
+
 
 def best_of_n_curve(pool: Pool, ns: Sequence[int] | None = None) -> Curve:
     """Best of n for each n, exact over the pool; KL is the bound of `best_of_n_kl`.

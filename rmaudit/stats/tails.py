@@ -1,9 +1,9 @@
 r"""The shape of a reward's upper tail: generalised Pareto over a high threshold.
 
 Exceedances over a high threshold follow :math:`P(X > x) = (1 + \xi x / \sigma)^{-1 / \xi}`
-(Pickands 1975). :math:`\xi < 0` is a bounded tail, 0 exponential, above 0 heavier: then a KL penalty lets a
-policy reach any proxy reward at vanishing KL, by outputs whose truth is no better (Kwa et al. 2024,
-arXiv 2407.14503).
+(Pickands 1975). :math:`\xi < 0` is a bounded tail, 0 exponential, above 0 heavier: then a KL
+penalty lets a policy reach any proxy reward at vanishing KL, by outputs whose truth is no better
+(Kwa et al. 2024, arXiv 2407.14503).
 
 The estimator is that of Zhang & Stephens 2009 (Technometrics 51): the posterior mean over a fixed
 grid of :math:`\theta = -\xi / \sigma`. Only averages of :math:`\log(1 - \theta x)` enter, so all
@@ -97,7 +97,8 @@ def _grid(x: Float) -> Float:
     quartile = x[max(round(x.size / 4) - 1, 0)]
     places = np.arange(1, size + 1) - 0.5
     theta = 1 / x[-1] + (1 - np.sqrt(size / places)) / (3 * quartile)
-    return np.where(np.abs(theta * x[-1]) < 1e-9, 1e-9 / x[-1], theta)  # zero has no ratio
+    # At zero the ratio of shape and scale is none.
+    return np.asarray(np.where(np.abs(theta * x[-1]) < 1e-9, 1e-9 / x[-1], theta))
 
 
 def _shape(x: Float, theta: Float, logs: Float, weights: Float) -> tuple[Float, Float]:
