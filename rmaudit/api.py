@@ -139,6 +139,7 @@ def audit(
         provenance=provenance(),
         scores=scores_frame(scores, case.model.name),
         set_aside=[row for data in case.inputs.values() for row in data.set_aside],
+        prompts=case.eval.cluster_keys.tolist(),
     )
 
 
@@ -246,7 +247,7 @@ def _score_case(
 ) -> Scores:
     """One pass over every text that any audit wants."""
     requests = [*case.data_requests, *(r for a in audits for r in a.requests(case))]
-    return run_requests(
+    scores = run_requests(
         case.model,
         requests,
         datasets=case.inputs,
@@ -255,6 +256,16 @@ def _score_case(
         progress=progress,
         reserve=sum(a.further(case) for a in audits),
     )
+    if case.gold is None or case.samples is None or not case.samples.columns("outputs"):
+        return scores
+    gold = run_requests(
+        case.gold,
+        data_requests(case.samples, "samples"),
+        datasets=case.inputs,
+        store=store,
+        progress=progress,
+    )
+    return replace(scores, gold=gold.by_request, cost=scores.cost + gold.cost)
 
 
 def _measure(audit: Audit, case: Case, scores: Scores, debug: bool) -> AuditResult:

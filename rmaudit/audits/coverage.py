@@ -103,7 +103,7 @@ class Coverage(Audit):
             distance, where.calibration, codes, where.clusters, alpha=LEVEL, confidence=level
         )
         numbers = {
-            "kappa_exact": cluster_mean(exact, codes, confidence=level, bounds=(0, 1)),
+            "kappa_exact": share_of(exact, codes, level),
             "kappa": kappa,
             "kappa_mass": seen_mass(*types, codes, level),
             "kappa_deficit": deficit(kappa),
@@ -157,10 +157,13 @@ def seen_mass(
     """Share of deployment rows of a type that is in the feedback; 0 to 1, higher is better."""
     seen = set(feedback)
     inside = np.array([kind in seen for kind in deployment], dtype=float)
-    return replace(
-        cluster_mean(inside, codes, confidence=level, bounds=(0, 1)),
-        influence=None,
-    )
+    return share_of(inside, codes, level)
+
+
+def share_of(values: Float, codes: Integers, level: float) -> Estimate:
+    """A share of deployment rows, without an influence: that is over the evaluation's prompts."""
+    found = cluster_mean(values, codes, confidence=level, bounds=(0, 1))
+    return replace(found, influence=None)
 
 
 def output_numbers(
@@ -188,7 +191,7 @@ def output_numbers(
     )
     fine = clusters([where.feedback, where.others["deployment"]], FINE_TYPES, case.seed)
     return {
-        "rho_exact": cluster_mean(exact, codes, confidence=level, bounds=(0, 1)),
+        "rho_exact": share_of(exact, codes, level),
         "rho": rho,
         "rho_mass": seen_mass(fine[0].tolist(), fine[1].tolist(), codes, level),
         "rho_deficit": deficit(rho),

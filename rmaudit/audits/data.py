@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -104,7 +104,9 @@ class _Book:
     ) -> Estimate:
         """A share with its interval; `values` are of these rows of the data, by default of all."""
         clusters = data.clusters if rows is None else data.clusters[rows]
-        return cluster_mean(values, clusters, confidence=self.case.confidence, bounds=(0, 1))
+        found = cluster_mean(values, clusters, confidence=self.case.confidence, bounds=(0, 1))
+        # An influence is over the evaluation's prompts; those of other data have no such place.
+        return found if data is self.case.eval else replace(found, influence=None)
 
     def undefined(self, reason: str, n: int) -> Estimate:
         """A share that does not exist."""

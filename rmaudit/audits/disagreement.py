@@ -134,7 +134,7 @@ def collect(case: Case, scores: Scores) -> Members | str:
     if not usable.any():
         return "no pair has a finite reward from every member"
     chosen, rejected = chosen[:, usable], rejected[:, usable]
-    _, clusters = np.unique(case.clusters[usable], return_inverse=True)
+    clusters = case.clusters[usable]
     both = np.tile(clusters, 2)
     scale = np.array(
         [within_prompt_sd(np.r_[a, b], both) for a, b in zip(chosen, rejected, strict=True)]

@@ -91,7 +91,7 @@ class Sparsity(Audit):
         rows, curves = rows[finite], {side: curve[finite] for side, curve in curves.items()}
         if not rows.size:
             return AuditResult(self.name, "not_run", "no prefix has a finite reward")
-        _, clusters = np.unique(case.clusters[rows], return_inverse=True)
+        clusters = case.clusters[rows]
         margins = curves["chosen"] - curves["rejected"]  # (n_pairs, n_positions)
         correlations, arrival = arrival_position(margins, clusters, case)
         late = late_share(curves, clusters, case.confidence)
@@ -150,9 +150,10 @@ def arrival_position(
     Ranks are those of the whole sample; resampled prompts weight them.
     """
     ranks = pd.DataFrame(margins).rank().to_numpy()  # (n_pairs, n_positions)
+    _, codes = np.unique(clusters, return_inverse=True)
 
     def statistics(weights: Float) -> Float:
-        found = np.stack([_correlations(w[clusters], ranks) for w in weights])
+        found = np.stack([_correlations(w[codes], ranks) for w in weights])
         arrived = found >= ARRIVED
         # The first position from which the correlation stays there; the last one is always 1.
         since = np.logical_and.accumulate(arrived[:, ::-1], axis=1)[:, ::-1]
@@ -161,7 +162,7 @@ def arrival_position(
 
     estimates = cluster_bootstraps(
         statistics,
-        int(clusters.max()) + 1,
+        int(codes.max()) + 1,
         n=len(margins),
         rng=case.rng("sparsity.arrival"),
         resamples=case.resamples,

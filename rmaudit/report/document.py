@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,7 +17,15 @@ from rmaudit._version import __version__
 from rmaudit.data.types import SetAside, Source
 from rmaudit.errors import SchemaError, UsageError
 from rmaudit.registry import nearest
-from rmaudit.report import files
+from rmaudit.report.folder import (
+    INFLUENCE,
+    SCORES,
+    SET_ASIDE,
+    read_set_aside,
+    read_table,
+    write,
+)
+from rmaudit.report.influence import influence_frame
 from rmaudit.report.plain import dumps, example, plain, table
 from rmaudit.report.schema import (
     SCHEMA_VERSION,
@@ -56,13 +65,15 @@ class Report:
     """One audit of one reward model.
 
     ``report["length.excess_preference"].value`` is the overall number; `get` takes a slice.
-    `record` is all of report.json; `scores` and `set_aside` are there after an audit, not after
-    `load` (they lie in files of their own).
+    `record` is all of report.json; `scores`, `influence` and `set_aside` lie in files beside it,
+    which are read when they are first asked for.
     """
 
     record: ReportRecord
-    scores: pd.DataFrame | None = None
-    set_aside: tuple[SetAside, ...] | None = None
+    folder: Path | None = None  # where it was loaded from
+    _scores: pd.DataFrame | None = None
+    _influence: pd.DataFrame | None = None
+    _set_aside: tuple[SetAside, ...] | None = None
 
     @classmethod
     def build(
@@ -78,6 +89,7 @@ class Report:
         provenance: Mapping[str, Any],
         scores: pd.DataFrame | None = None,
         set_aside: Sequence[SetAside] = (),
+        prompts: Sequence[str] = (),
     ) -> Report:
         """Bind the results of an audit together.
 
@@ -89,6 +101,9 @@ class Report:
             What was audited, on what, at what cost, how, and with which software.
         scores, set_aside
             Every reward, and the rows that could not be used: `save` writes them beside the report.
+        prompts
+            What the cluster codes of the estimates' influences stand for: `Dataset.cluster_keys`
+            of the evaluation data.
 
         Raises
         ------
@@ -118,7 +133,9 @@ class Report:
             "config": dict(config),
             "provenance": dict(provenance),
         }
-        return cls(_parse(plain(document), "report"), scores, tuple(set_aside))
+        influence = influence_frame((m for result in results for m in result.metrics), prompts)
+        record = _parse(plain(document), "report")
+        return cls(record, None, scores, influence, tuple(set_aside))
 
     @classmethod
     def load(cls, path: str | Path) -> Report:
@@ -145,7 +162,24 @@ class Report:
             document = json.loads(text, parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:
             raise SchemaError(f"{file}: not JSON: {error}") from error
-        return cls(_parse(document, str(file)))
+        return cls(_parse(document, str(file)), file.parent)
+
+    @cached_property
+    def scores(self) -> pd.DataFrame | None:
+        """Every reward: `scores.parquet` (`rmaudit.scoring.scores_frame`)."""
+        return self._scores if self.folder is None else read_table(self.folder / SCORES)
+
+    @cached_property
+    def influence(self) -> pd.DataFrame | None:
+        """What each prompt contributes to each number: see `rmaudit.report.influence`."""
+        return self._influence if self.folder is None else read_table(self.folder / INFLUENCE)
+
+    @cached_property
+    def set_aside(self) -> tuple[SetAside, ...] | None:
+        """The rows of all inputs that could not be used."""
+        if self.folder is None:
+            return self._set_aside
+        return read_set_aside(self.folder / SET_ASIDE)
 
     def __getitem__(self, metric_id: str) -> Estimate:
         """The overall estimate of a metric id; NaN with a reason where it is undefined."""
@@ -239,6 +273,8 @@ class Report:
     def save(self, folder: str | Path, *, paper: str = "neurips") -> Path:
         """Write report.json, report.html, figures/ (SVG, and PDF in a paper's style) and tables/.
 
+        Figures and tables that an earlier report left in the folder are removed.
+
         Parameters
         ----------
         folder
@@ -256,30 +292,8 @@ class Report:
         StoreError
             If it cannot be written.
         """
-        from rmaudit.report.page import drawings, render
-
-        folder = Path(folder)
-        # The numbers first: whatever happens to a view of them, they are kept.
-        files.write(folder / "report.json", self.to_json())
-        if self.set_aside is not None:
-            lines = (json.dumps(plain(asdict(row)), ensure_ascii=False) for row in self.set_aside)
-            files.write(folder / "set_aside.jsonl", "".join(f"{line}\n" for line in lines))
-        if self.scores is not None:
-            from rmaudit.scoring.table import write_scores
-
-            write_scores(folder / "scores.parquet", self.scores)
-        for name, audit in self.audits.items():
-            for title, content in audit.tables.items():
-                path = folder / "tables" / f"{files.file_name(name, title)}.csv"
-                files.write(path, files.csv_text(content.columns, content.rows))
-        drawn = drawings(self)
-        for (name, figure), drawing in drawn.items():
-            path = folder / "figures" / files.file_name(name, figure)
-            if drawing.svg is not None:
-                files.write(path.with_name(f"{path.name}.svg"), drawing.svg)
-                files.write(path.with_name(f"{path.name}.pdf"), drawing.pdf(paper))
-        files.write(folder / "report.html", render(self, drawn))
-        return folder
+        write(self, Path(folder), paper)
+        return Path(folder)
 
     def _repr_html_(self) -> str:
         from rmaudit.report.page import summary

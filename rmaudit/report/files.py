@@ -35,6 +35,14 @@ def write(path: Path, content: str | bytes) -> None:
         ) from error
 
 
+def remove(path: Path) -> None:
+    """Remove a file if it is there; `StoreError` if that is not allowed."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot remove {path}: {error.strerror or error}") from error
+
+
 def csv_text(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """A table as CSV. Text that a spreadsheet would run as a formula gets a leading apostrophe."""
     out = io.StringIO()

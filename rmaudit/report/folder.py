@@ -1,0 +1,117 @@
+"""The folder of a report: report.json, the page, and the tables and figures beside them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from rmaudit.data.types import SetAside
+from rmaudit.errors import RmauditError, SchemaError
+from rmaudit.report import files
+from rmaudit.report.plain import plain
+
+if TYPE_CHECKING:
+    from rmaudit.report.document import Report
+
+REPORT = "report.json"
+SCORES = "scores.parquet"
+INFLUENCE = "influence.parquet"
+SET_ASIDE = "set_aside.jsonl"
+
+
+def write(report: Report, folder: Path, paper: str) -> None:
+    """Write a report; see `Report.save`.
+
+    Views that an earlier report in the same folder named and this one does not are removed, so
+    that no figure or table of another audit stays among these. Nothing else is touched.
+    """
+    from rmaudit.report.page import drawings, render
+    from rmaudit.scoring.table import write_scores
+
+    # Read before anything is written: the report may come from this very folder.
+    scores, influence, set_aside = report.scores, report.influence, report.set_aside
+    stale = _named_before(folder)
+    # The numbers first: whatever happens to a view of them, they are kept.
+    files.write(folder / REPORT, report.to_json())
+    if set_aside is not None:
+        lines = (json.dumps(plain(asdict(row)), ensure_ascii=False) for row in set_aside)
+        files.write(folder / SET_ASIDE, "".join(f"{line}\n" for line in lines))
+        stale.discard(SET_ASIDE)
+    if scores is not None:
+        write_scores(folder / SCORES, scores)
+        stale.discard(SCORES)
+    if influence is not None:
+        files.write(folder / INFLUENCE, influence.to_parquet(index=False))
+        stale.discard(INFLUENCE)
+    for name, audit in report.audits.items():
+        for title, content in audit.tables.items():
+            path = _table(name, title)
+            files.write(folder / path, files.csv_text(content.columns, content.rows))
+            stale.discard(path)
+    drawn = drawings(report)
+    for (name, figure), drawing in drawn.items():
+        svg, pdf = _figures(name, figure)
+        if drawing.svg is not None:
+            files.write(folder / svg, drawing.svg)
+            files.write(folder / pdf, drawing.pdf(paper))
+            stale -= {svg, pdf}
+    files.write(folder / "report.html", render(report, drawn))
+    for path in stale:
+        files.remove(folder / path)
+
+
+def read_table(path: Path) -> pd.DataFrame | None:
+    """A Parquet file of a report; None if it isn't there.
+
+    Raises
+    ------
+    SchemaError
+        If it cannot be read.
+    """
+    if not path.is_file():
+        return None
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:  # pyarrow's errors are among these
+        reason = " ".join(str(error).split())[:200]
+        raise SchemaError(f"{path}: cannot be read ({reason}); audit again") from error
+
+
+def read_set_aside(path: Path) -> tuple[SetAside, ...] | None:
+    """The rows that could not be used; None if the file isn't there."""
+    if not path.is_file():
+        return None
+    try:
+        with path.open(encoding="utf-8") as lines:
+            return tuple(SetAside(**json.loads(line)) for line in lines)
+    except (OSError, ValueError, TypeError) as error:
+        raise SchemaError(f"{path}: cannot be read ({error}); audit again") from error
+
+
+def _named_before(folder: Path) -> set[str]:
+    """The files of the report that the folder holds now, if it holds one, relative to it."""
+    from rmaudit.report.document import Report
+
+    try:
+        audits = Report.load(folder).audits
+    except RmauditError:
+        return set()
+    named = {SCORES, INFLUENCE, SET_ASIDE}
+    for name, audit in audits.items():
+        named.update(_table(name, title) for title in audit.tables)
+        for figure in audit.figures:
+            named.update(_figures(name, figure.name))
+    return named
+
+
+def _table(audit: str, title: str) -> str:
+    return f"tables/{files.file_name(audit, title)}.csv"
+
+
+def _figures(audit: str, figure: str) -> tuple[str, str]:
+    stem = f"figures/{files.file_name(audit, figure)}"
+    return f"{stem}.svg", f"{stem}.pdf"
