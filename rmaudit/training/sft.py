@@ -1,0 +1,76 @@
+"""Supervised fine-tuning: maximum likelihood of demonstrations. What RL starts from, pi_pre."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from rmaudit.training.policy import CausalPolicy, Tokens
+from rmaudit.training.policy_run import PolicyConfig, PolicyRun
+
+
+@dataclass(frozen=True, slots=True)
+class SftConfig(PolicyConfig):
+    """Settings of supervised fine-tuning; `beta` plays no part."""
+
+
+def train_sft(
+    policy: CausalPolicy,
+    prompts: Sequence[Tokens],
+    outputs: Sequence[Tokens],
+    config: SftConfig,
+    out: Path,
+) -> Path:
+    """Raise the likelihood of `outputs[i]` given `prompts[i]`; the policy is changed in place.
+
+    Parameters
+    ----------
+    policy
+        What is trained.
+    prompts, outputs
+        Demonstrations as ids; an output carries its end token, so that ending is learnt too.
+    config
+        Settings; `config.batch` demonstrations a step, drawn without replacement in each epoch.
+    out
+        The folder of the run; the same call resumes it.
+
+    Returns
+    -------
+    The log: step, loss (nats a token, of the outputs alone; lower is better).
+    """
+    run = PolicyRun("sft", policy, config, out, [*prompts, *outputs])
+    for step in run.steps():
+        if step == config.steps:
+            break
+        rows = _batch(len(prompts), config.batch, step, config.seed)
+        demonstrations = policy.pack([prompts[i] for i in rows], [outputs[i] for i in rows])
+        log_probs = policy.log_probs(demonstrations)  # (n, T), zero at padding
+        # The mean over tokens, not over sequences: a long demonstration counts for its length.
+        loss = run.update(-log_probs.sum() / demonstrations.mask.sum())
+        run.log(step + 1, loss=loss)
+    return run.log_path
+
+
+@torch.inference_mode()
+def negative_log_likelihood(
+    policy: CausalPolicy, prompts: Sequence[Tokens], outputs: Sequence[Tokens], batch: int = 256
+) -> float:
+    """Nats a token of outputs given prompts; lower is better. Its rise over RL is alignment tax."""
+    total, count = 0.0, 0
+    for start in range(0, len(prompts), batch):
+        part = policy.pack(prompts[start : start + batch], outputs[start : start + batch])
+        total -= float(policy.log_probs(part).double().sum())
+        count += int(part.mask.sum())
+    return total / count
+
+
+def _batch(n: int, batch: int, step: int, seed: int) -> np.ndarray:
+    """Rows of a step: epochs are shuffled one by one, a function of the step alone."""
+    steps_per_epoch = -(-n // batch)
+    epoch, position = divmod(step, steps_per_epoch)
+    order = np.random.default_rng([seed, epoch, 2]).permutation(n)
+    return order[position * batch : (position + 1) * batch]
