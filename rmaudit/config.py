@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from rmaudit.errors import UsageError
+from rmaudit.rewards.served import HttpFormat, ServerOptions
 from rmaudit.toml import read_toml, schema_error
 
 
@@ -37,10 +38,16 @@ class AuditConfig(BaseModel):
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     head: int | None = Field(default=None, ge=0)
-    format: str = "{prompt}\n\n{output}"
+    format: str | None = None
     max_length: int | None = Field(default=None, ge=8)
     trust_remote_code: bool = False
     allow_pickle: bool = False
+    http_format: HttpFormat = "json"
+    http_model: str | None = None
+    api_key_env: str | None = None  # the name of the variable, never the key
+    rubric: Path | None = None
+    timeout: float = Field(default=60.0, gt=0)
+    concurrency: int = Field(default=8, ge=1, le=256)
     store: Path | None = None
     no_cache: bool = False
 
@@ -53,8 +60,8 @@ class AuditConfig(BaseModel):
 
     @field_validator("format")
     @classmethod
-    def _has_places(cls, value: str) -> str:
-        if "{output}" not in value:
+    def _has_places(cls, value: str | None) -> str | None:
+        if value is not None and "{output}" not in value:
             raise ValueError("must contain {output}")
         return value
 
@@ -75,4 +82,12 @@ class AuditConfig(BaseModel):
         """The options of `load_reward_model`."""
         names = ("device", "dtype", "head", "format", "max_length")
         permissions = ("trust_remote_code", "allow_pickle")
-        return {name: getattr(self, name) for name in names + permissions}
+        server = ServerOptions(
+            http_format=self.http_format,
+            http_model=self.http_model,
+            api_key_env=self.api_key_env,
+            rubric=self.rubric,
+            timeout=self.timeout,
+            concurrency=self.concurrency,
+        )
+        return {name: getattr(self, name) for name in names + permissions} | {"server": server}

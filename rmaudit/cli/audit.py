@@ -19,7 +19,8 @@ Model = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="Directory or hub id (org/name[@revision]), python:module:callable, or recorded.",
+        help="Directory or hub id (org/name[@revision]), python:module:callable, a server's URL, "
+        "or recorded.",
     ),
 ]
 Data = Annotated[str | None, typer.Option(help="Preference data: file, folder or org/name:split.")]
@@ -35,6 +36,18 @@ Trust = Annotated[
 ]
 Pickle = Annotated[
     bool, typer.Option("--allow-pickle", help="Load pickled weights, which can run code.")
+]
+HttpFormat = Annotated[
+    str | None, typer.Option(help="What a server speaks: json (default), vllm, tei or openai.")
+]
+HttpModel = Annotated[str | None, typer.Option(help="The model's name at the server.")]
+ApiKeyEnv = Annotated[
+    str | None, typer.Option(help="Environment variable that holds the server's key.")
+]
+Rubric = Annotated[Path | None, typer.Option(help="Rubric of a judge (openai), a text file.")]
+Timeout = Annotated[float | None, typer.Option(help="Seconds a server may take [default: 60].")]
+Concurrency = Annotated[
+    int | None, typer.Option(min=1, help="Requests to a server at once [default: 8].")
 ]
 Store = Annotated[
     Path | None, typer.Option(help="Score store shared by all audits [default: user cache].")
@@ -91,6 +104,12 @@ def audit(
     max_length: MaxLength = None,
     trust_remote_code: Trust = False,
     allow_pickle: Pickle = False,
+    http_format: HttpFormat = None,
+    http_model: HttpModel = None,
+    api_key_env: ApiKeyEnv = None,
+    rubric: Rubric = None,
+    timeout: Timeout = None,
+    concurrency: Concurrency = None,
     store: Store = None,
     no_cache: NoCache = False,
 ) -> int:
@@ -131,6 +150,12 @@ def score(
     max_length: MaxLength = None,
     trust_remote_code: Trust = False,
     allow_pickle: Pickle = False,
+    http_format: HttpFormat = None,
+    http_model: HttpModel = None,
+    api_key_env: ApiKeyEnv = None,
+    rubric: Rubric = None,
+    timeout: Timeout = None,
+    concurrency: Concurrency = None,
     store: Store = None,
     no_cache: NoCache = False,
 ) -> None:

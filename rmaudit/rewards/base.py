@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmaudit.data.types import Prompt
+from rmaudit.errors import RewardModelError
 
 Mode = Literal["plain", "alone", "left"]
 """How a text is scored: in a batch, in a batch of its own, or padded on the left (preflight)."""
@@ -34,6 +35,26 @@ class Encoded:
     truncated: bool = False  # the oldest prompt tokens were dropped
     output_truncated: bool = False  # must never happen; counted by preflight
     double_bos: bool = False  # the text starts with more than one beginning-of-sequence token
+
+
+class IncompleteError(RewardModelError):
+    """A batch of which some texts failed: what the others were given is handed over and kept.
+
+    Parameters
+    ----------
+    reason
+        What went wrong, in one line.
+    rewards, done
+        Rewards of the batch and which of them are there, (len(batch),) each.
+    place
+        The text of the batch that failed.
+    """
+
+    def __init__(
+        self, reason: str, rewards: NDArray[np.float64], done: NDArray[np.bool_], place: int
+    ) -> None:
+        super().__init__(reason)
+        self.rewards, self.done, self.place = rewards, done, place
 
 
 class RewardModel(ABC):

@@ -13,14 +13,15 @@ from rmaudit.rewards.ensemble import Ensemble
 from rmaudit.rewards.python_model import RewardFunction, given_function, load_python
 from rmaudit.rewards.recorded import Recorded
 from rmaudit.rewards.rendering import DEFAULT_FORMAT
+from rmaudit.rewards.served import ServerOptions, load_served
 
 if TYPE_CHECKING:
     from rmaudit.rewards.checkpoint import Permissions
 
 ACCEPTED = (
     "a directory with a transformers sequence-classification model, a PEFT adapter or "
-    "ensemble.json; a hub id (org/name or org/name@revision); python:module:callable; recorded, or "
-    "recorded:NAME for one model of a column scores"
+    "ensemble.json; a hub id (org/name or org/name@revision); python:module:callable; the URL of a "
+    "reward server (http://, https://); recorded, or recorded:NAME for one model of a column scores"
 )
 _HUB_ID = re.compile(r"(?P<name>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?")
 
@@ -31,10 +32,11 @@ def load_reward_model(
     device: str = "auto",
     dtype: Literal["auto", "float32", "bfloat16"] = "auto",
     head: int | None = None,
-    format: str = DEFAULT_FORMAT,
+    format: str | None = None,
     max_length: int | None = None,
     trust_remote_code: bool = False,
     allow_pickle: bool = False,
+    server: ServerOptions | None = None,
 ) -> RewardModel:
     r"""Load a reward model.
 
@@ -43,11 +45,11 @@ def load_reward_model(
     spec
         A directory with a transformers sequence-classification model, a PEFT adapter or
         ``ensemble.json``; a hub id, ``org/name`` or ``org/name@revision``;
-        ``python:module:callable``; ``recorded`` (rewards already in the data), or
-        ``recorded:NAME`` (those of one model in a column ``scores``). From Python also a function
-        that takes a list of (prompt, output) and returns as many numbers; nothing tells whether it
-        has changed since, so later runs take its rewards from the store only if it has an
-        attribute ``fingerprint``.
+        ``python:module:callable``; ``http://...`` or ``https://...``; ``recorded``
+        (rewards already in the data), or ``recorded:NAME`` (those of one model in a column
+        ``scores``). From Python also a function that takes a list of (prompt, output) and returns
+        as many numbers; nothing tells whether it has changed since, so later runs take its rewards
+        from the store only if it has an attribute ``fingerprint``.
     device
         "auto" (an accelerator where there is one), "cpu", "cuda", "cuda:N" or "mps".
     dtype
@@ -55,12 +57,15 @@ def load_reward_model(
     head
         Which head is the reward, from 0; needed where a model has several.
     format
-        How a text is made where the tokenizer has no chat template; message lists become
-        ``"User: ...\n\nAssistant: ..."``.
+        How a text is made where the tokenizer has no chat template (None:
+        ``"{prompt}\n\n{output}"``); message lists become ``"User: ...\n\nAssistant: ..."``. A
+        vLLM server is sent messages, for its own chat template, unless a format is given.
     max_length
         Tokens a text, at most. Longer texts lose their oldest prompt tokens.
     trust_remote_code, allow_pickle
         Allow a model's own code to run, and pickled weights (which can run code) to be loaded.
+    server
+        How a reward server is spoken to: protocol, key, rubric, time limit, concurrency.
 
     Raises
     ------
@@ -73,7 +78,7 @@ def load_reward_model(
         "device": device,
         "dtype": dtype,
         "head": head,
-        "format": format,
+        "format": DEFAULT_FORMAT if format is None else format,
         "max_length": max_length,
     }
     if not isinstance(spec, str | Path):
@@ -83,6 +88,8 @@ def load_reward_model(
         return Recorded(spec.partition(":")[2] or None)
     if spec.startswith("python:"):
         return load_python(spec)
+    if spec.lower().startswith(("http://", "https://")):
+        return load_served(spec, server or ServerOptions(), format=format, head=head)
     from rmaudit.rewards.checkpoint import Permissions
 
     permissions = Permissions(trust_remote_code, allow_pickle)

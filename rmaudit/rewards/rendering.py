@@ -52,8 +52,8 @@ class FormatRenderer:
         """One text each."""
         rendered = []
         for text in texts:
-            before = self._before.replace("{prompt}", _sound(prompt_text(text.prompt)))
-            output = _sound(text.output)
+            before = self._before.replace("{prompt}", sound(prompt_text(text.prompt)))
+            output = sound(text.output)
             end = len(before) + len(output)
             rendered.append(Rendered(before + output + self._after, len(before), end))
         return rendered
@@ -78,7 +78,7 @@ class TemplateRenderer:
         return [self._locate(text, self._apply(text)) for text in texts]
 
     def _apply(self, text: Text) -> str:
-        messages = _messages(text)
+        messages = chat_messages(text)
         try:
             return self._template(messages)
         except Exception:  # templates raise what they like
@@ -95,7 +95,7 @@ class TemplateRenderer:
 
     def _locate(self, text: Text, rendered: str) -> Rendered:
         """Where the output stands: before the template's constant tail, perhaps stripped."""
-        output = _sound(text.output)
+        output = sound(text.output)
         if self._tail is not None:
             end = len(rendered) - len(self._tail)
             for shown in (output, output.strip(), output.rstrip(), output.lstrip()):
@@ -124,21 +124,22 @@ def _common(one: str, other: str) -> int:
     return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
-def _sound(text: str) -> str:
+def sound(text: str) -> str:
     """Tokenizers cannot take lone surrogates: each becomes the replacement character."""
     return _SURROGATE.sub("\ufffd", text)
 
 
-def _messages(text: Text) -> list[Message]:
+def chat_messages(text: Text) -> list[Message]:
+    """The turns of a text: its prompt's, then the output as the assistant's."""
     prompt = text.prompt
     # No prompt at all is an empty user turn: many templates insist on one.
     turns: list[Message] = (
         [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
     ) or [{"role": "user", "content": ""}]
-    sound: list[Message] = [
-        {"role": turn["role"], "content": _sound(turn["content"])} for turn in turns
+    clean: list[Message] = [
+        {"role": turn["role"], "content": sound(turn["content"])} for turn in turns
     ]
-    return [*sound, {"role": "assistant", "content": _sound(text.output)}]
+    return [*clean, {"role": "assistant", "content": sound(text.output)}]
 
 
 def _alternating(messages: Sequence[Message]) -> list[Message]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmaudit.errors import RewardModelError
-from rmaudit.rewards.base import Encoded, Mode, RewardModel
+from rmaudit.rewards.base import Encoded, IncompleteError, Mode, RewardModel
 from rmaudit.scoring.progress import Progress
 from rmaudit.scoring.rows import Rows
 from rmaudit.scoring.store import Store
@@ -94,6 +94,12 @@ class ModelPass:
             batch = [encoded[i] for i in places]
             try:
                 rewards = self._forward(batch, pad_left=mode == "left")
+            except IncompleteError as error:
+                done = np.flatnonzero(error.done)
+                kept = [batch[i] for i in done]
+                self._keep(numbers[places[done]], kept, error.rewards[done])
+                failed = int(numbers[places[error.place]])
+                raise self._failure(failed, batch[error.place], error) from error
             except Exception as error:
                 if len(batch) == 1:
                     raise self._failure(int(numbers[places[0]]), batch[0], error) from error

@@ -12,9 +12,11 @@ from rmaudit.errors import RewardModelError, UsageError
 from rmaudit.rewards import load_reward_model
 
 
-@pytest.mark.parametrize("spec", ["nothing", "./no/such/folder", "http://x/y", "a/b/c", ""])
+@pytest.mark.parametrize("spec", ["nothing", "./no/such/folder", "ftp://x/y", "a/b/c", ""])
 def test_an_unknown_kind_is_told_what_is_accepted(spec):
-    with pytest.raises(UsageError, match=r"a hub id \(org/name.*python:module:callable; recorded"):
+    with pytest.raises(
+        UsageError, match=r"a hub id \(org/name.*python:module:callable; http.*recorded"
+    ):
         load_reward_model(spec)
 
 
