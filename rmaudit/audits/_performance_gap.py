@@ -12,10 +12,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from rmaudit.audits._samples import first_policy, recorded, sample_requests, sample_rewards
 from rmaudit.audits._support import LEVEL, Float, embedder, feedback_of, prompt_words
 from rmaudit.audits.base import example, grade
 from rmaudit.audits.pairs import optional
-from rmaudit.case import Case, data_requests
+from rmaudit.case import Case
 from rmaudit.data.types import Dataset
 from rmaudit.embedding import embed
 from rmaudit.results import Estimate, Figure, Finding, Metric
@@ -26,7 +27,6 @@ from rmaudit.stats.tilting import Gap, performance_gap
 
 BETAS = (0.5, 1.0, 2.0, 4.0, 8.0)  # SDs per nat: from strong optimisation to weak
 SHOWN_BETA = 1.0  # what a finding is about
-RECORDED = ("proxy_rewards", "rewards")
 
 
 def gap_lacks(case: Case) -> str | None:
@@ -34,16 +34,14 @@ def gap_lacks(case: Case) -> str | None:
     samples = case.samples
     if samples is None or not samples.columns("gold_rewards"):
         return "--samples, outputs of the policy with gold_rewards"
-    if not case.model.scores_new_text and _recorded(samples) is None:
+    if not case.model.scores_new_text and recorded(samples) is None:
         return "proxy_rewards in --samples, or a model that can score new text"
     return None
 
 
 def gap_requests(case: Case) -> Sequence[Request]:
     """The samples, for the model to reward."""
-    if case.samples is None or gap_lacks(case) or not _scored(case):
-        return ()
-    return data_requests(case.samples, "samples")
+    return () if gap_lacks(case) else sample_requests(case)
 
 
 def gaps(case: Case, scores: Scores) -> list[Gap]:
@@ -51,10 +49,10 @@ def gaps(case: Case, scores: Scores) -> list[Gap]:
     samples = case.samples
     if samples is None:
         raise ValueError("the case has no samples")
-    gold = matrix(samples.frame["gold_rewards"].tolist())
-    proxy = _proxy(case, samples, scores)
-    width = max(gold.shape[1], proxy.shape[1])
-    gold, proxy = _widened(gold, width), _widened(proxy, width)
+    found = sample_rewards(case, scores)
+    gold = found.proxy * np.nan if found.gold is None else found.gold
+    # What tilts is the policy that comes first: an optimised one's samples are not its own.
+    proxy = np.where(first_policy(samples)[:, None], found.proxy, np.nan)
     level = case.confidence
     return [performance_gap(gold, proxy, b, samples.clusters, confidence=level) for b in BETAS]
 
@@ -211,43 +209,6 @@ def gap_findings(case: Case, found: Sequence[Gap], outside: Float | None) -> lis
             )
         )
     return said
-
-
-def matrix(rows: Sequence[Sequence[float] | None]) -> Float:
-    """Lists of different length as (n, longest), NaN where a row has no such entry."""
-    lists = [[] if row is None else list(row) for row in rows]
-    longest = max((len(row) for row in lists), default=0)
-    out = np.full((len(lists), longest), np.nan)
-    for i, row in enumerate(lists):
-        out[i, : len(row)] = [np.nan if value is None else value for value in row]
-    return out
-
-
-def _recorded(samples: Dataset) -> str | None:
-    return next((name for name in RECORDED if samples.columns(name)), None)
-
-
-def _scored(case: Case) -> bool:
-    """Whether the model itself rewards the samples' texts."""
-    samples = case.samples
-    if samples is None or not case.model.scores_new_text or not samples.columns("outputs"):
-        return False
-    return any(text for row in samples.frame["outputs"] for text in row)
-
-
-def _proxy(case: Case, samples: Dataset, scores: Scores) -> Float:
-    column = _recorded(samples)
-    if not _scored(case):
-        return matrix([] if column is None else samples.frame[column].tolist())
-    counts = np.array([len(row) for row in samples.frame["outputs"]], dtype=np.int64)
-    out = np.full((len(counts), int(counts.max(initial=0))), np.nan)
-    for j in range(out.shape[1]):
-        out[counts > j, j] = scores.reward(f"output_{j}", data="samples")
-    return out
-
-
-def _widened(values: Float, width: int) -> Float:
-    return np.pad(values, ((0, 0), (0, width - values.shape[1])), constant_values=np.nan)
 
 
 def _examples(samples: Dataset, gap: Float, limit: int) -> tuple[dict[str, object], ...]:

@@ -81,6 +81,7 @@ class Scores:
     cost: Cost = field(default_factory=Cost)
     length_unit: str = "tokens"
     member_names: Sequence[str] = ()  # one a member, in the order of `members`
+    gold: Mapping[Key, Column] = field(default_factory=dict)  # the samples, by the gold model
 
     def column(
         self, side: str, *, audit: str = "", mode: Mode = "plain", data: str = "eval"

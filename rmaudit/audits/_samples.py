@@ -1,0 +1,137 @@
+"""Rewards of policy samples as matrices: what the audits of optimisation share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmaudit.case import Case, data_requests
+from rmaudit.data.types import Dataset
+from rmaudit.scoring.requests import Request, Scores
+
+Float = NDArray[np.float64]
+RECORDED = ("proxy_rewards", "rewards")
+POLICY = "policy"  # the column that says which policy a row's outputs come from
+
+
+@dataclass(frozen=True)
+class SampleRewards:
+    """Rewards of the samples, (n_rows, most samples a row); NaN where there is none."""
+
+    proxy: Float
+    gold: Float | None
+    gold_from: str  # in words; empty without a gold reward
+    members: dict[str, Float]  # of the ensemble's members, by name
+
+
+def sample_requests(case: Case) -> Sequence[Request]:
+    """The samples, for the model to reward; nothing where it cannot or need not."""
+    if case.samples is None or not scored(case):
+        return ()
+    return data_requests(case.samples, "samples")
+
+
+def proxy_lacks(case: Case) -> str | None:
+    """What the rewards of samples need and the case does not have, in words."""
+    if case.samples is None:
+        return "needs --samples, outputs of the policy, several a prompt"
+    if not scored(case) and recorded(case.samples) is None:
+        return "needs outputs in --samples and a model that can score new text, or proxy_rewards"
+    return None
+
+
+def gold_lacks(case: Case) -> str | None:
+    """What the gold rewards of samples need and the case does not have, in words."""
+    samples = case.samples
+    if samples is None or samples.columns("gold_rewards"):
+        return None
+    if case.gold is None:
+        return "needs gold_rewards in --samples, or --gold, a reward model taken as the truth"
+    return None if has_texts(samples) else "needs outputs in --samples for --gold to reward"
+
+
+def sample_rewards(case: Case, scores: Scores) -> SampleRewards:
+    """Proxy, gold and members' rewards; requires that `proxy_lacks` nothing."""
+    samples = case.samples
+    if samples is None:
+        raise ValueError("the case has no samples")
+    proxy, gold, where = proxy_matrix(case, samples, scores), None, ""
+    if samples.columns("gold_rewards"):
+        gold, where = matrix(samples.frame["gold_rewards"].tolist()), "the column gold_rewards"
+    elif case.gold is not None and scores.gold:
+        gold = scored_matrix(
+            samples, lambda side: scores.gold[("samples", "", side, "plain")].reward
+        )
+        where = f"the reward model {case.gold.name}"
+    members = {}
+    if scored(case) and len(scores.members) > 1:
+        for name, columns in zip(scores.member_names, scores.members, strict=True):
+            members[name] = scored_matrix(
+                samples,
+                lambda side, columns=columns: columns[("samples", "", side, "plain")].reward,
+            )
+    width = max(m.shape[1] for m in (proxy, *([] if gold is None else [gold])))
+    return SampleRewards(
+        widened(proxy, width),
+        None if gold is None else widened(gold, width),
+        where,
+        {name: widened(values, width) for name, values in members.items()},
+    )
+
+
+def first_policy(samples: Dataset) -> NDArray[np.bool_]:
+    """Rows of the policy that comes first, (n_rows,); all without a column ``policy``."""
+    if POLICY not in samples.frame:
+        return np.ones(len(samples), dtype=np.bool_)
+    names = samples.frame[POLICY].astype(str).to_numpy()
+    return np.asarray(names == names[0], dtype=np.bool_)
+
+
+def matrix(rows: Sequence[Sequence[float] | None]) -> Float:
+    """Lists of different length as (n, longest), NaN where a row has no such entry."""
+    lists = [[] if row is None else list(row) for row in rows]
+    longest = max((len(row) for row in lists), default=0)
+    out = np.full((len(lists), longest), np.nan)
+    for i, row in enumerate(lists):
+        out[i, : len(row)] = [np.nan if value is None else value for value in row]
+    return out
+
+
+def proxy_matrix(case: Case, samples: Dataset, scores: Scores) -> Float:
+    """The audited model's rewards: its own where it scores the texts, else those recorded."""
+    column = recorded(samples)
+    if not scored(case):
+        return matrix([] if column is None else samples.frame[column].tolist())
+    return scored_matrix(samples, lambda side: scores.reward(side, data="samples"))
+
+
+def scored_matrix(samples: Dataset, reward: Callable[[str], Float]) -> Float:
+    """Columns ``output_0``, ... as one matrix; a column holds the rows that have such an output."""
+    counts = np.array([len(row) for row in samples.frame["outputs"]], dtype=np.int64)
+    out = np.full((len(counts), int(counts.max(initial=0))), np.nan)
+    for j in range(out.shape[1]):
+        out[counts > j, j] = reward(f"output_{j}")
+    return out
+
+
+def widened(values: Float, width: int) -> Float:
+    """The same with NaN columns up to a width."""
+    return np.pad(values, ((0, 0), (0, width - values.shape[1])), constant_values=np.nan)
+
+
+def recorded(samples: Dataset) -> str | None:
+    """The column of recorded rewards, if there is one."""
+    return next((name for name in RECORDED if samples.columns(name)), None)
+
+
+def has_texts(samples: Dataset) -> bool:
+    """Whether any sample has a text."""
+    return samples.columns("outputs") and any(t for row in samples.frame["outputs"] for t in row)
+
+
+def scored(case: Case) -> bool:
+    """Whether the model itself rewards the samples' texts."""
+    return case.samples is not None and case.model.scores_new_text and has_texts(case.samples)
