@@ -40,7 +40,7 @@ class Teacher(Audit):
     meaning = (
         "A policy learns from differences between its outputs to one prompt. Where the reward "
         "gives them all the same, it learns nothing, however accurate the reward is elsewhere. A "
-        f"prompt is saturated where its SD is under {FLAT:g} of the SD of all prompts together. The SD is "
+        f"prompt is saturated where its SD is under {FLAT:g} of that of all prompts. The SD is "
         "in the reward's own unit: compare it with beta, not with other models."
     )
     source = "Razin et al. 2025 (arXiv 2503.15477)"
