@@ -18,14 +18,15 @@ and what belongs to one method: beta, loss, value_loss, clipped, ...
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rmaudit.training.policy import Evaluation, Rollout
-from rmaudit.training.policy_reward import Rewards
+from rmaudit.training.policy import CausalPolicy, Evaluation, Rollout, Tokens
+from rmaudit.training.policy_reward import PolicyReward, Rewards
 
 
 def sequence_log_ratio(policy: Tensor, reference: Tensor) -> Tensor:
@@ -77,6 +78,35 @@ def describe(
         "samples": len(rollout),
     }
     return {key: value for key, value in record.items() if value is not None}
+
+
+def sampled(
+    reward: PolicyReward,
+    prompts: Sequence[Tokens],
+    reference: CausalPolicy,
+    seed: int,
+    *,
+    each: int = 1,
+) -> Callable[[CausalPolicy], dict[str, float]]:
+    """What to measure of a policy whose training draws no samples: `each` samples of every prompt.
+
+    Parameters
+    ----------
+    reward, prompts, reference
+        As for `train_ppo`.
+    seed
+        Of the samples, the same for every policy measured: their differences are less noisy.
+    """
+
+    def measure(policy: CausalPolicy) -> dict[str, float]:
+        generator = torch.Generator(policy.device).manual_seed(seed)
+        rollout, _ = policy.sample(list(prompts) * each, generator)
+        with torch.inference_mode():
+            evaluation, base = policy.evaluate(rollout), reference.log_probs(rollout)
+        rewards = reward(np.tile(np.arange(len(prompts)), each), rollout.outputs)
+        return describe(rollout, evaluation, base, rewards)
+
+    return measure
 
 
 def _mean(values: Any) -> float | None:

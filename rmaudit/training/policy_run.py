@@ -230,6 +230,18 @@ def rewards_of(reward: PolicyReward, prompts: Integers, rollout: Rollout) -> Rew
     return rewards
 
 
+def scores(
+    rewards: Rewards, rollout: Rollout, policy: CausalPolicy, unfinished_penalty: float
+) -> Tensor:
+    """Proxy rewards as training sees them, (n,): less the penalty where an output was cut."""
+    score = torch.as_tensor(rewards.proxy, dtype=torch.float32, device=policy.device)
+    if policy.eos_id is None:  # all outputs have the same length, none can be cut
+        return score
+    last = (rollout.mask.sum(dim=1) - 1)[:, None]
+    ended = rollout.tokens[:, rollout.width :].gather(1, last)[:, 0] == policy.eos_id
+    return score - unfinished_penalty * ~ended
+
+
 def _digest(parts: Iterator[bytes]) -> str:
     total = hashlib.sha256()
     for part in parts:

@@ -37,6 +37,7 @@ from rmaudit.training.policy_run import (
     PolicyRun,
     choose_prompts,
     rewards_of,
+    scores,
 )
 
 
@@ -126,8 +127,7 @@ def train_ppo(
             run.log(step, **record, beta=beta)
             break
 
-        score = torch.as_tensor(rewards.proxy, dtype=torch.float32, device=policy.device)
-        score = score - config.unfinished_penalty * unfinished(rollout, policy.eos_id)
+        score = scores(rewards, rollout, policy, config.unfinished_penalty)
         paid = token_rewards(score, old.log_probs - reference_log_probs, beta, rollout.mask)
         advantages, returns = gae(paid, values, rollout.mask, config.gae_lambda)
         advantages = whiten(advantages, rollout.mask)
@@ -155,24 +155,10 @@ class ValueHead(nn.Module):
         return values
 
 
-def unfinished(rollout: Rollout, eos_id: int | None) -> Tensor:
-    """Outputs that were cut before their end token, (n,) bool; none where there is no such."""
-    last = last_token(rollout.mask)
-    if eos_id is None:
-        return torch.zeros_like(last, dtype=torch.bool)
-    ends = rollout.tokens[:, rollout.width :].gather(1, last[:, None])[:, 0]
-    return ends != eos_id
-
-
-def last_token(mask: Tensor) -> Tensor:
-    """Column of each output's last token, (n,)."""
-    return mask.sum(dim=1) - 1
-
-
 def token_rewards(score: Tensor, log_ratio: Tensor, beta: float, mask: Tensor) -> Tensor:
     """Eq. 16: the penalty at every token, the score at the last, (n, T)."""
     paid = -beta * log_ratio * mask
-    return paid.scatter_add(1, last_token(mask)[:, None], score[:, None])
+    return paid.scatter_add(1, (mask.sum(dim=1) - 1)[:, None], score[:, None])
 
 
 def gae(paid: Tensor, values: Tensor, mask: Tensor, gae_lambda: float) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from rmaudit.training.policy import CausalPolicy, Tokens
-from rmaudit.training.policy_run import PolicyConfig, PolicyRun
+from rmaudit.training.policy_run import Integers, PolicyConfig, PolicyRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def train_sft(
     for step in run.steps():
         if step == config.steps:
             break
-        rows = _batch(len(prompts), config.batch, step, config.seed)
+        rows = epoch_rows(len(prompts), config.batch, step, config.seed)
         demonstrations = policy.pack([prompts[i] for i in rows], [outputs[i] for i in rows])
         log_probs = policy.log_probs(demonstrations)  # (n, T), zero at padding
         # The mean over tokens, not over sequences: a long demonstration counts for its length.
@@ -68,8 +68,8 @@ def negative_log_likelihood(
     return total / count
 
 
-def _batch(n: int, batch: int, step: int, seed: int) -> np.ndarray:
-    """Rows of a step: epochs are shuffled one by one, a function of the step alone."""
+def epoch_rows(n: int, batch: int, step: int, seed: int) -> Integers:
+    """Rows of a step: every row once an epoch, in an order that follows from the step."""
     steps_per_epoch = -(-n // batch)
     epoch, position = divmod(step, steps_per_epoch)
     order = np.random.default_rng([seed, epoch, 2]).permutation(n)
