@@ -1,0 +1,125 @@
+"""Two policies compared: planted collapse, growth, drift and over-optimisation; what is lacking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import table
+
+from rmaudit.audits.policy import Policy
+from rmaudit.case import Case
+from rmaudit.errors import DataError
+
+Make = Callable[..., Case]
+PAIRS = [{"prompt": f"p{i}", "chosen": "1", "rejected": "0"} for i in range(4)]
+WORDS = [f"word{i}" for i in range(60)]
+
+
+def rows_of(policy: str, seed: int, prompts: int = 40, **change: Any) -> list[dict[str, Any]]:
+    rng = np.random.default_rng(seed)
+    length, pool = change.get("length", 8), change.get("pool", WORDS)
+    rows = []
+    for i in range(prompts):
+        texts = [" ".join(rng.choice(pool, length)) for _ in range(4)]
+        ratio = rng.normal(change.get("kl", 0.0), 0.5, 4)
+        reference = rng.normal(-20, 1, 4)
+        rows.append(
+            {
+                "prompt": f"q{i}",
+                "policy": policy,
+                "outputs": texts,
+                "proxy_rewards": (rng.normal(size=4) + change.get("proxy", 0)).tolist(),
+                "gold_rewards": (rng.normal(size=4) + change.get("gold", 0)).tolist(),
+                "logprobs": (reference + ratio).tolist(),
+                "reference_logprobs": reference.tolist(),
+                "tokens": [length] * 4,
+                "heldout_nll": 2.0 + 0.01 * rng.normal() + change.get("nll", 0.0),
+            }
+        )
+    return rows
+
+
+def the_case(make_case: Make, rows: Any, **fields: Any) -> Case:
+    return make_case(PAIRS, samples=table(rows, "samples"), new_text=False, **fields)
+
+
+def test_equal_policies_raise_no_alarm(make_case: Make, run_audit: Any) -> None:
+    case = the_case(make_case, rows_of("initial", 0) + rows_of("later", 1))
+    result = run_audit(Policy(), case)
+    assert result.findings == ()
+    assert result["policy.length_ratio"].value == pytest.approx(1, abs=0.05)
+    assert result["policy.kl"].low < 0 < result["policy.kl"].high
+    assert abs(result["policy.heldout_nll_change"].value) < 0.01
+
+
+def test_planted_changes_are_found(make_case: Make, run_audit: Any) -> None:
+    later = rows_of("ppo", 1, kl=6.0, proxy=2.0, gold=-1.0, length=20, pool=WORDS[:4], nll=0.3)
+    result = run_audit(Policy(), the_case(make_case, rows_of("initial", 0) + later))
+    assert result["policy.kl"].low < 6 < result["policy.kl"].high
+    assert result.get("policy.kl", policy="initial").value == pytest.approx(0, abs=0.2)
+    assert result["policy.distinct_2"].value < 0.3
+    assert result["policy.self_bleu"].value > result.get("policy.self_bleu", policy="initial").value
+    assert result["policy.heldout_nll_change"].value == pytest.approx(0.3, abs=0.01)
+    found = {f.metric.partition(".")[2] for f in result.findings}
+    assert found == {"kl", "distinct_2", "length_ratio", "heldout_nll_change"}
+    assert "gold reward fell" in next(f.title for f in result.findings if f.metric == "policy.kl")
+
+
+def test_length_ratio_and_entropy_by_hand(make_case: Make, run_audit: Any) -> None:
+    rows = []
+    for i, (a, b) in enumerate(((2, 6), (4, 6))):
+        for policy, length in (("first", a), ("second", b)):
+            rows.append(
+                {
+                    "prompt": f"q{i}",
+                    "policy": policy,
+                    "outputs": ["x" * length] * 2,
+                    "proxy_rewards": [0.0, 1.0],
+                    "logprobs": [-float(length), -3.0 * length],
+                    "tokens": [length, length],
+                }
+            )
+    result = run_audit(Policy(), the_case(make_case, rows))
+    assert result["policy.length_ratio"].value == pytest.approx(12 / 6)
+    assert result["policy.token_entropy"].value == pytest.approx(2)
+    assert {part.what for part in result.not_run} >= {"kl", "gold", "heldout_nll_change"}
+    assert "reference_logprobs" in (result["policy.kl"].undefined_reason or "")
+
+
+def test_samples_outside_the_support(make_case: Make, run_audit: Any) -> None:
+    rng = np.random.default_rng(5)
+    feedback = [
+        {
+            "prompt": f"q{i % 40}",
+            "chosen": " ".join(rng.choice(WORDS, 8)),
+            "rejected": " ".join(rng.choice(WORDS, 8)),
+        }
+        for i in range(200)
+    ]
+    strange = [f"strange{i}" for i in range(60)]
+    rows = rows_of("initial", 0) + rows_of("ppo", 1, pool=strange)
+    result = run_audit(Policy(), the_case(make_case, rows, feedback=table(feedback)))
+    assert result.get("policy.outside_support_share", policy="initial").value < 0.2
+    assert result["policy.outside_support_share"].value > 0.8
+    assert "policy.outside_support_share" in {f.metric for f in result.findings}
+
+
+def test_prompts_that_one_policy_lacks_take_no_part(make_case: Make, run_audit: Any) -> None:
+    rows = rows_of("initial", 0) + rows_of("later", 1)[:30]
+    assert run_audit(Policy(), the_case(make_case, rows))["policy.kl"].n_clusters == 30
+
+
+def test_what_it_lacks_and_bad_columns(make_case: Make, run_audit: Any) -> None:
+    audit = Policy()
+    assert "--samples" in (audit.missing(make_case(PAIRS)) or "")
+    one = the_case(make_case, rows_of("initial", 0))
+    assert "two policies" in (audit.missing(one) or "")
+    rows = rows_of("initial", 0) + rows_of("later", 1)
+    rows[3]["logprobs"] = "none"
+    with pytest.raises(DataError, match=r"row 4, column 'logprobs': must be a list"):
+        run_audit(audit, the_case(make_case, rows))
+    rows[3]["logprobs"] = None
+    assert run_audit(audit, the_case(make_case, rows))["policy.kl"].n_clusters == 40
