@@ -42,6 +42,8 @@ class AuditConfig(BaseModel):
     max_length: int | None = Field(default=None, ge=8)
     trust_remote_code: bool = False
     allow_pickle: bool = False
+    reference_model: str | None = None
+    beta: float = Field(default=0.1, gt=0)
     http_format: HttpFormat = "json"
     http_model: str | None = None
     api_key_env: str | None = None  # the name of the variable, never the key
@@ -80,7 +82,7 @@ class AuditConfig(BaseModel):
 
     def model_options(self) -> dict[str, Any]:
         """The options of `load_reward_model`."""
-        names = ("device", "dtype", "head", "format", "max_length")
+        names = ("device", "dtype", "head", "format", "max_length", "reference_model", "beta")
         permissions = ("trust_remote_code", "allow_pickle")
         server = ServerOptions(
             http_format=self.http_format,

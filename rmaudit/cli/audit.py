@@ -20,7 +20,7 @@ Model = Annotated[
         "--model",
         "-m",
         help="Directory or hub id (org/name[@revision]), python:module:callable, a server's URL, "
-        "or recorded.",
+        "prm:PATH or recorded.",
     ),
 ]
 Data = Annotated[str | None, typer.Option(help="Preference data: file, folder or org/name:split.")]
@@ -37,6 +37,11 @@ Trust = Annotated[
 Pickle = Annotated[
     bool, typer.Option("--allow-pickle", help="Load pickled weights, which can run code.")
 ]
+Reference = Annotated[
+    str | None,
+    typer.Option("--reference-model", help="Makes the model a DPO policy: its implicit reward."),
+]
+Beta = Annotated[float | None, typer.Option(help="Of the DPO policy [default: 0.1].")]
 HttpFormat = Annotated[
     str | None, typer.Option(help="What a server speaks: json (default), vllm, tei or openai.")
 ]
@@ -104,6 +109,8 @@ def audit(
     max_length: MaxLength = None,
     trust_remote_code: Trust = False,
     allow_pickle: Pickle = False,
+    reference_model: Reference = None,
+    beta: Beta = None,
     http_format: HttpFormat = None,
     http_model: HttpModel = None,
     api_key_env: ApiKeyEnv = None,
@@ -150,6 +157,8 @@ def score(
     max_length: MaxLength = None,
     trust_remote_code: Trust = False,
     allow_pickle: Pickle = False,
+    reference_model: Reference = None,
+    beta: Beta = None,
     http_format: HttpFormat = None,
     http_model: HttpModel = None,
     api_key_env: ApiKeyEnv = None,

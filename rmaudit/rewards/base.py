@@ -32,6 +32,7 @@ class Encoded:
     payload: Any  # token ids for transformers; the `Text` itself where no tokenizer is known
     tokens: int  # length: tokens of the model's tokenizer, characters where there is none
     output_tokens: int  # length of the output alone, in the same unit
+    output_start: int = 0  # place of the output's first token among the token ids
     truncated: bool = False  # the oldest prompt tokens were dropped
     output_truncated: bool = False  # must never happen; counted by preflight
     double_bos: bool = False  # the text starts with more than one beginning-of-sequence token

@@ -8,20 +8,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from rmaudit.errors import RewardModelError
-from rmaudit.rewards.checkpoint_files import check_weights, fetch, first_line, read_json
+from rmaudit.rewards.checkpoint_files import (
+    Permissions,
+    check_weights,
+    fetch,
+    first_line,
+    read_json,
+)
 
-
-@dataclass(frozen=True, slots=True)
-class Permissions:
-    """What may be done that can run code of others."""
-
-    trust_remote_code: bool = False
-    allow_pickle: bool = False
+Task = Literal["SequenceClassification", "TokenClassification", "CausalLM"]
+"""What a model's head is for, as transformers names its classes."""
 
 
 @dataclass(frozen=True)
@@ -34,33 +35,40 @@ class Checkpoint:
     adapter: bool
 
 
-def load_checkpoint(folder: Path, dtype: torch.dtype, permissions: Permissions) -> Checkpoint:
-    """A model with its trained reward head, or a PEFT adapter on its base.
+def load_checkpoint(
+    folder: Path,
+    dtype: torch.dtype,
+    permissions: Permissions,
+    task: Task = "SequenceClassification",
+) -> Checkpoint:
+    """A model with its trained head, or a PEFT adapter on its base.
 
     Raises
     ------
     RewardModelError
-        If files are missing or refused, or the weights do not hold a trained reward head.
+        If files are missing or refused, the weights do not hold a trained head, or it is a
+        classifier's and a language model is wanted.
     """
     if (folder / "adapter_config.json").is_file():
-        return _load_adapter(folder, dtype, permissions)
-    model, missing = _load_model(folder, dtype, permissions)
+        return _load_adapter(folder, dtype, permissions, task)
+    model, missing = _load_model(folder, dtype, permissions, task)
     _refuse_untrained(folder, missing)
     tokenizer = _load_tokenizer(folder, permissions)
     return Checkpoint(model.eval(), tokenizer, (folder,), adapter=False)
 
 
 def _load_model(
-    folder: Path, dtype: torch.dtype, permissions: Permissions, **options: Any
+    folder: Path, dtype: torch.dtype, permissions: Permissions, task: Task, **options: Any
 ) -> tuple[Any, set[str]]:
     """The model, and the names of weights that its files lack."""
-    from transformers import AutoModelForSequenceClassification
-
     if not (folder / "config.json").is_file():
         raise RewardModelError(f"{folder}: no config.json; name a transformers model's folder")
+    if task == "CausalLM":
+        _refuse_classifier(folder)
     check_weights(folder, "model", allow_pickle=permissions.allow_pickle)
     with _one_line(folder, "model"), _silent():
-        model, loaded = AutoModelForSequenceClassification.from_pretrained(  # nosec B615: a folder
+        loader: Any = getattr(importlib.import_module("transformers"), f"AutoModelFor{task}")
+        model, loaded = loader.from_pretrained(  # nosec B615: a folder
             folder,
             dtype=dtype,
             use_safetensors=None if permissions.allow_pickle else True,
@@ -80,7 +88,9 @@ def _load_tokenizer(folder: Path, permissions: Permissions) -> Any:
         )
 
 
-def _load_adapter(folder: Path, dtype: torch.dtype, permissions: Permissions) -> Checkpoint:
+def _load_adapter(
+    folder: Path, dtype: torch.dtype, permissions: Permissions, task: Task
+) -> Checkpoint:
     try:
         import peft
     except ImportError as error:
@@ -95,7 +105,7 @@ def _load_adapter(folder: Path, dtype: torch.dtype, permissions: Permissions) ->
     own = {name.removeprefix("base_model.model."): shape for name, shape in shapes.items()}
     heads = _heads(own)
     model, missing = _load_model(
-        base, dtype, permissions, **({} if heads is None else {"num_labels": heads})
+        base, dtype, permissions, task, **({} if heads is None else {"num_labels": heads})
     )
     _refuse_untrained(folder, missing - own.keys())
     with _one_line(folder, "adapter"), _silent():
@@ -119,12 +129,7 @@ def _base_folder(folder: Path, settings: dict[str, Any], permissions: Permission
         raise RewardModelError(f"{folder / 'adapter_config.json'}: names no base model")
     if Path(name).is_dir():
         return Path(name)
-    return fetch(
-        name,
-        settings.get("revision"),
-        trust_remote_code=permissions.trust_remote_code,
-        allow_pickle=permissions.allow_pickle,
-    )
+    return fetch(name, settings.get("revision"), permissions)
 
 
 def _heads(shapes: dict[str, Any]) -> int | None:
@@ -133,6 +138,13 @@ def _heads(shapes: dict[str, Any]) -> int | None:
         if name in shapes:
             return int(shapes[name][0])
     return None
+
+
+def _refuse_classifier(folder: Path) -> None:
+    """Where embeddings are tied, a classifier would load as a language model, its head left out."""
+    made_for = read_json(folder / "config.json").get("architectures") or []
+    if any(str(name).endswith("Classification") for name in made_for):
+        raise RewardModelError(f"{folder}: is a {made_for[0]}; name a language model (CausalLM)")
 
 
 def _refuse_untrained(folder: Path, missing: set[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,15 @@ _TOKENIZER = (
 _SCORING_VERSION = 1
 
 
-def fetch(name: str, revision: str | None, *, trust_remote_code: bool, allow_pickle: bool) -> Path:
+@dataclass(frozen=True, slots=True)
+class Permissions:
+    """What may be done that can run code of others."""
+
+    trust_remote_code: bool = False
+    allow_pickle: bool = False
+
+
+def fetch(name: str, revision: str | None, permissions: Permissions) -> Path:
     """A snapshot of a hub model on this machine; pickles are not even downloaded unasked.
 
     Raises
@@ -35,8 +44,8 @@ def fetch(name: str, revision: str | None, *, trust_remote_code: bool, allow_pic
     from huggingface_hub import snapshot_download
 
     wanted = ["*.json", "*.safetensors", *_TOKENIZER]
-    wanted += ["*.py"] if trust_remote_code else []
-    wanted += _PICKLED if allow_pickle else []
+    wanted += ["*.py"] if permissions.trust_remote_code else []
+    wanted += _PICKLED if permissions.allow_pickle else []
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
     except Exception as error:  # the hub's client raises its own, requests' and httpx's errors

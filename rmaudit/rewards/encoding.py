@@ -46,7 +46,7 @@ class TextEncoder:
         self.max_length = max_length
         self._renderer = renderer(tokenizer, format)
         self.recipe = self._renderer.recipe
-        self._front, self._back = _special_tokens(tokenizer)
+        self._front, self._back = special_tokens(tokenizer)
         has_template = bool(getattr(tokenizer, "chat_template", None))
         if has_template and getattr(tokenizer, "sep_token_id", None) not in self._back:
             self._back = []
@@ -94,6 +94,7 @@ class TextEncoder:
             payload=ids,
             tokens=len(ids),
             output_tokens=max(0, end - max(start, excess)),
+            output_start=len(front) + max(0, start - excess),
             truncated=excess > 0,
             output_truncated=end > start and excess > start,
             double_bos=len(ids) > 1 and ids[0] == ids[1] == self._bos,
@@ -115,7 +116,7 @@ def maximum_length(tokenizer: Any, positions: int | None, asked: int | None) -> 
     return min(known, default=None)
 
 
-def _special_tokens(tokenizer: Any) -> tuple[list[int], list[int]]:
+def special_tokens(tokenizer: Any) -> tuple[list[int], list[int]]:
     """What the tokenizer puts before and after a text."""
     plain = tokenizer("a", add_special_tokens=False)["input_ids"]
     full = tokenizer("a")["input_ids"]

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from rmaudit.errors import RewardModelError, UsageError
 from rmaudit.rewards.base import RewardModel
-from rmaudit.rewards.checkpoint_files import fetch, read_json
+from rmaudit.rewards.checkpoint_files import Permissions, fetch, read_json
 from rmaudit.rewards.ensemble import Ensemble
 from rmaudit.rewards.python_model import RewardFunction, given_function, load_python
 from rmaudit.rewards.recorded import Recorded
 from rmaudit.rewards.rendering import DEFAULT_FORMAT
 from rmaudit.rewards.served import ServerOptions, load_served
 
-if TYPE_CHECKING:
-    from rmaudit.rewards.checkpoint import Permissions
-
 ACCEPTED = (
     "a directory with a transformers sequence-classification model, a PEFT adapter or "
     "ensemble.json; a hub id (org/name or org/name@revision); python:module:callable; the URL of a "
-    "reward server (http://, https://); recorded, or recorded:NAME for one model of a column scores"
+    "reward server (http://, https://); prm:PATH (scores steps); recorded, or recorded:NAME for "
+    "one model of a column scores"
 )
 _HUB_ID = re.compile(r"(?P<name>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?")
 
@@ -37,6 +35,8 @@ def load_reward_model(
     trust_remote_code: bool = False,
     allow_pickle: bool = False,
     server: ServerOptions | None = None,
+    reference_model: str | Path | None = None,
+    beta: float = 0.1,
 ) -> RewardModel:
     r"""Load a reward model.
 
@@ -45,11 +45,12 @@ def load_reward_model(
     spec
         A directory with a transformers sequence-classification model, a PEFT adapter or
         ``ensemble.json``; a hub id, ``org/name`` or ``org/name@revision``;
-        ``python:module:callable``; ``http://...`` or ``https://...``; ``recorded``
-        (rewards already in the data), or ``recorded:NAME`` (those of one model in a column
-        ``scores``). From Python also a function that takes a list of (prompt, output) and returns
-        as many numbers; nothing tells whether it has changed since, so later runs take its rewards
-        from the store only if it has an attribute ``fingerprint``.
+        ``python:module:callable``; ``http://...`` or ``https://...``;
+        ``prm:PATH?aggregate=min`` (a process reward model: `rmaudit.rewards.process.Steps`);
+        ``recorded`` (rewards already in the data), or ``recorded:NAME`` (those of one model in a
+        column ``scores``). From Python also a function that takes a list of (prompt, output) and
+        returns as many numbers; nothing tells whether it has changed since, so later runs take its
+        rewards from the store only if it has an attribute ``fingerprint``.
     device
         "auto" (an accelerator where there is one), "cpu", "cuda", "cuda:N" or "mps".
     dtype
@@ -66,6 +67,9 @@ def load_reward_model(
         Allow a model's own code to run, and pickled weights (which can run code) to be loaded.
     server
         How a reward server is spoken to: protocol, key, rubric, time limit, concurrency.
+    reference_model, beta
+        With a reference model (a directory or hub id), `spec` is a policy trained by DPO, and its
+        implicit reward is taken: see `rmaudit.rewards.implicit.ImplicitReward`.
 
     Raises
     ------
@@ -81,6 +85,9 @@ def load_reward_model(
         "format": DEFAULT_FORMAT if format is None else format,
         "max_length": max_length,
     }
+    permissions = Permissions(trust_remote_code, allow_pickle)
+    if reference_model is not None:
+        return _load_implicit(str(spec), str(reference_model), permissions, options, beta)
     if not isinstance(spec, str | Path):
         return given_function(spec)
     spec = str(spec)
@@ -90,22 +97,41 @@ def load_reward_model(
         return load_python(spec)
     if spec.lower().startswith(("http://", "https://")):
         return load_served(spec, server or ServerOptions(), format=format, head=head)
-    from rmaudit.rewards.checkpoint import Permissions
+    if spec.startswith("prm:"):
+        return _load_process(spec, permissions, options)
+    folder, name = _folder(spec, permissions)
+    return _load_folder(folder, name, permissions, options)
 
-    permissions = Permissions(trust_remote_code, allow_pickle)
+
+def _folder(spec: str, permissions: Permissions) -> tuple[Path, str]:
+    """Where a model's files are, fetched from the hub if they have to be, and what to call it."""
     folder = Path(spec).expanduser()
     if spec and folder.is_dir():
-        return _load_folder(folder, folder.resolve().name, permissions, options)
+        return folder, folder.resolve().name
     hub = _HUB_ID.fullmatch(spec)
     if not hub:
         raise UsageError(f"no reward model {spec!r} (no such directory); give {ACCEPTED}")
-    folder = fetch(
-        hub["name"],
-        hub["revision"],
-        trust_remote_code=trust_remote_code,
-        allow_pickle=allow_pickle,
-    )
-    return _load_folder(folder, spec, permissions, options)
+    return fetch(hub["name"], hub["revision"], permissions), spec
+
+
+def _load_implicit(
+    policy: str, reference: str, permissions: Permissions, options: dict[str, Any], beta: float
+) -> RewardModel:
+    from rmaudit.rewards.implicit import load_implicit
+
+    folder, name = _folder(policy, permissions)
+    other, other_name = _folder(reference, permissions)
+    name = f"{name} over {other_name}"
+    return load_implicit(folder, other, name, permissions, beta=beta, **options)
+
+
+def _load_process(spec: str, permissions: Permissions, options: dict[str, Any]) -> RewardModel:
+    from rmaudit.rewards.process import Steps, load_process
+
+    path, _, query = spec.removeprefix("prm:").partition("?")
+    steps = Steps.parse(query)
+    folder, name = _folder(path, permissions)
+    return load_process(folder, name, steps, permissions, **options)
 
 
 def _load_folder(

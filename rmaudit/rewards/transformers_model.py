@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from rmaudit.errors import RewardModelError, UsageError
 from rmaudit.rewards.base import Encoded, RewardModel, Text
-from rmaudit.rewards.checkpoint import Checkpoint, Permissions, load_checkpoint
-from rmaudit.rewards.checkpoint_files import fingerprint, first_line
+from rmaudit.rewards.checkpoint import Checkpoint, load_checkpoint
+from rmaudit.rewards.checkpoint_files import Permissions, fingerprint, first_line
 from rmaudit.rewards.encoding import TextEncoder, maximum_length
 from rmaudit.rewards.pooling import is_decoder, pad, pads_left, position_offset, reward_heads
 from rmaudit.rewards.rendering import DEFAULT_FORMAT
@@ -74,11 +74,11 @@ class TransformersReward(RewardModel):
         self.model = checkpoint.model.to(self.device)
         self.tokenizer = checkpoint.tokenizer
         self._adapter = checkpoint.adapter
-        limit = maximum_length(self.tokenizer, _positions(self.model), max_length)
+        limit = maximum_length(self.tokenizer, positions(self.model), max_length)
         self.encoder = TextEncoder(self.tokenizer, format=format, max_length=limit)
         facts = (self.encoder.recipe, self.head, str(self.dtype), limit)
         self.fingerprint = fingerprint(checkpoint.folders, facts)
-        self._pad_id = _padding_id(self.tokenizer)
+        self._pad_id = padding_id(self.tokenizer)
         if self.model.config.pad_token_id is None:  # some models refuse batches without one
             self.model.config.pad_token_id = self._pad_id
         if self.device.type != "cpu":
@@ -210,7 +210,7 @@ def _head(config: Any, head: int | None, name: str) -> int:
     return head
 
 
-def _positions(model: Any) -> int | None:
+def positions(model: Any) -> int | None:
     """How many tokens the model has positions for; None where it does not say."""
     config = model.config.get_text_config()
     positions = getattr(config, "max_position_embeddings", None)
@@ -219,7 +219,7 @@ def _positions(model: Any) -> int | None:
     return positions - position_offset(model)
 
 
-def _padding_id(tokenizer: Any) -> int:
+def padding_id(tokenizer: Any) -> int:
     """Padding is masked, so any token will do where there is none for it."""
     ids = (tokenizer.pad_token_id, tokenizer.eos_token_id)
     return next((id_ for id_ in ids if id_ is not None), 0)
