@@ -134,18 +134,26 @@ def gain_figure(
 ) -> Figure:
     """Gains against KL: gold with its interval and its fit, and the proxy.
 
-    Points of too few effective samples are left out, as they are in the fits.
+    Points of too few effective samples are grey; the fits do not use them.
     """
     series = []
-    several = len(studies) > 1
-    for one in studies:
-        label = f"{one.run} " if several else ""
-        label += f"{METHOD_NAMES[one.curve.method]}, " if _methods(studies) > 1 else ""
-        series.append(_series(one, "gold", f"{label}gold".strip(), confidence))
+    methods = len({one.curve.method for one in studies})
+    for place, one in enumerate(studies):
+        parts = [one.run] if len(studies) > methods or methods == 1 < len(studies) else []
+        parts += [METHOD_NAMES[one.curve.method]] if methods > 1 else []
+        label = ", ".join(parts)
+        alone = len(studies) == 1
+        gold = {"color": place, "line": 0 if with_proxy else place + place // 6}
+        series.append(_series(one, "gold", _name(label, "gold", with_proxy), confidence) | gold)
         if with_fit and one.found.fit(one.form).alpha.defined:
-            series.append(_fit_series(one, f"{label}gold, fitted".strip()))
+            series.append(
+                _fit_series(one, _name(label, "gold, fitted")) | {"color": place, "line": 3}
+            )
         if with_proxy:
-            series.append(_series(one, "proxy", f"{label}proxy".strip(), confidence))
+            shown = _series(one, "proxy", _name(label, "proxy"), confidence)
+            series.append(shown | {"color": 1 if alone else place, "line": 1})
+        if not one.curve.usable.all():
+            series.append(_weak_series(one, _name(label, "gold, under 10 effective samples")))
     return Figure(
         name,
         "curves",
@@ -163,8 +171,8 @@ def gain_figure(
     )
 
 
-def _methods(studies: Sequence[Study]) -> int:
-    return len({one.curve.method for one in studies})
+def _name(label: str, what: str, shown: bool = True) -> str:
+    return f"{label}: {what}" if label and shown else label or what
 
 
 def _series(one: Study, which: Any, name: str, confidence: float) -> dict[str, Any]:
@@ -177,6 +185,22 @@ def _series(one: Study, which: Any, name: str, confidence: float) -> dict[str, A
         "low": [_number(e.low) for e in gains],
         "high": [_number(e.high) for e in gains],
         "style": "line",
+    }
+
+
+def _weak_series(one: Study, name: str) -> dict[str, Any]:
+    """The gold gain at the points that rest on too few effective samples; in grey, no interval."""
+    weak = np.flatnonzero(~one.curve.usable)
+    gains = one.curve.gains("gold")
+    return {
+        "name": name,
+        "x": one.curve.kl[:, weak].mean(axis=0).tolist(),
+        "y": [_number(gains[k].value) for k in weak],
+        "low": None,
+        "high": None,
+        "style": "line",
+        "color": "muted",
+        "line": 4,
     }
 
 

@@ -13,14 +13,27 @@ from rmaudit.plots.svg import page_svg
 from rmaudit.plots.text import visible
 
 if TYPE_CHECKING:
-    from rmaudit.plots.canvas import KINDS, draw, to_pdf, to_svg
+    from rmaudit.plots.canvas import KINDS, draw, to_paper_svg, to_pdf, to_png, to_svg
 
-__all__ = ["KINDS", "STYLES", "Style", "draw", "page_svg", "to_pdf", "to_svg", "visible"]
+__all__ = [
+    "KINDS",
+    "STYLES",
+    "Style",
+    "draw",
+    "page_svg",
+    "to_paper_svg",
+    "to_pdf",
+    "to_png",
+    "to_svg",
+    "visible",
+]
 
 _LAZY = {
     "KINDS": "rmaudit.plots.canvas",
     "draw": "rmaudit.plots.canvas",
+    "to_paper_svg": "rmaudit.plots.canvas",
     "to_pdf": "rmaudit.plots.canvas",
+    "to_png": "rmaudit.plots.canvas",
     "to_svg": "rmaudit.plots.canvas",
 }
 

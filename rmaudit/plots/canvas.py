@@ -93,9 +93,34 @@ def to_pdf(figure: Figure | Data, style: str | Style = "neurips") -> bytes:
     return out.getvalue()
 
 
-def _save(drawing: Drawing, out: Any, ending: str, metadata: Data, style: str | Style) -> None:
+def to_png(figure: Figure | Data, style: str | Style = "neurips", dpi: int = 300) -> bytes:
+    """The figure as a PNG, for slides and for places that take nothing else."""
+    out = io.BytesIO()
+    drawing = draw(figure, style=style)
+    _save(drawing, out, "png", {"Software": None, "Title": _words(figure)[0]}, style, dpi=dpi)
+    return out.getvalue()
+
+
+def to_paper_svg(figure: Figure | Data, style: str | Style = "neurips") -> str:
+    """The figure as an SVG that needs no font: letters as outlines, for papers and slides."""
+    chosen, out = _style(style), io.StringIO()
+    drawing = draw(figure, style=chosen)
+    with _settings(chosen), rc_context({"svg.fonttype": "path"}):
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        drawing.savefig(out, format="svg", metadata=nothing)
+    return out.getvalue()
+
+
+def _save(
+    drawing: Drawing,
+    out: Any,
+    ending: str,
+    metadata: Data,
+    style: str | Style,
+    **options: Any,
+) -> None:
     with _settings(_style(style)):
-        drawing.savefig(out, format=ending, metadata=dict(metadata))
+        drawing.savefig(out, format=ending, metadata=dict(metadata), **options)
 
 
 @contextmanager

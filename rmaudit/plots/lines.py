@@ -29,7 +29,8 @@ def curves(ax: Axes, data: Data) -> None:
     """Lines, steps or points with intervals.
 
     ``series`` (name, x, y, low, high, style), ``xscale``, ``yscale``, ``diagonal``,
-    ``reference_x``, ``reference_y``.
+    ``reference_x``, ``reference_y``. A series may name its ``color`` and its ``line`` by place in
+    the palette, so that those that belong together look alike, or have the color "muted".
     """
     series = data["series"]
     for i, one in enumerate(series):
@@ -51,7 +52,9 @@ def curves(ax: Axes, data: Data) -> None:
 
 
 def _curve(ax: Axes, i: int, one: Data) -> None:
-    color, x, y = SERIES[i % len(SERIES)], numbers(one["x"]), numbers(one["y"])
+    color, x, y = _color(one.get("color", i)), numbers(one["x"]), numbers(one["y"])
+    # Beyond the last color the lines shift by one: no two series look alike.
+    line = LINES[one.get("line", i + i // len(SERIES)) % len(LINES)]
     low, high = numbers(one.get("low")), numbers(one.get("high"))
     style = one.get("style", "line")
     step: Literal["post"] | None = "post" if style == "step" else None
@@ -64,11 +67,15 @@ def _curve(ax: Axes, i: int, one: Data) -> None:
         x,
         y,
         color=color,
-        ls="none" if style == "points" else LINES[i % len(LINES)],
+        ls="none" if style == "points" else line,
         marker=MARKERS[i % len(MARKERS)] if style == "points" or x.size == 1 else None,
         drawstyle="steps-post" if step else "default",
         label=label(one.get("name", "")) or None,
     )
+
+
+def _color(place: int | str) -> str:
+    return MUTED if isinstance(place, str) else SERIES[place % len(SERIES)]
 
 
 def histogram(ax: Axes, data: Data) -> None:
