@@ -64,7 +64,7 @@ def train_a2c(
             record |= measure(policy)
         if step == config.steps:
             run.log(step, **record, beta=config.beta)
-            break
+            continue
         mask, values = rollout.mask, value_head(now.hidden)
         score = scores(rewards, rollout, policy, config.unfinished_penalty)
         ratio = now.log_probs.detach() - reference_log_probs

@@ -68,7 +68,7 @@ def train_dpo(
         record = dict(measure(policy)) if measure is not None and run.is_measured(step) else {}
         if step == config.steps:
             run.log(step, **record)
-            break
+            continue
         rows = epoch_rows(len(prompts), config.batch, step, config.seed)
         both = policy.pack(
             [prompts[i] for i in rows] * 2,

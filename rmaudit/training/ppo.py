@@ -125,7 +125,7 @@ def train_ppo(
             record |= measure(policy)
         if step == config.steps:  # the policy that the last step left: described, not trained
             run.log(step, **record, beta=beta)
-            break
+            continue
 
         score = scores(rewards, rollout, policy, config.unfinished_penalty)
         paid = token_rewards(score, old.log_probs - reference_log_probs, beta, rollout.mask)
@@ -134,9 +134,7 @@ def train_ppo(
         samples = Experience(rollout, old.log_probs, values, advantages, returns)
         losses = _learn(run, policy, value_head, samples, config, rng)
         run.log(step, **record, beta=beta, **losses)
-        if config.target_kl is not None:
-            error = np.clip(record["kl_k1"] / config.target_kl - 1, -0.2, 0.2)
-            run.numbers["beta"] = float(beta * (1 + config.beta_rate * error))
+        run.numbers["beta"] = adapted_beta(beta, record["kl_k1"], config)
     return run.log_path
 
 
@@ -153,6 +151,17 @@ class ValueHead(nn.Module):
         """Values, (n, T), of states, (n, T, width)."""
         values: Tensor = self.linear(hidden.float())[..., 0]
         return values
+
+
+def adapted_beta(beta: float, kl: float, config: PpoConfig) -> float:
+    """A little more where the KL is above its target, a little less below; unchanged without one.
+
+    The relative error is clipped at 0.2, so that one noisy estimate cannot throw beta far.
+    """
+    if config.target_kl is None:
+        return beta
+    error = min(max(kl / config.target_kl - 1, -0.2), 0.2)
+    return beta * (1 + config.beta_rate * error)
 
 
 def token_rewards(score: Tensor, log_ratio: Tensor, beta: float, mask: Tensor) -> Tensor:

@@ -78,7 +78,7 @@ def train_rloo(
             record |= measure(policy)
         if step == config.steps:
             run.log(step, **record, beta=config.beta)
-            break
+            continue
         ratio = sequence_log_ratio(now.log_probs.detach(), reference_log_probs).float()  # (n,)
         score = scores(rewards, rollout, policy, config.unfinished_penalty)
         advantages = leave_one_out(score - config.beta * ratio, config.samples)

@@ -45,7 +45,7 @@ def train_sft(
     run = PolicyRun("sft", policy, config, out, [*prompts, *outputs])
     for step in run.steps():
         if step == config.steps:
-            break
+            continue
         rows = epoch_rows(len(prompts), config.batch, step, config.seed)
         demonstrations = policy.pack([prompts[i] for i in rows], [outputs[i] for i in rows])
         log_probs = policy.log_probs(demonstrations)  # (n, T), zero at padding
