@@ -19,6 +19,7 @@ from rmaudit.audits._data_content import (
     duplicates,
     leaked,
 )
+from rmaudit.audits._poison_views import WORD_METRICS, words_part
 from rmaudit.audits.base import Audit
 from rmaudit.case import Case
 from rmaudit.data.types import Dataset
@@ -43,7 +44,8 @@ class Data(Audit):
     meaning = (
         "Shares of rows (of prompts, for cycles) with a fault that no reward model can make good. "
         "Texts are compared after Unicode and white-space normalisation. The metrics are of the "
-        "evaluation data; slices named feedback are of the data that the model learnt from."
+        "evaluation data; slices named feedback are of the data that the model learnt from. "
+        "Phrases and suspect labels are of the feedback where it is given."
     )
     source = "Elazar et al. 2023 (arXiv 2310.20707)"
     order = 20
@@ -61,6 +63,7 @@ class Data(Audit):
         "data.cycle_share": MetricSpec(
             "share", "zero", "prompts whose preferences run in a circle (a > b > c > a)"
         ),
+        **WORD_METRICS,
     }
 
     def measure(self, case: Case, scores: Scores) -> AuditResult:
@@ -78,11 +81,12 @@ class Data(Audit):
             not_run = (NotRun("leakage of evaluation rows into the feedback", "--feedback"),)
         for name, data in case.inputs.items():
             book.find(views.set_aside_finding(data, name, case.example_limit))
+        words = words_part(case)
         return AuditResult(
             self.name,
-            metrics=tuple(book.metrics),
-            findings=tuple(book.findings),
-            tables=_tables(book, case.inputs),
+            metrics=(*book.metrics, *words.metrics),
+            findings=(*book.findings, *words.findings),
+            tables={**_tables(book, case.inputs), **words.tables},
             figures=tuple(_figures(book, case.inputs)),
             not_run=not_run,
         )
