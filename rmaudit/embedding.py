@@ -63,13 +63,16 @@ def embed(
     texts = [text for part in parts for text in part]
     if not texts:
         return [np.zeros((0, 1), dtype=np.float32) for _ in parts]
+    # Each text once, in an order of its own: repeated rows and their order change no vector.
+    fitted = sorted({text for part in groups for text in part})
+    distinct = fitted + sorted(set(bystanders).difference(fitted))
     if embedder == TFIDF:
-        vectors = _tfidf(texts, len(texts) - len(bystanders), dimensions, seed)
+        vectors = _tfidf(distinct, len(fitted), dimensions, seed)
     else:
-        distinct = list(dict.fromkeys(texts))
         encode = _sentence_transformer(embedder) if isinstance(embedder, str) else embedder
-        place = {text: i for i, text in enumerate(distinct)}
-        vectors = encode(distinct)[[place[text] for text in texts]]
+        vectors = encode(distinct)
+    place = {text: i for i, text in enumerate(distinct)}
+    vectors = vectors[[place[text] for text in texts]]
     return np.split(_unit_rows(vectors), np.cumsum([len(part) for part in parts])[:-1])
 
 

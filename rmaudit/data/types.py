@@ -101,9 +101,10 @@ class Dataset:
     def clusters(self) -> NDArray[np.int64]:
         """The unit of resampling: codes 0..n_clusters-1 of ``group``, by default of the prompt.
 
+        Codes follow the sorted names, so that a resample does not depend on the order of the rows.
         Rows without a prompt have no context in common: each is a cluster of its own.
         """
-        return pd.factorize(self._cluster_names)[0].astype(np.int64)
+        return self._clusters[0].astype(np.int64)
 
     @cached_property
     def cluster_keys(self) -> NDArray[np.str_]:
@@ -113,10 +114,14 @@ class Dataset:
         return np.array(
             [
                 blake2b(name.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
-                for name in self._cluster_names.drop_duplicates()
+                for name in self._clusters[1]
             ],
             dtype=np.str_,
         )
+
+    @cached_property
+    def _clusters(self) -> tuple[NDArray[np.int64], pd.Index[str]]:
+        return pd.factorize(self._cluster_names, sort=True)
 
     @property
     def _cluster_names(self) -> pd.Series[str]:
