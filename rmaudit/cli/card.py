@@ -1,0 +1,36 @@
+"""`rmaudit card`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rmaudit.cli import command
+from rmaudit.console import Console
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    command.add(app, "card", card)
+
+
+def card(
+    console: Console,
+    report: Annotated[Path, typer.Argument(help="Folder of an audit, or its report.json.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="README.md to write, or to bring up to date [default: standard output]."),
+    ] = None,
+) -> None:
+    """Write a model card's section and evaluation results from a report."""
+    from rmaudit.export.card import model_card, write_card
+    from rmaudit.report.document import Report
+
+    opened = Report.load(report)
+    if out is None:
+        typer.echo(str(model_card(opened)), nl=False)
+    else:
+        write_card(out, opened)
+        console.say(f"card: {out}", card=str(out))
