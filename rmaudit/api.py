@@ -34,13 +34,23 @@ from rmaudit.scoring.store import Store
 
 if TYPE_CHECKING:
     from rmaudit.audits.base import Audit
+    from rmaudit.comparison import Comparison
     from rmaudit.config import AuditConfig
     from rmaudit.console import Console
     from rmaudit.gating import GateResult, Policy
 
 Data = Dataset | pd.DataFrame | Sequence[Mapping[str, Any]] | str | Path
 Model = RewardModel | RewardFunction | str | Path
-__all__ = ["audit", "gate", "load", "load_reward_model", "run_audit", "run_score", "score"]
+__all__ = [
+    "audit",
+    "compare",
+    "gate",
+    "load",
+    "load_reward_model",
+    "run_audit",
+    "run_score",
+    "score",
+]
 
 
 def audit(
@@ -168,18 +178,44 @@ def score(
     return scores_frame(scores, model.name)
 
 
-def gate(report: Report | str | Path, policy: Policy | str | Path) -> GateResult:
+def gate(
+    report: Report | str | Path,
+    policy: Policy | str | Path,
+    baseline: Report | str | Path | None = None,
+) -> GateResult:
     """Hold a report (or its folder) against a policy (or its file, or a shipped one's name).
+
+    `baseline` is the report that rules with `max_regression` compare with, paired by prompt.
 
     Raises
     ------
     RmauditError
-        If either cannot be read, or a rule names a metric or slice that is unknown.
+        If one of them cannot be read, or a rule names a metric or slice that is unknown.
     """
     from rmaudit.gating import Policy, gate
 
-    opened = report if isinstance(report, Report) else Report.load(report)
-    return gate(opened, policy if isinstance(policy, Policy) else Policy.read(policy))
+    return gate(
+        _report(report),
+        policy if isinstance(policy, Policy) else Policy.read(policy),
+        None if baseline is None else _report(baseline),
+    )
+
+
+def compare(
+    first: Report | str | Path, second: Report | str | Path, *, confidence: float = 0.95
+) -> Comparison:
+    """Hold two audits (or their folders), before and after, against each other.
+
+    See `rmaudit.comparison.compare`.
+
+    Raises
+    ------
+    RmauditError
+        If one cannot be read, or the two share no prompt.
+    """
+    from rmaudit.comparison import compare
+
+    return compare(_report(first), _report(second), confidence=confidence)
 
 
 def run_audit(settings: AuditConfig, console: Console) -> tuple[Report, Path]:
@@ -193,7 +229,9 @@ def run_audit(settings: AuditConfig, console: Console) -> tuple[Report, Path]:
         deployment=settings.deployment,
         samples=settings.samples,
         ensemble=[load_reward_model(member, **options) for member in settings.ensemble],
-        gold=None if settings.gold is None else load_reward_model(settings.gold, **options),
+        gold=None
+        if settings.gold is None
+        else load_reward_model(settings.gold, **{**options, "reference_model": None}),
         only=settings.only,
         limit=settings.limit,
         seed=settings.seed,
@@ -223,6 +261,10 @@ def run_score(settings: AuditConfig, out: Path, console: Console) -> pd.DataFram
     )
     write_scores(out, frame)
     return frame
+
+
+def _report(report: Report | str | Path) -> Report:
+    return report if isinstance(report, Report) else Report.load(report)
 
 
 def _model(model: Model) -> RewardModel:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from rmaudit._version import __version__
-from rmaudit.cli import audit, demo, gate, probes, train, validate
+from rmaudit.cli import audit, card, compare, demo, gate, probes, train, validate
 
 app = typer.Typer(
     name="rmaudit",
@@ -39,7 +39,7 @@ def root(
     """Audit a reward model where it will be exploited, say how sure it is, gate it."""
 
 
-for _module in (demo, audit, gate, validate, probes, train):
+for _module in (demo, audit, gate, compare, validate, probes, train, card):
     _module.register(app)
 
 

@@ -9,7 +9,6 @@ Holm-adjusted over the rules (`holm`).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -103,11 +102,6 @@ def _p_below(interval: Interval, threshold: float) -> float:
     return float(ndtr((interval.value - threshold) / error))
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjusted p-values, in the order given (Holm 1979)."""
-    adjusted = [0.0] * len(p_values)
-    running = 0.0
-    for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        running = max(running, min(1.0, (len(p_values) - rank) * p_values[i]))
-        adjusted[i] = running
-    return adjusted
+def prompts_to_survive(p: float, level: float, n_prompts: int) -> int:
+    """Prompts at which a p-value would fall to a level, were the effect what it is now."""
+    return math.ceil(n_prompts * float(ndtri(level) / ndtri(p)) ** 2)

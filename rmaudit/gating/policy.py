@@ -12,7 +12,7 @@ from rmaudit.toml import read_toml, schema_error
 
 
 class Rule(BaseModel):
-    """One demand on one metric: at least one of `min` and `max`."""
+    """One demand on one metric: at least one of `min`, `max` and `max_regression`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -20,13 +20,21 @@ class Rule(BaseModel):
     slice: dict[str, str] | Literal["*"] | None = None
     min: float | None = Field(default=None, allow_inf_nan=False)
     max: float | None = Field(default=None, allow_inf_nan=False)
+    # How much worse than the baseline it may be: growth of -value (better: higher), value (lower),
+    # |value| (zero) or |log value| (one), paired by prompt.
+    max_regression: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     level: Literal["fail", "warn"] = "fail"
     reason: str | None = None  # why this threshold; shown beside the verdict
 
+    @property
+    def bounded(self) -> bool:
+        """Whether it demands something of the value itself."""
+        return self.min is not None or self.max is not None
+
     @model_validator(mode="after")
     def _demands_something(self) -> Rule:
-        if self.min is None and self.max is None:
-            raise ValueError(f"the rule on {self.metric!r} needs min or max")
+        if self.min is None and self.max is None and self.max_regression is None:
+            raise ValueError(f"the rule on {self.metric!r} needs min or max or max_regression")
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError(f"the rule on {self.metric!r} has min above max")
         return self

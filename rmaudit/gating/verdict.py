@@ -1,38 +1,47 @@
 """A policy applied to a report: pass, fail or inconclusive, and why.
 
-Fails closed: a metric whose audit did not run, or that is undefined, fails its rule.
+Fails closed: a metric whose audit did not run, or that is undefined, fails its rule; so does one
+that cannot be held against the baseline.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
 from rmaudit.errors import EXIT_FAILED, EXIT_INCONCLUSIVE, EXIT_OK, UsageError
-from rmaudit.gating.decision import Interval, Verdict, decide, holm
+from rmaudit.gating.decision import Interval, Verdict, decide, prompts_to_survive
 from rmaudit.gating.policy import Policy, Rule
 from rmaudit.registry import metric_specs, nearest
+from rmaudit.stats.multiple import holm
 
 if TYPE_CHECKING:
+    from rmaudit.comparison.pairing import Pairing
     from rmaudit.report.document import Report
     from rmaudit.report.schema import MetricRecord
 
 
 @dataclass(frozen=True, slots=True)
 class RuleOutcome:
-    """What one rule came to on one metric (and one slice, for rules on every slice)."""
+    """What one demand of one rule came to on one metric (and one slice, for every slice).
+
+    `value` and `ci` are the metric's; where the demand is on the baseline, those of its
+    regression: how much worse it is, by the paired difference.
+    """
 
     rule: Rule
     slice: dict[str, str]
+    demand: str
     value: float | None
     ci: tuple[float | None, float | None]
     verdict: Verdict
-    p_fail: float  # Holm-adjusted over all outcomes; NaN is never needed: not run is 0
+    p_fail: float  # Holm-adjusted over all outcomes; 0 for what was not run
     prompts_needed: int | None
-    reason: str
+    n_prompts: int
+    reason: str  # why there is no value; else the policy's reason for the demand
 
     @property
     def name(self) -> str:
@@ -41,13 +50,41 @@ class RuleOutcome:
         return f"{self.rule.metric}[{where}]" if where else self.rule.metric
 
     @property
-    def demand(self) -> str:
-        """The thresholds in words."""
-        parts = [
-            f"at least {self.rule.min:g}" if self.rule.min is not None else "",
-            f"at most {self.rule.max:g}" if self.rule.max is not None else "",
-        ]
-        return ", ".join(part for part in parts if part)
+    def note(self) -> str:
+        """What to know beside the verdict: why there is no value, or what would settle it."""
+        if self.value is None:
+            return self.reason
+        if self.prompts_needed is not None:
+            return f"about {self.prompts_needed:,} prompts would settle it ({self.n_prompts:,} now)"
+        if self.verdict == "inconclusive":
+            return "too close to the threshold for any number of prompts to settle"
+        return ""
+
+    @property
+    def finding(self) -> str:
+        """The outcome as a sentence."""
+        if self.value is None:
+            return f"{self.name} must be {self.demand}: {self.reason}"
+        low, high = self.ci
+        text = f"{self.name} must be {self.demand}; it is {self.value:.3g} [{low:.3g}, {high:.3g}]"
+        return f"{text}; {self.note}" if self.note else text
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "metric": self.rule.metric,
+            "slice": self.slice,
+            "demand": self.demand,
+            "value": self.value,
+            "low": self.ci[0],
+            "high": self.ci[1],
+            "verdict": self.verdict,
+            "level": self.rule.level,
+            "p_fail": self.p_fail,
+            "prompts_needed": self.prompts_needed,
+            "n_prompts": self.n_prompts,
+            "reason": self.reason,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +94,12 @@ class GateResult:
     verdict: Verdict
     exit_code: int
     confidence: float
+    on_inconclusive: Literal["report", "fail", "pass"]
+    model: str
     outcomes: tuple[RuleOutcome, ...]
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a rule: metric, slice, demand, value, low, high, verdict, level, reason."""
+        """One row an outcome: metric, slice, demand, value, low, high, verdict, level, reason."""
         return pd.DataFrame(self.to_dict()["rules"])
 
     def to_dict(self) -> dict[str, Any]:
@@ -69,40 +108,34 @@ class GateResult:
             "verdict": self.verdict,
             "exit_code": self.exit_code,
             "confidence": self.confidence,
-            "rules": [
-                {
-                    "metric": o.rule.metric,
-                    "slice": o.slice,
-                    "demand": o.demand,
-                    "value": o.value,
-                    "low": o.ci[0],
-                    "high": o.ci[1],
-                    "verdict": o.verdict,
-                    "level": o.rule.level,
-                    "p_fail": o.p_fail,
-                    "prompts_needed": o.prompts_needed,
-                    "reason": o.reason,
-                }
-                for o in self.outcomes
-            ],
+            "model": self.model,
+            "rules": [outcome.to_dict() for outcome in self.outcomes],
         }
 
+    def _repr_html_(self) -> str:
+        frame = self.to_frame()[["metric", "slice", "demand", "value", "low", "high", "verdict"]]
+        table = frame.to_html(index=False, float_format="{:.3g}".format, na_rep="")
+        return f"<p><strong>{self.verdict}</strong> at {self.confidence:.0%} confidence</p>{table}"
 
-def gate(report: Report, policy: Policy) -> GateResult:
-    """Hold a report against a policy.
+
+def gate(report: Report, policy: Policy, baseline: Report | None = None) -> GateResult:
+    """Hold a report against a policy, and against a baseline where rules ask for that.
 
     A report passes only if every rule of level "fail" passes (intersection-union: no adjustment);
     it fails if one of them fails after Holm's adjustment over all of them; else it is inconclusive,
-    and `on_inconclusive` decides the exit code. Rules of level "warn" never decide.
+    and `on_inconclusive` decides the exit code. Rules of level "warn" never decide. A rule with
+    `max_regression` passes if the whole one-sided interval of the regression, paired by prompt, is
+    at most that (non-inferiority with a stated margin).
 
     Raises
     ------
     UsageError
-        If a rule names a metric that no audit has, or a slice that the report has not.
+        If a rule names a metric that no audit has, or a slice that the report has not; if a rule
+        has `max_regression` and there is no baseline, or the two share no prompt.
     """
+    held = _Held.build(report, policy, baseline)
     outcomes = _adjust(
-        [outcome for rule in policy.rules for outcome in _outcomes(report, rule, policy)],
-        policy.confidence,
+        [outcome for rule in policy.rules for outcome in held.outcomes(rule)], policy.confidence
     )
     deciding = {o.verdict for o in outcomes if o.rule.level == "fail"}
     verdict: Verdict = (
@@ -111,62 +144,145 @@ def gate(report: Report, policy: Policy) -> GateResult:
     code = {"pass": EXIT_OK, "fail": EXIT_FAILED}.get(
         verdict if verdict != "inconclusive" else policy.on_inconclusive, EXIT_INCONCLUSIVE
     )
-    return GateResult(verdict, code, policy.confidence, tuple(outcomes))
+    return GateResult(
+        verdict,
+        code,
+        policy.confidence,
+        policy.on_inconclusive,
+        report.record.model.name,
+        tuple(outcomes),
+    )
 
 
-def _outcomes(report: Report, rule: Rule, policy: Policy) -> Iterator[RuleOutcome]:
-    found = [metric for metric in report.metrics() if metric.id == rule.metric]
-    if not found:
-        yield _absent(report, rule)
-        return
-    if rule.slice == "*":
-        found = [metric for metric in found if metric.slice]
-    else:
-        wanted = rule.slice or {}
-        found = [metric for metric in found if metric.slice == wanted]
-    if not found:
-        raise UsageError(f"{rule.metric}: the report has no slice {rule.slice or '(overall)'}")
-    for metric in found:
-        yield _judge(metric, rule, policy.confidence)
+@dataclass(frozen=True)
+class _Held:
+    """A report being held against a policy."""
+
+    report: Report
+    pairing: Pairing | None
+    confidence: float
+
+    @classmethod
+    def build(cls, report: Report, policy: Policy, baseline: Report | None) -> _Held:
+        from rmaudit.comparison.pairing import Pairing
+
+        asking = [rule.metric for rule in policy.rules if rule.max_regression is not None]
+        if asking and baseline is None:
+            raise UsageError(
+                f"the rule on {asking[0]!r} has max_regression: say --baseline DIR, the report to "
+                "compare with"
+            )
+        pairing = Pairing.of(baseline, report) if asking and baseline is not None else None
+        return cls(report, pairing, policy.confidence)
+
+    def outcomes(self, rule: Rule) -> Iterator[RuleOutcome]:
+        """One for each demand of the rule, on each slice that it names."""
+        metrics = self._named(rule)
+        if isinstance(metrics, str):
+            for demand in _demands(rule):
+                yield _closed(rule, {}, demand, metrics)
+            return
+        for metric in metrics:
+            if rule.bounded:
+                yield self._value(metric, rule)
+            if rule.max_regression is not None:
+                yield self._regression(metric, rule)
+
+    def _named(self, rule: Rule) -> list[MetricRecord] | str:
+        """The numbers that a rule is on, or why the report does not hold them."""
+        found = [metric for metric in self.report.metrics() if metric.id == rule.metric]
+        if not found:
+            return _why_absent(self.report, rule)
+        if rule.slice == "*":
+            found = [metric for metric in found if metric.slice]
+        else:
+            found = [metric for metric in found if metric.slice == (rule.slice or {})]
+        if not found:
+            raise UsageError(f"{rule.metric}: the report has no slice {rule.slice or '(overall)'}")
+        return found
+
+    def _value(self, metric: MetricRecord, rule: Rule) -> RuleOutcome:
+        demand, (low, high) = _demands(rule)[0], metric.ci
+        if metric.value is None or low is None or high is None:
+            why = f"undefined: {metric.reason}" if metric.value is None else "it has no interval"
+            return _closed(rule, metric.slice, demand, why)
+        interval = Interval(metric.value, low, high, metric.confidence, metric.n_prompts)
+        return self._decided(rule, metric.slice, demand, interval, rule.min, rule.max)
+
+    def _regression(self, metric: MetricRecord, rule: Rule) -> RuleOutcome:
+        from rmaudit.comparison.pairing import key_of
+
+        if metric.better == "none":
+            raise UsageError(
+                f"{rule.metric} is shown, not judged: max_regression needs a metric of which one "
+                "direction is better"
+            )
+        assert self.pairing is not None
+        demand = _demands(rule)[-1]
+        found = self.pairing.change(key_of(metric), metric.confidence)
+        if isinstance(found, str) or found.regression is None:
+            why = found if isinstance(found, str) else "not positive: it has no logarithm"
+            return _closed(rule, metric.slice, demand, f"not held against the baseline: {why}")
+        worse = found.regression
+        interval = Interval(worse.value, worse.low, worse.high, metric.confidence, found.n_prompts)
+        return self._decided(rule, metric.slice, demand, interval, None, rule.max_regression)
+
+    def _decided(
+        self,
+        rule: Rule,
+        slice_: dict[str, str],
+        demand: str,
+        interval: Interval,
+        minimum: float | None,
+        maximum: float | None,
+    ) -> RuleOutcome:
+        decision = decide(interval, minimum, maximum, self.confidence)
+        return RuleOutcome(
+            rule,
+            slice_,
+            demand,
+            interval.value,
+            (interval.low, interval.high),
+            decision.verdict,
+            decision.p_fail,
+            decision.prompts_needed,
+            interval.n_prompts,
+            rule.reason or "",
+        )
 
 
-def _absent(report: Report, rule: Rule) -> RuleOutcome:
-    """A metric that the report does not hold: unknown, or its audit did not run."""
+def _demands(rule: Rule) -> list[str]:
+    """The demands in words: on the value, on the regression."""
+    bounds = [
+        f"at least {rule.min:g}" if rule.min is not None else "",
+        f"at most {rule.max:g}" if rule.max is not None else "",
+    ]
+    demands = [", ".join(part for part in bounds if part)] if rule.bounded else []
+    if rule.max_regression is not None:
+        demands.append(f"at most {rule.max_regression:g} worse than the baseline")
+    return demands
+
+
+def _closed(rule: Rule, slice_: dict[str, str], demand: str, reason: str) -> RuleOutcome:
+    """The failure of what was not measured."""
+    return RuleOutcome(rule, slice_, demand, None, (None, None), "fail", 0.0, None, 0, reason)
+
+
+def _why_absent(report: Report, rule: Rule) -> str:
+    """Why the report does not hold a metric; `UsageError` if no audit has it."""
     audit = rule.metric.partition(".")[0]
     specs = metric_specs()
-    if rule.metric not in specs and audit not in report.audits:
-        raise UsageError(f"no metric is named {rule.metric!r}; {nearest(rule.metric, specs)}")
     if rule.metric not in specs:
-        known = [id_ for id_ in specs if id_.startswith(f"{audit}.")]
+        own = [id_ for id_ in specs if id_.startswith(f"{audit}.")]
+        known = own if audit in report.audits else specs
         raise UsageError(f"no metric is named {rule.metric!r}; {nearest(rule.metric, known)}")
     record = report.audits.get(audit)
     if record is None:
-        reason = f"the audit {audit} was not asked for"
-    elif record.status == "ok":
+        return f"the audit {audit} was not asked for"
+    if record.status == "ok":
         needs = "; ".join(f"{part.what} needs {part.needs}" for part in record.not_run)
-        reason = f"not in the report: {needs or 'the audit did not measure it on these data'}"
-    else:
-        reason = f"the audit {audit} is {record.status.replace('_', ' ')}: {record.reason}"
-    return RuleOutcome(rule, {}, None, (None, None), "fail", 0.0, None, reason)
-
-
-def _judge(metric: MetricRecord, rule: Rule, confidence: float) -> RuleOutcome:
-    low, high = metric.ci
-    if metric.value is None or low is None or high is None:
-        reason = f"undefined: {metric.reason}"
-        return RuleOutcome(rule, metric.slice, None, (None, None), "fail", 0.0, None, reason)
-    interval = Interval(metric.value, low, high, metric.confidence, metric.n_prompts)
-    decision = decide(interval, rule.min, rule.max, confidence)
-    return RuleOutcome(
-        rule,
-        metric.slice,
-        metric.value,
-        (low, high),
-        decision.verdict,
-        decision.p_fail,
-        decision.prompts_needed,
-        rule.reason or "",
-    )
+        return f"not in the report: {needs or 'the audit did not measure it on these data'}"
+    return f"the audit {audit} is {record.status.replace('_', ' ')}: {record.reason}"
 
 
 def _adjust(outcomes: list[RuleOutcome], confidence: float) -> list[RuleOutcome]:
@@ -175,8 +291,10 @@ def _adjust(outcomes: list[RuleOutcome], confidence: float) -> list[RuleOutcome]
     adjusted = holm([outcomes[i].p_fail for i in deciding])
     for i, p in zip(deciding, adjusted, strict=True):
         outcome = outcomes[i]
-        verdict = outcome.verdict
-        if verdict == "fail" and p >= 1 - confidence:
-            verdict = "inconclusive"
-        outcomes[i] = replace(outcome, p_fail=p, verdict=verdict)
+        if outcome.verdict != "fail" or p < 1 - confidence:
+            outcomes[i] = replace(outcome, p_fail=p)
+            continue
+        level = (1 - confidence) * outcome.p_fail / p
+        needed = prompts_to_survive(outcome.p_fail, level, outcome.n_prompts)
+        outcomes[i] = replace(outcome, p_fail=p, verdict="inconclusive", prompts_needed=needed)
     return outcomes

@@ -21,7 +21,7 @@ import pandas as pd
 
 from rmaudit.results import Metric
 
-COLUMNS = ("metric", "slice", "prompt", "value")
+FIXED_ITEM = "item "  # begins the key of a probe's own item; a prompt's is a digest
 
 
 def slice_key(slice_: Mapping[str, str]) -> str:
@@ -55,7 +55,7 @@ def influence_frame(metrics: Iterable[Metric], prompts: Sequence[str]) -> pd.Dat
     codes = np.concatenate([*parts, np.empty(0, np.int64)])
     values = [influence[part] for (_, influence), part in zip(found, parts, strict=True)]
     most = max((influence.size for _, influence in found), default=0)
-    names = [*prompts, *(f"item {i}" for i in range(most - len(prompts)))]
+    names = [*prompts, *(f"{FIXED_ITEM}{i}" for i in range(most - len(prompts)))]
     return pd.DataFrame(
         {
             "metric": _repeated([metric.id for metric, _ in found], counts),

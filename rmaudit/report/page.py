@@ -78,7 +78,7 @@ def render(report: Report, drawn: Drawings | None = None) -> str:
     }
     page = ""
     for limit in TEXT_LIMITS:
-        page = _environment(limit).get_template("page.html").render(_view(report, drawn, figures))
+        page = environment(limit).get_template("page.html").render(_view(report, drawn, figures))
         if len(page.encode()) < PAGE_BYTES:
             break
     return page
@@ -86,13 +86,13 @@ def render(report: Report, drawn: Drawings | None = None) -> str:
 
 def summary(report: Report) -> str:
     """The first screen as a fragment, for notebooks."""
-    return _environment(0).get_template("summary.html").render(_view(report, {}, {}))
+    return environment(0).get_template("summary.html").render(_view(report, {}, {}))
 
 
 def _view(report: Report, drawn: Drawings, figures: Mapping[Any, Any]) -> dict[str, Any]:
     ran = {name: audit for name, audit in report.audits.items() if audit.status != "not_run"}
     numbered = [(f"finding-{i}", finding) for i, finding in enumerate(report.findings, 1)]
-    script, style = (_asset(name) for name in ("page.js", "page.css"))
+    script, style = (asset(name) for name in ("page.js", "page.css"))
     return {
         "report": report.record,
         "verdict": wording.verdict(report),
@@ -148,14 +148,16 @@ def _slices(audit: AuditRecord) -> list[SliceGroup]:
 
 
 @cache
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """The text of a file in templates/."""
     loader = PackageLoader("rmaudit.report")
     text, _, _ = loader.get_source(Environment(autoescape=True), name)
     return text
 
 
 @cache
-def _environment(text_limit: int) -> Environment:
+def environment(text_limit: int) -> Environment:
+    """Templates with autoescape and our filters; texts of examples are cut to `text_limit`."""
     environment = Environment(
         loader=PackageLoader("rmaudit.report"),
         autoescape=True,

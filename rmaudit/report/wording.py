@@ -39,7 +39,7 @@ KEY_NUMBERS = (
     "annotators.alpha",
 )
 KEY_LIMIT = 8
-_MOST_DIGITS = 4
+MOST_DIGITS = 4
 
 
 def digits(value: float, low: float | None = None, high: float | None = None) -> int:
@@ -58,9 +58,9 @@ def number(value: float | None, decimals: int | None = None) -> str:
     if value is None:
         return "undefined"
     places = digits(value) if decimals is None else decimals
-    if places > _MOST_DIGITS and 0 < abs(value) < 10**-_MOST_DIGITS * 10:
+    if places > MOST_DIGITS and 0 < abs(value) < 10**-MOST_DIGITS * 10:
         return f"{value:.2g}".replace("-", "\u2212")
-    text = f"{value:,.{min(places, _MOST_DIGITS)}f}"
+    text = f"{value:,.{min(places, MOST_DIGITS)}f}"
     zero = float(text.replace(",", "")) == 0
     return (text.removeprefix("-") if zero else text).replace("-", "\u2212")
 

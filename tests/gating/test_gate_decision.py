@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from rmaudit.gating.decision import Interval, decide, holm
+from rmaudit.gating.decision import Interval, decide
+from rmaudit.stats.multiple import holm
 
 Z975 = norm.ppf(0.975)
 
