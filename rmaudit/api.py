@@ -220,9 +220,16 @@ def compare(
 
 def run_audit(settings: AuditConfig, console: Console) -> tuple[Report, Path]:
     """What `rmaudit audit` does: audit by settings, save; the report and its folder."""
-    options = settings.model_options()
     folder = settings.out or Path("reports") / _folder_name(settings.model)
-    report = audit(
+    report = audit_by(settings, console)
+    report.save(folder)
+    return report, folder
+
+
+def audit_by(settings: AuditConfig, console: Console) -> Report:
+    """Audit by settings."""
+    options = settings.model_options()
+    return audit(
         load_reward_model(settings.model, **options),
         settings.eval,
         feedback=settings.feedback,
@@ -245,8 +252,6 @@ def run_audit(settings: AuditConfig, console: Console) -> tuple[Report, Path]:
         progress=console.progress(),
         debug=console.debug,
     )
-    report.save(folder)
-    return report, folder
 
 
 def run_score(settings: AuditConfig, out: Path, console: Console) -> pd.DataFrame:

@@ -32,6 +32,7 @@ OPTIONS = {  # option: what it is, in --help
     "only": "Audits to run: a,b,c.",
     "limit": "Use the first N rows only.",
     "config": "audit.toml with these and all other settings; options win over it.",
+    "out": "Folder for the report of the audit; nothing is written without it.",
     "report": "Folder of an audit made before, instead of auditing now.",
 }
 _MIRRORED = {"<=": ">=", ">=": "<=", "<": ">", ">": "<"}
@@ -138,22 +139,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(scope="session")
-def rm_audit(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> AuditedModel:
+def rm_audit(request: pytest.FixtureRequest) -> AuditedModel:
     """The audit of the reward model named by the options ``--rmaudit-...``."""
     from rmaudit.errors import RmauditError
 
     given = {name: request.config.getoption(f"rmaudit_{name}") for name in OPTIONS}
     try:
-        report, folder = _report(given, tmp_path_factory)
+        report, folder = _report(given)
     except RmauditError as error:
         pytest.fail(f"rm_audit: {error}", pytrace=False)
     request.config.stash[_REPORT] = folder
     return AuditedModel(report)
 
 
-def _report(given: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, Path]:
+def _report(given: dict[str, Any]) -> tuple[Report, Path | None]:
     from rmaudit.errors import UsageError
     from rmaudit.report.document import Report
 
@@ -163,16 +162,15 @@ def _report(given: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> 
         raise UsageError(
             "say pytest --rmaudit-model MODEL --rmaudit-eval prefs.jsonl, or --rmaudit-report DIR"
         )
-    from rmaudit.api import run_audit
+    from rmaudit.api import audit_by
     from rmaudit.config import AuditConfig
     from rmaudit.console import Console
 
     flags = {name: value for name, value in given.items() if name not in ("config", "report")}
     file = None if given["config"] is None else Path(given["config"])
     settings = AuditConfig.resolve(flags, file)
-    if settings.out is None:
-        settings = settings.model_copy(update={"out": tmp_path_factory.mktemp("rmaudit")})
-    return run_audit(settings, Console(quiet=True))
+    report = audit_by(settings, Console(quiet=True))
+    return report, None if settings.out is None else report.save(settings.out)
 
 
 def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
