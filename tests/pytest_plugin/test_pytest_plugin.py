@@ -18,10 +18,10 @@ pytest_plugins = ["pytester"]
 MODEL = "def reward(pairs):\n    return [float(len(output)) for _, output in pairs]\n"
 
 
-@pytest.fixture
-def rows(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """120 prompts; the label prefers the longer output half of the time."""
-    path = tmp_path / "prefs.jsonl"
+    path = tmp_path_factory.mktemp("data") / "prefs.jsonl"
     outputs = ["yes", "yes, and so on and on"]
     with path.open("w") as out:
         for i in range(120):
@@ -31,10 +31,34 @@ def rows(tmp_path: Path) -> Path:
     return path
 
 
+# Made before any test begins: pytester forgets what a test imports, and numpy loads once only.
+@pytest.fixture(scope="module")
+def made(rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    report = rmaudit.audit(
+        lambda pairs: [float(len(output)) for _, output in pairs],
+        eval=rows,
+        only=["preference", "preflight"],
+        cache=False,
+    )
+    return report.save(tmp_path_factory.mktemp("made"))
+
+
 def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
     loaded = any(e.value == "rmaudit.pytest_plugin" for e in entry_points(group="pytest11"))
     plugin = [] if loaded else ["-p", "rmaudit.pytest_plugin"]
     return pytester.runpytest_subprocess("-p", "no:cacheprovider", *plugin, *arguments)
+
+
+def test_neither_side_holds_where_the_interval_spans() -> None:
+    number = Measured("a.b", Estimate(0.1, 0.0, 0.2, 0.95, "m", 100, 100))
+    assert not number <= 0.15
+    assert not number > 0.15
+    assert number < 0.19  # one-sided: 0.1 + 0.1 x 1.645 / 1.960 = 0.184
+    assert number > 0.01
+    assert number.explain("<=", 0.15)[-1] == "about 282 prompts would settle it (100 now)"
+    exact = Measured("a.b", Estimate(0.1, 0.1, 0.1, 0.95, "exact", 100, 100))
+    assert exact <= 0.1
+    assert not exact < 0.1
 
 
 def test_a_model_is_audited_once_and_held_to_demands(pytester: pytest.Pytester, rows: Path) -> None:
@@ -66,15 +90,7 @@ def test_a_model_is_audited_once_and_held_to_demands(pytester: pytest.Pytester, 
     result.stdout.no_fnmatch_line("rmaudit page*")
 
 
-def test_messages_on_an_audit_made_before(
-    pytester: pytest.Pytester, rows: Path, tmp_path: Path
-) -> None:
-    report = rmaudit.audit(
-        lambda pairs: [float(len(output)) for _, output in pairs],
-        eval=rows,
-        only=["preference", "preflight"],
-        cache=False,
-    )
+def test_messages_on_an_audit_made_before(pytester: pytest.Pytester, made: Path) -> None:
     pytester.makepyfile(
         """
         def test_below(rm_audit):
@@ -90,7 +106,7 @@ def test_messages_on_an_audit_made_before(
             assert rm_audit["preflight.truncated_share"] <= 0.1
         """
     )
-    result = run(pytester, "--rmaudit-report", str(report.save(tmp_path / "made")))
+    result = run(pytester, "--rmaudit-report", str(made))
     result.assert_outcomes(failed=4)
     result.stdout.fnmatch_lines(
         [
@@ -101,7 +117,7 @@ def test_messages_on_an_audit_made_before(
             "*no metric 'tails.shape' in this report*",
             "*preflight.truncated_share must be at most 0.1",
             "*it is undefined: *",
-            "rmaudit page: *made/report.html",
+            "rmaudit page: *report.html",
         ]
     )
 
@@ -122,15 +138,3 @@ def test_without_an_audit_nothing_passes(
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines([said])
     result.stdout.no_fnmatch_line("*Traceback*")
-
-
-def test_neither_side_holds_where_the_interval_spans() -> None:
-    number = Measured("a.b", Estimate(0.1, 0.0, 0.2, 0.95, "m", 100, 100))
-    assert not number <= 0.15
-    assert not number > 0.15
-    assert number < 0.19  # one-sided: 0.1 + 0.1 x 1.645 / 1.960 = 0.184
-    assert number > 0.01
-    assert number.explain("<=", 0.15)[-1] == "about 282 prompts would settle it (100 now)"
-    exact = Measured("a.b", Estimate(0.1, 0.1, 0.1, 0.95, "exact", 100, 100))
-    assert exact <= 0.1
-    assert not exact < 0.1
