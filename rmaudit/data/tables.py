@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -122,8 +124,10 @@ class Hub(Reader):
             raise DataError(
                 f"{name}: no such file; a hub data set needs `pip install rmaudit[hub]`"
             ) from error
+        self._hash = hashlib.sha256()
         try:
-            self._data = datasets.load_dataset(repository, split=split)
+            with _bars_on_terminals_only(datasets):
+                self._data = datasets.load_dataset(repository, split=split)
         except Exception as error:  # whatever the hub, the network or the data set's files raise
             what = str(error).strip().splitlines()[:1]
             raise DataError(
@@ -134,14 +138,32 @@ class Hub(Reader):
     def chunks(self) -> Iterator[Columns]:
         """Rows by their place in the split, from 1."""
         first = 1
+        self._hash = hashlib.sha256()
         for table in self._data.with_format("arrow").iter(batch_size=CHUNK_ROWS):
+            self._update(table)
             yield Columns(first, table)
             first += table.num_rows
 
+    def _update(self, table: Any) -> None:
+        for row in table.to_pylist():
+            self._hash.update(repr(row).encode("utf-8", "surrogatepass"))
+
     @property
     def sha256(self) -> str:
-        """Of the fingerprint that `datasets` gives the split."""
-        return _digest([str(self._data._fingerprint).encode()])
+        """Of the rows that were read: what `datasets` calls a fingerprint differs by machine."""
+        return self._hash.hexdigest()
+
+
+@contextmanager
+def _bars_on_terminals_only(datasets: Any) -> Iterator[None]:
+    if sys.stderr.isatty() or datasets.are_progress_bars_disabled():
+        yield
+        return
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        datasets.enable_progress_bars()
 
 
 class Memory(Reader):
