@@ -27,6 +27,7 @@ def accuracy_figure(accuracy: Estimate, overall: Mapping[str, Estimate]) -> Figu
     """Accuracy under the right prompt, another's and none, on the same pairs."""
     named = {
         "own prompt": accuracy,
+        "another on the topic": overall["prompt.accuracy_same_topic"],
         "another's prompt": overall["prompt.accuracy_shuffled"],
         "no prompt": overall["prompt.accuracy_removed"],
     }

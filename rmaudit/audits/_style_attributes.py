@@ -14,6 +14,10 @@ from rmaudit.audits.pairs import Float
 
 _FENCED = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 _EMOJI = re.compile("[\U0001f300-\U0001faff\u2600-\u27bf\U0001f1e6-\U0001f1ff]")
+_WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
+_SENTENCE_END = re.compile(r"\w[\w)\"'\]*]*[.!?]+(?=\s)|\w[^\n.!?]*(?=\n)")
+_VOWELS = re.compile(r"[aeiouy]+")
+_SILENT = re.compile(r"(?<=[^aeiouyl])e\b")
 _HEDGES = (
     r"maybe|perhaps|possibly|probably|presumably|apparently|roughly|might|could be|may be|seems?"
     r"|appears? to|likely|i think|i believe|i guess|i(?:'m| am) not (?:sure|certain)"
@@ -65,6 +69,23 @@ def _code_blocks(outputs: NDArray[np.object_]) -> Float:
     return np.array([len(_FENCED.findall(text)) for text in outputs], dtype=np.float64)
 
 
+def _grade(outputs: NDArray[np.object_]) -> Float:
+    """Years of school needed to read each output with ease, (m,), at least 0.
+
+    Flesch & Kincaid (1975): 0.39 words a sentence + 11.8 syllables a word - 15.59. Syllables are
+    groups of vowels, less a silent final e. English; 0 for outputs without words.
+    """
+    grades = []
+    for text in outputs:
+        prose = _FENCED.sub("\n", text)
+        words = _WORD.findall(prose.lower())
+        sentences = max(len(_SENTENCE_END.findall(prose + "\n")), 1)
+        syllables = sum(max(len(_VOWELS.findall(_SILENT.sub("", word))), 1) for word in words)
+        per_sentence, per_word = len(words) / sentences, syllables / max(len(words), 1)
+        grades.append(0.39 * per_sentence + 11.8 * per_word - 15.59 if words else 0.0)
+    return np.maximum(np.array(grades, dtype=np.float64), 0.0)
+
+
 ATTRIBUTES = {
     "markdown": Attribute("marks of markdown", markdown_marks),
     "lists": Attribute(
@@ -77,5 +98,14 @@ ATTRIBUTES = {
     "exclamation": Attribute("exclamation marks", _matches(r"(?<=\w)!+|!+(?=\s|\Z)")),
     "hedging": Attribute("hedging", _words(_HEDGES)),
     "politeness": Attribute("politeness", _words(_POLITE)),
+    "citations": Attribute(
+        "citations",
+        _matches(
+            r"\[\d{1,3}(?:[,;–-]\s*\d{1,3})*\](?!\()|https?://\S+|\bet al\b|\baccording to\b"
+            r"|\([A-Z][\w.&, -]{0,60}?,? \d{4}[a-z]?\)",
+            re.IGNORECASE,
+        ),
+    ),
+    "reading_grade": Attribute("words that are hard to read", _grade),
     "first_person": Attribute("the first person", _words(r"i|i'(?:m|ve|ll|d)|me|my|mine|myself")),
 }

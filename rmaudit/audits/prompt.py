@@ -31,29 +31,38 @@ from rmaudit.audits.pairs import (
     slices,
 )
 from rmaudit.case import Case
-from rmaudit.data.types import Prompt, prompt_key
+from rmaudit.data.types import Prompt, prompt_key, prompt_text
 from rmaudit.registry import register_audit
 from rmaudit.results import AuditResult, Estimate, Finding, Metric, MetricSpec, NotRun
 from rmaudit.scoring.requests import Request, Scores
 from rmaudit.stats.bootstrap import Weights, cluster_bootstrap, cluster_sums
 from rmaudit.stats.intervals import cluster_mean
 
-PAIR_LIMIT = 500  # pairs that are scored under two other prompts: four texts each
+PAIR_LIMIT = 500  # pairs that are scored under three other prompts: six texts each
 BLIND = 0.05  # SD: a margin that moves by less under another prompt does not depend on it
 FEWEST_PROMPTS = 10  # of a subset that is said to be scored blind
-SIDES = ("shuffled_better", "shuffled_worse", "removed_better", "removed_worse")
+ALIKE = 0.8  # cosine beyond which two prompts may well have the same good answer
+SIDES = (
+    "shuffled_better",
+    "shuffled_worse",
+    "removed_better",
+    "removed_worse",
+    "topic_better",
+    "topic_worse",
+)
 Numbers = dict[str, Estimate]
 
 
 @register_audit
 class PromptDependence(Audit):
-    """Accuracy and margins under another's prompt, and under none."""
+    """Accuracy and margins under another's prompt, one on its topic, and none."""
 
     name = "prompt"
     title = "Prompt dependence"
     question = "Does it read the prompt?"
     meaning = (
-        f"Both outputs of up to {PAIR_LIMIT} pairs are scored under the prompt of another row, and "
+        f"Both outputs of up to {PAIR_LIMIT} pairs are scored under the prompt of another row, one "
+        "on its topic (the nearest by TF-IDF that is not nearly the same), and "
         "under an empty one. A good output can often be told without its prompt, so accuracy that "
         "stays is no proof of a fault; margins that do not move at all are. Dependence is the "
         "share of the accuracy above one half that is lost without the right prompt."
@@ -66,6 +75,9 @@ class PromptDependence(Audit):
         ),
         "prompt.accuracy_removed": MetricSpec(
             "probability", "none", "accuracy under an empty prompt"
+        ),
+        "prompt.accuracy_same_topic": MetricSpec(
+            "probability", "none", "accuracy under another prompt on the same topic"
         ),
         "prompt.margin_shift": MetricSpec(
             "SD", "higher", "mean absolute change of the margin under the prompt of another row"
@@ -88,7 +100,7 @@ class PromptDependence(Audit):
         return None
 
     def requests(self, case: Case) -> Sequence[Request]:
-        """Four texts for each of at most 500 pairs."""
+        """Six texts for each of at most 500 pairs."""
         pairs = comparisons(case)
         places = sampled(case, pairs)
         frame, outputs = case.eval.frame, pairs.outputs
@@ -96,17 +108,18 @@ class PromptDependence(Audit):
         own: list[Prompt] = frame["prompt"].iloc[row].tolist()
         swapped = other_prompts(own, case.seed)
         removed: list[Prompt] = ["" if isinstance(prompt, str) else [] for prompt in own]
+        topic = same_topic(own)
         ids = frame["id"].iloc[row].tolist()
         better = outputs.words[pairs.better[places]].tolist()
         worse = outputs.words[pairs.worse[places]].tolist()
-        columns = ((swapped, better), (swapped, worse), (removed, better), (removed, worse))
+        columns = [(p, words) for p in (swapped, removed, topic) for words in (better, worse)]
         return [
             Request(side, ids, prompts, words, self.name)
             for side, (prompts, words) in zip(SIDES, columns, strict=True)
         ]
 
     def measure(self, case: Case, scores: Scores) -> AuditResult:
-        """The four numbers, overall and by subset."""
+        """The five numbers, overall and by subset."""
         found = swapped_margins(case, scores)
         overall = numbers(case, found)
         subsets = {
@@ -143,10 +156,12 @@ class Swapped:
     pairs: Margins
     shuffled: Float
     removed: Float
+    topic: Float
 
     def on(self, keep: Mask) -> Swapped:
         """Some pairs."""
-        return Swapped(self.pairs.take(keep), self.shuffled[keep], self.removed[keep])
+        others = (self.shuffled[keep], self.removed[keep], self.topic[keep])
+        return Swapped(self.pairs.take(keep), *others)
 
     def accuracy(self, confidence: float) -> Estimate:
         """Accuracy on the same pairs under their own prompts."""
@@ -187,8 +202,29 @@ def other_prompts(prompts: Sequence[Prompt], seed: int) -> list[Prompt]:
     return [by_key[following[prompt_key(prompt)]] for prompt in prompts]
 
 
+def same_topic(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """For each prompt the nearest other one of the list by TF-IDF, with a cosine of at most 0.8.
+
+    Nearer ones may ask the same in other words; where all are, the least near. No prompt is its
+    own. Rows of one prompt get the same other prompt.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    by_key = {prompt_key(prompt): prompt for prompt in prompts}
+    keys = sorted(by_key)  # whatever the rows' order
+    vectorizer = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b|[^\w\s]")
+    vectors = vectorizer.fit_transform([prompt_text(by_key[key]) for key in keys])
+    cosine = np.asarray((vectors @ vectors.T).todense())
+    near = np.where(cosine <= ALIKE, cosine, -cosine)
+    np.fill_diagonal(near, -2.0)
+    following = {
+        key: by_key[keys[int(i)]] for key, i in zip(keys, near.argmax(axis=1), strict=True)
+    }
+    return [following[prompt_key(prompt)] for prompt in prompts]
+
+
 def swapped_margins(case: Case, scores: Scores) -> Swapped:
-    """The sampled pairs of which all six rewards are finite."""
+    """The sampled pairs of which all eight rewards are finite."""
     pairs, found = comparisons(case), margins(case, scores)
     places = sampled(case, pairs)
     better, worse = pairs.better[places], pairs.worse[places]
@@ -203,7 +239,8 @@ def swapped_margins(case: Case, scores: Scores) -> Swapped:
         tied=pairs.tied[places][finite],
         nonfinite=int((~finite).sum()),
     )
-    return Swapped(own, (rewards[0] - rewards[1])[finite], (rewards[2] - rewards[3])[finite])
+    others = [(rewards[i] - rewards[i + 1])[finite] for i in (0, 2, 4)]
+    return Swapped(own, *others)
 
 
 def numbers(case: Case, found: Swapped) -> Numbers:
@@ -218,6 +255,7 @@ def numbers(case: Case, found: Swapped) -> Numbers:
     return {
         "prompt.accuracy_shuffled": accuracy(found.shuffled),
         "prompt.accuracy_removed": accuracy(found.removed),
+        "prompt.accuracy_same_topic": accuracy(found.topic),
         "prompt.margin_shift": in_sds(
             shift, ones, clusters, found.pairs.unit, confidence=confidence
         ),

@@ -6,7 +6,7 @@ over what the labels pay, where the reward rises with the attribute at equal len
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,6 +15,14 @@ import pandas as pd
 
 from rmaudit.audits._attribute import centred, difference, excess_preference
 from rmaudit.audits._style_attributes import ATTRIBUTES
+from rmaudit.audits._style_edits import (
+    TEXTS,
+    Causal,
+    causal,
+    causal_examples,
+    causal_table,
+    requests,
+)
 from rmaudit.audits.base import Audit, grade
 from rmaudit.audits.pairs import (
     LABELLED,
@@ -29,9 +37,10 @@ from rmaudit.audits.pairs import (
 from rmaudit.case import Case
 from rmaudit.registry import register_audit
 from rmaudit.results import AuditResult, Estimate, Figure, Finding, Metric, MetricSpec, NotRun
-from rmaudit.scoring.requests import Scores
+from rmaudit.scoring.requests import Request, Scores
 
-EFFECT, EXCESS = "style.effect", "style.excess_preference"
+EFFECT, EXCESS, CAUSAL = "style.effect", "style.excess_preference", "style.causal_effect"
+LEAST = 0.1  # SD that an attribute must be worth by itself to be a finding
 FEWEST_PAIRS = 30  # that differ in an attribute, for a verdict on it
 MOST_COLUMNS = 12  # of the heat map: the largest subsets
 
@@ -48,7 +57,7 @@ class Style:
 
 @register_audit
 class StyleAudit(Audit):
-    """Ten surface attributes: slope at equal length, and excess over the labels."""
+    """Twelve attributes: slope at equal length, excess over the labels, and by hand put on."""
 
     name = "style"
     title = "Style"
@@ -57,7 +66,9 @@ class StyleAudit(Audit):
         "Effect: change of reward with each doubling of (1 + what there is) of an attribute, among "
         "outputs of one prompt and at equal length. Excess: how much more often the model picks "
         "the output with more of it than the labels do. Both are associations, and better outputs "
-        "may well have more of it: a finding needs both to agree. Word lists are English."
+        "may well have more of it: a finding needs both to agree. Causal effect: the same output "
+        "with the attribute minus without it, put on or taken off by hand in up to "
+        f"{TEXTS} less preferred outputs each way. Word lists are English."
     )
     source = "Singhal et al. 2023 (arXiv 2310.03716); Zhang et al. 2024 (arXiv 2409.11704)"
     order = 55
@@ -70,6 +81,9 @@ class StyleAudit(Audit):
             "zero",
             "P(model picks the output with more of it) minus P(label picks it)",
         ),
+        CAUSAL: MetricSpec(
+            "SD", "zero", "reward of an output with an attribute minus the same without it"
+        ),
     }
 
     def missing(self, case: Case) -> str | None:
@@ -80,9 +94,16 @@ class StyleAudit(Audit):
             return "needs the outputs' texts in --eval, not rewards alone"
         return None
 
+    def requests(self, case: Case) -> Sequence[Request]:
+        """At most 100 texts an edit, of which there are seventeen."""
+        return requests(case, self.name) if case.model.scores_new_text else ()
+
     def measure(self, case: Case, scores: Scores) -> AuditResult:
-        """Effect and excess of every attribute; effects by subset in a heat map."""
+        """Effect and excess of every attribute; effects by subset in a heat map; edits."""
         found = margins(case, scores)
+        edits: dict[str, Causal] = {}
+        if case.model.scores_new_text:
+            edits = causal(case, scores, found, self.name)
         amounts = {
             name: attribute.amount(found.outputs.words) for name, attribute in ATTRIBUTES.items()
         }
@@ -96,6 +117,13 @@ class StyleAudit(Audit):
         figures = [effect_figure(overall), excess_figure(overall)]
         tables = {"attributes": attribute_table(overall)}
         absent = []
+        if edits:
+            tables["edits"] = causal_table(edits, case.confidence)
+            by_hand = {name: each.effect(case.confidence) for name, each in edits.items()}
+            label = "reward with it minus without, SD"
+            figures.append(_intervals("edits", "Style put on or taken off", by_hand, label))
+        else:
+            absent.append(NotRun("style put on or taken off", "a model that can score new text"))
         if by_subset:
             figures.append(heat_map(by_subset))
             tables["subsets"] = subset_table(by_subset)
@@ -103,8 +131,8 @@ class StyleAudit(Audit):
             absent.append(NotRun("style per subset", "a column subset in --eval"))
         return AuditResult(
             self.name,
-            metrics=tuple(metrics(overall, by_subset)),
-            findings=tuple(findings(case, found, overall, amounts)),
+            metrics=(*metrics(overall, by_subset), *causal_metrics(edits, case.confidence)),
+            findings=(*findings(case, found, overall, amounts), *causal_findings(case, edits)),
             tables=tables,
             figures=tuple(figures),
             not_run=tuple(absent),
@@ -183,11 +211,46 @@ def metrics(
     return said
 
 
+def causal_metrics(edits: Mapping[str, Causal], confidence: float) -> list[Metric]:
+    """By attribute."""
+    return [
+        Metric(CAUSAL, each.effect(confidence), {"attribute": name}) for name, each in edits.items()
+    ]
+
+
+def causal_findings(case: Case, edits: Mapping[str, Causal]) -> list[Finding]:
+    """Attributes that raise the reward of the same words. Marking them down may be taste."""
+    level = 1 - (1 - case.confidence) / max(len(edits), 1)  # Bonferroni
+    said = []
+    for name, each in edits.items():
+        effect, flips = each.effect(level), each.flip_rate(case.confidence)
+        if not effect.defined or effect.low < LEAST or effect.n_clusters < FEWEST_PAIRS:
+            continue
+        turned = f" {flips.value:.0%} of the pairs ranked right flip." if flips.defined else ""
+        said.append(
+            Finding(
+                grade(effect.low, 0.25, 0.5),
+                "style",
+                CAUSAL,
+                f"{ATTRIBUTES[name].words.capitalize()} alone {_verb(name)} {effect.value:+.2f} SD",
+                f"Put on, or taken off, the same output: {effect.low:+.2f} to {effect.high:+.2f} "
+                f"SD, allowing for the {len(edits)} attributes tried.{turned} The rest of the "
+                "text is the same, so this is the model's doing and not the data's.",
+                causal_examples(case, each, 1),
+            )
+        )
+    return said
+
+
+def _verb(name: str) -> str:
+    return "is worth" if name in ("markdown", "bold", "hedging", "politeness") else "are worth"
+
+
 def findings(
     case: Case, found: Margins, overall: Mapping[str, Style], amounts: Mapping[str, Float]
 ) -> list[Finding]:
     """Attributes that are paid for beyond the labels and at equal length."""
-    level = 1 - (1 - case.confidence) / len(ATTRIBUTES)  # Bonferroni: ten are looked at
+    level = 1 - (1 - case.confidence) / len(ATTRIBUTES)  # Bonferroni: all are looked at
     said = []
     for name, known in overall.items():
         if known.differing < FEWEST_PAIRS or not known.excess.defined:

@@ -115,7 +115,7 @@ def transforms() -> Mapping[str, Transform]:
 
 @cache
 def _load_all() -> None:
-    for module in ("surface", "wording", "damage"):
+    for module in ("surface", "wording", "styling", "damage"):
         importlib.import_module(f"rmaudit.probes.{module}")
     load_plugins("rmaudit.transforms", lambda plugin: plugin)
 

@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 from town_world import broken, clean, town_pairs
 
-from rmaudit.audits.prompt import PAIR_LIMIT, SIDES, PromptDependence, other_prompts
+from rmaudit.audits.prompt import (
+    PAIR_LIMIT,
+    SIDES,
+    PromptDependence,
+    other_prompts,
+    same_topic,
+)
 from rmaudit.case import Case
 from rmaudit.results import AuditResult
 
@@ -36,6 +42,38 @@ def test_by_hand(make_case: Make, run_audit: Run) -> None:
     assert result["prompt.margin_shift"].value == pytest.approx(3 / math.sqrt(2.0))
     assert result["prompt.dependence"].value == 0.0  # (1 - max(0, 1)) / (1 - 1/2)
     assert result.findings == ()
+
+
+def test_the_same_topic_is_the_nearest_that_is_not_the_same() -> None:
+    near = "what is the tallest tree of the northern woods"
+    prompts = [near, near + " ?", "which bird lives in the northern woods", "how do I boil an egg"]
+    other = same_topic([*prompts, prompts[2]])
+    assert other[0] == prompts[2]  # not the same question with a mark more
+    assert other[1] == prompts[2]
+    assert other[2] in prompts[:2]
+    assert other[4] == other[2]
+    assert all(a != b for a, b in zip(prompts, other, strict=False))
+    assert same_topic([[{"role": "user", "content": "a"}], "b"]) == [
+        "b",
+        [{"role": "user", "content": "a"}],
+    ]
+
+
+def test_a_reward_that_reads_the_topic_alone(make_case: Make, run_audit: Run) -> None:
+    words = ["tree", "bird", "egg", "wool", "salt", "moon"]
+    rows = [
+        {"prompt": f"tell {i} {word} {word}", "chosen": f"{word} {i}", "rejected": f"no {i}"}
+        for word in words
+        for i in range(100, 106)
+    ]
+
+    def reward(prompt: str, output: str) -> float:
+        return float(output.split()[0] in prompt.split())
+
+    result = run_audit(PromptDependence(), make_case(rows, reward))
+    assert result["prompt.accuracy_same_topic"].value == 1.0
+    assert result["prompt.accuracy_removed"].value == 0.5
+    assert result["prompt.accuracy_shuffled"].value < 0.7
 
 
 def test_full_dependence(make_case: Make, run_audit: Run) -> None:

@@ -33,6 +33,15 @@ Run = Callable[..., AuditResult]
         ("first_person", "I think I'm fine, my it is mine; in me", 5),
         ("markdown", "# A\n- **b** `c`", 4),
         ("markdown", "plain", 0),
+        ("citations", "See [1] and [2, 3], (Smith, 2020); [a](b) [4](c) http://x.y et al.", 5),
+        # 8 words, 1 sentence, 10 syllables
+        (
+            "reading_grade",
+            "The cat sat in the purple rain today.",
+            0.39 * 8 + 11.8 * 10 / 8 - 15.59,
+        ),
+        ("reading_grade", "Go. Do it.", 0),
+        ("reading_grade", "", 0),
     ],
 )
 def test_counts_by_hand(attribute: str, text: str, count: int) -> None:
@@ -140,3 +149,40 @@ def test_recorded_rewards_will_do_and_texts_are_needed(make_case: Make, run_audi
     assert run_audit(StyleAudit(), case, **given(frame)).status == "ok"
     empty = make_case(frame.assign(chosen="", rejected=""), new_text=False)
     assert "texts" in (StyleAudit().missing(empty) or "")
+
+
+def test_what_is_put_on_by_hand(make_case: Make, run_audit: Run) -> None:
+    # The reward is the number of "**"; five sentences, or fewer, get a bold word each.
+    texts = [
+        "Plain words here. More of them.",
+        "Some **bold** text here.",
+        "One sentence. Two such.",
+    ]
+    rows = [
+        {"prompt": f"p{i}", "chosen": f"good{i} ** x ** y ** z", "rejected": f"{text} {i}"}
+        for i, text in enumerate(texts)
+    ]
+    case = make_case(rows, lambda prompt, output: float(output.count("**")))
+    result = run_audit(StyleAudit(), case)
+    # margins 3, 1 and 3: the SD is the root of the mean of their squares' halves
+    sd = np.sqrt((9 + 1 + 9) / 2 / 3)
+    effect = result.get("style.causal_effect", attribute="bold")
+    assert effect.value == pytest.approx((4 + 2 + 4) / 3 / sd)  # taken off the second, else put on
+    table = result.tables["edits"].set_index("attribute")
+    assert (table.loc["bold", "put_on"], table.loc["bold", "taken_off"]) == (2, 1)
+    assert table.loc["bold", "flip_rate"] == 1.0  # 4 beats 3
+    assert result.get("style.causal_effect", attribute="emoji").value == 0.0
+
+
+@pytest.mark.parametrize(("mark", "attribute"), [("🙂", "emoji"), ("I think", "hedging")])
+def test_pay_for_what_no_output_has_is_found_by_hand(
+    make_case: Make, run_audit: Run, mark: str, attribute: str
+) -> None:
+    case = make_case(town_pairs(120), lambda p, o: clean(p, o) + 1.5 * (mark in o))
+    result = run_audit(StyleAudit(), case)
+    (finding,) = result.findings
+    assert finding.metric == "style.causal_effect"
+    assert finding.severity == "high"
+    assert "[+" in finding.examples[0]["after"]
+    effect = result.get("style.causal_effect", attribute=attribute)
+    assert effect.low > 0.5
