@@ -20,6 +20,7 @@ from rmaudit.report.document import Report
 from rmaudit.results import AuditResult
 from rmaudit.rewards import load_reward_model
 from rmaudit.rewards.base import RewardModel
+from rmaudit.rewards.http_client import is_url, shown_url
 from rmaudit.rewards.python_model import RewardFunction
 from rmaudit.scoring import (
     FurtherScoring,
@@ -74,6 +75,7 @@ def audit(
     cache: bool = True,
     progress: Progress | None = None,
     debug: bool = False,
+    settings: Mapping[str, Any] | None = None,
 ) -> Report:
     """Audit one reward model.
 
@@ -98,6 +100,8 @@ def audit(
         The score store (by default in the user's cache folder), and whether to use one at all.
     debug
         Raise an audit's error instead of listing the audit as failed.
+    settings
+        Further settings for the report to keep: the command line gives all of its own.
 
     Raises
     ------
@@ -145,6 +149,7 @@ def audit(
             "embedder": embedder,
             "probe_paths": [str(path) for path in probe_paths],
             "search_texts": search_texts,
+            **(settings or {}),
         },
         provenance=provenance(),
         scores=scores_frame(scores, case.model.name),
@@ -251,6 +256,7 @@ def audit_by(settings: AuditConfig, console: Console) -> Report:
         cache=not settings.no_cache,
         progress=console.progress(),
         debug=console.debug,
+        settings=settings.recorded(),
     )
 
 
@@ -332,5 +338,6 @@ def _measure(audit: Audit, case: Case, scores: Scores, debug: bool) -> AuditResu
 
 def _folder_name(model: str) -> str:
     """<model>-<time>, safe as a folder name."""
+    model = shown_url(model) if is_url(model) else model
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(model).name or model).strip("-.") or "model"
     return f"{stem[:60]}-{time.strftime('%Y%m%d-%H%M%S')}"

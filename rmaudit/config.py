@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from rmaudit.errors import UsageError
+from rmaudit.rewards.http_client import is_url, shown_url
 from rmaudit.rewards.served import HttpFormat, ServerOptions
 from rmaudit.toml import read_toml, schema_error
 
@@ -70,7 +71,7 @@ class AuditConfig(BaseModel):
     @classmethod
     def resolve(cls, flags: Mapping[str, Any], file: Path | None) -> AuditConfig:
         """Flags over the file over the defaults; `SchemaError` or `UsageError` on what is wrong."""
-        values = dict(read_toml(file)) if file else {}
+        values = _as_flags(read_toml(file)) if file else {}
         values.update({k: v for k, v in flags.items() if v is not None and v is not False})
         for name, example in (("model", "--model MODEL"), ("eval", "--eval prefs.jsonl")):
             if name not in values:
@@ -78,7 +79,19 @@ class AuditConfig(BaseModel):
         try:
             return cls(**values)
         except ValidationError as error:
-            raise schema_error(error, str(file or "command line")) from None
+            raise schema_error(error, str(file or "command line"), cls.model_fields) from None
+
+    def recorded(self) -> dict[str, Any]:
+        """The resolved settings as the report keeps them.
+
+        Without where results went on this machine, and without the query of a server's URL.
+        """
+        values = self.model_dump(mode="json", exclude={"out", "store", "no_cache"})
+        for name in ("model", "gold"):
+            if is_url(values[name]):
+                values[name] = shown_url(values[name])
+        values["ensemble"] = [shown_url(m) if is_url(m) else m for m in values["ensemble"]]
+        return values
 
     def model_options(self) -> dict[str, Any]:
         """The options of `load_reward_model`."""
@@ -93,3 +106,12 @@ class AuditConfig(BaseModel):
             concurrency=self.concurrency,
         )
         return {name: getattr(self, name) for name in names + permissions} | {"server": server}
+
+
+def _as_flags(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A file's names as the command line's: ``no-cache`` is ``no_cache``."""
+    named = {name.replace("-", "_"): value for name, value in values.items()}
+    if "probe_path" in named:  # a flag that may be repeated, so the settings have many
+        paths = named.pop("probe_path")
+        named.setdefault("probe_paths", [paths] if isinstance(paths, str) else paths)
+    return named

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rmaudit.errors import SchemaError
+from rmaudit.registry import nearest
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -26,9 +28,11 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise SchemaError(f"{path}: not TOML: {error}") from None
 
 
-def schema_error(error: ValidationError, where: str) -> SchemaError:
-    """The first fault of a validation, in one line."""
+def schema_error(error: ValidationError, where: str, known: Collection[str] = ()) -> SchemaError:
+    """The first fault of a validation, in one line; `known` names help with a misspelt one."""
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"]) or "settings"
     message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden" and known:
+        return SchemaError(f"{where}: no setting is named {name!r}; {nearest(name, known)}")
     return SchemaError(f"{where}: {name}: {message}")

@@ -82,6 +82,11 @@ def checked_url(url: str) -> str:
     return urlunsplit(parts._replace(fragment=""))
 
 
+def is_url(spec: object) -> bool:
+    """Whether a reward model is named by a server's URL."""
+    return isinstance(spec, str) and spec.lower().startswith(("http://", "https://"))
+
+
 def shown_url(url: str) -> str:
     """Scheme, host, port and path of a URL: what names a server without naming a user."""
     parts = urlsplit(url)

@@ -10,6 +10,7 @@ from rmaudit.errors import RewardModelError, UsageError
 from rmaudit.rewards.base import RewardModel
 from rmaudit.rewards.checkpoint_files import Permissions, fetch, read_json
 from rmaudit.rewards.ensemble import Ensemble
+from rmaudit.rewards.http_client import is_url
 from rmaudit.rewards.python_model import RewardFunction, given_function, load_python
 from rmaudit.rewards.recorded import Recorded
 from rmaudit.rewards.rendering import DEFAULT_FORMAT
@@ -95,7 +96,7 @@ def load_reward_model(
         return Recorded(spec.partition(":")[2] or None)
     if spec.startswith("python:"):
         return load_python(spec)
-    if spec.lower().startswith(("http://", "https://")):
+    if is_url(spec):
         return load_served(spec, server or ServerOptions(), format=format, head=head)
     if spec.startswith("prm:"):
         return _load_process(spec, permissions, options)

@@ -1,0 +1,113 @@
+"""`audit.toml` and flags: one set of settings, checked, and kept in the report."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from rmaudit.cli import app
+from rmaudit.cli.audit import audit
+from rmaudit.config import AuditConfig
+from rmaudit.errors import SchemaError, UsageError
+
+PAIRS = [
+    {"prompt": f"Q{i // 2}?", "chosen": f"A careful answer {i}.", "rejected": f"No {i}."}
+    for i in range(20)
+]
+
+
+def toml(folder: Path, text: str) -> Path:
+    path = folder / "audit.toml"
+    path.write_text(text)
+    return path
+
+
+def test_every_flag_of_audit_is_a_setting() -> None:
+    flags = set(inspect.signature(audit).parameters) - {"console", "config"}
+    # Repeated on the command line, a list in the file.
+    flags = flags - {"probe_path"} | {"probe_paths"}
+    assert flags <= set(AuditConfig.model_fields)
+
+
+def test_flags_win_over_the_file_and_the_file_over_the_defaults(tmp_path: Path) -> None:
+    file = toml(
+        tmp_path,
+        'model = "a/b"\neval = "e"\nseed = 7\nno-cache = true\nonly = "length, style"\n'
+        'http-format = "vllm"\nprobe-path = "mine"\nensemble = ["c/d", "e/f"]\n',
+    )
+    settings = AuditConfig.resolve({"seed": 0, "limit": None, "no_cache": False}, file)
+    assert settings.seed == 0  # a flag that says 0 was given
+    assert settings.no_cache
+    assert settings.only == ("length", "style")
+    assert settings.http_format == "vllm"
+    assert settings.probe_paths == (Path("mine"),)
+    assert settings.ensemble == ("c/d", "e/f")
+    assert (settings.confidence, settings.limit) == (0.95, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("sed = 3\n", r"audit\.toml: no setting is named 'sed'; did you mean .*seed"),
+        ('api_key = "x"\n', r"no setting is named 'api_key'; did you mean api_key_env"),
+        ("seed = -1\n", r"audit\.toml: seed: .*greater than or equal to 0"),
+        ('http_format = "grpc"\n', r"http_format: .*'json', 'vllm', 'tei' or 'openai'"),
+        ('format = "{prompt}"\n', r"format: must contain \{output\}"),
+        ("seed = \n", r"audit\.toml: not TOML"),
+    ],
+)
+def test_a_fault_names_the_file_and_the_setting(text: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(SchemaError, match=said):
+        AuditConfig.resolve({"model": "m", "eval": "e"}, toml(tmp_path, text))
+
+
+def test_model_and_eval_are_needed() -> None:
+    with pytest.raises(UsageError, match="no model given: say --model MODEL"):
+        AuditConfig.resolve({"eval": "e"}, None)
+
+
+def test_what_is_recorded_leaves_out_paths_of_results_and_the_query_of_a_url() -> None:
+    settings = AuditConfig.resolve(
+        {
+            "model": "https://host:1/score?tenant=secret-name",
+            "ensemble": ("http://h/x?y=1", "a/b"),
+            "eval": "e.jsonl",
+            "out": Path("/home/me/out"),
+            "store": Path("/home/me/store"),
+            "api_key_env": "SOME_KEY",
+        },
+        None,
+    )
+    recorded = settings.recorded()
+    assert recorded["model"] == "https://host:1/score"
+    assert recorded["ensemble"] == ["http://h/x", "a/b"]
+    assert recorded["api_key_env"] == "SOME_KEY"
+    assert not {"out", "store"} & recorded.keys()
+    assert recorded["resamples"] == 2000
+    assert "secret-name" not in json.dumps(recorded)
+
+
+def test_the_report_keeps_the_resolved_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "prefs.jsonl").write_text("\n".join(map(json.dumps, PAIRS)))
+    (tmp_path / "length_reward.py").write_text(
+        "def score(pairs):\n    return [len(output) for _, output in pairs]\n"
+    )
+    toml(
+        tmp_path,
+        'model = "python:length_reward:score"\neval = "prefs.jsonl"\nonly = ["preference"]\n'
+        'seed = 4\nresamples = 200\nno_cache = true\nout = "o"\n',
+    )
+    done = CliRunner().invoke(app, ["audit", "--config", "audit.toml", "--seed", "5"])
+    assert done.exit_code == 0, done.stderr
+    config = json.loads((tmp_path / "o" / "report.json").read_text())["config"]
+    assert (config["seed"], config["resamples"], config["only"]) == (5, 200, ["preference"])
+    assert config["model"] == "python:length_reward:score"
+    assert config["beta"] == 0.1  # what nobody said is kept too
