@@ -41,6 +41,7 @@ PROXY = (
     "critic/rewards/mean",
     "reward",
 )
+IN_FOLDER = ("trainer_state.json", "training-log.jsonl", "metrics.jsonl", "log.jsonl")
 GOLD = ("rmaudit/gold", "gold", "gold_reward")
 _TRL_MEAN = re.compile(r"rewards/(.+)/mean")
 _CONSOLE = re.compile(r"\bstep:(\d+) - (.+)")
@@ -70,7 +71,7 @@ def read_log(
     Parameters
     ----------
     path
-        The file, or a folder that holds ``trainer_state.json`` or ``log.jsonl``.
+        The file, or a folder that holds one named as in `IN_FOLDER`.
     kl, proxy, gold
         Keys of the records where the known ones do not fit. A `kl` that is named is taken to be
         the KL of a sequence, in nats.
@@ -118,7 +119,7 @@ def read_log(
 
 def _run_name(file: Path) -> str:
     """The file's name, or that of the run's folder where every run's file is named alike."""
-    if file.stem not in ("trainer_state", "log", "metrics"):
+    if file.name not in IN_FOLDER:
         return file.stem
     folder = file.resolve().parent
     return folder.parent.name if folder.name.startswith("checkpoint-") else folder.name
@@ -126,13 +127,13 @@ def _run_name(file: Path) -> str:
 
 def _file(path: Path) -> Path:
     if path.is_dir():
-        for name in ("trainer_state.json", "log.jsonl", "metrics.jsonl"):
+        for name in IN_FOLDER:
             if (path / name).is_file():
                 return path / name
         checkpoints = sorted(path.glob("checkpoint-*/trainer_state.json"), key=_checkpoint_step)
         if checkpoints:
             return checkpoints[-1]
-        raise DataError(f"{path}: holds no trainer_state.json, log.jsonl or metrics.jsonl")
+        raise DataError(f"{path}: holds no {', '.join(IN_FOLDER)}")
     if not path.is_file():
         raise DataError(f"{path}: no such log; give a file or the folder of a run")
     return path

@@ -162,7 +162,7 @@ def gain_figure(
         {
             "series": series,
             "xlabel": "KL from the initial policy (nats)",
-            "ylabel": "gain (SD)",
+            "ylabel": "gain (SD)" if with_proxy else "gold gain (SD)",
             "xscale": "linear",
             "diagonal": False,
             "reference_y": 0.0,
@@ -206,8 +206,8 @@ def _weak_series(one: Study, name: str) -> dict[str, Any]:
 
 def _fit_series(one: Study, name: str) -> dict[str, Any]:
     fit = one.found.fit(one.form)
-    d = np.sqrt(np.linspace(0, one.found.measured_kl, 41))
-    x, z = form_terms(d, fit.form)
+    d = np.sqrt(np.linspace(one.curve.kl_start, one.found.measured_kl, 41))
+    x, z = form_terms(d, fit.form, float(d[0]))
     y = fit.alpha.value * x + fit.beta.value * z
     return {
         "name": name,

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure as Drawing
 
 from rmaudit.errors import SchemaError
 from rmaudit.plots import cells, lines, rows
+from rmaudit.plots.marks import label, legend_columns
 from rmaudit.plots.style import STYLES, Style
 from rmaudit.plots.svg import tidy_svg
 from rmaudit.registry import nearest
@@ -162,4 +163,9 @@ def _height(kind: str, data: Data, style: Style) -> float:
         return 0.9 + 1.25 * line * max(2, len(data["rows"]))
     if kind == "reliability":
         return min(style.width, 3.6) * 0.95
-    return min(style.width * 0.6, 3.2)
+    height = min(style.width * 0.6, 3.2)
+    if kind == "curves":  # a legend of many lines must not take the drawing's place
+        names = [label(one.get("name", "")) for one in data["series"]] or [""]
+        lines_of_legend = -(-len(names) // legend_columns(names, style.width))
+        height += line * max(0, lines_of_legend - 3)
+    return height

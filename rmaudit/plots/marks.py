@@ -42,9 +42,7 @@ def legend(ax: Axes, names: Sequence[str]) -> None:
     handles, shown = ax.get_legend_handles_labels()
     if not handles or not any(names) or shown in ([ax.get_xlabel()], [ax.get_ylabel()]):
         return
-    width = ax.figure.get_figure(root=True).get_figwidth()
-    room = int(width * 13)  # characters that fit side by side
-    columns = max(1, min(len(shown), room // (max(len(s) for s in shown) + 7)))
+    columns = legend_columns(shown, ax.figure.get_figure(root=True).get_figwidth())
     ax.legend(
         handles,
         shown,
@@ -54,6 +52,12 @@ def legend(ax: Axes, names: Sequence[str]) -> None:
         borderaxespad=0.2,
         columnspacing=1.4,
     )
+
+
+def legend_columns(names: Sequence[str], width: float) -> int:
+    """How many names fit side by side in a width in inches."""
+    room = int(width * 13)  # characters
+    return max(1, min(len(names), room // (max(len(name) for name in names) + 7)))
 
 
 def reference(ax: Axes, data: Mapping[str, Any]) -> None:

@@ -106,6 +106,7 @@ class Curve:
     proxy_unit: Float  # (n_prompts, 2): squared deviations and degrees of freedom
     gold_unit: Float
     ess: Float  # (n_points,): median effective sample size; NaN where it does not apply
+    kl_start: float = 0.0  # nats: of the policy that gains are counted from
 
     @property
     def usable(self) -> NDArray[np.bool_]:

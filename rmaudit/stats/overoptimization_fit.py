@@ -87,7 +87,8 @@ def overoptimization(
     Overoptimization
         The safe budget is the strongest optimisation up to which the one-sided lower bound, at
         `confidence`, of the mean gold gain still rises: never beyond what was measured, KL 0 where
-        it falls at once. It rests on a bound already; its interval is what resampling adds.
+        it falls at once. For a run, whose points have errors of their own, it is where that bound
+        is highest. It rests on a bound already; its interval is what resampling adds.
 
     Notes
     -----
@@ -128,14 +129,19 @@ def overoptimization(
     )
 
 
-def form_terms(d: Float, form: Form) -> tuple[Float, Float]:
-    """The regressors of alpha and beta: ``d`` and ``-d**2`` ("bon") or ``-d log d`` ("rl")."""
-    if form == "bon":
-        return d, -(d**2)
-    return d, -d * np.log(np.where(d > 0, d, 1.0))
+def form_terms(d: Float, form: Form, start: float = 0.0) -> tuple[Float, Float]:
+    """The regressors of alpha and beta: ``d`` and ``-d**2`` ("bon") or ``-d log d`` ("rl").
+
+    Less their values at `start`, the d of the policy that gains are counted from.
+    """
+    square = d**2 if form == "bon" else d * np.log(np.where(d > 0, d, 1.0))
+    at_start = start**2 if form == "bon" else start * math.log(start) if start > 0 else 0.0
+    return d - start, -(square - at_start)
 
 
-def fit_form(d: Float, gain: Float, weights: Float, form: Form) -> tuple[Float, Float]:
+def fit_form(
+    d: Float, gain: Float, weights: Float, form: Form, start: float = 0.0
+) -> tuple[Float, Float]:
     """Weighted least squares of many curves at once.
 
     Parameters
@@ -144,15 +150,15 @@ def fit_form(d: Float, gain: Float, weights: Float, form: Form) -> tuple[Float, 
         (b, n_points): square root of KL, and gold gain.
     weights
         (n_points,), of the points.
-    form
-        "bon" or "rl".
+    form, start
+        "bon" or "rl", and the d that gains are counted from.
 
     Returns
     -------
     alpha, beta
         (b,) each; NaN where the points do not tell the two apart.
     """
-    x, z = form_terms(d, form)
+    x, z = form_terms(d, form, start)
     xx, xz, zz = (x * x) @ weights, (x * z) @ weights, (z * z) @ weights
     xy, zy = (x * gain) @ weights, (z * gain) @ weights
     determinant = xx * zz - xz**2
@@ -187,22 +193,30 @@ class _Sums:
     point_weight: Float  # (n_points,): inverse variance of the mean gain; zero near the start
     place: int  # of the highest mean gain
     quantile: float  # of the one-sided bound
+    start: float  # d of the policy that gains are counted from
+    at_start: NDArray[np.bool_]  # (n_points,): that policy itself, but for rounding
+    noisy: bool  # neighbouring points have errors of their own
     lacking: str | None
 
     @classmethod
     def of(cls, curve: Curve, confidence: float) -> _Sums:
         used = np.flatnonzero(curve.usable)
         codes = curve.clusters
-        gain = cluster_sums(curve.gold[:, used] - curve.gold_start[:, None], codes)
-        proxy = cluster_sums(curve.proxy[:, used] - curve.proxy_start[:, None], codes)
-        kl = cluster_sums(curve.kl[:, used], codes)
-        units = np.concatenate([curve.gold_unit, curve.proxy_unit], axis=1)
         count = np.bincount(codes).astype(np.float64)
+
+        def sums(values: Float) -> Float:
+            return cluster_sums(values[:, used], codes) if used.size else np.zeros((count.size, 0))
+
+        gain = sums(curve.gold - curve.gold_start[:, None])
+        proxy = sums(curve.proxy - curve.proxy_start[:, None])
+        kl = sums(curve.kl)
+        units = np.concatenate([curve.gold_unit, curve.proxy_unit], axis=1)
         unit = cluster_sums(units, codes)
         n_clusters = len(count)
+        far = kl.sum(axis=0) > (LEAST_KL + curve.kl_start) * count.sum()
+        gain[:, ~far] = 0.0  # not what rounding left
         mean = gain.sum(axis=0) / max(count.sum(), 1)
         variance = ((gain - mean * count[:, None]) ** 2).sum(axis=0)
-        far = kl.sum(axis=0) > LEAST_KL * count.sum()
         varies = far & (variance > 0)
         weight = np.zeros(used.size)
         np.divide(variance[varies].min(initial=np.inf), variance, out=weight, where=varies)
@@ -216,7 +230,21 @@ class _Sums:
         quantile = float(stdtrit(max(n_clusters - 1, 1), confidence))
         place = int(np.argmax(mean)) if mean.size else 0
         strength = curve.strength[used]
-        return cls(gain, proxy, kl, count, unit, strength, weight, place, quantile, lacking)
+        return cls(
+            gain,
+            proxy,
+            kl,
+            count,
+            unit,
+            strength,
+            weight,
+            place,
+            quantile,
+            math.sqrt(max(curve.kl_start, 0.0)),
+            ~far,
+            curve.method == "rl",
+            lacking,
+        )
 
     @property
     def measured(self) -> float:
@@ -235,7 +263,7 @@ class _Sums:
         d = np.sqrt(np.maximum(kl, 0.0))
         found: dict[str, Float] = {}
         for form in FORMS:
-            alpha, beta = fit_form(d, gain, self.point_weight, form)
+            alpha, beta = fit_form(d, gain, self.point_weight, form, self.start)
             found |= {f"alpha_{form}": alpha, f"beta_{form}": beta}
             found[f"peak_{form}"] = peak_of(alpha, beta, form)
         rows = np.arange(len(weights))
@@ -262,10 +290,12 @@ class _Sums:
         clusters = len(self.count)
         error = np.sqrt(np.maximum(spread, 0.0) * clusters / (clusters - 1)) / total[:, None]
         bound = raw - self.quantile * error  # (b, n_points)
-        at_start = self.kl.sum(axis=0) <= LEAST_KL * self.count.sum()
-        bound[:, at_start] = 0.0
+        bound[:, self.at_start] = 0.0
+        if self.noisy:
+            best = np.argmax(bound, axis=1)
+            return np.where(bound[np.arange(len(raw)), best] >= 0, best, -1)
         before = np.concatenate([np.zeros((len(raw), 1)), bound[:, :-1]], axis=1)
-        rises = (bound > before) | at_start
+        rises = (bound > before) | self.at_start
         return np.asarray(np.cumprod(rises, axis=1).sum(axis=1) - 1, dtype=np.int64)
 
 
@@ -287,7 +317,7 @@ def _fit(
     totals = sums.count.sum()
     d = np.sqrt(np.maximum(sums.kl.sum(axis=0) / totals, 0.0))
     gold_sd = math.sqrt(sums.unit[:, 0].sum() / sums.unit[:, 1].sum())
-    x, z = form_terms(d, form)
+    x, z = form_terms(d, form, sums.start)
     off = alpha.value * x + beta.value * z - sums.gain.sum(axis=0) / totals / gold_sd
     in_n = kl
     if kl.defined:

@@ -48,8 +48,8 @@ def rl_curve(runs: Sequence[Run], *, gold_sd: float = 1.0, proxy_sd: float = 1.0
     Returns
     -------
     Curve
-        Gains are from the first window, whose policy is taken as the initial one; replicates (or
-        runs, see the module) are its rows.
+        Gains are from the first window, and ``kl_start`` is its KL; replicates (or runs, see the
+        module) are its rows.
 
     Raises
     ------
@@ -88,5 +88,6 @@ def rl_curve(runs: Sequence[Run], *, gold_sd: float = 1.0, proxy_sd: float = 1.0
         proxy_unit=unit * [proxy_sd**2, 1.0],
         gold_unit=unit * [gold_sd**2, 1.0],
         ess=np.full(windows, math.nan),
+        kl_start=max(float(kl[:, 0].mean()), 0.0),
         **start,
     )

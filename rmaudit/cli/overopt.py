@@ -1,0 +1,156 @@
+"""`rmaudit overopt`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from rmaudit.cli import command
+from rmaudit.cli.audit import Device, Dtype, Limit, NoCache, Pickle, Store, Trust
+from rmaudit.console import Console
+from rmaudit.errors import UsageError
+
+if TYPE_CHECKING:
+    from rmaudit.overopt import Overopt
+
+T = TypeVar("T", int, float)
+Key = Annotated[str | None, typer.Option(help="Key of the log's records, if not a known one.")]
+SOURCES = "one of --samples, --log or --world"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    command.add(app, "overopt", overopt)
+
+
+def overopt(
+    console: Console,
+    samples: Annotated[str | None, typer.Option(help="Outputs of a policy, k a prompt.")] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", help="What selects [default: recorded]; may be repeated."),
+    ] = None,
+    gold: Annotated[str | None, typer.Option(help="A reward model taken as the truth.")] = None,
+    gold_held_out: Annotated[
+        bool, typer.Option("--gold-held-out", help="--gold was trained on disjoint feedback.")
+    ] = False,
+    gold_column: Annotated[str, typer.Option(help="Gold rewards in --samples.")] = "gold_rewards",
+    aggregates: Annotated[
+        bool, typer.Option("--aggregates", help="Also mean, WCO and UWO of the models.")
+    ] = False,
+    method: Annotated[str, typer.Option(help="Of bon, tilted: a,b.")] = "bon,tilted",
+    n: Annotated[str | None, typer.Option(help="Values of n: 1,2,4. Default: to the pool.")] = None,
+    beta: Annotated[str | None, typer.Option(help="Values of beta: 1,0.5.")] = None,
+    log: Annotated[
+        list[str] | None, typer.Option(help="Log of an RL run, or its folder; may be repeated.")
+    ] = None,
+    log_kl: Key = None,
+    log_proxy: Key = None,
+    log_gold: Key = None,
+    pooled: Annotated[
+        bool, typer.Option("--pooled", help="The logs are seeds of one run: one curve.")
+    ] = False,
+    world: Annotated[str | None, typer.Option(help="clinic: train and optimise there.")] = None,
+    pairs: Annotated[int, typer.Option(min=50, help="Feedback pairs of --world.")] = 2400,
+    venue: Annotated[
+        list[str] | None, typer.Option(help="Width of the figures; default: all venues.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of curve.csv and figures.")] = Path(
+        "reports/overopt"
+    ),
+    limit: Limit = None,
+    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
+    resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples.")] = 2000,
+    device: Device = None,
+    dtype: Dtype = None,
+    trust_remote_code: Trust = False,
+    allow_pickle: Pickle = False,
+    store: Store = None,
+    no_cache: NoCache = False,
+) -> None:
+    """Over-optimisation: gold and proxy reward against KL, fits, peak, safe budget, figures."""
+    if sum(bool(given) for given in (samples, log, world)) != 1:
+        raise UsageError(f"give {SOURCES}")
+    from rmaudit.overopt import VENUES, from_logs
+    from rmaudit.overopt.result import SUMMARY
+
+    shared: dict[str, Any] = {"seed": seed, "resamples": resamples}
+    if log:
+        result = from_logs(log, kl=log_kl, proxy=log_proxy, gold=log_gold, pooled=pooled, **shared)
+    elif world:
+        result = _world(world, out, pairs, console, shared)
+    else:
+        options = {"device": device, "dtype": dtype}
+        permissions = {"trust_remote_code": trust_remote_code, "allow_pickle": allow_pickle}
+        result = _samples(
+            str(samples),
+            model or ["recorded"],
+            gold,
+            {k: v for k, v in options.items() if v is not None} | permissions,
+            limit,
+            gold_column=gold_column,
+            held_out=gold_held_out,
+            with_aggregates=aggregates,
+            methods=_methods(method),
+            ns=_numbers(n, int, "--n"),
+            betas=_numbers(beta, float, "--beta"),
+            store=store,
+            cache=not no_cache,
+            progress=console.progress(),
+            **shared,
+        )
+    for note in result.notes:
+        console.warn(note)
+    console.table("Over-optimisation (gains in gold SDs)", list(SUMMARY), result.summary())
+    written = result.save(out, tuple(venue) if venue else VENUES)
+    console.say(f"{len(written)} files: {out}", path=str(out))
+
+
+def _samples(
+    path: str,
+    models: list[str],
+    gold: str | None,
+    options: dict[str, Any],
+    limit: int | None,
+    *,
+    gold_column: str,
+    **settings: Any,
+) -> Overopt:
+    from rmaudit.data import load
+    from rmaudit.overopt import from_samples
+    from rmaudit.rewards import load_reward_model
+
+    return from_samples(
+        load(path, "samples", limit),
+        [load_reward_model(one, **options) for one in models],
+        gold=gold_column if gold is None else load_reward_model(gold, **options),
+        **settings,
+    )
+
+
+def _world(name: str, out: Path, pairs: int, console: Console, shared: dict[str, Any]) -> Overopt:
+    if name != "clinic":
+        raise UsageError(f"no world is named {name!r}; known: clinic")
+    from rmaudit.overopt.clinic import from_clinic
+
+    return from_clinic(out / "clinic", pairs=pairs, say=console.say, **shared)
+
+
+def _methods(given: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in given.split(",") if name.strip())
+    unknown = [name for name in names if name not in ("bon", "tilted")]
+    if unknown or not names:
+        raise UsageError(f"--method {given!r}: say bon, tilted or both, as in bon,tilted")
+    return names
+
+
+def _numbers(given: str | None, kind: Callable[[str], T], option: str) -> list[T] | None:
+    if given is None:
+        return None
+    try:
+        return [kind(part) for part in given.split(",") if part.strip()]
+    except ValueError:
+        raise UsageError(f"{option} {given!r}: give numbers, as in 1,2,4") from None
