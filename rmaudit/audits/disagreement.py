@@ -8,16 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, get_args
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rmaudit.audits.base import Audit, example
+from rmaudit.audits._support import LEVEL, lacking, support
+from rmaudit.audits.base import Audit
+from rmaudit.audits.pairs import LABELLED, Margins, halves, margins, pair_examples
 from rmaudit.case import Case
 from rmaudit.registry import register_audit
-from rmaudit.results import AuditResult, Estimate, Figure, Finding, Metric, MetricSpec, Severity
+from rmaudit.results import (
+    AuditResult,
+    Estimate,
+    Figure,
+    Finding,
+    Metric,
+    MetricSpec,
+    NotRun,
+    Severity,
+)
 from rmaudit.rewards.ensemble import Aggregate, aggregate_rewards
 from rmaudit.scoring.requests import Scores
 from rmaudit.stats.calibration import temperature
@@ -27,6 +39,7 @@ from rmaudit.stats.uncertainty import (
     area_under_risk_coverage,
     auroc_estimate,
     mutual_information,
+    ratio_of_means,
     risk_coverage,
     selective_accuracy,
     sign_disagreement,
@@ -39,13 +52,27 @@ CURVE_POINTS = 100
 
 @dataclass(frozen=True)
 class Members:
-    """Finite, decided pairs; margins of each member in its own within-prompt SDs."""
+    """Comparisons that every member has finite rewards for; labelled ties are left out."""
 
-    margins: Float  # (n_members, n_pairs)
-    raw: Float  # the same, unscaled
-    rewards: Mapping[str, Float]  # side to (n_members, n_pairs), scaled
-    rows: NDArray[np.int64]  # evaluation rows, (n_pairs,)
-    clusters: NDArray[np.int64]
+    pairs: Margins  # of the audited model
+    rewards: Float  # (n_members, m), one an output, in each member's own within-prompt SDs
+    scale: Float  # those SDs, (n_members,)
+    names: tuple[str, ...]
+
+    @cached_property
+    def margins(self) -> Float:
+        """Margin of each member, (n_members, n_pairs), in its SDs."""
+        return self.rewards[:, self.pairs.better] - self.rewards[:, self.pairs.worse]
+
+    @cached_property
+    def spread(self) -> Float:
+        """SD of the margin over members, (n_pairs,); ddof 0, as in every aggregate."""
+        return np.asarray(self.margins.std(axis=0), dtype=np.float64)
+
+    @property
+    def clusters(self) -> NDArray[np.int64]:
+        """Codes of the unit of resampling, (n_pairs,)."""
+        return self.pairs.cluster
 
 
 @register_audit
@@ -81,13 +108,16 @@ class Disagreement(Audit):
         ),
         "disagreement.aurc": MetricSpec("-", "lower", "area under the risk-coverage curve"),
         "disagreement.excess_aurc": MetricSpec("-", "lower", "AURC above that of the best order"),
+        "disagreement.outside_inside_ratio": MetricSpec(
+            "ratio", "none", "mean SD of the margin outside over inside the feedback's support"
+        ),
     }
 
     def missing(self, case: Case) -> str | None:
-        """Needs pairs and two members."""
-        if case.eval.type != "preference":
-            return f"needs preference pairs; --eval is {case.eval.type} data"
-        if len(case.model.members) + len(case.ensemble) < 2:
+        """Needs labels and two members."""
+        if case.eval.type not in LABELLED:
+            return f"needs pairs, rankings, ratings or labels in --eval, not {case.eval.type}"
+        if len(case.model.members) + sum(len(model.members) for model in case.ensemble) < 2:
             return "needs two members or more: an ensemble as --model, or --ensemble MODEL"
         return None
 
@@ -96,13 +126,12 @@ class Disagreement(Audit):
         members = collect(case, scores)
         if isinstance(members, str):
             return AuditResult(self.name, "not_run", members)
-        spread = members.margins.std(axis=0)  # (n_pairs,); ddof 0, as in every aggregate
-        mean = members.margins.mean(axis=0)
-        errors = np.where(mean == 0, 0.5, mean < 0)
+        spread = members.spread
+        errors = 1 - halves(members.margins.mean(axis=0))
         c, level = members.clusters, case.confidence
         aurc, excess = area_under_risk_coverage(errors, spread, c, confidence=level)
         signs = sign_disagreement(members.margins)
-        metrics = {
+        numbers = {
             "margin_sd": cluster_mean(spread, c, confidence=level),
             "sign_disagreement": cluster_mean(signs, c, confidence=level, bounds=(0, 1)),
             "mutual_information": _information(members, level),
@@ -113,70 +142,84 @@ class Disagreement(Audit):
             "aurc": aurc,
             "excess_aurc": excess,
         }
+        lacks: tuple[NotRun, ...] = ()
+        if needs := lacking(case):
+            lacks = (NotRun("outside_inside_ratio", needs),)
+        else:
+            numbers["outside_inside_ratio"] = _outside_inside(case, members)
         return AuditResult(
             self.name,
-            metrics=tuple(Metric(f"disagreement.{name}", e) for name, e in metrics.items()),
-            findings=tuple(_findings(case, members, metrics, spread, mean)),
+            metrics=tuple(Metric(f"disagreement.{name}", e) for name, e in numbers.items()),
+            findings=tuple(_findings(case, members, numbers)),
             tables={
                 "aggregates": _aggregates(members, level),
                 "members": _members(members, level),
             },
-            figures=(_curve(errors, spread, metrics["selective_accuracy_80"]),),
+            figures=(_curve(errors, spread, numbers["selective_accuracy_80"]),),
+            not_run=lacks,
         )
 
 
 def collect(case: Case, scores: Scores) -> Members | str:
-    """Pairs on which every member has a finite reward; the reason if there are none."""
-    chosen, rejected = scores.member_rewards("chosen"), scores.member_rewards("rejected")
-    usable = np.isfinite(chosen).all(axis=0) & np.isfinite(rejected).all(axis=0)
-    if "tie" in case.eval.frame:
-        usable &= ~case.eval.frame["tie"].to_numpy(dtype=bool)
-    if not usable.any():
+    """Decided comparisons on which every member has finite rewards; the reason if there are none.
+
+    Of rankings, ratings and labels, the comparisons are those of `rmaudit.audits.pairs`.
+    """
+    pairs = margins(case, scores).decided
+    sides = [request.side for request in case.data_requests]
+    rewards = np.concatenate([scores.member_rewards(side) for side in sides], axis=1)
+    finite = np.isfinite(rewards).all(axis=0)  # (m,)
+    pairs = pairs.take(finite[pairs.better] & finite[pairs.worse])
+    if not len(pairs):
         return "no pair has a finite reward from every member"
-    chosen, rejected = chosen[:, usable], rejected[:, usable]
-    clusters = case.clusters[usable]
-    both = np.tile(clusters, 2)
+    outputs, there = pairs.outputs, np.flatnonzero(finite)
     scale = np.array(
-        [within_prompt_sd(np.r_[a, b], both) for a, b in zip(chosen, rejected, strict=True)]
+        [within_prompt_sd(r[there], outputs.prompt[there], outputs.text[there]) for r in rewards]
     )
+    names = tuple(scores.member_names) or tuple(f"member {i + 1}" for i in range(len(rewards)))
     if not (scale > 0).all():
-        constant = int(np.flatnonzero(~(scale > 0))[0]) + 1
+        constant = names[int(np.flatnonzero(~(scale > 0))[0])]
         return f"member {constant} gives every output of a prompt the same reward: no scale"
-    return Members(
-        (chosen - rejected) / scale[:, None],
-        chosen - rejected,
-        {"chosen": chosen / scale[:, None], "rejected": rejected / scale[:, None]},
-        np.flatnonzero(usable),
-        clusters,
-    )
+    return Members(pairs, rewards / scale[:, None], scale, names)
 
 
 def _information(members: Members, confidence: float) -> Estimate:
     """BALD on margins that each member's own temperature has put on the scale of its errors."""
-    temperatures = np.array([temperature(margin, members.clusters).value for margin in members.raw])
+    raw = members.margins * members.scale[:, None]
+    temperatures = np.array([temperature(margin, members.clusters).value for margin in raw])
     if not np.isfinite(temperatures).all():
-        lacking = int(np.flatnonzero(~np.isfinite(temperatures))[0]) + 1
+        lacks = members.names[int(np.flatnonzero(~np.isfinite(temperatures))[0])]
         return Estimate.undefined(
-            f"member {lacking} has no temperature (no positive mean margin, or no error at all)",
-            n=members.rows.size,
+            f"member {lacks} has no temperature (no positive mean margin, or no error at all)",
+            n=len(members.pairs),
             confidence=confidence,
         )
-    information = mutual_information(members.raw / temperatures[:, None])
+    information = mutual_information(raw / temperatures[:, None])
     return cluster_mean(information, members.clusters, confidence=confidence)
 
 
+def _outside_inside(case: Case, members: Members) -> Estimate:
+    """Mean spread on prompts outside the support over that inside."""
+    outside = support(case)[members.pairs.row] <= LEVEL
+    return ratio_of_means(
+        members.spread,
+        outside,
+        members.clusters,
+        names=("outside the support", "inside it"),
+        confidence=case.confidence,
+    )
+
+
 def _accuracy(margin: Float, clusters: NDArray[np.int64], confidence: float) -> Estimate:
-    right = np.where(margin == 0, 0.5, margin > 0)
-    return cluster_mean(right, clusters, confidence=confidence, bounds=(0, 1))
+    return cluster_mean(halves(margin), clusters, confidence=confidence, bounds=(0, 1))
 
 
 def _aggregates(members: Members, confidence: float) -> pd.DataFrame:
     """Accuracy under each aggregate of the members' rewards."""
     rows = []
     for name in get_args(Aggregate):
-        margin = aggregate_rewards(members.rewards["chosen"], name) - aggregate_rewards(
-            members.rewards["rejected"], name
-        )
+        reward = aggregate_rewards(members.rewards, name)
+        margin = reward[members.pairs.better] - reward[members.pairs.worse]
         e = _accuracy(margin, members.clusters, confidence)
         rows.append({"aggregate": name, "accuracy": e.value, "low": e.low, "high": e.high})
     return pd.DataFrame(rows)
@@ -184,32 +227,26 @@ def _aggregates(members: Members, confidence: float) -> pd.DataFrame:
 
 def _members(members: Members, confidence: float) -> pd.DataFrame:
     rows = []
-    for i, margin in enumerate(members.margins):
+    for name, margin in zip(members.names, members.margins, strict=True):
         e = _accuracy(margin, members.clusters, confidence)
-        rows.append({"member": i + 1, "accuracy": e.value, "low": e.low, "high": e.high})
+        rows.append({"member": name, "accuracy": e.value, "low": e.low, "high": e.high})
     return pd.DataFrame(rows)
 
 
-def _findings(
-    case: Case,
-    members: Members,
-    metrics: Mapping[str, Estimate],
-    spread: Float,
-    mean: Float,
-) -> list[Finding]:
+def _findings(case: Case, members: Members, metrics: Mapping[str, Estimate]) -> list[Finding]:
     area = metrics["error_auroc"]
     if not area.defined:
         return []
     # Errors on which the members agree most: what no aggregate of them can catch.
-    wrong = np.flatnonzero(mean < 0)
-    blind = wrong[np.argsort(spread[wrong], kind="stable")][: case.example_limit]
-    examples = tuple(
-        example(
-            case.eval.frame.iloc[members.rows[i]].to_dict(),
-            note=f"all members agree within {spread[i]:.2f} SD, and are wrong by {-mean[i]:.2f} SD",
+    mean = members.margins.mean(axis=0)
+    blind = np.where(mean < 0, -members.spread, -np.inf)
+    notes = np.full(blind.shape, "", dtype=object)
+    for i in np.argsort(-blind, kind="stable")[: case.example_limit]:
+        notes[i] = (
+            f"all members agree within {members.spread[i]:.2f} SD, and are wrong by "
+            f"{-mean[i]:.2f} SD"
         )
-        for i in blind
-    )
+    examples = pair_examples(case, members.pairs, blind, notes)
     detail = (
         f"Dropping the 20 % of pairs with most disagreement leaves an accuracy of "
         f"{metrics['selective_accuracy_80'].value:.2f}. A worst-case or variance-penalised "

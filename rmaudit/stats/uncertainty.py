@@ -7,6 +7,7 @@ counts one half); `uncertainty` is (n_pairs,), higher is less sure.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from scipy.special import expit, xlogy
 from scipy.stats import rankdata
 
 from rmaudit.results import Estimate
-from rmaudit.stats.intervals import Bounds, cluster_mean
+from rmaudit.stats.intervals import Bounds, cluster_mean, cluster_ratios
 from rmaudit.stats.rank import auroc
 
 Array = NDArray[Any]
@@ -152,6 +153,50 @@ def auroc_estimate(
         label / positives * (below - value) + (1 - label) / negatives * (above - value)
     )
     return linearised(value, influence, clusters, confidence=confidence, bounds=(0, 1))
+
+
+def ratio_of_means(
+    values: Float,
+    part: NDArray[np.bool_],
+    clusters: Array,
+    *,
+    names: tuple[str, str] = ("in the part", "in the rest"),
+    confidence: float = 0.95,
+) -> Estimate:
+    """Mean of non-negative values in a part of the rows over that in the rest; above 0.
+
+    The interval is cluster-robust on the logarithm, so it never reaches zero. Undefined where
+    either has fewer than two prompts (`names` say which), or a mean of zero.
+    """
+    n = values.size
+    for side, name in ((part, names[0]), (~part, names[1])):
+        prompts = int(np.unique(clusters[side]).size)
+        reason = None
+        if prompts < 2:
+            reason = f"{prompts} prompts lie {name}: two are needed"
+        elif not values[side].any():
+            reason = f"the mean {name} is zero"
+        if reason:
+            return Estimate.undefined(reason, n=n, confidence=confidence)
+    upper, lower = float(values[part].mean()), float(values[~part].mean())
+    found = cluster_ratios(
+        [
+            (1 / upper, np.where(part, values, 0.0), part.astype(np.float64)),
+            (-1 / lower, np.where(part, 0.0, values), (~part).astype(np.float64)),
+        ],
+        clusters,
+        confidence=confidence,
+    )
+    if not found.defined:
+        return found
+    ratio = upper / lower
+    return replace(
+        found,
+        value=ratio,
+        low=ratio * math.exp(found.low),
+        high=ratio * math.exp(found.high),
+        influence=None if found.influence is None else ratio * found.influence,
+    )
 
 
 def _mass_below(score: Float, mass: Float) -> Float:
