@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rmaudit.errors import RewardModelError
+from rmaudit.errors import RewardModelError, UsageError
 from rmaudit.rewards.encoding import TextEncoder, maximum_length
 from rmaudit.rewards.pooling import position_offset, reward_heads
 
@@ -41,14 +42,21 @@ def load_encoder(base: str, max_length: int) -> TextEncoder:
     return TextEncoder(tokenizer, max_length=limit)
 
 
-def load_backbone(base: str, tokenizer: Any, seed: int) -> Any:
-    """A sequence-classification model with one label, in float32, in evaluation mode.
+def load_backbone(
+    base: str, tokenizer: Any, seed: int, *, heads: int = 1, lora_rank: int = 0
+) -> Any:
+    """A sequence-classification model with a label a head, in float32, in evaluation mode.
 
     Parameters
     ----------
     base
         A directory or hub id. Weights are read from safetensors; what they lack (the head) is
         drawn from `seed`. A directory with a configuration but no weights gives a fresh model.
+    heads
+        Reward heads; the first is the reward.
+    lora_rank
+        Above 0: the weights stay as they are, and adapters of this rank on all linear layers are
+        trained with the head (peft; Hu et al. 2021, arXiv 2106.09685).
 
     Notes
     -----
@@ -59,7 +67,7 @@ def load_backbone(base: str, tokenizer: Any, seed: int) -> Any:
 
     with _one_line(base, "model"), silent(), torch.random.fork_rng():
         torch.manual_seed(seed)
-        config = _config(base)
+        config = _config(base, heads)
         # Padding is masked: where no token is meant for it, any will do.
         config.pad_token_id = tokenizer.pad_token_id or 0
         if _has_no_weights(Path(base)):
@@ -70,12 +78,15 @@ def load_backbone(base: str, tokenizer: Any, seed: int) -> Any:
             model = AutoModelForSequenceClassification.from_pretrained(
                 base, config=config, dtype=torch.float32, use_safetensors=True
             )
+        if lora_rank:
+            model = _with_adapters(model, base, lora_rank)
     return model.eval()
 
 
-def rewards(model: Any, tokens: Tensor, mask: Tensor) -> Tensor:
-    """Rewards of right-padded texts, (n,), in float32."""
-    return reward_heads(model, tokens, mask)[:, 0].float()
+def head_values(model: Any, tokens: Tensor, mask: Tensor) -> Tensor:
+    """Values of all heads on right-padded texts, (n, n_heads), in float32."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return reward_heads(inner, tokens, mask).float()
 
 
 def save_backbone(model: Any, tokenizer: Any, out: Path) -> None:
@@ -91,16 +102,35 @@ def _has_no_weights(folder: Path) -> bool:
     return folder.is_dir() and not any(path.suffix in endings for path in folder.iterdir())
 
 
-def _config(base: str) -> Any:
+def _config(base: str, heads: int = 1) -> Any:
     from transformers import AutoConfig
 
-    return AutoConfig.from_pretrained(base, num_labels=1)
+    return AutoConfig.from_pretrained(base, num_labels=heads)
+
+
+def _with_adapters(model: Any, base: str, rank: int) -> Any:
+    if _has_no_weights(Path(base)):
+        raise UsageError(f"{base}: has no weights to adapt; train all of them (lora_rank 0)")
+    try:
+        import peft
+    except ImportError as error:
+        raise UsageError("adapters need peft; pip install 'rmaudit[peft]'") from error
+    settings = peft.LoraConfig(
+        r=rank,
+        lora_alpha=2 * rank,
+        lora_dropout=0.0,  # a reward must not depend on chance
+        target_modules="all-linear",
+        task_type="SEQ_CLS",  # the head is trained in full and saved beside the adapters
+    )
+    return peft.get_peft_model(model, settings)
 
 
 @contextmanager
 def _one_line(base: str, what: str) -> Iterator[None]:
     try:
         yield
+    except UsageError:
+        raise
     except Exception as error:  # transformers, tokenizers and safetensors each have their own
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise RewardModelError(
@@ -117,7 +147,9 @@ def silent() -> Iterator[None]:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft and transformers, of each other
+            yield
     finally:
         logging.set_verbosity(verbosity)
         if bars:

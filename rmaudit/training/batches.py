@@ -28,16 +28,19 @@ def epoch_batches(lengths: Integers, batch_pairs: int, rng: np.random.Generator)
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def micro_batches(batch: Integers, lengths: Integers, token_budget: int) -> list[Integers]:
-    """A batch cut so that both padded texts of a cut's pairs hold at most `token_budget` tokens.
+def micro_batches(
+    batch: Integers, lengths: Integers, token_budget: int, texts: int = 2
+) -> list[Integers]:
+    """A batch cut so that the padded texts of a cut hold at most `token_budget` tokens together.
 
-    One pair may exceed the budget on its own. Gradients of the cuts add up to the batch's.
+    Each example has `texts` of them, two for a pair. One may exceed the budget on its own.
+    Gradients of the cuts add up to the batch's.
     """
     cuts: list[list[int]] = [[]]
     longest = 0
     for position in batch[np.argsort(lengths[batch], kind="stable")]:
         longest = max(longest, int(lengths[position]))
-        if cuts[-1] and 2 * longest * (len(cuts[-1]) + 1) > token_budget:
+        if cuts[-1] and texts * longest * (len(cuts[-1]) + 1) > token_budget:
             cuts.append([])
             longest = int(lengths[position])
         cuts[-1].append(int(position))

@@ -18,16 +18,26 @@ RUN = "training.json"
 LOG = "training-log.jsonl"
 
 
-def identity(base: str, data: Dataset, settings: Mapping[str, Any]) -> dict[str, Any]:
+def identity(
+    base: str, data: Dataset, settings: Mapping[str, Any], targets: bytes
+) -> dict[str, Any]:
     """What a run is made of: equal exactly when it may be resumed."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(targets)
     for part in _texts(data):
         digest.update(part.encode("utf-8", "surrogatepass") + b"\x00")
     return {"base": _base(base), "data": digest.hexdigest(), "settings": dict(settings)}
 
 
 def _texts(data: Dataset) -> Iterator[str]:
+    """Prompts and outputs, in order."""
     frame = data.frame
+    if data.type != "preference":
+        yield from map(prompt_key, frame["prompt"])
+        if data.type == "ranking":
+            yield from (output for outputs in frame["outputs"] for output in outputs)
+        else:
+            yield from frame["output"]
+        return
     other = frame["prompt_rejected"] if "prompt_rejected" in frame else frame["prompt"]
     sides = zip(frame["prompt"], other, frame["chosen"], frame["rejected"], strict=True)
     for prompt, prompt_rejected, chosen, rejected in sides:

@@ -20,9 +20,9 @@ from rmaudit.rewards.transformers_model import torch_device
 from rmaudit.training import backbone
 from rmaudit.training.batches import epoch_batches, micro_batches
 from rmaudit.training.checkpoint import TrainingLog, load_checkpoint, save_checkpoint
-from rmaudit.training.heldout import HeldOut, evaluate_margins
-from rmaudit.training.losses import bradley_terry
-from rmaudit.training.pairs import Pairs
+from rmaudit.training.examples import Examples
+from rmaudit.training.heldout import HeldOut
+from rmaudit.training.objectives import critique_losses, evaluate, example_losses
 from rmaudit.training.precision import uses_bfloat16
 from rmaudit.training.settings import RewardTrainingConfig
 
@@ -41,8 +41,8 @@ class RewardTraining:
         self,
         model: Any,
         pad_id: int,
-        train: Pairs,
-        held_out: Pairs,
+        train: Examples,
+        held_out: Examples,
         config: RewardTrainingConfig,
         seed: int,
         out: Path,
@@ -90,7 +90,7 @@ class RewardTraining:
             )
             evaluates = len(self.held_out) > 0 and self._is_evaluation_step()
             if evaluates:
-                held_out = evaluate_margins(self.margins(self.held_out))
+                held_out = evaluate(self.held_out, *self.rewards(self.held_out))
                 log.write(step=self.step, **asdict(held_out))
                 self._keep_if_better(held_out)
             if evaluates or self.step % self.config.checkpoint_every == 0:
@@ -101,15 +101,20 @@ class RewardTraining:
         else:
             self.kept["step"] = self.step
 
-    def margins(self, pairs: Pairs) -> NDArray[np.float64]:
-        """Reward of chosen less reward of rejected, (n_pairs,)."""
-        margins = np.empty(len(pairs))
+    def rewards(self, examples: Examples) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Rewards of the texts of examples, (n, k), and which of them exist."""
+        shape = (len(examples), examples.most_texts)
+        rewards, exist = np.zeros(shape), np.zeros(shape, dtype=bool)
         with torch.inference_mode():
-            everything = np.arange(len(pairs))
-            for cut in micro_batches(everything, pairs.lengths, self.config.token_budget):
-                chosen, rejected = self._rewards(pairs, cut)
-                margins[cut] = (chosen - rejected).double().cpu().numpy()
-        return margins
+            for cut in self._cuts(np.arange(len(examples)), examples):
+                heads, there = self._heads(examples, cut)
+                rewards[cut, : heads.shape[1]] = heads[..., 0].double().cpu().numpy()
+                exist[cut, : heads.shape[1]] = there.cpu().numpy()
+        return rewards, exist
+
+    def _cuts(self, batch: NDArray[np.int64], examples: Examples) -> list[NDArray[np.int64]]:
+        budget = self.config.token_budget
+        return micro_batches(batch, examples.lengths, budget, examples.most_texts)
 
     def _train_step(self) -> None:
         started = time.perf_counter()
@@ -118,8 +123,8 @@ class RewardTraining:
             group["lr"] = self.config.learning_rate * self._schedule()
         self.optimizer.zero_grad(set_to_none=True)
         total = 0.0
-        for cut in micro_batches(batch, self.train.lengths, self.config.token_budget):
-            loss = bradley_terry(*self._rewards(self.train, cut)).sum() / len(batch)
+        for cut in self._cuts(batch, self.train):
+            loss = self._losses(cut).sum() / len(batch)
             loss.backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
         if not math.isfinite(total):
@@ -133,12 +138,28 @@ class RewardTraining:
         self.loss = total
         self.seconds += time.perf_counter() - started
 
-    def _rewards(self, pairs: Pairs, cut: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        texts = [pairs.chosen[i] for i in cut] + [pairs.rejected[i] for i in cut]
-        tokens, mask = pad(texts, self.pad_id)
+    def _losses(self, cut: NDArray[np.int64]) -> Tensor:
+        """Loss of each example of a cut, (n,)."""
+        heads, there = self._heads(self.train, cut)
+        target = torch.as_tensor(self.train.target[cut], dtype=heads.dtype, device=self.device)
+        losses = example_losses(self.train.kind, heads, there, target)
+        if self.train.attributes:
+            missing = torch.as_tensor(self.train.missing[cut], dtype=heads.dtype)
+            named = critique_losses(heads, there, missing.to(self.device))
+            losses = losses + self.config.critique_weight * named
+        return losses
+
+    def _heads(self, examples: Examples, cut: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Values of the heads, (n, k, n_heads), and which texts exist, (n, k)."""
+        rows = [examples.texts[i] for i in cut]
+        tokens, mask = pad([ids for row in rows for ids in row], self.pad_id)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            values = backbone.rewards(self.model, tokens.to(self.device), mask.to(self.device))
-        return values[: len(cut)], values[len(cut) :]
+            values = backbone.head_values(self.model, tokens.to(self.device), mask.to(self.device))
+        sizes = torch.tensor([len(row) for row in rows], device=self.device)
+        there = torch.arange(int(sizes.max()), device=self.device) < sizes[:, None]  # (n, k)
+        heads = values.new_zeros((*there.shape, values.shape[1]))
+        heads[there] = values
+        return heads, there
 
     def _batch(self) -> NDArray[np.int64]:
         epoch, position = divmod(self.step, self.epoch_steps)

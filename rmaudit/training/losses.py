@@ -77,7 +77,9 @@ def binary(reward: Tensor, label: Tensor) -> Tensor:
     return -label * logsigmoid(reward) - (1 - label) * logsigmoid(-reward)
 
 
-def plackett_luce(ranked: Tensor, there: Tensor | None = None) -> Tensor:
+def plackett_luce(
+    ranked: Tensor, there: Tensor | None = None, first: Tensor | None = None
+) -> Tensor:
     r"""Negative log-likelihood of each ranking under Plackett-Luce, nats.
 
     :math:`-\sum_k \log \frac{e^{R_k}}{\sum_{j \ge k} e^{R_j}}`: the best is chosen among all, the
@@ -90,6 +92,9 @@ def plackett_luce(ranked: Tensor, there: Tensor | None = None) -> Tensor:
         Rewards of the outputs of each prompt, from the best to the worst, (n, k).
     there
         Which of them exist, (n, k) bool, the first of each row; all by default.
+    first
+        For each place the first place of those tied with it, (n, k) int64; no ties by default.
+        Tied outputs are each chosen among all of them and the rest (Breslow 1974).
 
     Returns
     -------
@@ -99,6 +104,8 @@ def plackett_luce(ranked: Tensor, there: Tensor | None = None) -> Tensor:
     rewards = ranked.masked_fill(~there, _NOTHING)
     # log sum over what is left, from the worst up: (n, k). Rows start with an output that exists.
     left = torch.logcumsumexp(rewards.flip(1), dim=1).flip(1)
+    if first is not None:
+        left = left.gather(1, first)
     return torch.where(there, left - ranked, 0.0).sum(dim=1)
 
 

@@ -1,84 +1,38 @@
-"""Preference rows as pairs of token sequences, and the split into training and held-out prompts."""
+"""Which rows are trained on: the usable ones, split into training and held-out prompts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from rmaudit.data.types import Dataset
 from rmaudit.errors import DataError
-from rmaudit.rewards.base import Encoded, Text
+from rmaudit.training.examples import TRAINABLE
 
 Integers = NDArray[np.int64]
-Encode = Callable[[Sequence[Text]], list[Encoded]]
-
-
-@dataclass(frozen=True, slots=True)
-class Pairs:
-    """Encoded pairs. `lengths` counts the tokens of the longer text of each, (n_pairs,)."""
-
-    chosen: list[list[int]]
-    rejected: list[list[int]]
-    lengths: Integers
-    outputs_truncated: int
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def take(self, positions: Integers) -> Pairs:
-        """Some of the pairs, in that order."""
-        return Pairs(
-            [self.chosen[i] for i in positions],
-            [self.rejected[i] for i in positions],
-            self.lengths[positions],
-            self.outputs_truncated,
-        )
 
 
 def usable(data: Dataset) -> Dataset:
-    """The rows to train on: all but labelled ties.
+    """The rows to train on: all but labelled ties and rankings of one output.
 
     Raises
     ------
     DataError
-        If the data is not of type preference or holds ties alone.
+        If the data holds no feedback, or nothing but ties.
     """
     where = data.source.path
-    if data.type != "preference":
+    if data.type not in TRAINABLE:
         raise DataError(
-            f"{where}: reward training needs preference data (prompt, chosen, rejected), this is "
-            f"{data.type} data"
+            f"{where}: reward training needs preference data (prompt, chosen, rejected) or another "
+            f"feedback (ranking, rating, unpaired), this is {data.type} data"
         )
     if "tie" in data.frame:
         data = data.take(~data.frame["tie"].to_numpy(dtype=bool))
+    if data.type == "ranking":
+        data = data.take(np.array([len(set(r)) > 1 for r in data.frame["ranking"]], dtype=bool))
     if not len(data):
         raise DataError(f"{where}: no pair to train on; every row is a labelled tie or set aside")
     return data
-
-
-def encode_pairs(data: Dataset, encode: Encode) -> Pairs:
-    """Tokenise both sides as scoring does."""
-    frame = data.frame
-    prompts = frame["prompt"].tolist()
-    other = prompts
-    if "prompt_rejected" in frame:
-        own = frame["prompt_rejected"].tolist()
-        other = [o if _is_prompt(o) else p for o, p in zip(own, prompts, strict=True)]
-    sides = [
-        encode([Text(p, o) for p, o in zip(context, frame[side].tolist(), strict=True)])
-        for context, side in ((prompts, "chosen"), (other, "rejected"))
-    ]
-    chosen, rejected = ([list(text.payload) for text in side] for side in sides)
-    return Pairs(
-        chosen,
-        rejected,
-        np.array([max(len(a), len(b)) for a, b in zip(chosen, rejected, strict=True)]),
-        sum(text.output_truncated for side in sides for text in side),
-    )
 
 
 def split(data: Dataset, share: float, rng: np.random.Generator) -> tuple[Integers, Integers]:
@@ -101,8 +55,3 @@ def split(data: Dataset, share: float, rng: np.random.Generator) -> tuple[Intege
     n_held_out = min(max(1, round(share * n_clusters)), n_clusters - 1)
     held_out = np.isin(clusters, rng.permutation(n_clusters)[:n_held_out])
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
-
-
-def _is_prompt(value: object) -> bool:
-    """Whether a cell of an optional prompt column is filled in."""
-    return isinstance(value, list) or (isinstance(value, str) and not pd.isna(value))

@@ -1,4 +1,4 @@
-"""Reward models from pairwise preferences: Bradley-Terry on any Hugging Face backbone."""
+"""Reward models from feedback, on any Hugging Face backbone."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ import torch
 from rmaudit.data.types import Dataset
 from rmaudit.training import backbone
 from rmaudit.training.checkpoint import close_run, identity, open_run, write_json
+from rmaudit.training.examples import Examples, check_settings, encode_examples
 from rmaudit.training.loop import RewardTraining
-from rmaudit.training.pairs import Pairs, encode_pairs, split, usable
+from rmaudit.training.pairs import split, usable
 from rmaudit.training.settings import (
     MemberResult,
     OnProgress,
@@ -35,18 +36,22 @@ def train_reward_model(
 ) -> RewardTrainingResult:
     """Train one reward model, or an ensemble of several seeds.
 
-    Maximum likelihood of the labels under Bradley-Terry (Eq. 11 of arXiv 2404.08555) with AdamW,
-    linear warm-up and decay, gradient clipping, and early stopping on the loss of held-out
-    prompts, each evaluation taken at its best scale (a reward has no unit). Dropout is off. The
-    same call resumes a killed run, and returns at once if it has ended; on a CPU with the same
-    number of threads the weights are the same bit for bit either way.
+    Maximum likelihood of the feedback with AdamW: preferences under Bradley-Terry (Eq. 11 of arXiv
+    2404.08555), rankings under Plackett-Luce, ratings by squared error (Eq. 7), good and bad
+    outputs by the logistic loss, critiques as attributes beside them
+    (`rmaudit.training.objectives`). Linear warm-up and decay, gradient clipping, and early stopping
+    on the loss of held-out prompts, that of preferences taken at its best scale (a reward has no
+    unit). Dropout is off. The same call resumes a killed run, and returns at once if it has ended;
+    on a CPU with the same number of threads the weights are the same bit for bit either way.
 
     Parameters
     ----------
     base
         A transformers directory or hub id; a directory without weights gives a fresh model.
     data
-        Preference data. Labelled ties are left out and counted.
+        Feedback: preference, ranking, rating or unpaired data; its type picks the loss. Labelled
+        ties are left out and counted. A column `missing`, lists of what the worst output of a row
+        lacks, trains a head for each name beside the reward, which stays head 0.
     out
         Folder for the result: a model that `AutoModelForSequenceClassification` and
         `AutoTokenizer` load, beside `training.json` and `training-log.jsonl` (step, loss,
@@ -59,26 +64,29 @@ def train_reward_model(
     Raises
     ------
     DataError
-        If the data is not of type preference, or has no usable pair or too few prompts.
+        If the data holds no feedback that can be used, or too few prompts.
     RewardModelError
         If the base cannot be loaded, or the loss stops being finite.
     UsageError
-        If `out` holds a run on another base, other data or with other settings.
+        If `out` holds a run on another base, other data or with other settings, or if a setting
+        means nothing for this type of data.
     """
     config = config or RewardTrainingConfig()
     out = Path(out)
-    pairs_data = usable(data)
+    feedback = usable(data)
+    check_settings(feedback, config)
     encoder = backbone.load_encoder(str(base), config.max_length)
     tokenizer = encoder.tokenizer
-    pairs = encode_pairs(pairs_data, encoder.encode)
-    positions = split(pairs_data, config.held_out_share, np.random.default_rng(config.seed))
-    run = identity(str(base), pairs_data, asdict(config))
+    examples = encode_examples(feedback, encoder.encode, config)
+    positions = split(feedback, config.held_out_share, np.random.default_rng(config.seed))
+    targets = examples.target.tobytes() + examples.missing.tobytes()
+    run = identity(str(base), feedback, asdict(config), targets)
     members = []
     for member in range(config.members):
         folder = out / f"member_{member}" if config.members > 1 else out
         stored = open_run(folder, {**run, "member": member})
         if stored is None:
-            training = _start(str(base), tokenizer, pairs, positions, config, member, folder)
+            training = _start(str(base), tokenizer, examples, positions, config, member, folder)
             with _threads(config.threads):
                 training.run(partial(_report, on_progress, config, member))
             result = _finish(training, tokenizer, folder)
@@ -100,17 +108,17 @@ def train_reward_model(
         members=tuple(members),
         rows_read=len(data) + len(data.set_aside),
         rows_set_aside=len(data.set_aside),
-        ties_dropped=len(data) - len(pairs_data),
-        pairs=len(pairs),
+        ties_dropped=len(data) - len(feedback),
+        pairs=len(examples),
         pairs_held_out=len(positions[1]),
-        outputs_truncated=pairs.outputs_truncated,
+        outputs_truncated=examples.outputs_truncated,
     )
 
 
 def _start(
     base: str,
     tokenizer: object,
-    pairs: Pairs,
+    examples: Examples,
     positions: tuple[np.ndarray, np.ndarray],
     config: RewardTrainingConfig,
     member: int,
@@ -118,8 +126,10 @@ def _start(
 ) -> RewardTraining:
     """A member at its first step, or where its checkpoint in `out` left it."""
     seed = config.seed + member
-    train, held_out = (pairs.take(p) for p in positions)
-    model = backbone.load_backbone(base, tokenizer, seed)
+    train, held_out = (examples.take(p) for p in positions)
+    model = backbone.load_backbone(
+        base, tokenizer, seed, heads=examples.heads, lora_rank=config.lora_rank
+    )
     return RewardTraining(model, model.config.pad_token_id, train, held_out, config, seed, out)
 
 

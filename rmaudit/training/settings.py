@@ -26,7 +26,7 @@ class RewardTrainingConfig:
     epochs: int = 2
     learning_rate: float = 5e-5  # at its highest; linear warm-up, then linear decay to 0
     warmup_share: float = 0.1  # of all steps
-    batch_pairs: int = 8  # pairs an optimiser step
+    batch_pairs: int = 8  # examples an optimiser step: pairs, rankings, ratings or labels
     token_budget: int = 8192  # padded tokens a forward pass
     max_length: int = 512  # tokens; the oldest prompt tokens are dropped beyond it
     weight_decay: float = 0.01  # of matrices; biases and norms have none
@@ -37,6 +37,12 @@ class RewardTrainingConfig:
     checkpoint_every: int = 100  # steps; also at every evaluation
     members: int = 1  # more than one: an ensemble; member k has seed + k
     uncertainty_weight: float = 0.5  # of the ensemble's UWO aggregate
+    label_smoothing: float = 0.0  # share of labels taken to be wrong, 0 to 0.5
+    soft_labels: bool = False  # shares of `annotator_votes` in place of the majority's label
+    margin_column: str | None = None  # by how much the chosen output is known to be better
+    rating_columns: tuple[str, ...] = ("rating",)  # one head each; the first is the reward
+    critique_weight: float = 1.0  # of the loss of what critiques name, beside the scalar's
+    lora_rank: int = 0  # of adapters on all linear layers, through peft; 0 trains all weights
     seed: int = 0
     precision: Precision = "auto"
     threads: int = 0  # of the CPU; 0 is torch's choice
@@ -61,9 +67,20 @@ class RewardTrainingConfig:
         for name in ("warmup_share", "held_out_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 0 and below 1: {getattr(self, name)}")
-        for name in ("weight_decay", "uncertainty_weight", "threads", "seed"):
+        for name in (
+            "weight_decay",
+            "uncertainty_weight",
+            "threads",
+            "seed",
+            "critique_weight",
+            "lora_rank",
+        ):
             if not getattr(self, name) >= 0:
                 raise UsageError(f"{name} must not be negative: {getattr(self, name)}")
+        if not 0 <= self.label_smoothing < 0.5:
+            raise UsageError(f"label_smoothing must be from 0 to 0.5: {self.label_smoothing}")
+        if not self.rating_columns:
+            raise UsageError("rating_columns must name at least one column")
         if self.precision not in get_args(Precision):
             raise UsageError(
                 f"precision must be one of {', '.join(get_args(Precision))}: {self.precision}"
@@ -78,7 +95,7 @@ class TrainingProgress:
     members: int
     step: int
     steps: int
-    loss: float  # of the last step, nats a pair
+    loss: float  # of the last step, a pair (or other example)
     held_out_loss: float
     held_out_accuracy: float
     pairs_per_second: float
@@ -91,8 +108,8 @@ OnProgress = Callable[[TrainingProgress], None]
 class MemberResult:
     """One trained model. Held-out values (of the weights kept) are NaN where nothing was held out.
 
-    `held_out_loss` is in nats a pair, lower is better; `held_out_accuracy` counts equal rewards as
-    one half, higher is better.
+    `held_out_loss` is in nats a pair (squared units a rating), lower is better;
+    `held_out_accuracy` counts equal rewards as one half, higher is better.
     """
 
     path: str
@@ -113,7 +130,7 @@ class RewardTrainingResult:
     rows_read: int
     rows_set_aside: int
     ties_dropped: int
-    pairs: int  # used: trained on and held out
+    pairs: int  # or other examples, used: trained on and held out
     pairs_held_out: int
     outputs_truncated: int  # outputs alone longer than `max_length`
 

@@ -235,7 +235,7 @@ def test_no_prompt_is_on_both_sides_of_the_split() -> None:
 def test_bad_input_is_one_clear_line(base: Path, tmp_path: Path) -> None:
     data = preferences(20)
     with pytest.raises(DataError, match="needs preference data"):
-        train_reward_model(base, replace(data, type="rating"), tmp_path / "a", config=QUICK)
+        train_reward_model(base, replace(data, type="samples"), tmp_path / "a", config=QUICK)
     with pytest.raises(DataError, match="share one prompt"):
         train_reward_model(base, preferences(20, prompts=1), tmp_path / "b", config=QUICK)
     ties = preferences(3)

@@ -1,0 +1,206 @@
+"""Reward training picks its loss by the type of the data; critiques, heads and adapters."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import preferences
+from safetensors.torch import load_file
+
+import rmaudit as rma
+from rmaudit.data.types import Dataset
+from rmaudit.errors import DataError, UsageError
+from rmaudit.rewards import load_reward_model
+from rmaudit.rewards.base import Text
+from rmaudit.training.backbone import load_encoder
+from rmaudit.training.examples import encode_examples
+from rmaudit.training.objectives import critique_losses, evaluate, example_losses
+from rmaudit.training.policy_reward import score
+from rmaudit.training.reward import train_reward_model
+from rmaudit.training.settings import RewardTrainingConfig
+
+QUICK = RewardTrainingConfig(
+    epochs=8,
+    learning_rate=4e-3,
+    max_length=64,
+    held_out_share=0.2,
+    evaluations_per_epoch=1,
+    precision="float32",
+)
+
+
+def feedback(kind: str, n: int = 160) -> Dataset:
+    """A planted rule: the more often an output says good rather than bad, the better."""
+    pairs = preferences(n).frame
+    rows: list[dict[str, Any]] = []
+    for row in pairs.itertuples():
+        texts = [f"{row.chosen} good", row.chosen, row.rejected]  # from best to worst
+        if kind == "ranking":
+            order = np.random.default_rng(int(row.row)).permutation(3)
+            outputs = [texts[i] for i in order]
+            rows.append({"prompt": row.prompt, "outputs": outputs, "ranking": (order + 1).tolist()})
+            continue
+        worth = int(row.row) % 3
+        single = {"prompt": row.prompt, "output": texts[worth]}
+        target = {"rating": 2.0 - worth} if kind == "rating" else {"label": worth < 2}
+        rows.append(single | target)
+    return rma.load(pd.DataFrame(rows))
+
+
+def texts_of(data: Dataset) -> list[Text]:
+    return [Text(p, o) for p, o in zip(data.frame["prompt"], data.frame["output"], strict=True)]
+
+
+def head_values(model: Path, head: int, texts: list[Text]) -> np.ndarray:
+    return score(load_reward_model(model, head=head, device="cpu"), texts)
+
+
+@pytest.mark.parametrize("kind", ["ranking", "rating", "unpaired"])
+def test_each_type_of_feedback_is_learnt(kind: str, base: Path, tmp_path: Path) -> None:
+    planted = feedback(kind, 80 if kind == "ranking" else 160)
+    result = train_reward_model(base, planted, tmp_path, config=QUICK)
+    assert result.members[0].held_out_accuracy > 0.9
+    model = load_reward_model(tmp_path, device="cpu")
+    data = preferences(40, seed=9).frame
+    sides = [
+        model.forward(
+            model.encode([Text(p, o) for p, o in zip(data["prompt"], data[side], strict=True)])
+        )
+        for side in ("chosen", "rejected")
+    ]
+    assert (sides[0] > sides[1]).mean() > 0.9
+    if kind == "rating":  # squared error: the reward has the ratings' unit
+        errors = score(model, texts_of(data := feedback(kind))) - data.frame["rating"]
+        assert (errors**2).mean() < 0.4 * data.frame["rating"].var()
+
+
+def encoded(data: Dataset, base: Path, **settings: Any) -> Any:
+    encoder = load_encoder(str(base), 64)
+    return encode_examples(data, encoder.encode, replace(QUICK, **settings))
+
+
+def test_targets_of_preferences(base: Path) -> None:
+    data = preferences(3)
+    data.frame["annotator_votes"] = [["chosen", "chosen", "rejected", "tie"], [], ["rejected"]]
+    data.frame["better_by"] = [0.5, 1.0, 2.0]
+    found = encoded(data, base, soft_labels=True, margin_column="better_by").target
+    np.testing.assert_allclose(found, [[2 / 3, 0.5], [1, 1], [0, 2]])
+    smooth = encoded(data, base, soft_labels=True, label_smoothing=0.1).target[:, 0]
+    np.testing.assert_allclose(smooth, [0.9 * 2 / 3 + 0.1 / 3, 0.9, 0.1])
+    with pytest.raises(DataError, match="no column 'absent'"):
+        encoded(data, base, margin_column="absent")
+
+
+def test_targets_of_rankings_with_ties(base: Path) -> None:
+    data = rma.load(
+        pd.DataFrame(
+            [
+                {"prompt": "alpha", "outputs": ["a", "good", "bad"], "ranking": [2, 1, 2]},
+                {"prompt": "beta", "outputs": ["bad", "good"], "ranking": [2, 1]},
+            ]
+        )
+    )
+    found = encoded(data, base)
+    assert found.target.tolist() == [[0, 1, 1], [0, 1, 0]]
+    assert [len(texts) for texts in found.texts] == [3, 2]
+    good = load_encoder(str(base), 64).encode([Text("alpha", "good")])[0].payload
+    assert found.texts[0][0] == list(good)  # the best first
+    # held out: 2 strict pairs of the first, 1 of the second; one of the three is wrong
+    rewards = np.array([[3.0, 1.0, 4.0], [1.0, 0.0, 0.0]])
+    there = np.array([[True, True, True], [True, True, False]])
+    assert evaluate(found, rewards, there).held_out_accuracy == pytest.approx(2 / 3)
+
+
+def test_losses_of_each_type_by_hand() -> None:
+    heads = torch.tensor([[[math.log(3)], [0.0]]], dtype=torch.float64)
+    there = torch.ones(1, 2, dtype=torch.bool)
+
+    def loss(kind: Any, target: list[float], heads: torch.Tensor = heads) -> float:
+        wanted = torch.tensor([target], dtype=torch.float64)
+        return float(example_losses(kind, heads, there[:, : heads.shape[1]], wanted)[0])
+
+    assert loss("preference", [1.0, 0.0]) == pytest.approx(math.log(4 / 3))
+    assert loss("preference", [1.0, math.log(3)]) == pytest.approx(math.log(2))
+    assert loss("ranking", [0.0, 1.0]) == pytest.approx(math.log(4 / 3))
+    assert loss("unpaired", [0.0], heads[:, :1]) == pytest.approx(math.log(4))
+    two = torch.tensor([[[1.0, 5.0, 9.0]]], dtype=torch.float64)  # two ratings, one attribute
+    assert loss("rating", [3.0, 4.0], two) == pytest.approx((4 + 1) / 2)
+    assert loss("rating", [3.0, math.nan], two) == pytest.approx(4)
+    both = torch.tensor([[[1.0, 7.0], [2.0, math.log(3)]]], dtype=torch.float64)
+    named = critique_losses(both, there, torch.tensor([[1.0]], dtype=torch.float64))
+    assert float(named) == pytest.approx(math.log(4 / 3))  # of the last text
+
+
+def test_several_ratings_have_a_head_each(base: Path, tmp_path: Path) -> None:
+    data = feedback("rating")
+    odd = np.random.default_rng(0).random(len(data)) < 0.5
+    data.frame.loc[odd, "output"] += " strangeword"  # becomes the unknown token
+    data.frame["strange"] = odd.astype(float)
+    config = replace(QUICK, rating_columns=("rating", "strange"))
+    train_reward_model(base, data, tmp_path, config=config)
+    for head, column in enumerate(config.rating_columns):
+        values = head_values(tmp_path, head, texts_of(data))
+        assert np.corrcoef(values, data.frame[column])[0, 1] > 0.8
+
+
+def test_critiques_are_learnt_beside_the_reward(base: Path, tmp_path: Path) -> None:
+    data = feedback("rating")
+    data.frame["missing"] = [[] if "good" in text else ["praise"] for text in data.frame["output"]]
+    result = train_reward_model(base, data, tmp_path, config=QUICK)
+    assert result.members[0].held_out_accuracy > 0.9
+    values = head_values(tmp_path, 1, texts_of(data))
+    lacks = np.array([bool(names) for names in data.frame["missing"]])
+    assert ((values > 0) == lacks).mean() > 0.95
+    data.frame["missing"] = "praise"
+    with pytest.raises(DataError, match="row 1, column missing: needs a list"):
+        train_reward_model(base, data, tmp_path / "b", config=QUICK)
+
+
+def test_adapters_leave_the_base_alone_and_are_scored(base: Path, tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    whole = tmp_path / "whole"
+    train_reward_model(base, preferences(20), whole, config=replace(QUICK, epochs=1))
+    before = (whole / "model.safetensors").read_bytes()
+    config = replace(QUICK, lora_rank=4, learning_rate=1e-2)
+    result = train_reward_model(whole, preferences(160), tmp_path / "lora", config=config)
+    assert result.members[0].held_out_accuracy > 0.9
+    assert (whole / "model.safetensors").read_bytes() == before
+    assert not (tmp_path / "lora" / "model.safetensors").exists()
+    adapters = load_file(tmp_path / "lora" / "adapter_model.safetensors")
+    assert any("lora_A" in name for name in adapters)
+    model = load_reward_model(tmp_path / "lora", device="cpu")
+    rewards = model.forward(model.encode([Text("alpha?", "good"), Text("alpha?", "bad")]))
+    assert rewards[0] > rewards[1]
+    with pytest.raises(UsageError, match="no weights to adapt"):
+        train_reward_model(base, preferences(20), tmp_path / "c", config=config)
+
+
+def test_settings_that_mean_nothing_are_refused(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="soft_labels is for preference data, not for rating"):
+        train_reward_model(
+            base, feedback("rating"), tmp_path, config=replace(QUICK, soft_labels=True)
+        )
+    with pytest.raises(UsageError, match="label_smoothing"):
+        replace(QUICK, label_smoothing=0.5)
+    rankings = rma.load(
+        pd.DataFrame([{"prompt": "a", "outputs": ["b", "c"], "ranking": [1, 1]}] * 3)
+    )
+    with pytest.raises(DataError, match="no pair to train on"):
+        train_reward_model(base, rankings, tmp_path, config=QUICK)
+
+
+def test_another_label_is_another_run(base: Path, tmp_path: Path) -> None:
+    data = feedback("rating", 30)
+    train_reward_model(base, data, tmp_path, config=replace(QUICK, epochs=1))
+    assert json.loads((tmp_path / "training.json").read_text())["result"]
+    data.frame.loc[0, "rating"] = 9.0
+    with pytest.raises(UsageError, match="another data"):
+        train_reward_model(base, data, tmp_path, config=replace(QUICK, epochs=1))
