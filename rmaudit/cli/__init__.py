@@ -11,7 +11,20 @@ from typing import Annotated
 import typer
 
 from rmaudit._version import __version__
-from rmaudit.cli import audit, card, compare, demo, gate, probes, train, validate
+from rmaudit.cli import (
+    audit,
+    card,
+    compare,
+    demo,
+    doctor,
+    gate,
+    init,
+    overopt,
+    probes,
+    train,
+    validate,
+    verify,
+)
 
 app = typer.Typer(
     name="rmaudit",
@@ -39,7 +52,20 @@ def root(
     """Audit a reward model where it will be exploited, say how sure it is, gate it."""
 
 
-for _module in (demo, audit, gate, compare, validate, probes, train, card):
+for _module in (
+    demo,
+    audit,
+    gate,
+    compare,
+    validate,
+    probes,
+    overopt,
+    train,
+    card,
+    doctor,
+    init,
+    verify,
+):
     _module.register(app)
 
 
