@@ -92,7 +92,7 @@ def test_each_number_is_its_definition(make_case: Make, run_audit: Any) -> None:
 
 def test_a_planted_late_reward_is_found(make_case: Make, run_audit: Any) -> None:
     result = run_audit(Sparsity(), make_case(pairs(80), late))
-    assert result["sparsity.late_share"].value > 0.99
+    assert result["sparsity.late_share"].value > 0.98
     assert result["sparsity.arrival_position"].value == 1.0
     assert {f.metric for f in result.findings} == {
         "sparsity.late_share",
