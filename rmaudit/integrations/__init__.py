@@ -1,0 +1,1 @@
+"""rmaudit inside other people's training runs."""
