@@ -1,0 +1,219 @@
+"""Is everything in place? Versions, memory, device, store, and a reward model on ten texts."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmaudit._version import __version__
+from rmaudit.data.types import Message, Prompt
+from rmaudit.errors import RmauditError
+from rmaudit.rewards.base import RewardModel
+from rmaudit.scoring import Request, open_store, score
+from rmaudit.scoring.store import default_path
+
+NEEDED = (
+    "torch",
+    "transformers",
+    "numpy",
+    "pandas",
+    "scipy",
+    "scikit-learn",
+    "matplotlib",
+    "netcal",
+    "httpx2",
+)
+OPTIONAL = {"peft": "PEFT adapters", "datasets": "hub data sets"}
+_LITTLE = 2 << 30  # bytes of memory or disk below which an audit may not end well
+_BATCH_TOLERANCE = 0.05  # of the texts' standard deviation: what preflight calls a fault
+
+_TURNS: list[Message] = [
+    {"role": "user", "content": "My name is Ada."},
+    {"role": "assistant", "content": "Hello Ada."},
+    {"role": "user", "content": "What is my name?"},
+]
+TEN_TEXTS: tuple[tuple[Prompt, str], ...] = (
+    ("What is the capital of France?", "Paris."),
+    ("What is the capital of France?", "I do not know, and I will not try."),
+    (
+        "Write a haiku about rain.",
+        "Soft rain on the roof,\na kettle begins to sing;\nletters unopened.",
+    ),
+    ("", "An answer to nothing at all."),
+    ("Say nothing.", ""),
+    (_TURNS, "Your name is Ada."),
+    ("Was heißt „Regen“ auf Japanisch?", "雨 (ame) 🌧"),
+    ("Sort a list in Python.", "```python\nsorted(values)\n```"),
+    ("Summarise: " + "the quick brown fox jumps over the lazy dog. " * 40, "A fox jumps, often."),
+    ("Tell me more.", "More, and more, and more. " * 60),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line: what was looked at, what was found, and whether it will do."""
+
+    status: Literal["ok", "warn", "fail"]
+    what: str
+    said: str
+
+
+def examine(
+    load: Callable[[], RewardModel] | None = None, store: Path | None = None
+) -> list[Check]:
+    """Look at the set-up, and at a reward model if one is named.
+
+    Parameters
+    ----------
+    load
+        Loads the model; None: none is looked at.
+    store
+        The score store; None: where audits keep it by default.
+    """
+    checks = [_python(), *_packages(), _memory(), *_devices(), _store(store)]
+    return checks if load is None else checks + _model(load)
+
+
+def _python() -> Check:
+    where = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    return Check("ok", "rmaudit", f"{__version__} on Python {platform.python_version()}, {where}")
+
+
+def _packages() -> list[Check]:
+    checks = []
+    for name in NEEDED:
+        found = _version(name)
+        said = found or f"is missing; pip install {name}"
+        checks.append(Check("ok" if found else "fail", name, said))
+    for name, use in OPTIONAL.items():
+        found = _version(name)
+        said = found or f"not installed: needed for {use}; pip install {name}"
+        checks.append(Check("ok" if found else "warn", name, said))
+    return checks
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _memory() -> Check:
+    free, total = memory()
+    if free is None or total is None:
+        return Check("ok", "memory", "this system does not say")
+    status: Literal["ok", "warn"] = "ok" if free >= _LITTLE else "warn"
+    return Check(status, "memory", f"{_size(free)} free of {_size(total)}")
+
+
+def memory() -> tuple[int | None, int | None]:
+    """Bytes free and in all; None where the system does not say."""
+    try:
+        page, pages = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_PHYS_PAGES")
+        available = Path("/proc/meminfo").read_text(encoding="ascii").split("MemAvailable:")[1]
+        return int(available.split()[0]) * 1024, page * pages
+    except (AttributeError, OSError, ValueError, IndexError):
+        return None, None
+
+
+def _devices() -> list[Check]:
+    from rmaudit.rewards.devices import devices
+
+    found = devices()
+    if not found:
+        return [Check("ok", "device", "cpu (no accelerator; large models will be slow)")]
+    checks = []
+    for each in found:
+        room = "" if each.free is None else f", {_size(each.free)} free of {_size(each.total or 0)}"
+        checks.append(Check("ok", "device", f"{each.name} ({each.what}{room})"))
+    return checks
+
+
+def _store(store: Path | None) -> Check:
+    path = default_path() if store is None else store
+    try:
+        with open_store(path):
+            pass
+        free = shutil.disk_usage(path.parent).free
+    except (RmauditError, OSError) as error:
+        return Check("fail", "store", str(error))
+    status: Literal["ok", "warn"] = "ok" if free >= _LITTLE else "warn"
+    return Check(status, "store", f"{path}, {_size(free)} free on its disk")
+
+
+def _model(load: Callable[[], RewardModel]) -> list[Check]:
+    start = time.perf_counter()
+    try:
+        model = load()
+    except RmauditError as error:
+        return [Check("fail", "model", str(error))]
+    took = time.perf_counter() - start
+    facts = ", ".join(f"{name}: {value}" for name, value in _short(model.describe()))
+    checks = [Check("ok", "model", f"{model.name} ({model.kind}) loaded in {took:.1f} s; {facts}")]
+    if not model.scores_new_text:
+        said = "has rewards only for what the data holds: there is no text to try"
+        return [*checks, Check("ok", "preflight", said)]
+    return checks + _preflight(model)
+
+
+def _short(facts: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Facts that fit on a line; a chat template does not."""
+    return [(n, v) for n, v in facts.items() if len(str(v)) <= 60 and "\n" not in str(v)]
+
+
+def _preflight(model: RewardModel) -> list[Check]:
+    """Ten texts, in a batch and alone: finite, told apart, and the same both times."""
+    prompts, outputs = [p for p, _ in TEN_TEXTS], [o for _, o in TEN_TEXTS]
+    ids = [f"text {i}" for i in range(1, len(TEN_TEXTS) + 1)]
+    requests = [
+        Request("output", ids, prompts, outputs),
+        Request("output", ids, prompts, outputs, mode="alone"),
+    ]
+    start = time.perf_counter()
+    try:
+        scores = score(model, requests)
+    except RmauditError as error:
+        return [Check("fail", "preflight", str(error))]
+    took = time.perf_counter() - start
+    column = scores.column("output")
+    together, alone = column.reward, scores.reward("output", mode="alone")
+    checks = [_told_apart(together, took)]
+    if column.output_truncated.any():
+        said = "the longest output of about 400 words is cut; raise the maximum length"
+        checks.append(Check("warn", "preflight", said))
+    return [*checks, *_same(together, alone)]
+
+
+def _told_apart(rewards: NDArray[np.float64], took: float) -> Check:
+    finite = np.isfinite(rewards)
+    if not finite.all():
+        which = ", ".join(str(place + 1) for place in np.flatnonzero(~finite))
+        return Check("fail", "preflight", f"rewards of text {which} of ten are not finite")
+    if np.ptp(rewards) == 0:
+        return Check("fail", "preflight", f"ten different texts all have reward {rewards[0]:.4g}")
+    said = f"ten texts have rewards from {rewards.min():.4g} to {rewards.max():.4g}, {took:.1f} s"
+    return Check("ok", "preflight", said)
+
+
+def _same(together: NDArray[np.float64], alone: NDArray[np.float64]) -> list[Check]:
+    spread = float(together.std())
+    if not (np.isfinite(together).all() and np.isfinite(alone).all() and spread > 0):
+        return []
+    largest = float(np.abs(together - alone).max()) / spread
+    said = f"a text's reward moves by {largest:.2g} SD at most with what shares its batch"
+    return [Check("ok" if largest <= _BATCH_TOLERANCE else "fail", "preflight", said)]
+
+
+def _size(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB"
