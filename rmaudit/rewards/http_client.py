@@ -20,7 +20,8 @@ from rmaudit.errors import RewardModelError, UsageError
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
 _ANSWERED_TOO_LONG = frozenset({400, 413, 414, 422})
 _CREDENTIAL = re.compile(
-    r"key|token|secret|passw|auth|credential|^sig$|signature|^code$|^pat$", re.IGNORECASE
+    r"(key|token|secret|password|passwd|pwd|signature|credentials?)$|^(sig|code|pat)$|^auth",
+    re.IGNORECASE,
 )
 _SHOWN = 160  # characters of a server's own words
 

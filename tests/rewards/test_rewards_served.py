@@ -6,6 +6,8 @@ import json
 import logging
 import math
 import re
+import signal
+import threading
 import traceback
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -213,12 +215,43 @@ def test_retry_after_is_honoured_as_seconds_and_as_a_date():
         f"https://{KEY}@host/score",
         f"https://host/score?api_key={KEY}",
         f"https://host/score?code={KEY}",
+        f"https://host/score?Subscription-Key={KEY}&version=1",
     ],
 )
 def test_a_credential_in_the_url_is_refused_and_not_repeated(url):
     with pytest.raises(UsageError, match="--api-key-env NAME") as raised:
         load(url)
     assert KEY not in str(raised.value)
+
+
+def test_other_queries_are_sent_and_not_shown():
+    with serving() as server:
+        model = load(f"{server.url}/score?version=2&max_tokens=5")
+        assert rewards(model) == pytest.approx(EXPECTED)
+        assert {headers["path"] for headers in server.headers} == {"/score?version=2&max_tokens=5"}
+        assert model.name == f"{server.url}/score"
+
+
+def test_an_interrupted_pass_goes_on_where_it_stopped(tmp_path):
+    """Ctrl-C at the sixth request, while the server is failing and the client about to wait."""
+    texts = [Text(f"prompt {i}", "w" * (i + 1)) for i in range(160)]  # batches of 64, 64, 32
+
+    def interrupts(server, body):
+        if len(server.bodies) == 6:
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            return Answer("", status=503, headers={"Retry-After": "200"})
+        return honest(server, body)
+
+    with serving(interrupts) as server, open_store(tmp_path / "s.sqlite") as store:
+        model = load(server.url, concurrency=1, patience=Patience())
+        with pytest.raises(KeyboardInterrupt):
+            score(model, [request(texts)], store=store)
+        server.behaviour = honest
+        scores = score(model, [request(texts)], store=store)
+        assert scores.cost.texts_scored == 160 - 64
+        assert scores.reward("output") == pytest.approx(
+            [true_reward(t.prompt, t.output) for t in texts]
+        )
 
 
 def test_a_key_comes_from_the_variable_that_is_named(monkeypatch):
