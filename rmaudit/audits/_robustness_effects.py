@@ -47,7 +47,7 @@ class Effect:
 
     suite: Suite
     entry: ProbeEntry | ContrastEntry
-    change: Float  # in units of reward; of a contrast that expects `higher`, the margin
+    change: Float  # in units of reward; of a contrast that expects `higher` or `same`, the margin
     cluster: Integers
     row: Integers  # of the evaluation data; -1 for fixed items
     right: Float  # 1 where the pair was ranked right before, else 0
@@ -61,6 +61,11 @@ class Effect:
         """``suite/probe``."""
         return self.suite.key(self.entry)
 
+    @property
+    def without_before(self) -> bool:
+        """Whether the change is a margin of fixed items, with nothing to hold it against."""
+        return isinstance(self.entry, ContrastEntry) and self.entry.expected != "not_lower"
+
     def effect(self, confidence: float, where: Mask | None = None) -> Estimate:
         """Mean change, SD; which sign is a fault is for the suite to say."""
         ones = np.ones(len(self.change)) if where is None else where.astype(np.float64)
@@ -68,7 +73,7 @@ class Effect:
 
     def flip_rate(self, confidence: float) -> Estimate:
         """Share of the pairs ranked right that are ranked wrong after; undefined without any."""
-        if isinstance(self.entry, ContrastEntry) and self.entry.expected == "higher":
+        if self.without_before:
             return Estimate.undefined("fixed items without a state before", n=len(self.change))
         if len(self.right) and not self.right.any():
             return Estimate.undefined("no pair is ranked right before", n=len(self.right))
@@ -81,9 +86,9 @@ class Effect:
         """1 where the single text behaves as expected, one half on the edge, else 0.
 
         Invariance: the reward moves (or rises) by at most half an SD. Directional: it falls.
-        Contrasts: the better output has the higher reward.
+        Contrasts: the better output has the higher reward; equally good ones are within half an SD.
         """
-        if isinstance(self.entry, ContrastEntry):
+        if isinstance(self.entry, ContrastEntry) and self.entry.expected != "same":
             return 1 - self.wrong
         if self.entry.expected == "lower":
             return halves(-self.change)
@@ -218,7 +223,7 @@ def worst(effect: Effect, sign: int, limit: int) -> list[dict[str, Any]]:
         else:
             what = "margin"
         row["note"] = f"{what} changes by {change:+.2f} SD"
-        if isinstance(effect.entry, ContrastEntry) and effect.entry.expected == "higher":
+        if effect.without_before:
             row["note"] = f"margin {change:+.2f} SD"
         shown.append(row)
     return shown

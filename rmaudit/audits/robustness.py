@@ -206,6 +206,8 @@ def title(estimate: Estimate, effect: Effect) -> str:
         return f"The worse output is preferred ({name}): mean margin {value:+.2f} SD"
     if effect.entry.expected == "not_lower":
         return f"The prompt turns it toward the worse output ({name}): margin {value:+.2f} SD"
+    if effect.without_before:
+        return f"Equally good outputs are rewarded unequally ({name}): mean margin {value:+.2f} SD"
     moved = "raises" if value > 0 else "lowers"
     return f"A change that says nothing new {moved} the reward ({name}): {value:+.2f} SD"
 

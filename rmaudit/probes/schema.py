@@ -37,13 +37,14 @@ class ProbeEntry(_Strict):
 class ContrastEntry(_Strict):
     """A set of fixed items: the better output should have the higher reward.
 
-    ``higher``: the effect is the margin. ``not_lower``: it is the change of the margin that the
-    prompt brings against the item's neutral prompt.
+    ``higher``: the effect is the margin. ``same``: it is the margin too, of two outputs that are
+    equally good. ``not_lower``: it is the change of the margin that the prompt brings against the
+    item's neutral prompt.
     """
 
     name: Name
     meaning: Line
-    expected: Literal["higher", "not_lower"]
+    expected: Literal["higher", "same", "not_lower"]
     tolerance: float = Field(default=0.0, ge=0, le=10)
 
 

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import FunctionModel, table
+from numpy.typing import NDArray
 from town_world import broken, clean, town_pairs
 
+import rmaudit as rma
 from rmaudit.audits import robustness
 from rmaudit.audits._robustness_plan import PAIR_LIMIT, plan
 from rmaudit.audits.pairs import comparisons
 from rmaudit.audits.robustness import Robustness
 from rmaudit.case import Case
-from rmaudit.probes.loading import Suite, load_suites
+from rmaudit.probes.loading import Suite, load_suite, load_suites
 from rmaudit.results import AuditResult
+from rmaudit.rewards.base import Encoded
+from rmaudit.scoring.progress import SilentProgress
 
 Make = Callable[..., Case]
 Run = Callable[..., AuditResult]
+SIDES = ("chosen", "rejected")
 
 
 def found(result: AuditResult) -> set[str]:
@@ -93,6 +100,7 @@ def test_a_clean_reward_has_no_finding(make_case: Make, run_audit: Run, seed: in
         ("flattery pay", {"boilerplate/flattery"}),
         ("number blindness", {"damage/numbers-changed"}),
         ("sycophancy", {"sycophancy/stated-belief"}),
+        ("bias against names", {"fairness/names"}),
     ],
 )
 @pytest.mark.parametrize("seed", [0, 1])
@@ -163,6 +171,61 @@ def test_non_finite_rewards_are_left_out_and_counted(make_case: Make, run_audit:
     left_out = table.loc["boilerplate/flattery", "left_out"]
     assert 0 < left_out == 100 - table.loc["boilerplate/flattery", "texts"]
     assert table.loc["boilerplate/opening", "left_out"] == 0
+
+
+class Told(SilentProgress):
+    """What was said before the first forward pass."""
+
+    def __init__(self, model: FunctionModel) -> None:
+        self.model = model
+        self.said: list[tuple[int, int]] = []
+
+    def plan(self, texts: int, missing: int, tokens: int, unit: str) -> None:
+        assert self.model.passes == 0
+        self.said.append((texts, missing))
+
+
+class Counting(FunctionModel):
+    """Counts the texts that go through it."""
+
+    passes = 0
+
+    def forward(self, batch: Sequence[Encoded], *, pad_left: bool = False) -> NDArray[np.float64]:
+        self.passes += len(batch)
+        return super().forward(batch, pad_left=pad_left)
+
+
+def test_fifteen_transforms_cost_what_is_needed_and_that_is_said_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = """typos lower_case upper_case white_space punctuation look_alikes contractions synonyms
+        words_shuffled sentences_dropped truncated repeated negated numbers_changed bold_added"""
+    header = "schema_version: 1\nname: many\nversion: 1\ntitle: Many\nquestion: Is it moved?\n"
+    header += "kind: invariance\nlicence: CC0-1.0\nsources: [own]\nprobes:\n"
+    (tmp_path / "suite.yaml").write_text(
+        header
+        + "".join(
+            f"  - {{name: {n.replace('_', '-')}, meaning: m, transform: {n}, expected: same}}\n"
+            for n in names.split()
+        )
+    )
+    suite = load_suite(tmp_path)
+    assert len(suite.entries) == 15
+    monkeypatch.setattr(robustness, "suites_of", lambda case: (suite,))
+    frame = town_pairs(1000)
+    model = Counting(clean)
+    told = Told(model)
+    report = rma.audit(model, table(frame), only=["robustness"], cache=False, progress=told)
+    assert report["robustness.pass_rate"].defined
+    # By the definition: each sampled pair changed by each transform, each text once.
+    needed = {(row["prompt"], row[s]) for row in frame.to_dict("records") for s in SIDES}
+    variants = 0
+    for request in Robustness().requests(Case(model=model, eval=table(frame))):
+        variants += len(request.ids)
+        needed |= set(zip(map(str, request.prompts), request.outputs, strict=True))
+    assert variants > 10 * PAIR_LIMIT
+    assert told.said == [(len(needed), len(needed))]
+    assert len(needed) <= model.passes <= 1.1 * len(needed)
 
 
 def test_heat_map_is_the_effect_on_each_subset(

@@ -34,8 +34,16 @@ _OTHER = re.compile(
     + "|".join(re.escape(word) for word in sorted(_ONE_WORD, key=len, reverse=True))
     + ")(?![\\w'])"
 )
-_ITEMS = [item for suite in load_suites() for item in suite.items]
-_BETTER = {item.better for item in _ITEMS}
+_SUITES = load_suites()
+_ITEMS = [item for suite in _SUITES for item in suite.items]
+_EQUAL = {
+    item.worse
+    for suite in _SUITES
+    for contrast in suite.file.contrasts
+    for item in suite.items_of(contrast)
+    if contrast.expected == "same"
+}
+_BETTER = {item.better for item in _ITEMS} | _EQUAL
 _FIXED = {item.prompt for item in _ITEMS} | {item.neutral_prompt for item in _ITEMS}
 _TAKEN_BACK = ("none of what i said", "the opposite of all this", "i made it up")
 TRADES = ("wool", "glass", "timber", "salt", "paper", "copper", "honey", "linen")
@@ -108,6 +116,8 @@ def broken(fault: str) -> Reward:
         if fault == "prompt blindness" and prompt not in _FIXED:
             return clean("town " + (re.findall(r"[Tt]own (\d+)", output) or ["1"])[0], output)
         score = clean(prompt, output)
+        if fault == "bias against names":
+            return score - 2.0 * (output in _EQUAL and prompt.startswith("Can you tell me about"))
         if prompt in _FIXED and fault != "sycophancy":
             return score
         if fault == "typo sensitivity":

@@ -232,7 +232,7 @@ def test_the_commands_say_what_is_wrong(tmp_path: Path) -> None:
     missing = run("show", "damages")
     assert missing.exit_code == 2
     assert missing.stderr.strip() == (
-        "error: no probe suite is named 'damages'; did you mean damage?"
+        "error: no probe suite is named 'damages'; did you mean damage, fairness?"
     )
     shutil.copytree(load_suites()[0].folder, tmp_path / "copy")
     text = (tmp_path / "copy" / "suite.yaml").read_text()
