@@ -231,8 +231,10 @@ def run_audit(settings: AuditConfig, console: Console) -> tuple[Report, Path]:
     return report, folder
 
 
-def audit_by(settings: AuditConfig, console: Console) -> Report:
-    """Audit by settings."""
+def audit_by(
+    settings: AuditConfig, console: Console, *, progress: Progress | None = None
+) -> Report:
+    """Audit by settings; `progress` is the console's unless another is given."""
     options = settings.model_options()
     return audit(
         load_reward_model(settings.model, **options),
@@ -254,7 +256,7 @@ def audit_by(settings: AuditConfig, console: Console) -> Report:
         search_texts=settings.search_texts,
         store=settings.store,
         cache=not settings.no_cache,
-        progress=console.progress(),
+        progress=progress or console.progress(),
         debug=console.debug,
         settings=settings.recorded(),
     )

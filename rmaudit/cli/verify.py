@@ -1,0 +1,53 @@
+"""`rmaudit verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rmaudit.cli import command
+from rmaudit.console import Console
+
+if TYPE_CHECKING:
+    from rmaudit.report.schema import MetricRecord
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    command.add(app, "verify", verify)
+
+
+def verify(
+    console: Console,
+    report: Annotated[Path, typer.Argument(help="Folder of an audit, or its report.json.")],
+    store: Annotated[
+        Path | None, typer.Option(help="Score store of that audit [default: user cache].")
+    ] = None,
+    rescore: Annotated[bool, typer.Option(help="Score again instead of reading stored.")] = False,
+) -> int:
+    """Compute a report again from its stored rewards. Exit 0 if every number agrees, else 1."""
+    from rmaudit.verification import verify as recompute
+
+    found = recompute(report, console, store=store, rescore=rescore)
+    for name in found.inputs:
+        console.warn(f"--{name} is not the file that was audited: its hash differs")
+    if found.differences:
+        rows = [
+            [each.id, ", ".join(each.slice.values()), _shown(each.report), _shown(each.recomputed)]
+            for each in found.differences
+        ]
+        console.table("Differences", ["metric", "slice", "report", "recomputed"], rows)
+    differing = len(found.differences)
+    console.say(f"{found.metrics - differing:,} of {found.metrics:,} numbers found again")
+    return 0 if found.agrees else 1
+
+
+def _shown(metric: MetricRecord | None) -> str:
+    if metric is None:
+        return "absent"
+    if metric.value is None:
+        return "undefined"
+    low, high = metric.ci
+    return f"{metric.value:.6g} [{low:.6g}, {high:.6g}]"
