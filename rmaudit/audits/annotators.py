@@ -8,7 +8,7 @@ and whom the reward follows least.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,7 +23,7 @@ from rmaudit.registry import register_audit
 from rmaudit.results import AuditResult, Estimate, Figure, Finding, Metric, MetricSpec, NotRun
 from rmaudit.scoring.requests import Scores
 from rmaudit.stats.agreement import krippendorff_alpha, noise_ceiling, vote_counts
-from rmaudit.stats.bootstrap import cluster_bootstrap, cluster_sums
+from rmaudit.stats.bootstrap import cluster_bootstrap, cluster_sums, jackknife_influence
 from rmaudit.stats.intervals import cluster_mean
 
 Float = NDArray[np.float64]
@@ -225,7 +225,7 @@ def vote_ece(margin: Float, share: Float, clusters: Integers, case: Case) -> Est
         total = weights @ sums
         return np.asarray(np.abs(total[:, 1:]).sum(axis=1) / total[:, 0])
 
-    return cluster_bootstrap(
+    found = cluster_bootstrap(
         statistic,
         len(sums),
         n=p.size,
@@ -234,6 +234,7 @@ def vote_ece(margin: Float, share: Float, clusters: Integers, case: Case) -> Est
         confidence=case.confidence,
         method="cluster-bootstrap (binned: biased upward, not centred)",
     )
+    return replace(found, influence=jackknife_influence(statistic, clusters))
 
 
 def rank_correlation(x: Float, y: Float, clusters: Integers, case: Case) -> Estimate:
@@ -252,7 +253,7 @@ def rank_correlation(x: Float, y: Float, clusters: Integers, case: Case) -> Esti
         np.divide(sab - sa * sb / n, scale, out=result, where=scale > 0)
         return result
 
-    return cluster_bootstrap(
+    found = cluster_bootstrap(
         statistic,
         len(sums),
         n=x.size,
@@ -260,6 +261,7 @@ def rank_correlation(x: Float, y: Float, clusters: Integers, case: Case) -> Esti
         resamples=case.resamples,
         confidence=case.confidence,
     )
+    return replace(found, influence=jackknife_influence(statistic, clusters))
 
 
 def _by_group(case: Case, votes: Votes, margin: Float) -> tuple[pd.DataFrame, Estimate]:

@@ -35,7 +35,12 @@ from rmaudit.data.types import Prompt, prompt_key, prompt_text
 from rmaudit.registry import register_audit
 from rmaudit.results import AuditResult, Estimate, Finding, Metric, MetricSpec, NotRun
 from rmaudit.scoring.requests import Request, Scores
-from rmaudit.stats.bootstrap import Weights, cluster_bootstrap, cluster_sums
+from rmaudit.stats.bootstrap import (
+    Weights,
+    cluster_bootstrap,
+    cluster_sums,
+    jackknife_influence,
+)
 from rmaudit.stats.intervals import cluster_mean
 
 PAIR_LIMIT = 500  # pairs that are scored under three other prompts: six texts each
@@ -286,7 +291,7 @@ def dependence(case: Case, found: Swapped) -> Estimate:
         ratio = np.full(len(above), np.nan)
         return np.asarray(np.divide(lost, above, out=ratio, where=above > 0))
 
-    return cluster_bootstrap(
+    estimate = cluster_bootstrap(
         statistic,
         len(sums),
         n=accuracy.n,
@@ -294,6 +299,7 @@ def dependence(case: Case, found: Swapped) -> Estimate:
         resamples=case.resamples,
         confidence=case.confidence,
     )
+    return replace(estimate, influence=jackknife_influence(statistic, found.pairs.cluster))
 
 
 def findings(

@@ -38,7 +38,7 @@ from scipy.sparse import coo_array, csr_array, hstack
 from scipy.special import ndtr
 
 from rmaudit.results import Estimate
-from rmaudit.stats.bootstrap import resample_weights, tail_probability
+from rmaudit.stats.bootstrap import jackknife_influence, resample_weights, tail_probability
 from rmaudit.stats.calibration import cross_fitted_margins, fold
 from rmaudit.stats.deviations import (
     Size,
@@ -54,6 +54,13 @@ Float = NDArray[np.float64]
 BINS = 15
 METHOD = "cluster-bootstrap, inverted over the size of the deviations"
 NO_TEMPERATURE = "the temperature is undefined on some fold of the prompts"
+SIZES: dict[str, Size] = {
+    "weighted": absolute_sum,
+    "root": square_sum,
+    "away": square_sum,
+    "after": absolute_sum,
+    "smoothed": absolute_sum,
+}
 _GRID = (201, 2001)  # fewest and most points on which residuals are smoothed
 _KEPT = 400  # of these, about how many are kept
 
@@ -112,7 +119,8 @@ def binned_calibration(
     Undefined for fewer than two prompts; after temperature also where there is none.
     """
     claimed, correct = fold(margins, targets)
-    codes = np.unique(np.asarray(clusters), return_inverse=True)[1]
+    clusters = np.asarray(clusters, dtype=np.int64)
+    codes = np.unique(clusters, return_inverse=True)[1]
     n_clusters = int(codes.max()) + 1 if codes.size else 0
     undefined = partial(
         Estimate.undefined, n=claimed.size, n_clusters=n_clusters, confidence=confidence
@@ -125,13 +133,15 @@ def binned_calibration(
     after = fold(margins if scaled is None else scaled, targets)
     sums = _Sums.build((claimed, correct), after, codes, bins)
     data, resampled = sums.draw(n_clusters, resamples, rng)
+    influences = sums.influences(clusters)
     tail = tail_probability(n_clusters, confidence)
 
     def estimate(value: float, part: str, size: Size) -> Estimate:
         observed = getattr(data, part)
         low, high = deviation_interval(observed, getattr(resampled, part), size, tail=tail)
         low, high = min(low, value), max(high, value)
-        return Estimate(value, low, high, confidence, METHOD, claimed.size, n_clusters)
+        found = Estimate(value, low, high, confidence, METHOD, claimed.size, n_clusters)
+        return replace(found, influence=influences.get(part))
 
     ece, mce = _netcal_values(claimed, correct, bins)
     return BinnedCalibration(
@@ -235,6 +245,20 @@ class _Sums:
             after=totals[:, 3 * k : stop] / total,
             smoothed=self.scale * smoothed[:, self.kept] / total,
         )
+
+    def influences(self, clusters: NDArray[np.int64]) -> dict[str, Float]:
+        """Each prompt's contribution to the sizes of the deviations, by cluster code.
+
+        Debiasing an ECE changes its value and, to first order, not its error. A largest deviation
+        has no such linearisation: which bin it is in changes.
+        """
+
+        def sizes(weights: Float) -> Float:
+            found = self.deviations(weights)
+            return np.stack([size(getattr(found, part)) for part, size in SIZES.items()], axis=1)
+
+        influence = jackknife_influence(sizes, clusters)  # (n_codes, len(SIZES))
+        return {} if influence is None else dict(zip(SIZES, influence.T, strict=True))
 
     def debiased_ece(self) -> float:
         """Twice the ECE less its expectation with each bin's share correct redrawn."""

@@ -19,6 +19,7 @@ Weights = NDArray[np.float64]  # (b, n_clusters)
 Statistic = Callable[[Weights], NDArray[np.float64]]
 
 CHUNK_CELLS = 2_000_000  # weights held at once: 16 MB
+MOST_LEFT_OUT = 5_000  # prompts; beyond, leaving out each in turn costs more than the bootstrap
 MAX_UNDEFINED_SHARE = 0.05  # of the resamples, beyond which the interval means nothing
 
 
@@ -116,6 +117,47 @@ def resample_weights(
         weights = np.empty((b, n_clusters))
         for i, row in enumerate(picks):
             weights[i] = np.bincount(row, minlength=n_clusters)
+        yield weights
+
+
+def jackknife_influence(
+    statistic: Statistic, clusters: NDArray[np.int64]
+) -> NDArray[np.float64] | None:
+    """Each prompt's contribution to a statistic's error, for comparisons in pairs.
+
+    Parameters
+    ----------
+    statistic
+        Maps weights (b, n_clusters) of the distinct clusters, in order of their codes, to (b,) or
+        (b, k). Smooth in the weights: the jackknife of a step function means nothing.
+    clusters
+        Cluster codes of the rows, (n_rows,).
+
+    Returns
+    -------
+    array or None
+        (largest code + 1,) or (largest code + 1, k), zero for codes without rows. The sum of
+        squares is the delete-one jackknife's squared standard error (Efron & Stein 1981). None
+        beyond 5,000 prompts, below two, or where the statistic is undefined without one of them.
+    """
+    present = np.unique(clusters)
+    n = present.size
+    if not 2 <= n <= MOST_LEFT_OUT:
+        return None
+    values = np.concatenate([statistic(weights) for weights in _leave_one_out(n)])
+    if not np.isfinite(values).all():
+        return None
+    influence = np.zeros((int(present[-1]) + 1, *values.shape[1:]))
+    influence[present] = np.sqrt((n - 1) / n) * (values.mean(axis=0) - values)
+    return influence
+
+
+def _leave_one_out(n_clusters: int) -> Iterator[Weights]:
+    rows = max(1, CHUNK_CELLS // n_clusters)
+    for start in range(0, n_clusters, rows):
+        left_out = np.arange(start, min(start + rows, n_clusters))
+        weights = np.ones((left_out.size, n_clusters))
+        weights[np.arange(left_out.size), left_out] = 0
         yield weights
 
 

@@ -95,7 +95,7 @@ def test_codes_beyond_the_prompts_are_fixed_items() -> None:
 
 
 def test_a_loaded_report_has_what_lies_beside_it(tmp_path: Path) -> None:
-    report = audit(rows(20))
+    report = rmaudit.audit(reward, eval=rows(20), only=["length"], cache=False, resamples=100)
     again = Report.load(report.save(tmp_path))
     pd.testing.assert_frame_equal(again.scores, report.scores)
     pd.testing.assert_series_equal(by_prompt(again), by_prompt(report))

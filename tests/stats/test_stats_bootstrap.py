@@ -10,7 +10,13 @@ import pytest
 from scipy import stats
 
 from rmaudit.stats import bootstrap
-from rmaudit.stats.bootstrap import cluster_bootstrap, cluster_bootstraps, resample_weights
+from rmaudit.stats.bootstrap import (
+    cluster_bootstrap,
+    cluster_bootstraps,
+    jackknife_influence,
+    resample_weights,
+)
+from rmaudit.stats.intervals import cluster_mean
 
 
 def mean_of(values: np.ndarray) -> bootstrap.Statistic:
@@ -115,3 +121,28 @@ def test_ratio_intervals_cover() -> None:
         estimate = cluster_bootstrap(statistic, 200, n=200, rng=rng, resamples=600)
         hits += estimate.low <= 1.0 <= estimate.high
     assert abs(hits / 600 - 0.95) < 0.015 + 4 * 0.009
+
+
+def test_the_jackknife_of_a_mean_is_its_cluster_robust_influence() -> None:
+    rng = np.random.default_rng(5)
+    codes = np.array([7, 2, 9, 4, 11])
+    values = rng.normal(size=codes.size)
+    sums = values[np.argsort(codes)]
+    both = jackknife_influence(
+        lambda w: np.stack([w @ sums / w.sum(axis=1), w @ sums], axis=1), codes
+    )
+    assert both is not None
+    mean = cluster_mean(values, codes)
+    # CR2 divides by sqrt(1 - 1/n) where the jackknife multiplies by sqrt(n / (n - 1)): the same.
+    np.testing.assert_allclose(both[:, 0], mean.influence, atol=1e-12)
+    assert both.shape == (12, 2)
+    assert not both[[0, 1, 3, 5]].any()
+
+
+def test_the_jackknife_is_none_where_it_means_nothing() -> None:
+    def undefined(weights: np.ndarray) -> np.ndarray:
+        return np.where(weights[:, 0] > 0, 1.0, np.nan)
+
+    assert jackknife_influence(undefined, np.arange(3)) is None
+    assert jackknife_influence(lambda w: w.sum(axis=1), np.zeros(3, dtype=np.int64)) is None
+    assert jackknife_influence(lambda w: w.sum(axis=1), np.arange(5_001)) is None
