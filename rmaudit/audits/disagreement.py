@@ -118,7 +118,10 @@ class Disagreement(Audit):
         if case.eval.type not in LABELLED:
             return f"needs pairs, rankings, ratings or labels in --eval, not {case.eval.type}"
         if len(case.model.members) + sum(len(model.members) for model in case.ensemble) < 2:
-            return "needs two members or more: an ensemble as --model, or --ensemble MODEL"
+            return (
+                "needs two members or more: an ensemble as --model, --ensemble MODEL, or "
+                "dropout:PATH, draws of one model"
+            )
         return None
 
     def measure(self, case: Case, scores: Scores) -> AuditResult:

@@ -19,8 +19,8 @@ from rmaudit.rewards.served import ServerOptions, load_served
 ACCEPTED = (
     "a directory with a transformers sequence-classification model, a PEFT adapter or "
     "ensemble.json; a hub id (org/name or org/name@revision); python:module:callable; the URL of a "
-    "reward server (http://, https://); prm:PATH (scores steps); recorded, or recorded:NAME for "
-    "one model of a column scores"
+    "reward server (http://, https://); prm:PATH (scores steps); dropout:PATH (an ensemble by "
+    "Monte Carlo dropout of one model); recorded, or recorded:NAME for one model of a column scores"
 )
 _HUB_ID = re.compile(r"(?P<name>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?")
 
@@ -48,6 +48,7 @@ def load_reward_model(
         ``ensemble.json``; a hub id, ``org/name`` or ``org/name@revision``;
         ``python:module:callable``; ``http://...`` or ``https://...``;
         ``prm:PATH?aggregate=min`` (a process reward model: `rmaudit.rewards.process.Steps`);
+        ``dropout:PATH?members=5`` (draws of one model: `rmaudit.rewards.dropout`);
         ``recorded`` (rewards already in the data), or ``recorded:NAME`` (those of one model in a
         column ``scores``). From Python also a function that takes a list of (prompt, output) and
         returns as many numbers; nothing tells whether it has changed since, so later runs take its
@@ -100,6 +101,8 @@ def load_reward_model(
         return load_served(spec, server or ServerOptions(), format=format, head=head)
     if spec.startswith("prm:"):
         return _load_process(spec, permissions, options)
+    if spec.startswith("dropout:"):
+        return _load_dropout(spec, permissions, options)
     folder, name = _folder(spec, permissions)
     return _load_folder(folder, name, permissions, options)
 
@@ -133,6 +136,14 @@ def _load_process(spec: str, permissions: Permissions, options: dict[str, Any]) 
     steps = Steps.parse(query)
     folder, name = _folder(path, permissions)
     return load_process(folder, name, steps, permissions, **options)
+
+
+def _load_dropout(spec: str, permissions: Permissions, options: dict[str, Any]) -> RewardModel:
+    from rmaudit.rewards.dropout import dropout_ensemble
+
+    path, _, query = spec.removeprefix("dropout:").partition("?")
+    folder, name = _folder(path, permissions)
+    return dropout_ensemble(_load_folder(folder, name, permissions, options), query)
 
 
 def _load_folder(
