@@ -265,7 +265,7 @@ def test_the_same_file_is_read_as_the_type_that_is_asked_for() -> None:
         ("none.jsonl", None, "none.jsonl: no such file"),
         ("d.jsonl", b"", "is empty"),
         ("d.jsonl", b"\n \n", "is empty"),
-        ("d.jsonl.gz", gzip.compress(b""), "is empty"),
+        ("d.jsonl.gz", gzip.compress(b"", mtime=0), "is empty"),
         ("d.csv", b"prompt,chosen,rejected\n", "is empty"),
         ("d.csv", b"prompt,prompt\na,b\n", "two columns have one name"),
         ("d.jsonl", b"hello\nworld\n", r"none of 2 rows can be used: not JSON \(2\)"),
