@@ -54,7 +54,7 @@ def overopt(
         bool, typer.Option("--pooled", help="The logs are seeds of one run: one curve.")
     ] = False,
     world: Annotated[str | None, typer.Option(help="clinic: train and optimise there.")] = None,
-    pairs: Annotated[int, typer.Option(min=50, help="Feedback pairs of --world.")] = 2400,
+    pairs: Annotated[int, typer.Option(min=50, help="Feedback pairs of --world.")] = 800,
     venue: Annotated[
         list[str] | None, typer.Option(help="Width of the figures; default: all venues.")
     ] = None,

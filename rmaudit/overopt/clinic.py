@@ -35,12 +35,13 @@ if TYPE_CHECKING:
 Float = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Say = Callable[[str], None]
-PAIRS = 2400
+PAIRS = 800  # few enough that the gold reward turns
 MEMBERS = 3
 POOL = (200, 128)  # prompts, samples of each
 UNCERTAINTY_WEIGHT = 0.5  # of uwo
 PPO_STEPS, PPO_BATCH = 100, 256
-PPO_BETA = 0.05  # in within-prompt SDs of the proxy per nat
+PPO_RATE = 5e-4  # of learning: slow enough that the log shows the way, and not the end alone
+PPO_BETA = 0.02  # in within-prompt SDs of the proxy per nat
 SINGLE = "one model"
 PROXIES = (SINGLE, "mean", "wco", "uwo")
 
@@ -210,6 +211,6 @@ def _ppo(
         return {"kl_exact": exact.kl, "gold_exact": exact.gold}
 
     config = PpoConfig(
-        steps=steps, batch=PPO_BATCH, beta=beta, seed=seed, learning_rate=2e-3, measure_every=10
+        steps=steps, batch=PPO_BATCH, beta=beta, seed=seed, learning_rate=PPO_RATE, measure_every=5
     )
     return train_ppo(policy, reward, setting.prompts, config, out, measure=measure)
