@@ -25,7 +25,7 @@ def load_encoder(base: str, max_length: int) -> TextEncoder:
     """
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    with _one_line(base, "tokenizer"), silent():
+    with one_line(base, "tokenizer"), silent():
         tokenizer = AutoTokenizer.from_pretrained(base)
         config = _config(base)
         with torch.device("meta"):  # the shape alone: no weights are made
@@ -65,12 +65,12 @@ def load_backbone(
     """
     from transformers import AutoModelForSequenceClassification
 
-    with _one_line(base, "model"), silent(), torch.random.fork_rng():
+    with one_line(base, "model"), silent(), torch.random.fork_rng():
         torch.manual_seed(seed)
         config = _config(base, heads)
         # Padding is masked: where no token is meant for it, any will do.
         config.pad_token_id = tokenizer.pad_token_id or 0
-        if _has_no_weights(Path(base)):
+        if has_no_weights(Path(base)):
             model = AutoModelForSequenceClassification.from_config(  # type: ignore[no-untyped-call]
                 config
             )
@@ -96,7 +96,7 @@ def save_backbone(model: Any, tokenizer: Any, out: Path) -> None:
         tokenizer.save_pretrained(out)
 
 
-def _has_no_weights(folder: Path) -> bool:
+def has_no_weights(folder: Path) -> bool:
     """Whether a base is a mere description. Pickled weights are weights: loading refuses them."""
     endings = {".safetensors", ".bin", ".pt", ".pth"}
     return folder.is_dir() and not any(path.suffix in endings for path in folder.iterdir())
@@ -109,7 +109,7 @@ def _config(base: str, heads: int = 1) -> Any:
 
 
 def _with_adapters(model: Any, base: str, rank: int) -> Any:
-    if _has_no_weights(Path(base)):
+    if has_no_weights(Path(base)):
         raise UsageError(f"{base}: has no weights to adapt; train all of them (lora_rank 0)")
     try:
         import peft
@@ -126,7 +126,8 @@ def _with_adapters(model: Any, base: str, rank: int) -> Any:
 
 
 @contextmanager
-def _one_line(base: str, what: str) -> Iterator[None]:
+def one_line(base: str, what: str) -> Iterator[None]:
+    """Errors of loading `what` of `base` as one line that says what to do."""
     try:
         yield
     except UsageError:

@@ -14,6 +14,7 @@ from rmaudit.rewards.base import RewardModel, Text
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+Decode = Callable[[int, Sequence[int]], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class ModelReward:
     prompts
         The texts of the prompts, in the order of the policy's prompts.
     decode
-        Token ids -> text, special tokens left out.
+        Prompt (position) and token ids of an output -> its text, special tokens left out.
     gold
         A second reward model, logged and never optimised.
     outside
@@ -54,7 +55,7 @@ class ModelReward:
         self,
         model: RewardModel,
         prompts: Sequence[Prompt],
-        decode: Callable[[Sequence[int]], str],
+        decode: Decode,
         *,
         gold: RewardModel | None = None,
         outside: Callable[[Sequence[Text]], Floats] | None = None,
@@ -65,7 +66,7 @@ class ModelReward:
     def __call__(self, prompts: Integers, outputs: Sequence[Sequence[int]]) -> Rewards:
         """See `PolicyReward`."""
         texts = [
-            Text(self.prompts[prompt], self.decode(output))
+            Text(self.prompts[prompt], self.decode(int(prompt), output))
             for prompt, output in zip(prompts, outputs, strict=True)
         ]
         disagreement = None

@@ -1,0 +1,216 @@
+"""Training a policy on data: prompts, demonstrations or preferences as texts, by any method."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from rmaudit.data.types import Dataset, Prompt, prompt_key
+from rmaudit.errors import DataError, UsageError
+from rmaudit.rewards.base import RewardModel
+from rmaudit.training.a2c import A2cConfig, train_a2c
+from rmaudit.training.backbone import silent
+from rmaudit.training.best_of_n import sample_pool
+from rmaudit.training.dpo import DpoConfig, train_dpo
+from rmaudit.training.policy_reward import ModelReward
+from rmaudit.training.policy_run import PolicyConfig
+from rmaudit.training.ppo import PpoConfig, train_ppo
+from rmaudit.training.rloo import RlooConfig, train_rloo
+from rmaudit.training.sft import SftConfig, train_sft
+from rmaudit.training.text_policy import TextPolicy
+
+Method = Literal["sft", "ppo", "rloo", "a2c", "dpo"]
+SAMPLES = "samples.jsonl"
+CONFIGS: dict[str, type[PolicyConfig]] = {
+    "sft": SftConfig,
+    "ppo": PpoConfig,
+    "rloo": RlooConfig,
+    "a2c": A2cConfig,
+    "dpo": DpoConfig,
+}
+_REINFORCED: dict[str, Any] = {"ppo": train_ppo, "rloo": train_rloo, "a2c": train_a2c}
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyTrainingResult:
+    """Where a run's model and log are, and the log's last record."""
+
+    path: Path
+    log: Path
+    last: dict[str, float] = field(default_factory=dict)
+
+
+def train_policy(
+    text_policy: TextPolicy,
+    data: Dataset,
+    out: str | Path,
+    method: Method,
+    config: PolicyConfig,
+    *,
+    reward: RewardModel | None = None,
+    gold: RewardModel | None = None,
+) -> PolicyTrainingResult:
+    """Train a policy in place; the same call resumes a killed run.
+
+    Parameters
+    ----------
+    text_policy
+        What is trained, see `load_text_policy`.
+    data
+        ppo, rloo, a2c: any data, its distinct prompts are used. sft: outputs (the chosen one of a
+        preference) are the demonstrations. dpo: preference data.
+    out
+        Folder for the model with its tokenizer, the log and the checkpoint.
+    method, config
+        How; the config belongs to the method (`CONFIGS`).
+    reward, gold
+        What is optimised, and a second reward that is logged and never optimised.
+
+    Raises
+    ------
+    UsageError
+        If a method that optimises a reward is given none, or the config is of another method.
+    DataError
+        If the data lacks what the method needs.
+    """
+    out = Path(out)
+    if not isinstance(config, CONFIGS[method]):
+        raise UsageError(f"{method} takes a {CONFIGS[method].__name__}")
+    policy = text_policy.policy
+    if isinstance(config, SftConfig):
+        prompts, outputs = _demonstrations(data)
+        encoded = [text_policy.encode_prompt(prompt) for prompt in prompts]
+        shown = [text_policy.encode_output(output) for output in outputs]
+        log = train_sft(policy, encoded, shown, config, out)
+    elif isinstance(config, DpoConfig):
+        log = _dpo(text_policy, data, config, out)
+    else:
+        prompts = distinct_prompts(data)
+        encoded = [text_policy.encode_prompt(prompt) for prompt in prompts]
+        optimised = _reward(text_policy, prompts, reward, gold, method)
+        log = _REINFORCED[method](policy, optimised, encoded, config, out)
+    with silent():
+        text_policy.tokenizer.save_pretrained(out)
+    last = log.read_text(encoding="utf-8").splitlines()[-1]
+    return PolicyTrainingResult(out, log, json.loads(last))
+
+
+def sample_policy(
+    text_policy: TextPolicy,
+    data: Dataset,
+    out: str | Path,
+    n: int,
+    seed: int,
+    *,
+    reward: RewardModel,
+    gold: RewardModel | None = None,
+) -> Path:
+    """Best of n: `n` outputs of every distinct prompt with their rewards, and the best of them.
+
+    Returns
+    -------
+    ``out/samples.jsonl``, one prompt a line: prompt, outputs, proxy_rewards, gold_rewards (if
+    there is a gold) and best, the position of the output that the proxy prefers.
+    `rmaudit overopt --samples` draws the curve of it.
+    """
+    prompts = distinct_prompts(data)
+    encoded = [text_policy.encode_prompt(prompt) for prompt in prompts]
+    generator = torch.Generator(text_policy.policy.device).manual_seed(seed)
+    optimised = _reward(text_policy, prompts, reward, gold, "bon")
+    pool = sample_pool(text_policy.policy, optimised, encoded, n, generator)
+    path = Path(out) / SAMPLES
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as file:
+        for row, prompt in enumerate(prompts):
+            record: dict[str, Any] = {
+                "prompt": prompt,
+                "outputs": [text_policy.decode(row, ids) for ids in pool.outputs[row]],
+                "proxy_rewards": pool.proxy[row].tolist(),
+                "best": int(pool.proxy[row].argmax()),
+            }
+            if pool.gold is not None:
+                record["gold_rewards"] = pool.gold[row].tolist()
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+    return path
+
+
+def distinct_prompts(data: Dataset) -> list[Prompt]:
+    """Prompts in order of appearance, each once.
+
+    Raises
+    ------
+    DataError
+        If there is none.
+    """
+    prompts = {prompt_key(prompt): prompt for prompt in data.frame["prompt"] if prompt}
+    if not prompts:
+        raise DataError(f"{data.source.path}: no row has a prompt to answer")
+    return list(prompts.values())
+
+
+def _reward(
+    text_policy: TextPolicy,
+    prompts: Sequence[Prompt],
+    reward: RewardModel | None,
+    gold: RewardModel | None,
+    method: str,
+) -> ModelReward:
+    if reward is None:
+        raise UsageError(f"{method} needs a reward model to optimise: --reward")
+    return ModelReward(reward, prompts, text_policy.decode, gold=gold)
+
+
+def _demonstrations(data: Dataset) -> tuple[list[Prompt], list[str]]:
+    """Prompts and the outputs to imitate: chosen ones, good ones, the best of a ranking."""
+    frame = data.frame
+    if data.type == "unpaired":
+        frame = frame[frame["label"].to_numpy(dtype=bool)]
+    if data.type == "ranking":
+        ranked = zip(frame["outputs"], frame["ranking"], strict=True)
+        return frame["prompt"].tolist(), [
+            outputs[rank.index(min(rank))] for outputs, rank in ranked
+        ]
+    if data.type in ("deployment", "samples") and "outputs" in frame:
+        pairs = [
+            (prompt, output)
+            for prompt, outputs in zip(frame["prompt"], frame["outputs"], strict=True)
+            for output in outputs
+        ]
+        return [prompt for prompt, _ in pairs], [output for _, output in pairs]
+    column = "chosen" if data.type == "preference" else "output"
+    if column not in frame:
+        raise DataError(f"{data.source.path}: no outputs to imitate")
+    return frame["prompt"].tolist(), frame[column].tolist()
+
+
+def _dpo(text_policy: TextPolicy, data: Dataset, config: DpoConfig, out: Path) -> Path:
+    if data.type != "preference":
+        raise DataError(f"{data.source.path}: dpo needs preference data, this is {data.type} data")
+    frame = data.frame[~data.frame["tie"].to_numpy(dtype=bool)]
+    prompts = [text_policy.encode_prompt(prompt) for prompt in frame["prompt"]]
+    chosen, rejected = (
+        [text_policy.encode_output(output) for output in frame[side]]
+        for side in ("chosen", "rejected")
+    )
+    return train_dpo(text_policy.policy, prompts, chosen, rejected, config, out)
+
+
+def config_of(method: str, **settings: Any) -> PolicyConfig:
+    """The settings of a method; None stands for its default.
+
+    Raises
+    ------
+    UsageError
+        If the method has no such setting.
+    """
+    kind = CONFIGS[method]
+    given = {name: value for name, value in settings.items() if value is not None}
+    unknown = [name for name in given if name not in kind.__dataclass_fields__]
+    if unknown:
+        raise UsageError(f"{method} has no setting {', '.join(unknown)}")
+    return kind(**given)
