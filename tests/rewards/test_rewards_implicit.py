@@ -112,6 +112,30 @@ def test_it_goes_through_the_scoring_pass(folders):
     assert got == pytest.approx(model.forward(model.encode(TEXTS)), abs=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # peft's call
+def test_a_policy_may_be_an_adapter_over_its_reference(tmp_path):
+    peft = pytest.importorskip("peft")
+    base = save_language_model(tmp_path / "base", "llama", 2)
+    adapted = peft.get_peft_model(
+        language_model("llama", 2), peft.LoraConfig(task_type="CAUSAL_LM", r=2)
+    )
+    with torch.no_grad():  # LoRA starts at no change at all
+        for name, parameter in adapted.named_parameters():
+            if "lora_B" in name:
+                parameter.fill_(0.1)
+    adapted.peft_config["default"].base_model_name_or_path = str(base)
+    adapted.save_pretrained(tmp_path / "adapter")
+    model = load_reward_model(tmp_path / "adapter", reference_model=base)
+    context, output = by_hand(TEXTS[1], None)
+    policy, reference = (
+        slow_log_likelihood(each, context, output)
+        for each in (adapted.eval(), language_model("llama", 2))
+    )
+    assert abs(policy - reference) > 0.1
+    got = model.forward(model.encode(TEXTS[1:2]))
+    assert got[0] == pytest.approx(0.1 * (policy - reference), abs=1e-4)
+
+
 def test_the_fingerprint_knows_both_models_and_beta(folders):
     one, other = folders
     prints = [
