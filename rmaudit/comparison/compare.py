@@ -26,7 +26,7 @@ class Difference:
     `first` and `second` are the values on the shared prompts, `difference` the second minus the
     first, `regression` the growth of what is bad about it (positive: worse; NaN where no direction
     is better). `p` and `p_adjusted` (Holm, over the overall numbers and over the slices apart) are
-    two-sided and belong to the difference; NaN for numbers that are exact.
+    two-sided and belong to the difference. Numbers that are exact have no error to compare by.
     """
 
     id: str
@@ -202,6 +202,9 @@ def _difference(
     if isinstance(found, str):
         before, after = (math.nan if m is None or m.value is None else m.value for m in (a, b))
         return replace(made, reason=found, first=before, second=after)
+    if found.method == "exact":
+        what = f"measured, not estimated: {found.first:.3g} before, {found.second:.3g} after"
+        return replace(made, reason=what, first=found.first, second=found.second)
     worse = found.regression
     return replace(
         made,
@@ -228,8 +231,7 @@ def _judged(found: list[Difference], confidence: float) -> Iterator[Difference]:
         adjusted = dict(zip((d.name for d in tested), holm([d.p for d in tested]), strict=True))
         for d in family:
             p = adjusted.get(d.name, math.nan)
-            differs = p < 1 - confidence or (d.method == "exact" and d.difference != 0)
-            if d.verdict == "not compared" or not differs:
+            if d.verdict == "not compared" or not p < 1 - confidence:
                 yield replace(d, p_adjusted=p)
                 continue
             verdict: Verdict = "changed"

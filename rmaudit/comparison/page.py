@@ -44,14 +44,11 @@ def words(d: Difference) -> Words:
         return Words("", "", "", "", "", unit, better)
     places = digits(d.difference, d.low, d.high)
     sign = "+" if d.difference > 0 else ""
-    interval = "exact"
-    if d.method != "exact":
-        interval = f"{number(d.low, places)} to {number(d.high, places)}"
     return Words(
         number(d.first, max(places, min(digits(d.first), MOST_DIGITS))),
         number(d.second, max(places, min(digits(d.second), MOST_DIGITS))),
         f"{sign}{number(d.difference, places)}",
-        interval,
+        f"{number(d.low, places)} to {number(d.high, places)}",
         probability(d.p_adjusted),
         unit,
         better,

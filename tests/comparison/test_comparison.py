@@ -18,7 +18,7 @@ from rmaudit.cli import app
 from rmaudit.comparison.paired import Influence, change
 from rmaudit.errors import UsageError
 from rmaudit.report.document import Report
-from rmaudit.report.schema import MetricRecord
+from rmaudit.report.schema import MetricRecord, ReportRecord
 
 N = 400
 
@@ -202,6 +202,18 @@ def test_exact_numbers_differ_or_not_and_have_no_p_value() -> None:
     assert math.isnan(found.difference.p)
     assert found.regression is not None
     assert found.regression.value == pytest.approx(1e-7)
+
+
+def test_an_exact_number_is_shown_and_not_called_worse(before: Report) -> None:
+    def exactly(value: float) -> Report:
+        document = before.to_dict()
+        [first, *_] = document["audits"]["preference"]["metrics"]
+        first.update(value=value, ci=[value, value], method="exact")
+        return Report(ReportRecord.model_validate(document))
+
+    found = rmaudit.compare(exactly(1e-7), exactly(2e-7))["preference.accuracy"]
+    assert found.verdict == "not compared"
+    assert found.reason == "measured, not estimated: 1e-07 before, 2e-07 after"
 
 
 def test_views_hold_the_same_numbers(before: Report, after: Report, tmp_path: Path) -> None:
