@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -98,9 +99,7 @@ def rhos(world: ClinicWorld, rng: np.random.Generator, seed: int) -> Found:
     policy = np.stack([np.exp(world.log_policy(c)[outputs]) for c in places])
     policy /= policy.sum(axis=1, keepdims=True)  # (n_contexts, n_outputs)
     labelled, met = (p[places] / p[places].sum() for p in _distributions(world))
-    texts = np.array(
-        [[world.output_text(int(c), int(o)) for o in outputs] for c in places], dtype=object
-    )
+    texts = _texts(tuple(places.tolist()), tuple(outputs.tolist()))
     prompts = world.contexts["prompt"].to_numpy(dtype=object)[places]
     context = rng.choice(len(places), FEEDBACK, p=labelled)
     first, second = _two_outputs(policy[context], rng)
@@ -149,7 +148,8 @@ def rhos(world: ClinicWorld, rng: np.random.Generator, seed: int) -> Found:
     pair = policy * (1 - policy)
     pair = (labelled[:, None] * pair / pair.sum(axis=1, keepdims=True)).ravel()
     types = clusters(vectors, FINE_TYPES, seed)
-    judged = np.isin(np.array(population, dtype=object), np.array(reference, dtype=object))
+    labelled_texts = set(reference)
+    judged = np.array([text in labelled_texts for text in population])
     return {
         "rho, exact": (found["rho_exact"], float(used[judged].sum())),
         "rho, support": (found["rho"], inside(distance, pair, used)),
@@ -164,16 +164,16 @@ def gaps(world: ClinicWorld, rng: np.random.Generator) -> Found:
     gold = world.true_reward(samples.contexts[:, None], samples.outputs)
     proxy = careful[samples.outputs]
     codes = np.arange(len(gold))
-    found: Found = {
-        "J of the first policy": (cluster_mean(gold.mean(axis=1), codes), world.expected_reward())
-    }
-    gold_sd = _within_sd(world, world.true_reward_table)
-    proxy_sd = _within_sd(world, lambda context: careful)
-    start = world.expected_reward() / gold_sd
+    weights = _alike(world)
+    first = world.expected_reward(distribution=weights)
+    found: Found = {"J of the first policy": (cluster_mean(gold.mean(axis=1), codes), first)}
+    gold_sd = _within_sd(world, weights, world.true_reward_table)
+    proxy_sd = _within_sd(world, weights, lambda context: careful)
+    start = first / gold_sd
     for beta in BETAS:
         estimate = performance_gap(gold, proxy, beta, codes)
         best, got = (
-            world.expected_reward(world.tilted(reward, beta * sd)) / gold_sd
+            world.expected_reward(world.tilted(reward, beta * sd), distribution=weights) / gold_sd
             for reward, sd in (
                 (world.true_reward_table, gold_sd),
                 (lambda context: careful, proxy_sd),
@@ -206,10 +206,23 @@ def _samples(world: ClinicWorld, n: int, k: int, rng: np.random.Generator) -> _S
     return _Samples(drawn, np.stack(outputs))
 
 
-def _within_sd(world: ClinicWorld, reward: Any) -> float:
+def _alike(world: ClinicWorld) -> Floats:
+    """The deployment's weights, with each family and kind's on one of its contexts.
+
+    Neither policies nor rewards differ among those, so sums over contexts stay what they are.
+    """
+    alike = world.contexts.groupby(["family", "kind"]).ngroup().to_numpy()
+    _, one = np.unique(alike, return_index=True)
+    weights = np.zeros(world.n_contexts)
+    weights[one] = np.bincount(alike, world.deployment_distribution)
+    return weights
+
+
+def _within_sd(world: ClinicWorld, weights: Floats, reward: Any) -> float:
     """Root of the mean over contexts of the variance under the first policy."""
     total = 0.0
-    for context, weight in enumerate(world.deployment_distribution):
+    for context in np.flatnonzero(weights):
+        weight = weights[context]
         policy, values = world.log_policy(context), reward(context)
         mean = expectation(policy, values)
         total += weight * expectation(policy, (values - mean) ** 2)
@@ -218,6 +231,13 @@ def _within_sd(world: ClinicWorld, reward: Any) -> float:
 
 def _distributions(world: ClinicWorld) -> tuple[Floats, Floats]:
     return world.feedback_distribution, world.deployment_distribution
+
+
+@cache
+def _texts(contexts: tuple[int, ...], outputs: tuple[int, ...]) -> NDArray[np.object_]:
+    """Every output of every context, (n_contexts, n_outputs): the same in all seeds."""
+    world = ClinicWorld()
+    return np.array([[world.output_text(c, o) for o in outputs] for c in contexts], dtype=object)
 
 
 def _few_outputs(world: ClinicWorld) -> Integers:
