@@ -70,7 +70,7 @@ def cluster_ratios(
     arrays = [(weight, _finite(num), _finite(den)) for weight, num, den in terms]
     parts = [(weight, *_ratio(num, den, codes, n_codes)) for weight, num, den in arrays]
     used = np.any([den != 0 for _, _, den in arrays], axis=0)
-    n, n_clusters = int(used.sum()), int(np.unique(codes[used]).size)
+    n, n_clusters = int(used.sum()), int(np.count_nonzero(np.bincount(codes[used])))
     fewest = min(effective for *_, effective in parts)
     if fewest < 1.5:  # no prompt, one, or one that outweighs all others
         reason = "one prompt: no interval" if fewest > 0 else "no rows"
@@ -133,7 +133,7 @@ def _ratio(
     if total == 0:
         return math.nan, np.zeros(n_codes), 0.0
     ratio = float(nums.sum()) / total
-    taking_part = int(np.unique(codes[denominator != 0]).size)
+    taking_part = int(np.count_nonzero(np.bincount(codes[denominator != 0])))
     if (dens < 0).any():  # a signed denominator has no leverage: count the prompts
         effective, leverage = float(taking_part), np.full(n_codes, 1 / max(taking_part, 2))
     else:
