@@ -193,8 +193,7 @@ def _difference(
     pairing: Pairing, key: Key, meanings: Mapping[str, str], confidence: float
 ) -> Difference:
     a, b = pairing.first.get(key), pairing.second.get(key)
-    metric = b or a
-    assert metric is not None
+    metric = b or pairing.first[key]
     made = Difference(
         metric.id, metric.slice, metric.unit, metric.better, meanings[metric.id], "not compared"
     )

@@ -24,7 +24,6 @@ wide enough unless both values are within their error of the point where the abs
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -85,107 +84,107 @@ def change(
     confidence
         Two-sided.
     """
-    for metric, which in ((a, "first"), (b, "second")):
-        if metric.value is None:
-            return f"undefined in the {which}: {metric.reason}"
-        if None in metric.ci:
-            return f"no interval in the {which}"
+    first, second = _number(a, confidence), _number(b, confidence)
+    if first is None or second is None:
+        metric, which = (a, "first") if first is None else (b, "second")
+        why = "no interval" if metric.reason is None else f"undefined: {metric.reason}"
+        return f"in the {which} report {why}"
+    if a.better == "one" and min(first.value, second.value) <= 0:
+        return "not positive: its logarithm does not exist"
+    prompts = min(a.n_prompts, b.n_prompts)
     if a.method == "exact" and b.method == "exact":
-        return _exact(a, b)
+        return _exact(first.value, second.value, a.better, prompts)
     if influence_a is None or influence_b is None:
-        return _independent(a, b, confidence)
-    return _paired(a, b, influence_a, influence_b, confidence)
+        return _independent(first, second, a.better, prompts, confidence)
+    moved_a = _moved(first.value, influence_a, a.n_prompts)
+    moved_b = _moved(second.value, influence_b, b.n_prompts)
+    if min(moved_a.n_prompts, moved_b.n_prompts) < 2:
+        return "fewer than two shared prompts contribute to it"
+    return _paired(moved_a, moved_b, a.better, a.unit in BOUNDED, confidence)
 
 
-def _paired(
-    a: MetricRecord, b: MetricRecord, ia: Influence, ib: Influence, confidence: float
-) -> Change | str:
-    moved_a, moved_b = _moved(a, ia), _moved(b, ib)
-    if moved_a is None or moved_b is None:
-        return "no shared prompt contributes to it"
-    (value_a, part_a), (value_b, part_b) = moved_a, moved_b
-    prompts = min(a.n_prompts, b.n_prompts, ia.shared.size)
-    if prompts < 2:
-        return "one shared prompt: no interval"
-    floor = 2 / (prompts + 2) ** 2 if a.unit in BOUNDED else 0.0
+class _Number(NamedTuple):
+    """A value and its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class _Moved(NamedTuple):
+    """A value on the shared prompts, its influence there, and how many of them it is from."""
+
+    value: float
+    influence: Float
+    n_prompts: int
+
+
+def _number(metric: MetricRecord, confidence: float) -> _Number | None:
+    """The value and interval, at another confidence than the report's where need be."""
+    value, (low, high) = metric.value, metric.ci
+    if value is None or low is None or high is None:
+        return None
+    scale = float(ndtri((1 + confidence) / 2) / ndtri((1 + metric.confidence) / 2))
+    return _Number(value, value - scale * (value - low), value + scale * (high - value))
+
+
+def _moved(value: float, influence: Influence, n_prompts: int) -> _Moved:
+    contributes = influence.shared != 0
+    count = int(contributes.sum())
+    if count == influence.contributing:
+        return _Moved(value, influence.shared, n_prompts)
+    share = count / influence.contributing
+    if count == 0:
+        return _Moved(math.nan, influence.shared, 0)
+    total = float(influence.shared.sum())
+    centred = np.where(contributes, (influence.shared - total / count) / share, 0.0)
+    return _Moved(value + total / share, centred, round(n_prompts * share))
+
+
+def _paired(a: _Moved, b: _Moved, better: Better, bounded: bool, confidence: float) -> Change | str:
+    prompts = min(a.n_prompts, b.n_prompts)
+    floor = 2 / (prompts + 2) ** 2 if bounded else 0.0
 
     def contrast(value: float, slope_a: float, slope_b: float) -> Contrast:
-        squares = float(np.sum((slope_b * part_b - slope_a * part_a) ** 2))
-        scale = max(slope_a**2, slope_b**2)
-        error = math.sqrt(squares + scale * floor)
+        squares = float(np.sum((slope_b * b.influence - slope_a * a.influence) ** 2))
+        error = math.sqrt(squares + floor)
         reach = float(stdtrit(prompts - 1, (1 + confidence) / 2)) * error
         p = 2 * float(stdtr(prompts - 1, -abs(value) / error)) if error > 0 else float(value == 0)
         return Contrast(value, value - reach, value + reach, p)
 
     regression = None
-    if (bad := _badness(a.better)) is not None:
-        if a.better == "one" and min(value_a, value_b) <= 0:
-            return "not positive: its logarithm does not exist"
-        growth = bad(value_b) - bad(value_a)
-        regression = contrast(growth, _slope(a.better, value_a), _slope(a.better, value_b))
-    difference = contrast(value_b - value_a, 1.0, 1.0)
-    return Change(value_a, value_b, difference, regression, prompts, "paired")
+    if better == "one" and min(a.value, b.value) <= 0:
+        return "not positive: its logarithm does not exist"
+    if better != "none":
+        growth = _badness(better, b.value) - _badness(better, a.value)
+        regression = contrast(growth, _slope(better, a.value), _slope(better, b.value))
+    difference = contrast(b.value - a.value, 1.0, 1.0)
+    return Change(a.value, b.value, difference, regression, prompts, "paired")
 
 
-def _moved(metric: MetricRecord, influence: Influence) -> tuple[float, Float] | None:
-    """The value on the shared prompts and its influence there; None if none contributes."""
-    assert metric.value is not None
-    contributes = influence.shared != 0
-    count = int(contributes.sum())
-    if count == influence.contributing:
-        return metric.value, influence.shared
-    if count == 0:
-        return None
-    factor = influence.contributing / count
-    total = float(influence.shared.sum())
-    centred = np.where(contributes, factor * (influence.shared - total / count), 0.0)
-    return metric.value + factor * total, centred
-
-
-def _independent(a: MetricRecord, b: MetricRecord, confidence: float) -> Change:
-    first, second = _ends(a, confidence), _ends(b, confidence)
+def _independent(a: _Number, b: _Number, better: Better, prompts: int, confidence: float) -> Change:
     regression = None
-    if _badness(a.better) is not None and (a.better != "one" or min(first[1], second[1]) > 0):
-        regression = _mover(_bad_ends(a.better, first), _bad_ends(a.better, second), confidence)
-    prompts = min(a.n_prompts, b.n_prompts)
-    difference = _mover(first, second, confidence)
-    return Change(first[0], second[0], difference, regression, prompts, "independent")
+    # The logarithm of an interval that reaches zero has no lower end.
+    if better != "none" and (better != "one" or min(a.low, b.low) > 0):
+        regression = _mover(_bad_number(better, a), _bad_number(better, b), confidence)
+    difference = _mover(a, b, confidence)
+    return Change(a.value, b.value, difference, regression, prompts, "independent")
 
 
-def _exact(a: MetricRecord, b: MetricRecord) -> Change:
+def _exact(a: float, b: float, better: Better, prompts: int) -> Change:
     """Numbers that are measured and not estimated: they differ or they don't, by chance neither."""
-    assert a.value is not None
-    assert b.value is not None
-    bad = _badness(a.better)
-    growth = math.nan if bad is None else bad(b.value) - bad(a.value)
-    difference = b.value - a.value
-    return Change(
-        a.value,
-        b.value,
-        Contrast(difference, difference, difference, math.nan),
-        None if bad is None else Contrast(growth, growth, growth, math.nan),
-        min(a.n_prompts, b.n_prompts),
-        "exact",
-    )
+    regression = None
+    if better != "none":
+        growth = _badness(better, b) - _badness(better, a)
+        regression = Contrast(growth, growth, growth, math.nan)
+    difference = Contrast(b - a, b - a, b - a, math.nan)
+    return Change(a, b, difference, regression, prompts, "exact")
 
 
-def _ends(metric: MetricRecord, confidence: float) -> tuple[float, float, float]:
-    """Value and interval, at another confidence than the report's where need be."""
-    low, high = metric.ci
-    assert metric.value is not None
-    assert low is not None
-    assert high is not None
-    scale = float(ndtri((1 + confidence) / 2) / ndtri((1 + metric.confidence) / 2))
-    value = metric.value
-    return value, value - scale * (value - low), value + scale * (high - value)
-
-
-def _mover(
-    a: tuple[float, float, float], b: tuple[float, float, float], confidence: float
-) -> Contrast:
-    value = b[0] - a[0]
-    below = math.hypot(b[0] - b[1], a[2] - a[0])
-    above = math.hypot(b[2] - b[0], a[0] - a[1])
+def _mover(a: _Number, b: _Number, confidence: float) -> Contrast:
+    value = b.value - a.value
+    below = math.hypot(b.value - b.low, a.high - a.value)
+    above = math.hypot(b.high - b.value, a.value - a.low)
     # The half-width on the side of zero, as a normal quantile times a standard error.
     toward = below if value > 0 else above
     if toward == 0:
@@ -194,25 +193,22 @@ def _mover(
     return Contrast(value, value - below, value + above, 2 * float(ndtr(-ratio)))
 
 
-def _bad_ends(better: Better, ends: tuple[float, float, float]) -> tuple[float, float, float]:
-    """Value and interval of what is bad about a number."""
-    bad = _badness(better)
-    assert bad is not None
-    value, low, high = ends
-    turns = {"zero": 0.0, "one": 1.0}.get(better)
-    images = [bad(low), bad(high), bad(value)]
-    least = 0.0 if turns is not None and low <= turns <= high else min(images)
-    return bad(value), least, max(images)
+def _bad_number(better: Better, number: _Number) -> _Number:
+    """What is bad about a number, and its interval."""
+    images = [_badness(better, each) for each in number]
+    turn = {"zero": 0.0, "one": 1.0}.get(better, math.inf)
+    least = 0.0 if number.low <= turn <= number.high else min(images)
+    return _Number(images[0], least, max(images))
 
 
-def _badness(better: Better) -> Callable[[float], float] | None:
-    functions: dict[Better, Callable[[float], float]] = {
-        "higher": lambda value: -value,
-        "lower": lambda value: value,
-        "zero": abs,
-        "one": lambda value: abs(math.log(value)),
-    }
-    return functions.get(better)
+def _badness(better: Better, value: float) -> float:
+    if better == "higher":
+        return -value
+    if better == "zero":
+        return abs(value)
+    if better == "one":
+        return abs(math.log(value))
+    return value
 
 
 def _slope(better: Better, value: float) -> float:

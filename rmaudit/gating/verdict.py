@@ -185,8 +185,8 @@ class _Held:
         for metric in metrics:
             if rule.bounded:
                 yield self._value(metric, rule)
-            if rule.max_regression is not None:
-                yield self._regression(metric, rule)
+            if rule.max_regression is not None and self.pairing is not None:
+                yield self._regression(metric, rule, self.pairing)
 
     def _named(self, rule: Rule) -> list[MetricRecord] | str:
         """The numbers that a rule is on, or why the report does not hold them."""
@@ -209,7 +209,7 @@ class _Held:
         interval = Interval(metric.value, low, high, metric.confidence, metric.n_prompts)
         return self._decided(rule, metric.slice, demand, interval, rule.min, rule.max)
 
-    def _regression(self, metric: MetricRecord, rule: Rule) -> RuleOutcome:
+    def _regression(self, metric: MetricRecord, rule: Rule, pairing: Pairing) -> RuleOutcome:
         from rmaudit.comparison.pairing import key_of
 
         if metric.better == "none":
@@ -217,9 +217,8 @@ class _Held:
                 f"{rule.metric} is shown, not judged: max_regression needs a metric of which one "
                 "direction is better"
             )
-        assert self.pairing is not None
         demand = _demands(rule)[-1]
-        found = self.pairing.change(key_of(metric), metric.confidence)
+        found = pairing.change(key_of(metric), metric.confidence)
         if isinstance(found, str) or found.regression is None:
             why = found if isinstance(found, str) else "not positive: it has no logarithm"
             return _closed(rule, metric.slice, demand, f"not held against the baseline: {why}")

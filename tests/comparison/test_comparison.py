@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from recorded_pairs import Float, audit
-from scipy.stats import ttest_rel
+from scipy.stats import t, ttest_rel
 from typer.testing import CliRunner
 
 import rmaudit
@@ -149,7 +149,7 @@ def test_a_number_that_is_gone_or_undefined_is_listed_with_the_reason(before: Re
     assert result["preference.accuracy"].reason == "only in the first report"
     temperature = result["calibration.temperature"]
     assert temperature.verdict == "not compared"
-    assert "undefined in the second: " in str(temperature.reason)
+    assert str(temperature.reason).startswith("in the second report undefined: ")
     assert temperature.first == before["calibration.temperature"].value
 
 
@@ -244,3 +244,33 @@ def test_the_command_says_what_got_worse(before: Report, after: Report, tmp_path
     assert json.loads(run.stdout)["prompts"]["shared"] == N
     run = CliRunner().invoke(app, ["compare", str(first), str(tmp_path / "none")])
     assert (run.exit_code, "no report at" in run.stderr) == (2, True)
+
+
+def test_two_published_reward_models_on_their_shared_prompts(shared_data: Path) -> None:
+    from rmaudit.data.recorded import with_scores
+
+    data = rmaudit.load(shared_data / "rewardmath" / "rm_scores_10way.jsonl.gz")
+    right = {}
+    reports = []
+    for name in ("ArmoRM", "Eurus-RM"):
+        table = with_scores(data, name)
+        reports.append(rmaudit.audit("recorded", table, only=["preference"], cache=False))
+        # One right answer and nine wrong ones a prompt: the share of wins, a tie one half.
+        right[name] = np.array(
+            [
+                np.mean(
+                    [
+                        (r[k.index(1)] > x) + (r[k.index(1)] == x) / 2
+                        for x, p in zip(r, k, strict=True)
+                        if p > 1
+                    ]
+                )
+                for r, k in zip(table.frame["rewards"], table.frame["ranking"], strict=True)
+            ]
+        )
+    found = rmaudit.compare(*reports)["preference.accuracy"]
+    d = right["Eurus-RM"] - right["ArmoRM"]
+    assert found.difference == pytest.approx(np.mean(d))
+    error = math.sqrt(np.var(d, ddof=1) / d.size + 2 / (d.size + 2) ** 2)
+    assert found.p == pytest.approx(2 * t.sf(abs(np.mean(d)) / error, d.size - 1), rel=1e-6)
+    assert found.verdict == "worse"
