@@ -106,10 +106,10 @@ def test_a_strangers_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     outcomes = {o["metric"]: o["verdict"] for o in json.loads(shown)["rules"]}
     assert outcomes["preference.accuracy"] == "pass"  # right on every pair
     assert outcomes["length.excess_preference"] == "pass"  # and the longer output is the wrong one
-    # A function cuts no text that we could see: a rule on that cannot be met, and says so.
+    # What is undefined here (a function cuts no text that we could see) only warns.
     failed = {metric for metric, verdict in outcomes.items() if verdict == "fail"}
     assert failed <= {"preflight.output_truncated_share", "preference.worst_subset_accuracy"}
-    assert code in (0, 1)
+    assert code == 0
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     done = subprocess.run(
         [*command, "test_reward_model.py", "--rmaudit-report", "reports/mine"],
