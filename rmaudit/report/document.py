@@ -89,7 +89,7 @@ class Report:
         provenance: Mapping[str, Any],
         scores: pd.DataFrame | None = None,
         set_aside: Sequence[SetAside] = (),
-        prompts: Sequence[str] = (),
+        prompts: Sequence[str] | None = None,
     ) -> Report:
         """Bind the results of an audit together.
 
@@ -103,7 +103,7 @@ class Report:
             Every reward, and the rows that could not be used: `save` writes them beside the report.
         prompts
             What the cluster codes of the estimates' influences stand for: `Dataset.cluster_keys`
-            of the evaluation data.
+            of the evaluation data. None: influences are not kept.
 
         Raises
         ------
@@ -133,7 +133,9 @@ class Report:
             "config": dict(config),
             "provenance": dict(provenance),
         }
-        influence = influence_frame((m for result in results for m in result.metrics), prompts)
+        influence = None
+        if prompts is not None:
+            influence = influence_frame((m for result in results for m in result.metrics), prompts)
         record = _parse(plain(document), "report")
         return cls(record, None, scores, influence, tuple(set_aside))
 
