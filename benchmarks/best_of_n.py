@@ -1,7 +1,7 @@
 """Over-optimisation in the clinic over seeds, and on real reward models.
 
     python benchmarks/best_of_n.py clinic [--seeds 5] [--ppo] [FOLDER]
-    python benchmarks/best_of_n.py real DATA
+    python benchmarks/best_of_n.py real DATA [--figures FOLDER]
 
 `clinic`: reward models trained on 800 and on 2,400 pairs of narrow feedback; best of n (to 128) and
 tilting for one model and for mean, WCO and UWO of three; with `--ppo` also PPO at two KL weights.
@@ -25,7 +25,7 @@ import pandas as pd
 from scipy import stats
 
 from rmaudit.data import Dataset, load, score_names
-from rmaudit.overopt import from_samples
+from rmaudit.overopt import Overopt, from_samples
 from rmaudit.overopt.clinic import from_clinic
 from rmaudit.rewards import load_reward_model
 
@@ -100,8 +100,8 @@ def cell(values: np.ndarray) -> str:
     return f"{values.mean():.2f} ± {half:.2f}"
 
 
-def real(folder: Path) -> None:
-    """Tables of RewardMATH and AlpacaEval."""
+def real(folder: Path, figures: Path | None) -> None:
+    """Tables of RewardMATH and AlpacaEval, and their figures if a folder is given."""
     math = load(folder / "rewardmath" / "rm_scores_10way.jsonl.gz", "samples")
     models = [load_reward_model(f"recorded:{name}") for name in score_names(math)]
     found = from_samples(
@@ -120,10 +120,13 @@ def real(folder: Path) -> None:
             f"| {one.run} | {' | '.join(shown)} | {gain.value:+.2f} [{gain.low:+.2f}, "
             f"{gain.high:+.2f}] | {safe:.0f} |"
         )
+    if figures:
+        found.save(figures / "rewardmath", ("neurips",))
     alpaca = load(folder / "alpaca_eval" / "best_of_n.jsonl.gz", "samples")
     print(f"\nAlpacaEval, {len(alpaca)} prompts: gold by the second judge, best of n by the first")
     print("| outputs | n = 1 | n = 4 | n = 16 | safe n |")
     print("| --- |" + " --- |" * 4)
+    studies = []
     for name, gibberish in (("17 judged by both", False), ("and the gibberish", True)):
         result = from_samples(
             with_gold(alpaca, gibberish),
@@ -140,6 +143,9 @@ def real(folder: Path) -> None:
         ]
         safe = result.studies[0].found.safe_strength.value
         print(f"| {name} | {' | '.join(cells)} | {safe:.0f} |")
+        studies.append(replace(result.studies[0], run=name))
+    if figures:
+        Overopt(tuple(studies)).save(figures / "alpaca_eval", ("neurips",))
 
 
 def with_gold(data: Dataset, gibberish: bool) -> Dataset:
@@ -159,10 +165,11 @@ def main() -> None:
     parser.add_argument("what", choices=["clinic", "real"])
     parser.add_argument("folder", nargs="?", type=Path, default=Path("reports/best_of_n"))
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--figures", type=Path, help="of real: where to write them")
     parser.add_argument("--ppo", action="store_true")
     given = parser.parse_intermixed_args()
     if given.what == "real":
-        real(given.folder)
+        real(given.folder, given.figures)
     else:
         import torch
 
