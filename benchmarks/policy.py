@@ -96,7 +96,7 @@ def one_seed(seed: int, folder: Path) -> dict[str, dict[str, float]]:
 def cell(values: np.ndarray) -> str:
     """Mean and 95 % t interval."""
     half = stats.sem(values) * stats.t.ppf(0.975, len(values) - 1) if len(values) > 1 else np.nan
-    return f"{values.mean():.3f} ± {half:.3f}"
+    return f"{values.mean():.4f} ± {half:.4f}"
 
 
 def main() -> None:

@@ -53,7 +53,7 @@ def train_a2c(
     value_head = ValueHead(policy)
     run = PolicyRun("a2c", policy, config, out, prompts, {"value": value_head})
     for step in run.steps():
-        chosen = choose_prompts(len(prompts), config.batch, run.rng(step))
+        chosen = choose_prompts(len(prompts), run.share(config.batch), run.rng(step))
         rollout, _ = policy.sample([prompts[i] for i in chosen], run.generator(step))
         with torch.no_grad():
             reference_log_probs = reference.log_probs(rollout)

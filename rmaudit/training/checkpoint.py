@@ -12,6 +12,7 @@ import torch
 
 from rmaudit.data.types import Dataset, prompt_key
 from rmaudit.errors import UsageError
+from rmaudit.training.parallel import Parallel
 
 CHECKPOINT = "training-checkpoint.pt"
 RUN = "training.json"
@@ -85,6 +86,17 @@ def open_run(out: Path, run: Mapping[str, Any]) -> dict[str, Any] | None:
     return result
 
 
+def open_in_turn(
+    parallel: Parallel, out: Path, identity: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """`open_run`, the first process first: it makes the folder."""
+    stored = open_run(out, identity) if parallel.is_first else None
+    parallel.wait()
+    stored = stored if parallel.is_first else open_run(out, identity)
+    parallel.wait()
+    return stored
+
+
 def close_run(out: Path, run: Mapping[str, Any], result: Mapping[str, Any]) -> None:
     """Record the result and drop the checkpoint."""
     write_json(out / RUN, {"run": run, "result": result})
@@ -117,8 +129,10 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 class TrainingLog:
     """One JSON record a line. On resuming, records past the checkpoint are taken back."""
 
-    def __init__(self, out: Path, step: int) -> None:
-        self._path = out / LOG
+    def __init__(self, out: Path, step: int, *, keep: bool = True) -> None:
+        self._path, self._keep = out / LOG, keep  # several processes: only one keeps the log
+        if not keep:
+            return
         kept = self._records(step) if self._path.is_file() else []
         self._path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 
@@ -134,5 +148,7 @@ class TrainingLog:
 
     def write(self, **record: Any) -> None:
         """Append a record."""
+        if not self._keep:
+            return
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")

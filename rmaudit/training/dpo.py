@@ -70,6 +70,7 @@ def train_dpo(
             run.log(step, **record)
             continue
         rows = epoch_rows(len(prompts), config.batch, step, config.seed)
+        rows = rows[run.parallel.rank :: run.parallel.size]
         both = policy.pack(
             [prompts[i] for i in rows] * 2,
             [chosen[i] for i in rows] + [rejected[i] for i in rows],

@@ -23,6 +23,7 @@ from rmaudit.training.checkpoint import TrainingLog, load_checkpoint, save_check
 from rmaudit.training.examples import Examples
 from rmaudit.training.heldout import HeldOut
 from rmaudit.training.objectives import critique_losses, evaluate, example_losses
+from rmaudit.training.parallel import Parallel, local_device
 from rmaudit.training.precision import uses_bfloat16
 from rmaudit.training.settings import RewardTrainingConfig
 
@@ -47,7 +48,8 @@ class RewardTraining:
         seed: int,
         out: Path,
     ) -> None:
-        self.device = torch_device(config.device)
+        self.parallel = Parallel()
+        self.device = torch_device(local_device(config.device))
         self.model = model.to(self.device)
         self.pad_id = pad_id
         self.train, self.held_out = train, held_out
@@ -79,7 +81,7 @@ class RewardTraining:
         state = load_checkpoint(self.out)
         if state is not None:
             self._restore(state)
-        log = TrainingLog(self.out, self.step)
+        log = TrainingLog(self.out, self.step, keep=self.parallel.is_first)
         while not self.finished:
             self._train_step()
             log.write(
@@ -93,7 +95,8 @@ class RewardTraining:
                 held_out = evaluate(self.held_out, *self.rewards(self.held_out))
                 log.write(step=self.step, **asdict(held_out))
                 self._keep_if_better(held_out)
-            if evaluates or self.step % self.config.checkpoint_every == 0:
+            saves = evaluates or self.step % self.config.checkpoint_every == 0
+            if saves and self.parallel.is_first:
                 save_checkpoint(self.out, self._state())
             report(self)
         if len(self.held_out):
@@ -123,16 +126,20 @@ class RewardTraining:
             group["lr"] = self.config.learning_rate * self._schedule()
         self.optimizer.zero_grad(set_to_none=True)
         total = 0.0
-        for cut in self._cuts(batch, self.train):
+        mine = batch[self.parallel.rank :: self.parallel.size]
+        for cut in self._cuts(mine, self.train):
             loss = self._losses(cut).sum() / len(batch)
             loss.backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
+        parameters = list(self.model.parameters())
+        self.parallel.combine_gradients(parameters, "sum")
+        total = self.parallel.total(total)
         if not math.isfinite(total):
             raise RewardModelError(
                 f"{self.out}: the loss is {total} at step {self.step + 1}; lower the learning rate "
                 f"({self.config.learning_rate}) or train in float32"
             )
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        torch.nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
         self.optimizer.step()
         self.step += 1
         self.loss = total

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from rmaudit.errors import RewardModelError, UsageError
 from rmaudit.training import checkpoint
 from rmaudit.training.backbone import silent
+from rmaudit.training.parallel import Parallel
 from rmaudit.training.policy import CausalPolicy, Rollout, Tokens
 from rmaudit.training.policy_reward import PolicyReward, Rewards
 
@@ -94,6 +95,7 @@ class PolicyRun:
         modules: Mapping[str, nn.Module] | None = None,
     ) -> None:
         self.policy, self.config, self.out = policy, config, out
+        self.parallel = Parallel()
         self.modules = nn.ModuleDict({"policy": policy.model, **(modules or {})}).to(policy.device)
         self.optimizer = torch.optim.AdamW(
             (p for p in self.modules.parameters() if p.requires_grad),
@@ -108,7 +110,7 @@ class PolicyRun:
             "data": _digest(repr(list(row)).encode() for row in data),
         }
         self.identity = identity
-        self.finished = checkpoint.open_run(out, identity) is not None
+        self.finished = checkpoint.open_in_turn(self.parallel, out, identity) is not None
         self.step = 0
         self._restore()
 
@@ -129,33 +131,41 @@ class PolicyRun:
         """
         if self.finished:
             return
-        self._log = checkpoint.TrainingLog(self.out, self.step - 1)
+        keep = self.parallel.is_first
+        self._log = checkpoint.TrainingLog(self.out, self.step - 1, keep=keep)
         while self.step < self.config.steps:
             for group in self.optimizer.param_groups:
                 group["lr"] = self.config.learning_rate * (1 - self.step / self.config.steps)
             yield self.step
             self.step += 1
-            if self.step % self.config.checkpoint_every == 0:
+            if self.parallel.is_first and self.step % self.config.checkpoint_every == 0:
                 checkpoint.save_checkpoint(self.out, self._state())
         yield self.step
         self._close()
 
     def rng(self, step: int) -> np.random.Generator:
         """Chance for prompts and minibatches of a step."""
-        return np.random.default_rng([self.config.seed, step])
+        return np.random.default_rng([self.config.seed, step, 0, self.parallel.rank])
 
     def generator(self, step: int) -> torch.Generator:
         """Chance for the samples of a step, on the policy's device."""
-        seed = int(np.random.default_rng([self.config.seed, step, 1]).integers(2**62))
+        rng = np.random.default_rng([self.config.seed, step, 1, self.parallel.rank])
+        seed = int(rng.integers(2**62))
         return torch.Generator(self.policy.device).manual_seed(seed)
 
     def is_measured(self, step: int) -> bool:
         """Whether the step is one at which the exact quantities are computed."""
         return step % self.config.measure_every == 0 or step == self.config.steps
 
-    def log(self, step: int, **record: float) -> None:
-        """Append to the log."""
-        self._log.write(step=step, **record)
+    def log(self, step: int, **record: float) -> dict[str, float]:
+        """Append to the log; the record over all processes."""
+        found = self.parallel.combine_record(record)
+        self._log.write(step=step, **found)
+        return found
+
+    def share(self, count: int) -> int:
+        """The part of this process in a number of sequences."""
+        return self.parallel.share("the batch", count)
 
     def update(self, loss: Tensor) -> float:
         """One optimiser step down a loss; its value.
@@ -173,6 +183,7 @@ class PolicyRun:
             )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        self.parallel.combine_gradients(self.parameters, "mean")
         nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
         self.optimizer.step()
         return value
@@ -199,10 +210,12 @@ class PolicyRun:
             self.optimizer.load_state_dict(state["optimizer"])
 
     def _close(self) -> None:
-        with silent():
-            self.policy.model.save_pretrained(self.out)
         self.finished = True
-        checkpoint.close_run(self.out, self.identity, {"steps": self.config.steps})
+        if self.parallel.is_first:
+            with silent():
+                self.policy.model.save_pretrained(self.out)
+            checkpoint.close_run(self.out, self.identity, {"steps": self.config.steps})
+        self.parallel.wait()
 
 
 def choose_prompts(n_prompts: int, n: int, rng: np.random.Generator) -> Integers:

@@ -113,7 +113,7 @@ def train_ppo(
     run.numbers.setdefault("beta", config.beta)
     for step in run.steps():
         rng, beta = run.rng(step), run.numbers["beta"]
-        chosen = choose_prompts(len(prompts), config.batch, rng)
+        chosen = choose_prompts(len(prompts), run.share(config.batch), rng)
         rollout, _ = policy.sample([prompts[i] for i in chosen], run.generator(step))
         with torch.no_grad():
             old = policy.evaluate(rollout)
@@ -133,8 +133,8 @@ def train_ppo(
         advantages = whiten(advantages, rollout.mask)
         samples = Experience(rollout, old.log_probs, values, advantages, returns)
         losses = _learn(run, policy, value_head, samples, config, rng)
-        run.log(step, **record, beta=beta, **losses)
-        run.numbers["beta"] = adapted_beta(beta, record["kl_k1"], config)
+        logged = run.log(step, **record, beta=beta, **losses)
+        run.numbers["beta"] = adapted_beta(beta, logged["kl_k1"], config)
     return run.log_path
 
 
@@ -216,7 +216,7 @@ def _learn(
     count = 0
     for _ in range(config.epochs):
         order = torch.as_tensor(rng.permutation(len(samples.rollout)))
-        for rows in torch.split(order, config.minibatch):
+        for rows in torch.split(order, run.share(config.minibatch)):
             part = samples.take(rows.to(policy.device))
             mask = part.rollout.mask
             now = policy.evaluate(part.rollout)

@@ -13,10 +13,11 @@ import torch
 
 from rmaudit.data.types import Dataset
 from rmaudit.training import backbone
-from rmaudit.training.checkpoint import close_run, identity, open_run, write_json
+from rmaudit.training.checkpoint import close_run, identity, open_in_turn, write_json
 from rmaudit.training.examples import Examples, check_settings, encode_examples
 from rmaudit.training.loop import RewardTraining
 from rmaudit.training.pairs import split, usable
+from rmaudit.training.parallel import Parallel
 from rmaudit.training.settings import (
     MemberResult,
     OnProgress,
@@ -81,20 +82,22 @@ def train_reward_model(
     positions = split(feedback, config.held_out_share, np.random.default_rng(config.seed))
     targets = examples.target.tobytes() + examples.missing.tobytes()
     run = identity(str(base), feedback, asdict(config), targets)
-    members = []
+    members, parallel = [], Parallel()
     for member in range(config.members):
         folder = out / f"member_{member}" if config.members > 1 else out
-        stored = open_run(folder, {**run, "member": member})
+        stored = open_in_turn(parallel, folder, {**run, "member": member})
         if stored is None:
             training = _start(str(base), tokenizer, examples, positions, config, member, folder)
             with _threads(config.threads):
                 training.run(partial(_report, on_progress, config, member))
             result = _finish(training, tokenizer, folder)
-            close_run(folder, {**run, "member": member}, asdict(result))
+            if parallel.is_first:
+                close_run(folder, {**run, "member": member}, asdict(result))
+            parallel.wait()
         else:
             result = MemberResult(**stored)
         members.append(result)
-    if config.members > 1:
+    if config.members > 1 and parallel.is_first:
         write_json(
             out / "ensemble.json",
             {
@@ -134,7 +137,8 @@ def _start(
 
 
 def _finish(training: RewardTraining, tokenizer: object, out: Path) -> MemberResult:
-    backbone.save_backbone(training.model, tokenizer, out)
+    if training.parallel.is_first:
+        backbone.save_backbone(training.model, tokenizer, out)
     return MemberResult(
         path=str(out),
         seed=training.seed,

@@ -65,7 +65,9 @@ def train_rloo(
     reference = reference or policy.frozen()
     run = PolicyRun("rloo", policy, config, out, prompts)
     for step in run.steps():
-        different = choose_prompts(len(prompts), config.batch // config.samples, run.rng(step))
+        different = choose_prompts(
+            len(prompts), run.share(config.batch // config.samples), run.rng(step)
+        )
         # Samples of a prompt stand side by side.
         chosen: Integers = np.repeat(different, config.samples)
         rollout, _ = policy.sample([prompts[i] for i in chosen], run.generator(step))

@@ -47,10 +47,12 @@ def train_sft(
         if step == config.steps:
             continue
         rows = epoch_rows(len(prompts), config.batch, step, config.seed)
+        rows = rows[run.parallel.rank :: run.parallel.size]
         demonstrations = policy.pack([prompts[i] for i in rows], [outputs[i] for i in rows])
         log_probs = policy.log_probs(demonstrations)  # (n, T), zero at padding
         # The mean over tokens, not over sequences: a long demonstration counts for its length.
-        loss = run.update(-log_probs.sum() / demonstrations.mask.sum())
+        tokens = run.parallel.combine(demonstrations.mask.sum().float(), "mean")
+        loss = run.update(-log_probs.sum() / tokens)
         run.log(step + 1, loss=loss)
     return run.log_path
 

@@ -15,6 +15,7 @@ from rmaudit.rewards.base import Text
 from rmaudit.rewards.rendering import DEFAULT_FORMAT, FormatRenderer, chat_messages
 from rmaudit.rewards.transformers_model import torch_device
 from rmaudit.training.backbone import has_no_weights, one_line, silent
+from rmaudit.training.parallel import local_device
 from rmaudit.training.policy import CausalPolicy
 
 
@@ -106,7 +107,7 @@ def load_text_policy(
         )
     pad_id = tokenizer.pad_token_id
     policy = CausalPolicy(
-        model.to(torch_device(device)),
+        model.to(torch_device(local_device(device))),
         pad_id=tokenizer.eos_token_id if pad_id is None else pad_id,
         eos_id=tokenizer.eos_token_id,
         max_new_tokens=max_new_tokens,

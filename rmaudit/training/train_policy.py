@@ -17,6 +17,7 @@ from rmaudit.training.a2c import A2cConfig, train_a2c
 from rmaudit.training.backbone import silent
 from rmaudit.training.best_of_n import sample_pool
 from rmaudit.training.dpo import DpoConfig, train_dpo
+from rmaudit.training.parallel import Parallel
 from rmaudit.training.policy_reward import ModelReward
 from rmaudit.training.policy_run import PolicyConfig
 from rmaudit.training.ppo import PpoConfig, train_ppo
@@ -94,8 +95,11 @@ def train_policy(
         encoded = [text_policy.encode_prompt(prompt) for prompt in prompts]
         optimised = _reward(text_policy, prompts, reward, gold, method)
         log = _REINFORCED[method](policy, optimised, encoded, config, out)
-    with silent():
-        text_policy.tokenizer.save_pretrained(out)
+    parallel = Parallel()
+    if parallel.is_first:
+        with silent():
+            text_policy.tokenizer.save_pretrained(out)
+    parallel.wait()
     last = log.read_text(encoding="utf-8").splitlines()[-1]
     return PolicyTrainingResult(out, log, json.loads(last))
 
