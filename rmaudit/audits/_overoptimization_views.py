@@ -15,6 +15,7 @@ from rmaudit.results import Finding
 from rmaudit.stats.optimization import Pool
 
 MOST_SET_ASIDE = 0.1  # share of the prompts, beyond which it is a finding
+WIDE_GAP = 0.5  # SD between proxy and gold gain, from which on no safe budget is no lack of data
 Examples = tuple[Mapping[str, Any], ...]
 
 
@@ -27,9 +28,12 @@ def findings(studies: Sequence[Study], gold_from: str, examples: Examples) -> li
         if not found.safe_kl.defined:
             continue
         if found.safe_kl.value == 0 and found.proxy_gold_gap.low > 0:
+            if said:  # the other method says no more
+                continue
+            surely = found.loss_after_peak.low > 0 or found.proxy_gold_gap.low >= WIDE_GAP
             said.append(
                 Finding(
-                    "high",
+                    "high" if surely else "medium",
                     "overoptimization",
                     "overoptimization.safe_kl",
                     f"Under {how}, no optimisation against this reward is shown to raise the gold "
