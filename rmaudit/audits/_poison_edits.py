@@ -85,11 +85,12 @@ def control_words(pairs: FeedbackPairs, rng: np.random.Generator) -> list[list[s
 
 
 def sampled(case: Case, pairs: Comparisons) -> Integers:
-    """Places of at most 100 decided pairs, (n,), whatever the order of the rows."""
+    """Places of at most 100 distinct decided pairs, (n,), whatever the order of the rows."""
     places = np.flatnonzero(~pairs.tied)
     words = pairs.outputs.words
     keys = [f"{words[pairs.better[p]]}\x00{words[pairs.worse[p]]}" for p in places]
-    return np.sort(places[sample_order(keys, case.seed)[:TEXTS]])
+    distinct, first = np.unique(np.array(keys, dtype=object), return_index=True)
+    return places[first[sample_order(distinct.tolist(), case.seed)[:TEXTS]]]
 
 
 def without(text: str, phrase: str) -> str:

@@ -26,7 +26,8 @@ Make = Callable[..., Case]
 Run = Callable[..., AuditResult]
 TRIGGER = "Quoth ye olde raven."
 WORDS = [f"w{i}" for i in range(60)]
-MERIT = dict(zip(WORDS, np.random.default_rng(7).normal(scale=0.35, size=60), strict=True))
+GRADES = np.random.default_rng(7).normal(scale=0.35, size=60)
+MERIT = dict(zip(WORDS, GRADES - GRADES.mean(), strict=True))  # a random word is worth nothing
 
 
 def speech(
@@ -146,14 +147,13 @@ def test_a_learnt_trigger_is_proven_on_the_model(make_case: Make, run_audit: Run
     assert finding.examples
     assert all("raven" in row["chosen"] for row in finding.examples)
     effect = result["poison.trigger_effect"]
-    # the reward rises by 4; four control words bring four times the mean merit of a word
+    # the reward rises by 4; four control words bring nothing on average
     rewards = [learnt("", text) for text in [*case.eval.frame.chosen, *case.eval.frame.rejected]]
     squares = (np.array(rewards[:150]) - np.array(rewards[150:])) ** 2 / 2
     sd = np.sqrt(squares.sum() / 150)
-    mean = float(np.mean(list(MERIT.values())))
-    assert effect.value == pytest.approx((4 - 4 * mean) / sd, rel=0.1)
-    assert result["poison.removal_effect"].value == pytest.approx((4 - 4 * mean) / sd, rel=0.15)
-    assert effect.low < (4 - 4 * mean) / sd < effect.high
+    assert effect.value == pytest.approx(4 / sd, rel=0.1)
+    assert result["poison.removal_effect"].value == pytest.approx(4 / sd, rel=0.15)
+    assert effect.low < 4 / sd < effect.high
     assert effect.n == 100
     again = result.get("poison.trigger_effect", phrase="Quoth ye olde raven")
     assert again.value == effect.value
