@@ -20,9 +20,9 @@ from rmaudit.audits._samples import (
 )
 from rmaudit.audits.base import Audit
 from rmaudit.case import Case
-from rmaudit.curves import Study, curve_frame, fit_frame, gain_figure, study
+from rmaudit.curves import METHOD_NAMES, Study, curve_frame, fit_frame, gain_figure, study
 from rmaudit.registry import register_audit
-from rmaudit.results import AuditResult, Estimate, Metric, MetricSpec
+from rmaudit.results import AuditResult, Estimate, Figure, Metric, MetricSpec
 from rmaudit.rewards.ensemble import Aggregate, aggregate_rewards
 from rmaudit.scoring.requests import Request, Scores
 from rmaudit.stats.optimization import Pool, best_of_n_curve, tilted_curve
@@ -114,26 +114,6 @@ class Overoptimization(Audit):
             for curve in (best_of_n_curve(pool), tilted_curve(pool))
         ]
         overlaid = member_studies(case, rewards, rows, codes)
-        figures = [
-            gain_figure(
-                [one],
-                f"gain_{one.curve.method}",
-                f"Gold and proxy gain against KL, {how}",
-                confidence=case.confidence,
-            )
-            for one, how in zip(studies, ("best of n", "tilted"), strict=True)
-        ]
-        if overlaid:
-            figures.append(
-                gain_figure(
-                    overlaid,
-                    "gain_members",
-                    "Gold gain of best of n under the members and their aggregates",
-                    confidence=case.confidence,
-                    with_proxy=False,
-                    with_fit=False,
-                )
-            )
         examples = worst_examples(case, proxy, gold, np.flatnonzero(rows))
         return AuditResult(
             self.name,
@@ -147,7 +127,7 @@ class Overoptimization(Audit):
                 "fits": fit_frame([*studies, *overlaid]),
                 "set_aside": _set_aside(pool),
             },
-            figures=tuple(figures),
+            figures=tuple(_figures(studies, overlaid, case.confidence)),
         )
 
 
@@ -213,6 +193,32 @@ def aggregates(members: Float) -> dict[str, Float]:
         how: aggregate_rewards(flat, how, UNCERTAINTY_WEIGHT).reshape(members.shape[1:])
         for how in AGGREGATES
     }
+
+
+def _figures(
+    studies: Sequence[Study], overlaid: Sequence[Study], confidence: float
+) -> list[Figure]:
+    figures = [
+        gain_figure(
+            [one],
+            f"gain_{one.curve.method}",
+            f"Gold and proxy gain against KL, {METHOD_NAMES[one.curve.method]}",
+            confidence=confidence,
+        )
+        for one in studies
+    ]
+    if overlaid:
+        figures.append(
+            gain_figure(
+                overlaid,
+                "gain_members",
+                "Gold gain of best of n under the members and their aggregates",
+                confidence=confidence,
+                with_proxy=False,
+                with_fit=False,
+            )
+        )
+    return figures
 
 
 def _mean_of(members: Float) -> Float:
