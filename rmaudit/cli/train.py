@@ -115,6 +115,9 @@ def policy(
     out: Annotated[Path, typer.Option(help="Folder for the policy, or the samples (bon).")],
     reward: Annotated[str | None, typer.Option(help="Reward model that is optimised.")] = None,
     gold: Annotated[str | None, typer.Option(help="Reward model that is only logged.")] = None,
+    feedback: Annotated[
+        str | None, typer.Option(help="What --reward was trained on: logs who leaves it.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Rounds of sampling, learning.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Sequences a step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Of the first step.")] = None,
@@ -162,7 +165,8 @@ def policy(
         target_kl=target_kl,
         seed=seed,
     )
-    done = train_policy(start, table, out, method, config, reward=proxy, gold=truth)
+    known = None if feedback is None else load(feedback)
+    done = train_policy(start, table, out, method, config, reward=proxy, gold=truth, feedback=known)
     numbers = [[key, f"{value:.4g}"] for key, value in done.last.items()]
     console.table("Last step", ["", "value"], numbers)
     console.say(f"{done.path}; rmaudit overopt --log {done.log}")

@@ -23,6 +23,7 @@ from rmaudit.training.policy_run import PolicyConfig
 from rmaudit.training.ppo import PpoConfig, train_ppo
 from rmaudit.training.rloo import RlooConfig, train_rloo
 from rmaudit.training.sft import SftConfig, train_sft
+from rmaudit.training.support import outside_support
 from rmaudit.training.text_policy import TextPolicy
 
 Method = Literal["sft", "ppo", "rloo", "a2c", "dpo"]
@@ -55,6 +56,7 @@ def train_policy(
     *,
     reward: RewardModel | None = None,
     gold: RewardModel | None = None,
+    feedback: Dataset | None = None,
 ) -> PolicyTrainingResult:
     """Train a policy in place; the same call resumes a killed run.
 
@@ -71,6 +73,8 @@ def train_policy(
         How; the config belongs to the method (`CONFIGS`).
     reward, gold
         What is optimised, and a second reward that is logged and never optimised.
+    feedback
+        What the reward model was trained on: the share of samples outside it is logged.
 
     Raises
     ------
@@ -94,6 +98,8 @@ def train_policy(
         prompts = distinct_prompts(data)
         encoded = [text_policy.encode_prompt(prompt) for prompt in prompts]
         optimised = _reward(text_policy, prompts, reward, gold, method)
+        if feedback is not None:
+            optimised.outside = outside_support(feedback)
         log = _REINFORCED[method](policy, optimised, encoded, config, out)
     parallel = Parallel()
     if parallel.is_first:

@@ -66,12 +66,14 @@ def test_a_reward_is_optimised_from_the_command_line(
 ) -> None:
     options = ["--reward", REWARD, "--gold", "python:policies:length_of", "--steps", 8]
     options += ["--batch", 40, "--learning-rate", 0.03, *SHORT]
+    options += ["--feedback", data]
     code, said = run("--method", method, "-m", causal, "--data", data, "--out", tmp_path, *options)
     assert code == 0, said
     log = [json.loads(line) for line in (tmp_path / "training-log.jsonl").read_text().splitlines()]
     assert log[-1]["proxy"] > log[0]["proxy"] + 0.3
     assert log[-1]["kl_k1"] > 0.1
     assert 0 < log[-1]["gold"] <= 6
+    assert all(0 <= record["outside_support"] <= 1 for record in log)
     model = AutoModelForCausalLM.from_pretrained(tmp_path)
     prompt = load_text_policy(tmp_path, max_new_tokens=6, max_prompt_tokens=40).encode_prompt("a")
     assert torch.isfinite(model(input_ids=torch.tensor([prompt])).logits).all()
