@@ -16,9 +16,13 @@ most of what a prompt is, and the difference of two values has the squared stand
   more had gone each way (Bonett & Price 2012, Journal of Educational and Behavioral Statistics
   37): models that agree on all of ten prompts are not shown to be equal.
 
-`Regression` is the growth of what is bad about a number: of :math:`-v` (better: higher), `v`
-(lower), :math:`|v|` (zero), :math:`|\log v|` (one). Its interval is by the delta method, which is
-wide enough unless both values are within their error of the point where the absolute value turns.
+A regression is the growth of what is bad about a number: of :math:`-v` (better: higher), `v`
+(lower), :math:`|v|` (zero), :math:`|\log v|` (one). Where both values are three standard errors or
+more from the point at which an absolute value turns, its interval is by the delta method. Nearer,
+:math:`|A|` is overstated by noise and its sign is not known, so the upper end is that of
+:math:`|b - a|`, which :math:`|b| - |a|` cannot exceed, and the lower end allows for either sign:
+at 5 %, neither end is missed in more than 5.3 % of simulated pairs, where the delta method alone
+misses a third.
 """
 
 from __future__ import annotations
@@ -35,6 +39,7 @@ from rmaudit.report.schema import MetricRecord
 from rmaudit.results import Better
 
 Float = NDArray[np.float64]
+KNOWN = 3.0  # standard errors from its turning point at which the sign of a value is known
 BOUNDED = ("probability", "share")  # units in which one prompt can move a mean by at most 1 / k
 
 
@@ -152,12 +157,21 @@ def _paired(a: _Moved, b: _Moved, better: Better, bounded: bool, confidence: flo
         p = 2 * float(stdtr(prompts - 1, -abs(value) / error)) if error > 0 else float(value == 0)
         return Contrast(value, value - reach, value + reach, p)
 
-    regression = None
     if better == "one" and min(a.value, b.value) <= 0:
         return "not positive: its logarithm does not exist"
+    regression = None
     if better != "none":
         growth = _badness(better, b.value) - _badness(better, a.value)
-        regression = contrast(growth, _slope(better, a.value), _slope(better, b.value))
+        slopes = _slope(better, a.value), _slope(better, b.value)
+        regression = contrast(growth, *slopes)
+        if better in ("zero", "one") and not (_turned(better, a) and _turned(better, b)):
+            along, against = (
+                contrast(growth, abs(slopes[0]), abs(slopes[1])),
+                contrast(growth, -abs(slopes[0]), abs(slopes[1])),
+            )
+            apart = abs(_straight(better, b.value) - _straight(better, a.value))
+            high = apart + along.high - growth
+            regression = regression._replace(low=min(along.low, against.low), high=high)
     difference = contrast(b.value - a.value, 1.0, 1.0)
     return Change(a.value, b.value, difference, regression, prompts, "paired")
 
@@ -209,6 +223,17 @@ def _badness(better: Better, value: float) -> float:
     if better == "one":
         return abs(math.log(value))
     return value
+
+
+def _straight(better: Better, value: float) -> float:
+    """What `_badness` takes the absolute value of."""
+    return math.log(value) if better == "one" else value
+
+
+def _turned(better: Better, number: _Moved) -> bool:
+    """Whether it is known on which side of the turning point the true value lies."""
+    error = abs(_slope(better, number.value)) * math.sqrt(float(np.sum(number.influence**2)))
+    return abs(_straight(better, number.value)) > KNOWN * error
 
 
 def _slope(better: Better, value: float) -> float:
