@@ -54,8 +54,13 @@ SLOTS = ("caution", "reassurance", "escalation", "answer", "closing")
 
 def one_seed(seed: int) -> Found:
     """All estimates of one seed with their population values."""
-    world, rng = ClinicWorld(seed), np.random.default_rng([seed, 2])
-    return {**kappas(world, rng, seed), **rhos(world, rng, seed), **gaps(world, rng)}
+    world = ClinicWorld(seed)
+    coverage, tilting = (np.random.default_rng([seed, part]) for part in (2, 3))
+    return {
+        **kappas(world, coverage, seed),
+        **rhos(world, coverage, seed),
+        **gaps(world, tilting),
+    }
 
 
 def kappas(world: ClinicWorld, rng: np.random.Generator, seed: int) -> Found:
