@@ -2,7 +2,8 @@
 
     python benchmarks/policy.py [SEEDS] [FOLDER]
 
-In the enumerable clinic, on a proxy reward that is written down. For every method and seed:
+In the enumerable clinic, on a proxy reward that is written down: a sum over slots, and for PPO also
+one in which every two slots interact. For every method and seed:
 
 - share: (proxy of the trained policy - proxy of pi_pre), in units of what the exact tilted policy
   of equal KL gains. By enumeration.
@@ -34,6 +35,7 @@ from rmaudit.worlds.clinic import ClinicWorld
 from rmaudit.worlds.clinic_policy import ClinicReward, ClinicSetting
 
 BETA = 0.5
+INTERACTING = "PPO, slots interact"
 EACH = 160  # samples of each of the 50 prompts
 COLUMNS = {
     "kl": "exact KL",
@@ -47,7 +49,9 @@ COLUMNS = {
 def methods(seed: int) -> Iterator[tuple[str, Callable[..., Path], Any]]:
     """Each method with settings that suit it; all draw the same number of sequences."""
     shared: dict[str, Any] = {"beta": BETA, "seed": seed, "learning_rate": 2e-3}
-    yield "PPO", train_ppo, PpoConfig(steps=100, batch=256, measure_every=10, **shared)
+    ppo = PpoConfig(steps=100, batch=256, measure_every=10, **shared)
+    yield "PPO", train_ppo, ppo
+    yield INTERACTING, train_ppo, ppo
     yield "RLOO", train_rloo, RlooConfig(steps=400, batch=64, measure_every=40, **shared)
     yield "A2C", train_a2c, A2cConfig(steps=400, batch=64, measure_every=40, **shared)
 
@@ -73,14 +77,24 @@ def measured(
     }
 
 
+def interactions(setting: ClinicSetting, seed: int) -> np.ndarray:
+    """A normal weight for every two slots that both say something, (n_outputs,), SD about 1."""
+    said = setting.world.features.to_numpy() > 0  # (n_outputs, n_slots)
+    weights = np.triu(np.random.default_rng(seed).normal(size=(said.shape[1],) * 2), 1)
+    values = np.einsum("os,st,ot->o", said, weights, said)
+    return np.asarray(values / values.std(), dtype=np.float64)
+
+
 def one_seed(seed: int, folder: Path) -> dict[str, dict[str, float]]:
     """All methods from the same pretrained policy; what is done is read back."""
     setting = ClinicSetting(ClinicWorld(seed), seed=seed)
-    reward = ClinicReward(setting, setting.additive_proxy())
+    additive = setting.additive_proxy()
     results = {}
     for name, train, config in methods(seed):
         out = folder / f"{name}-{seed}"
         result = out / "measured.json"
+        table = additive + interactions(setting, seed) if name == INTERACTING else additive
+        reward = ClinicReward(setting, table)
         if not result.is_file():
             policy = setting.pretrained_policy(seed, folder / f"pre-{seed}")
             pre = policy.frozen()

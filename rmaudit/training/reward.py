@@ -98,14 +98,7 @@ def train_reward_model(
             result = MemberResult(**stored)
         members.append(result)
     if config.members > 1 and parallel.is_first:
-        write_json(
-            out / "ensemble.json",
-            {
-                "members": [f"member_{member}" for member in range(config.members)],
-                "aggregate": "mean",
-                "uncertainty_weight": config.uncertainty_weight,
-            },
-        )
+        _write_ensemble(out, config)
     return RewardTrainingResult(
         path=out,
         members=tuple(members),
@@ -116,6 +109,15 @@ def train_reward_model(
         pairs_held_out=len(positions[1]),
         outputs_truncated=examples.outputs_truncated,
     )
+
+
+def _write_ensemble(out: Path, config: RewardTrainingConfig) -> None:
+    content = {
+        "members": [f"member_{member}" for member in range(config.members)],
+        "aggregate": "mean",
+        "uncertainty_weight": config.uncertainty_weight,
+    }
+    write_json(out / "ensemble.json", content)
 
 
 def _start(
