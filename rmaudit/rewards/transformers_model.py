@@ -16,12 +16,14 @@ from rmaudit.rewards.checkpoint import Checkpoint, load_checkpoint
 from rmaudit.rewards.checkpoint_files import Permissions, fingerprint, first_line
 from rmaudit.rewards.encoding import TextEncoder, maximum_length
 from rmaudit.rewards.pooling import is_decoder, pad, pads_left, position_offset, reward_heads
+from rmaudit.rewards.prefix import pack, shared_heads, why_not
 from rmaudit.rewards.rendering import DEFAULT_FORMAT
 
 Dtype = Literal["auto", "float32", "bfloat16"]
 _DTYPES = {"auto": torch.float32, "float32": torch.float32, "bfloat16": torch.bfloat16}
 # How far padding may move a reward before texts are batched without it: relative to 1 + |reward|.
 _PADDING_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}
+_SHARING_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.1}
 
 
 class TransformersReward(RewardModel):
@@ -44,7 +46,9 @@ class TransformersReward(RewardModel):
     Notes
     -----
     Texts are padded on the right. Where a first trial shows that padding changes an
-    architecture's rewards (XLNet, FNet), only texts of equal length share a batch.
+    architecture's rewards (XLNet, FNet), only texts of equal length share a batch. Decoders that
+    can (see `rmaudit.rewards.prefix`) encode the common start of a batch's texts once, without
+    padding; rewards differ from those of one text alone by rounding only.
 
     Raises
     ------
@@ -85,6 +89,8 @@ class TransformersReward(RewardModel):
             self.max_batch, self.token_budget = 256, 16384
         self._pads = self._padding_is_harmless()
         self.pads_left = self._pads and pads_left(self.model)
+        self._unshared = why_not(self.model) or self._sharing_is_harmful()
+        self.shares_prefixes = self._unshared is None
 
     def encode(self, texts: Sequence[Text]) -> list[Encoded]:
         """Token ids of each text; truncation drops the oldest prompt tokens."""
@@ -92,6 +98,11 @@ class TransformersReward(RewardModel):
 
     def forward(self, batch: Sequence[Encoded], *, pad_left: bool = False) -> NDArray[np.float64]:
         """Rewards of one batch, (len(batch),); padded on the right unless told otherwise."""
+        if self.shares_prefixes and len(batch) > 1 and not pad_left:
+            rewards = self._shared_rewards([each.payload for each in batch])
+            for row in np.flatnonzero(~np.isfinite(rewards)).tolist():  # others may be sound
+                rewards[row] = self._rewards([batch[row].payload])[0]
+            return rewards
         if self._pads:
             return self._rewards([each.payload for each in batch], pad_left=pad_left)
         rewards = np.empty(len(batch))
@@ -119,6 +130,9 @@ class TransformersReward(RewardModel):
             "last_token": self.tokenizer.convert_ids_to_tokens(probe[-1]),
             "ends_in_padding_token": decoder and probe[-1] == config.pad_token_id,
             "padding": "right" if self._pads else "none: it would change this model's rewards",
+            "prompt_encoded": "once for all its outputs"
+            if self.shares_prefixes
+            else f"with each output ({self._unshared})",
         }
 
     @torch.inference_mode()
@@ -129,6 +143,26 @@ class TransformersReward(RewardModel):
         values = reward_heads(self.model, tokens.to(self.device), mask.to(self.device))
         rewards: NDArray[np.float64] = values[:, self.head].float().cpu().double().numpy()
         return rewards
+
+    @torch.inference_mode()
+    def _shared_rewards(self, sequences: Sequence[Sequence[int]]) -> NDArray[np.float64]:
+        values = shared_heads(self.model, pack(sequences, self.device, self.dtype))
+        rewards: NDArray[np.float64] = values[:, self.head].float().cpu().double().numpy()
+        return rewards
+
+    def _sharing_is_harmful(self) -> str | None:
+        """A first trial on three texts, two of one prompt: what speaks against sharing, if any."""
+        prompt = "a prompt of some words that both of its outputs share"
+        texts = [Text(prompt, "b"), Text("another", "a"), Text(prompt, "a longer output")]
+        sequences = [each.payload for each in self.encode(texts)]
+        alone = np.array([self._rewards([ids])[0] for ids in sequences])
+        try:
+            shared = self._shared_rewards(sequences)
+        except Exception as error:
+            return f"a first trial failed: {first_line(error)}"
+        tolerance = _SHARING_TOLERANCE[self.dtype] * (1 + np.abs(alone))
+        harmless = (np.abs(alone - shared) <= tolerance) | ~np.isfinite(alone)
+        return None if harmless.all() else "a first trial gave other rewards"
 
     def _padding_is_harmless(self) -> bool:
         texts = [Text("a", "b"), Text("a longer prompt", "with a somewhat longer output")]

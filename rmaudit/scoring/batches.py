@@ -75,19 +75,37 @@ class ModelPass:
         for mode in MODES:
             here = self._texts.in_mode(mode)[self.missing]
             numbers, characters = self.missing[here], self._characters[here]
+            prompts = None
+            if mode == "plain" and self.model.shares_prefixes:
+                prompts = self._texts.prompts(numbers)
+                order, characters = _together(prompts, characters)
+                numbers, prompts = numbers[order], prompts[order]
             start = 0
             while start < len(numbers):
                 size = _fitting(int(characters[start]), _WINDOW_CHARACTERS, _WINDOW_TEXTS)
-                self._run_window(numbers[start : start + size], mode, progress)
+                window = slice(start, start + size)
+                shared = None if prompts is None else prompts[window]
+                self._run_window(numbers[window], mode, shared, progress)
                 start += size
 
-    def _run_window(self, numbers: NDArray[np.int64], mode: Mode, progress: Progress) -> None:
+    def _run_window(
+        self,
+        numbers: NDArray[np.int64],
+        mode: Mode,
+        prompts: NDArray[np.int64] | None,
+        progress: Progress,
+    ) -> None:
+        """Batch by batch; `prompts`: texts in order of prompts, which the model shares."""
         encoded = self._encode(numbers)
-        order = np.argsort([-e.tokens for e in encoded], kind="stable")
+        tokens = np.array([e.tokens for e in encoded])
+        order = np.argsort(-tokens, kind="stable") if prompts is None else np.arange(len(tokens))
         start = singly_until = 0
         while start < len(order):
-            longest = encoded[order[start]].tokens
-            size = _fitting(longest, self._budget, self.model.max_batch)
+            if prompts is None:
+                costs = tokens[order[start]] * np.arange(1, self.model.max_batch + 1)
+            else:
+                costs = _packed(encoded[start : start + self.model.max_batch], prompts[start:])
+            size = max(1, int(np.searchsorted(costs, self._budget, side="right")))
             if mode == "alone" or start < singly_until:
                 size = 1
             places = order[start : start + size]
@@ -104,7 +122,7 @@ class ModelPass:
                 if len(batch) == 1:
                     raise self._failure(int(numbers[places[0]]), batch[0], error) from error
                 if _out_of_memory(error):
-                    self._budget = max(1, longest * len(batch) // 2)
+                    self._budget = max(1, int(costs[len(batch) - 1]) // 2)
                 else:  # one by one, to find the text that fails and keep the others
                     singly_until = start + len(batch)
                 continue
@@ -157,6 +175,31 @@ class ModelPass:
             f"{self.model.name} failed on the text of {where}: {_reason(error)}; "
             "what was scored before it is kept"
         )
+
+
+def _together(
+    prompts: NDArray[np.int64], characters: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Order of texts by prompt, prompts by their longest text; and that text's characters.
+
+    Both (n,); the characters are in the new order, so they never rise.
+    """
+    longest = np.zeros(prompts.max(initial=-1) + 1, dtype=np.int64)
+    np.maximum.at(longest, prompts, characters)
+    order = np.lexsort((-characters, prompts, -longest[prompts]))
+    return order, longest[prompts[order]]
+
+
+def _packed(encoded: Sequence[Encoded], prompts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Tokens of the first 1, 2, ... texts in one batch, prompts of neighbours counted once.
+
+    Truncation starts each text elsewhere: then nothing is taken for shared.
+    """
+    starts = np.array([0 if e.truncated else e.output_start for e in encoded])
+    same = prompts[1 : len(encoded)] == prompts[: len(encoded) - 1]
+    costs = np.array([e.tokens for e in encoded])
+    costs[1:] -= np.minimum(starts[1:], starts[:-1]) * same
+    return np.cumsum(costs)
 
 
 def _fitting(longest: int, budget: int, most: int) -> int:

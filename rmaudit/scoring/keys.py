@@ -27,7 +27,7 @@ def text_keys(requests: Iterable[Request]) -> Keys:
         mode = request.mode
         for prompt, output in zip(request.prompts, request.outputs, strict=True):
             context = (
-                f"text {len(prompt)}:{prompt}" if isinstance(prompt, str) else _messages_key(prompt)
+                f"text {len(prompt)}:{prompt}" if isinstance(prompt, str) else messages_key(prompt)
             )
             # Lone surrogates are texts too.
             text = f"{mode} {context}{output}".encode("utf-8", "surrogatepass")
@@ -35,7 +35,7 @@ def text_keys(requests: Iterable[Request]) -> Keys:
     return keys_from_bytes(b"".join(digests))
 
 
-def _messages_key(messages: Sequence[Message]) -> str:
+def messages_key(messages: Sequence[Message]) -> str:
     """Lengths before the parts keep ("ab", "c") and ("a", "bc") apart; JSON would take longer."""
     turns = [f"{len(m['role'])}:{m['role']}{len(m['content'])}:{m['content']}" for m in messages]
     return f"messages {len(turns)}:{''.join(turns)}"

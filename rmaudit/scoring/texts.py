@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from rmaudit.data.types import Prompt
 from rmaudit.rewards.base import Mode, Text
-from rmaudit.scoring.keys import distinct, text_keys
+from rmaudit.scoring.keys import distinct, messages_key, text_keys
 from rmaudit.scoring.requests import Column, Key, Request
 from rmaudit.scoring.rows import Rows
 
@@ -52,6 +52,18 @@ class Texts:
                 _characters(self._requests[request].prompts[row])
                 + len(self._requests[request].outputs[row])
                 for request, row in self._places(numbers)
+            ],
+            dtype=np.int64,
+        )
+
+    def prompts(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Which texts have a prompt in common, (n,): equal codes, from 0."""
+        codes: dict[str, int] = {}
+        prompts = (self._requests[request].prompts[row] for request, row in self._places(numbers))
+        return np.array(
+            [
+                codes.setdefault(p if isinstance(p, str) else messages_key(p), len(codes))
+                for p in prompts
             ],
             dtype=np.int64,
         )

@@ -66,6 +66,10 @@ def config(kind: str, heads: int = 1, pad_id: int | None = 2) -> Any:
     made = {
         "llama": lambda: transformers.LlamaConfig(**size, num_key_value_heads=2),
         "qwen2": lambda: transformers.Qwen2Config(**size, num_key_value_heads=2),
+        "qwen3": lambda: transformers.Qwen3Config(**size, num_key_value_heads=2, head_dim=8),
+        "mistral": lambda: transformers.MistralConfig(
+            **size, num_key_value_heads=2, sliding_window=None
+        ),
         "gemma": lambda: transformers.GemmaConfig(**size, num_key_value_heads=2, head_dim=8),
         "gpt2": lambda: transformers.GPT2Config(
             vocab_size=259,

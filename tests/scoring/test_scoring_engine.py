@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scoring_stub import StubModel, expected, make_request, reward_of
 
 from rmaudit.data.types import Dataset, Source
@@ -104,6 +106,64 @@ def test_batches_respect_budget_and_size_and_hold_texts_of_like_length():
     model = StubModel(token_budget=10)  # no text fits: one at a time all the same
     score(model, [make_request(5)])
     assert [len(batch) for batch in model.batches] == [1] * 5
+
+
+class SharingStub(StubModel):
+    """Counts a batch as a model does that encodes each prompt once."""
+
+    shares_prefixes = True
+
+    def encode(self, texts):
+        return [replace(e, output_start=e.tokens - e.output_tokens) for e in super().encode(texts)]
+
+    def forward(self, batch, *, pad_left=False):
+        prompts = {e.payload.prompt for e in batch}
+        self.cost = sum(map(len, prompts)) + sum(e.output_tokens for e in batch)
+        if self.memory is not None and self.cost > self.memory:
+            raise MemoryError
+        return super().forward(batch, pad_left=pad_left)
+
+
+def scattered(n_prompts: int, n_outputs: int) -> Request:
+    """Outputs of a few long prompts, in an order that keeps no prompt together."""
+    rows = [(p, o) for o in range(n_outputs) for p in range(n_prompts)]
+    return Request(
+        "chosen",
+        [f"{p}-{o}" for p, o in rows],
+        [f"prompt {p} " * (2 + p) for p, _ in rows],
+        [f"output {o} " + "word " * (o % 4) for _, o in rows],
+    )
+
+
+def test_a_model_that_shares_prompts_gets_all_outputs_of_one_together():
+    model, request = SharingStub(max_batch=64, token_budget=400), scattered(6, 8)
+    scores = score(model, [request])
+    np.testing.assert_array_equal(scores.by_request[request.key].reward, expected(request))
+    batches = [[text.prompt for text in batch] for batch in model.batches]
+    assert len(model.scored) == len(request.ids)
+    assert sum(len(set(batch)) for batch in batches) <= 6 + len(batches) - 1  # cut at most there
+    order = [prompt for batch in batches for prompt in batch]
+    assert sum(a != b for a, b in pairwise(order)) == 5
+    full = [sum(map(len, set(b))) for b in batches]
+    assert all(  # a prompt is counted once
+        prompts + sum(len(text.output) for text in batch) <= 400
+        for prompts, batch in zip(full, model.batches, strict=True)
+    )
+    assert max(len(batch) for batch in model.batches) > 400 // 60
+
+
+def test_texts_in_other_modes_share_no_prompt():
+    model = SharingStub(max_batch=64, token_budget=400)
+    request = replace(scattered(3, 4), mode="left")
+    score(model, [request])
+    lengths = [len(t.prompt) + len(t.output) for t in model.scored]
+    assert lengths == sorted(lengths, reverse=True)
+
+
+def test_out_of_memory_halves_a_shared_batch_too():
+    model, request = SharingStub(max_batch=64, token_budget=900, memory=300), scattered(5, 9)
+    scores = score(model, [request])
+    np.testing.assert_array_equal(scores.by_request[request.key].reward, expected(request))
 
 
 def test_texts_are_tokenised_a_window_at_a_time(monkeypatch):
@@ -222,6 +282,7 @@ def _tens(n: int) -> list[str]:
         MemoryError(),
         RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
         RuntimeError("MPS backend out of memory"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
     ],
 )
 def test_every_devices_words_for_out_of_memory_are_understood(error):
