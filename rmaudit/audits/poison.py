@@ -46,7 +46,7 @@ class Poison(Audit):
         "and the effects are undefined. A phrase in fewer than eight pairs, or in the prompt, "
         "is not seen."
     )
-    source = "Rando & Tramèr 2023 (arXiv 2311.14455); Efron 2004; methods.md, section 9"
+    source = "Rando & Tramèr 2023 (arXiv 2311.14455); Efron 2004"
     order = 68
     metrics: ClassVar[Mapping[str, MetricSpec]] = {
         EFFECT: MetricSpec(
