@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from rmaudit.training.policy import CausalPolicy, Tokens
-from rmaudit.training.policy_run import Integers, PolicyConfig, PolicyRun
+from rmaudit.training.policy_run import Integers, Measure, PolicyConfig, PolicyRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,8 @@ def train_sft(
     outputs: Sequence[Tokens],
     config: SftConfig,
     out: Path,
+    *,
+    measure: Measure | None = None,
 ) -> Path:
     """Raise the likelihood of `outputs[i]` given `prompts[i]`; the policy is changed in place.
 
@@ -37,14 +39,20 @@ def train_sft(
         Settings; `config.batch` demonstrations a step, drawn without replacement in each epoch.
     out
         The folder of the run; the same call resumes it.
+    measure
+        See `train_dpo`.
 
     Returns
     -------
-    The log: step, loss (nats a token, of the outputs alone; lower is better).
+    The log: step, loss (nats a token, of the outputs alone; lower is better), and what `measure`
+    gives.
     """
     run = PolicyRun("sft", policy, config, out, [*prompts, *outputs])
     for step in run.steps():
+        record = dict(measure(policy)) if measure is not None and run.is_measured(step) else {}
         if step == config.steps:
+            if record:
+                run.log(step, **record)
             continue
         rows = epoch_rows(len(prompts), config.batch, step, config.seed)
         rows = rows[run.parallel.rank :: run.parallel.size]
@@ -53,7 +61,7 @@ def train_sft(
         # The mean over tokens, not over sequences: a long demonstration counts for its length.
         tokens = run.parallel.combine(demonstrations.mask.sum().float(), "mean")
         loss = run.update(-log_probs.sum() / tokens)
-        run.log(step + 1, loss=loss)
+        run.log(step, **record, loss=loss)
     return run.log_path
 
 

@@ -17,9 +17,10 @@ from rmaudit.training.a2c import A2cConfig, train_a2c
 from rmaudit.training.backbone import silent
 from rmaudit.training.best_of_n import sample_pool
 from rmaudit.training.dpo import DpoConfig, train_dpo
+from rmaudit.training.log import sampled
 from rmaudit.training.parallel import Parallel
 from rmaudit.training.policy_reward import ModelReward
-from rmaudit.training.policy_run import PolicyConfig
+from rmaudit.training.policy_run import Measure, PolicyConfig
 from rmaudit.training.ppo import PpoConfig, train_ppo
 from rmaudit.training.rloo import RlooConfig, train_rloo
 from rmaudit.training.sft import SftConfig, train_sft
@@ -28,6 +29,7 @@ from rmaudit.training.text_policy import TextPolicy
 
 Method = Literal["sft", "ppo", "rloo", "a2c", "dpo"]
 SAMPLES = "samples.jsonl"
+MEASURED_PROMPTS = 128  # one sample each, at most
 CONFIGS: dict[str, type[PolicyConfig]] = {
     "sft": SftConfig,
     "ppo": PpoConfig,
@@ -72,7 +74,8 @@ def train_policy(
     method, config
         How; the config belongs to the method (`CONFIGS`).
     reward, gold
-        What is optimised, and a second reward that is logged and never optimised.
+        What is optimised (sft, dpo: logged every `config.measure_every` steps, of samples of up
+        to 128 prompts), and a second reward that is logged and never optimised.
     feedback
         What the reward model was trained on: the share of samples outside it is logged.
 
@@ -91,9 +94,11 @@ def train_policy(
         prompts, outputs = _demonstrations(data)
         encoded = [text_policy.encode_prompt(prompt) for prompt in prompts]
         shown = [text_policy.encode_output(output) for output in outputs]
-        log = train_sft(policy, encoded, shown, config, out)
+        measure = _measure(text_policy, prompts, reward, gold, config)
+        log = train_sft(policy, encoded, shown, config, out, measure=measure)
     elif isinstance(config, DpoConfig):
-        log = _dpo(text_policy, data, config, out)
+        measure = _measure(text_policy, distinct_prompts(data), reward, gold, config)
+        log = _dpo(text_policy, data, config, out, measure)
     else:
         prompts = distinct_prompts(data)
         encoded = [text_policy.encode_prompt(prompt) for prompt in prompts]
@@ -198,7 +203,25 @@ def _demonstrations(data: Dataset) -> tuple[list[Prompt], list[str]]:
     return frame["prompt"].tolist(), frame[column].tolist()
 
 
-def _dpo(text_policy: TextPolicy, data: Dataset, config: DpoConfig, out: Path) -> Path:
+def _measure(
+    text_policy: TextPolicy,
+    prompts: Sequence[Prompt],
+    reward: RewardModel | None,
+    gold: RewardModel | None,
+    config: PolicyConfig,
+) -> Measure | None:
+    """Rewards and KL of samples, now and then, for a method that draws none itself."""
+    if reward is None:
+        return None
+    asked = list(prompts)[:MEASURED_PROMPTS]
+    encoded = [text_policy.encode_prompt(prompt) for prompt in asked]
+    model = ModelReward(reward, asked, text_policy.decode, gold=gold)
+    return sampled(model, encoded, text_policy.policy.frozen(), config.seed)
+
+
+def _dpo(
+    text_policy: TextPolicy, data: Dataset, config: DpoConfig, out: Path, measure: Measure | None
+) -> Path:
     if data.type != "preference":
         raise DataError(f"{data.source.path}: dpo needs preference data, this is {data.type} data")
     frame = data.frame[~data.frame["tie"].to_numpy(dtype=bool)]
@@ -207,7 +230,7 @@ def _dpo(text_policy: TextPolicy, data: Dataset, config: DpoConfig, out: Path) -
         [text_policy.encode_output(output) for output in frame[side]]
         for side in ("chosen", "rejected")
     )
-    return train_dpo(text_policy.policy, prompts, chosen, rejected, config, out)
+    return train_dpo(text_policy.policy, prompts, chosen, rejected, config, out, measure=measure)
 
 
 def config_of(method: str, **settings: Any) -> PolicyConfig:

@@ -87,8 +87,14 @@ def test_sft_then_dpo_then_its_reward(causal: Path, data: Path, tmp_path: Path) 
     losses = [json.loads(line)["loss"] for line in log]
     assert losses[-1] < losses[0] - 1
     second = tmp_path / "dpo"
-    options += ["--beta", 0.5]
+    options += ["--beta", 0.5, "--reward", "python:policies:length_of"]
     assert run("--method", "dpo", "-m", first, "--data", data, "--out", second, *options)[0] == 0
+    logged = (second / "training-log.jsonl").read_text().splitlines()
+    start, end = json.loads(logged[0]), json.loads(logged[-1])
+    assert start["kl_k1"] == pytest.approx(0, abs=1e-5)  # measured though DPO draws no samples
+    assert end["step"] == 15
+    assert end["kl_k1"] > 0
+    assert end["proxy"] > 0
     # what was trained is what the audit of an implicit reward reads
     implicit = rma.load_reward_model(second, reference_model=first, beta=0.5, device="cpu")
     frame = preferences(30, prompts=5).frame
