@@ -40,7 +40,7 @@ def main() -> None:
 
 def annotators(data: Path, model: str, store: Path | None) -> None:
     """Three annotators, 69 to 123 raters, and raters with demographics."""
-    zero = rma.load_reward_model(lambda texts: [0.0] * len(texts))  # ratings need no reward
+    zero = no_reward()
     sets: dict[str, tuple[Any, Any]] = {
         "PandaLM, 3 annotators": (data / "pandalm/pairs_3annotators.jsonl.gz", model),
         "DICES 350, 123 raters": (data / "dices/dices_350.jsonl.gz", zero),
@@ -110,7 +110,8 @@ def pairs_of_ratings(data: Path) -> pd.DataFrame:
 
 def coverage(data: Path, model: str, store: Path | None) -> None:
     """HH-RLHF feedback against what others ask."""
-    reports = {}
+    feedback = data / "hh_rlhf/train.jsonl.gz"
+    covered, judged = {}, {}
     for name, file in {
         "HH-RLHF, held out": "hh_rlhf/test",
         "RMB, helpfulness": "rmb/pairs_helpfulness",
@@ -119,24 +120,33 @@ def coverage(data: Path, model: str, store: Path | None) -> None:
     }.items():
         table = rma.load(data / f"{file}.jsonl.gz").frame
         columns = [c for c in ("id", "prompt", "chosen", "rejected", "group", "tie") if c in table]
+        pairs = table[columns].sample(min(SAMPLE, len(table)), random_state=0)
         deployment = table[[c for c in ("id", "prompt", "group") if c in table]].assign(
             outputs=[[text] for text in table["chosen"]]
         )
-        reports[name] = rma.audit(
-            model,
-            table[columns].sample(min(SAMPLE, len(table)), random_state=0),
-            feedback=data / "hh_rlhf/train.jsonl.gz",
+        covered[name] = rma.audit(
+            no_reward(),
+            pairs,
+            feedback=feedback,
             deployment=deployment,
-            only=["coverage", "generalization"],
-            store=store,
+            only=["coverage"],
+            cache=False,
         )
-    show(reports, ["kappa_exact", "kappa", "kappa_mass", "rho", "rho_mass"], "coverage")
-    show(reports, ["accuracy_in", "accuracy_out", "accuracy_gap"], "generalization")
+        judged[name] = rma.audit(
+            model, pairs, feedback=feedback, only=["generalization"], store=store
+        )
+    show(covered, ["kappa_exact", "kappa", "kappa_mass", "rho", "rho_mass"], "coverage")
+    show(judged, ["accuracy_in", "accuracy_out", "accuracy_gap"], "generalization")
     show(
-        reports,
+        judged,
         ["calibration_gap", "error_distance_auroc", "reward_inflation"],
         "generalization",
     )
+
+
+def no_reward() -> Any:
+    """A model for audits that need none."""
+    return rma.load_reward_model(lambda texts: [0.0] * len(texts))
 
 
 def disagreement(data: Path, model: str, store: Path | None) -> None:
