@@ -63,7 +63,7 @@ class DropoutMember(RewardModel):
         if not self._layers:
             raise RewardModelError(
                 f"{base.name}: the model has no dropout, so there is nothing to draw members "
-                "from; train several from different seeds (rmaudit train reward --members)"
+                "from; train several from different seeds (rmaudit train reward --seeds N)"
             )
         self._masks: dict[tuple[int, int], Tensor] = {}
 
