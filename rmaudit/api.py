@@ -130,6 +130,7 @@ def audit(
         case = replace(case, score=further)
         runs = [a for a in audits if a.name not in absent]
         scores = _score_case(case, runs, opened, progress)
+        further.after(scores.requests)
         results = [
             AuditResult(a.name, "not_run", absent[a.name])
             if a.name in absent

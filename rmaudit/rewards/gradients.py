@@ -47,7 +47,7 @@ class WordGradients:
 
     def __init__(self, model: RewardModel) -> None:
         if reason := lacking(model):
-            raise UsageError(f"{model.name}: {reason}")
+            raise UsageError(f"{model.name}: gradients need {reason}")
         member = model.members[0]
         assert isinstance(member, TransformersReward)
         self._member = member
@@ -128,9 +128,9 @@ def lacking(model: RewardModel) -> str | None:
     """What gradients cannot be had without, in words; None if they can."""
     member = model.members[0]
     if not isinstance(member, TransformersReward):
-        return "needs the weights of a transformers model (a directory or hub id as --model)"
+        return "the weights of a transformers model (a directory or hub id as --model)"
     if member.model.config.is_encoder_decoder:
-        return "needs a model that reads the text once, not an encoder with a decoder"
+        return "a model that reads the text once, not an encoder with a decoder"
     return None
 
 

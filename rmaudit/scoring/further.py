@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
 
 from rmaudit.rewards.base import RewardModel
 from rmaudit.scoring.engine import score
+from rmaudit.scoring.keys import keys_to_bytes, text_keys
 from rmaudit.scoring.requests import Cost, Request, Scores
 from rmaudit.scoring.store import Store
 
@@ -21,15 +24,32 @@ class FurtherScoring:
     Attributes
     ----------
     cost
-        Of all calls together.
+        Of all calls together, on top of the pass: a text of the pass is not counted again.
     """
 
     def __init__(self, model: RewardModel, store: Store) -> None:
         self._model, self._store = model, store
+        self._passed: Sequence[Request] = ()
         self.cost = Cost()
+
+    def after(self, requests: Sequence[Request]) -> None:
+        """The requests of the pass, once it is over."""
+        self._passed = requests
+
+    @cached_property
+    def _counted(self) -> set[bytes]:
+        return _names(self._passed)
 
     def __call__(self, requests: Sequence[Request]) -> Scores:
         """The columns of these requests; errors are those of `rmaudit.scoring.score`."""
         scores = score(self._model, requests, store=self._store)
-        self.cost += scores.cost
+        members = sum(member.scores_new_text for member in self._model.members)
+        fresh = _names(requests) - self._counted
+        self._counted.update(fresh)
+        self.cost += replace(scores.cost, texts=members * len(fresh))
         return scores
+
+
+def _names(requests: Sequence[Request]) -> set[bytes]:
+    data = keys_to_bytes(text_keys(requests))
+    return {data[i : i + 16] for i in range(0, len(data), 16)}
