@@ -110,7 +110,7 @@ def starts(sequences: Sequence[Sequence[int]]) -> list[tuple[list[int], int]]:
     In sorted order the common start of a run of texts is the smallest one among neighbours, and a
     run is best cut there or not at all: the exact optimum for starts of one level.
     """
-    order = sorted(range(len(sequences)), key=sequences.__getitem__)
+    order = sorted(range(len(sequences)), key=lambda text: sequences[text])
     near = [common_start(sequences[a], sequences[b]) for a, b in pairwise(order)]
     near = [length if length >= _SHORTEST_START else 0 for length in near]
     return [(order[a : b + 1], length) for a, b, length in _cut(near, 0, len(order) - 1)[1]]
