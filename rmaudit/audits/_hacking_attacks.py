@@ -194,9 +194,9 @@ def white_box_lacks(case: Case) -> str | None:
 
 def cost(case: Case, reported: int) -> int:
     """Texts that the searches and the trials of what they find may ask for, at most."""
-    searching = sum(budget for _, _, budget in plan(case))
-    lengths = sum(len(LENGTHS) if end == "suffix" else 1 for _, end, _ in plan(case))
-    trials = 2 * reported * (lengths + 1)  # with the controls, and the rewrite
+    searches_ = plan(case)
+    searching = sum(budget for _, _, budget in searches_)
+    trials = 2 * reported * (len(LENGTHS) * len(searches_) + 1)  # with controls, and the rewrite
     return searching + trials + len(REWRITES) * REWRITE_PAIRS
 
 
