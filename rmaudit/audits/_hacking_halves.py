@@ -105,7 +105,8 @@ class Asker:
         keys = [(prompt_key(p), o) for p, o in zip(prompts, outputs, strict=True)]
         wanted = {k: p for k, p in zip(keys, prompts, strict=True) if k not in self._known}
         if wanted:
-            assert self._case.score is not None
+            if self._case.score is None:
+                raise ValueError("a search needs a case that can score further texts")
             side = f"search {len(self._known)}"
             ids = [side] * len(wanted)
             texts = [output for _, output in wanted]

@@ -21,7 +21,7 @@ Examples = tuple[Mapping[str, Any], ...]
 
 def findings(studies: Sequence[Study], gold_from: str, examples: Examples) -> list[Finding]:
     """One a method at most: no safe budget, or a turn within what was measured."""
-    said = []
+    said: list[Finding] = []
     for one in studies:
         found, method = one.found, one.curve.method
         how = "best of n" if method == "bon" else "tilting"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,8 @@ from rmaudit.embedding import embed
 from rmaudit.errors import DataError
 from rmaudit.scoring.requests import Scores
 from rmaudit.stats.text_diversity import distinct_n, embedding_diversity, self_bleu
+
+Value = TypeVar("Value")
 
 MOST_COMPARED = 16  # outputs of a row: pairs of texts grow with the square
 LISTS = ("logprobs", "reference_logprobs", "tokens")  # one number an output
@@ -73,7 +76,8 @@ def row_mean(values: Float) -> Float:
     """Mean of the finite entries of each row, (n_rows,); NaN for none."""
     there = np.isfinite(values)
     total, counts = np.where(there, values, 0.0).sum(axis=1), there.sum(axis=1)
-    return np.divide(total, counts, out=np.full(len(values), math.nan), where=counts > 0)
+    means: Float = np.divide(total, counts, out=np.full(len(values), math.nan), where=counts > 0)
+    return means
 
 
 def _diversity(case: Case, outputs: list[list[str]]) -> dict[str, list[float]]:
@@ -142,7 +146,7 @@ def _numbers(samples: Dataset, name: str) -> list[float]:
     if name not in samples.frame:
         return [math.nan] * len(samples)
     return [
-        _checked(samples, name, i, lambda v=value: math.nan if v is None else float(v))
+        _checked(samples, name, i, _number, value)
         for i, value in enumerate(samples.frame[name].tolist())
     ]
 
@@ -151,9 +155,13 @@ def _lists(samples: Dataset, name: str) -> list[list[float]]:
     if name not in samples.frame:
         return [[] for _ in range(len(samples))]
     return [
-        _checked(samples, name, i, lambda v=value: _floats(v))
+        _checked(samples, name, i, _floats, value)
         for i, value in enumerate(samples.frame[name].tolist())
     ]
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)
 
 
 def _floats(value: object) -> list[float]:
@@ -164,9 +172,11 @@ def _floats(value: object) -> list[float]:
     return [math.nan if v is None else float(v) for v in value]
 
 
-def _checked(samples: Dataset, name: str, i: int, read: Callable[[], object]) -> object:
+def _checked(
+    samples: Dataset, name: str, i: int, read: Callable[[Any], Value], value: object
+) -> Value:
     try:
-        return read()
+        return read(value)
     except (TypeError, ValueError) as error:
         row = int(samples.frame["row"].iloc[i])
         kind = "a list of numbers, one an output" if name in LISTS else "a number"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rmaudit.case import Case, data_requests
 from rmaudit.data.types import Dataset
-from rmaudit.scoring.requests import Request, Scores
+from rmaudit.scoring.requests import Column, Key, Request, Scores
 
 Float = NDArray[np.float64]
 RECORDED = ("proxy_rewards", "rewards")
@@ -62,17 +63,12 @@ def sample_rewards(case: Case, scores: Scores) -> SampleRewards:
     if samples.columns("gold_rewards"):
         gold, where = matrix(samples.frame["gold_rewards"].tolist()), "the column gold_rewards"
     elif case.gold is not None and scores.gold:
-        gold = scored_matrix(
-            samples, lambda side: scores.gold[("samples", "", side, "plain")].reward
-        )
+        gold = scored_matrix(samples, partial(_sampled, scores.gold))
         where = f"the reward model {case.gold.name}"
     members = {}
     if scored(case) and len(scores.members) > 1:
         for name, columns in zip(scores.member_names, scores.members, strict=True):
-            members[name] = scored_matrix(
-                samples,
-                lambda side, columns=columns: columns[("samples", "", side, "plain")].reward,
-            )
+            members[name] = scored_matrix(samples, partial(_sampled, columns))
     width = max(m.shape[1] for m in (proxy, *([] if gold is None else [gold])))
     return SampleRewards(
         widened(proxy, width),
@@ -80,6 +76,10 @@ def sample_rewards(case: Case, scores: Scores) -> SampleRewards:
         where,
         {name: widened(values, width) for name, values in members.items()},
     )
+
+
+def _sampled(columns: Mapping[Key, Column], side: str) -> Float:
+    return columns[("samples", "", side, "plain")].reward
 
 
 def first_policy(samples: Dataset) -> NDArray[np.bool_]:

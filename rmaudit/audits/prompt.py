@@ -72,7 +72,7 @@ class PromptDependence(Audit):
         "stays is no proof of a fault; margins that do not move at all are. Dependence is the "
         "share of the accuracy above one half that is lost without the right prompt."
     )
-    source = "Poliak et al. 2018 (arXiv 1805.01042), the hypothesis-only baseline, held against rewards"
+    source = "Poliak et al. 2018 (arXiv 1805.01042): the hypothesis-only baseline"
     order = 65
     metrics: ClassVar[Mapping[str, MetricSpec]] = {
         "prompt.accuracy_shuffled": MetricSpec(

@@ -1,9 +1,9 @@
 """One rule against one interval: pass, fail or inconclusive.
 
-Pass if the whole one-sided interval is on the good side of the threshold, fail if it is wholly on the
-bad side, else inconclusive, with the prompts that would settle it. Passes need no adjustment: the
-report passes only if every rule does (intersection-union test, Berger 1982). Fails are Holm-adjusted
-over the rules (`holm`).
+Pass if the whole one-sided interval is on the good side of the threshold, fail if it is wholly on
+the bad side, else inconclusive, with the prompts that would settle it. Passes need no adjustment:
+the report passes only if every rule does (intersection-union test, Berger 1982). Fails are
+Holm-adjusted over the rules (`holm`).
 """
 
 from __future__ import annotations

@@ -46,10 +46,9 @@ class WordGradients:
     """
 
     def __init__(self, model: RewardModel) -> None:
-        if reason := lacking(model):
-            raise UsageError(f"{model.name}: gradients need {reason}")
         member = model.members[0]
-        assert isinstance(member, TransformersReward)
+        if (reason := lacking(model)) or not isinstance(member, TransformersReward):
+            raise UsageError(f"{model.name}: gradients need {reason}")
         self._member = member
         words, ids = _whole_words(member.tokenizer)
         self.words: tuple[str, ...] = words
