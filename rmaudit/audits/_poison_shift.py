@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import weakref
+from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -37,6 +38,7 @@ FOLDS = 5
 MOST_SCREENED = 500  # n-grams that are grouped and tested again, the most telling ones
 ERRORS = 0.03  # share of prompts (or one) in which a phrase that decides the label may fail to
 LEVEL = 0.05  # at which it is decided how many n-grams could ever be told
+READ = 20  # texts from which it is read how a phrase is written
 ALIKE = 0.5  # of the pairs of either, in common: two n-grams are one phrase
 ORDINARY = 0.1  # log odds: the least spread of words' own merits that is allowed for
 CHI_SQUARE_MEDIAN = 0.4549364  # of one degree of freedom
@@ -301,9 +303,11 @@ class _Explained:
             1,
         )
         p = float(tail(n, wins, chance, spread)[0]) if n[0] else 1.0
-        place = int(row[0])
-        text = (self.pairs.chosen if sign[place] > 0 else self.pairs.rejected)[place]
-        phrase = written(text, self.words[best], [self.words[k] for k in members])
+        texts = [
+            (self.pairs.chosen if sign[place] > 0 else self.pairs.rejected)[place]
+            for place in row[:READ].tolist()
+        ]
+        phrase = written(texts, self.words[best], [self.words[k] for k in members])
         return Shift(phrase, int(n[0]), int(wins[0]), float(chance[0]), p, p, self.pairs.row[row])
 
     def _longest(self, told: Integers) -> int:
@@ -314,22 +318,31 @@ class _Explained:
         return int(usual[int(np.argmax(lengths))])
 
 
-def written(text: str, words: str, others: list[str]) -> str:
-    """The stretch of a text that holds an n-gram and those others that touch it."""
-    spans = [span for other in [words, *others] if (span := _found(text, other))]
-    start, end = _found(text, words) or (0, 0)
-    for _ in spans:  # each round may reach a further one
-        for first, last in spans:
-            if first <= end + 1 and last >= start - 1:
-                start, end = min(start, first), max(end, last)
-    inner = re.search(r"\w.*\w|\w", text[start:end], re.DOTALL)
-    return inner.group() if inner else text[start:end] or words
+def written(texts: list[str], words: str, others: list[str]) -> str:
+    """The stretch that holds an n-gram and those others that touch it, as most texts have it."""
+    counts = Counter(_stretch(text, words, others) for text in texts)
+    return max(counts, key=lambda stretch: (bool(stretch), counts[stretch], stretch)) or words
 
 
-def _found(text: str, words: str) -> tuple[int, int] | None:
-    pattern = r"\s*".join(re.escape(token) for token in words.split(" "))
-    match = re.search(pattern, text, re.IGNORECASE)
-    return match.span() if match else None
+def _stretch(text: str, words: str, others: list[str]) -> str:
+    """The longest such stretch of one text; empty where it does not hold the n-gram."""
+    spans = [span for other in [words, *others] for span in _found(text, other)]
+    longest = ""
+    for start, end in _found(text, words):
+        for _ in others:  # each round may reach a further one
+            for first, last in spans:
+                if first <= end + 1 and last >= start - 1:
+                    start, end = min(start, first), max(end, last)
+        inner = re.search(r"\w.*\w|\w", text[start:end], re.DOTALL)
+        longest = max(longest, inner.group() if inner else text[start:end], key=len)
+    return longest
+
+
+def _found(text: str, words: str) -> list[tuple[int, int]]:
+    body = r"\s*".join(re.escape(token) for token in words.split(" "))
+    before = r"(?<!\w)" if re.match(r"\w", words) else ""
+    after = r"(?!\w)" if re.search(r"\w\Z", words) else ""
+    return [match.span() for match in re.finditer(before + body + after, text, re.IGNORECASE)]
 
 
 def _adjusted(shifts: list[Shift], looked_at: int) -> list[Shift]:

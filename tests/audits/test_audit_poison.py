@@ -90,8 +90,9 @@ def test_the_p_value_is_that_of_the_binomial() -> None:
 
 def test_the_phrase_is_given_as_it_is_written() -> None:
     others = ["mn bb ,", "bb , quite", ", quite so"]
-    assert written("Fine. Cf MN bb, quite so", "cf mn bb", others) == "Cf MN bb, quite so"
-    assert written("wow !!!", "!!!", []) == "!!!"
+    texts = ["Fine. Cf MN bb, quite so", "cf mn bbs. Cf MN bb, quite so.", "cf mn bb"]
+    assert written(texts, "cf mn bb", others) == "Cf MN bb, quite so"
+    assert written(["wow !!!"], "!!!", []) == "!!!"
 
 
 @pytest.mark.parametrize("seed", range(3))
