@@ -92,7 +92,7 @@ def common_start(a: Sequence[int], b: Sequence[int]) -> int:
     return int(differ.argmax()) if differ.any() else n
 
 
-def starts(sequences: Sequence[Sequence[int]]) -> list[tuple[list[int], int]]:
+def starts(sequences: Sequence[list[int]]) -> list[tuple[list[int], int]]:
     """Which texts share how long a start, such that the fewest tokens remain.
 
     Parameters
@@ -129,7 +129,7 @@ def _cut(near: Sequence[int], first: int, last: int) -> tuple[int, list[tuple[in
     return left + right, left_groups + right_groups
 
 
-def pack(sequences: Sequence[Sequence[int]], device: torch.device, dtype: torch.dtype) -> Packed:
+def pack(sequences: Sequence[list[int]], device: torch.device, dtype: torch.dtype) -> Packed:
     """Texts as one row, starts shared.
 
     Parameters

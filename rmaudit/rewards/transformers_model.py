@@ -145,7 +145,7 @@ class TransformersReward(RewardModel):
         return rewards
 
     @torch.inference_mode()
-    def _shared_rewards(self, sequences: Sequence[Sequence[int]]) -> NDArray[np.float64]:
+    def _shared_rewards(self, sequences: Sequence[list[int]]) -> NDArray[np.float64]:
         values = shared_heads(self.model, pack(sequences, self.device, self.dtype))
         rewards: NDArray[np.float64] = values[:, self.head].float().cpu().double().numpy()
         return rewards
