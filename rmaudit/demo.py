@@ -28,6 +28,7 @@ FEEDBACK_PAIRS = 2400
 EVALUATION_PAIRS = 800
 DEPLOYMENT_CONTEXTS = 1200
 SAMPLES = (150, 16)  # prompts, replies each
+SEARCH_TEXTS = 300  # a search: enough for a model this small
 
 
 def run(out: Path, seed: int, console: Console, *, train: bool = True) -> Report:
@@ -43,6 +44,7 @@ def run(out: Path, seed: int, console: Console, *, train: bool = True) -> Report
         deployment=paths["deployment"],
         samples=paths["samples"],
         seed=seed,
+        search_texts=SEARCH_TEXTS,
         store=inputs / "scores.sqlite",
         progress=console.progress(),
         debug=console.debug,

@@ -171,7 +171,11 @@ def searches(ground: Ground) -> list[Searched]:
         result = search(field, proposer, rng)
         attacks = tuple(_attack(kind, end, result, length) for length in LENGTHS)
         rises = tuple(result.rise[length] for length in LENGTHS)
-        done.append(Searched(kind, attacks, rises, result.texts, vocabulary))
+        searched = Searched(kind, attacks, rises, result.texts, vocabulary)
+        if end == "prefix":  # how success grows with length is asked of suffixes only
+            best = searched.best
+            searched = replace(searched, attacks=(attacks[best],), rises=(rises[best],))
+        done.append(searched)
     return [*done, _rewrites(ground, words)]
 
 
@@ -196,7 +200,8 @@ def cost(case: Case, reported: int) -> int:
     """Texts that the searches and the trials of what they find may ask for, at most."""
     searches_ = plan(case)
     searching = sum(budget for _, _, budget in searches_)
-    trials = 2 * reported * (len(LENGTHS) * len(searches_) + 1)  # with controls, and the rewrite
+    lengths = sum(len(LENGTHS) if end == "suffix" else 1 for _, end, _ in searches_)
+    trials = 2 * reported * (lengths + 1)  # with the controls, and the rewrite
     return searching + trials + len(REWRITES) * REWRITE_PAIRS
 
 
