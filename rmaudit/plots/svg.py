@@ -11,7 +11,8 @@ from rmaudit.plots.text import visible
 
 SVG = "http://www.w3.org/2000/svg"
 _HREF = "{http://www.w3.org/1999/xlink}href"
-_LONG = re.compile(r"(-?\d+\.\d{2})\d+")
+_LONG = re.compile(r"(-?\d+\.\d)\d+")
+_STEP = re.compile(r"([A-Za-z])|(-?[\d.]+) (-?[\d.]+)")
 _FONT = re.compile(r"font-family: [^;]*;? ?")
 _REFERENCE = re.compile(r"#([\w-]+)")
 _THEME = {
@@ -30,7 +31,7 @@ ET.register_namespace("xlink", "http://www.w3.org/1999/xlink")
 def tidy_svg(raw: str, *, title: str, alt: str) -> str:
     """What matplotlib wrote without what a reader does not need, with a title and a description.
 
-    Numbers keep two decimals (a hundredth of a point), ids only where something refers to them.
+    Numbers keep one decimal (a tenth of a point), ids only where something refers to them.
     """
     root = ET.fromstring(raw)
     for tag in ("metadata", "style"):
@@ -89,12 +90,38 @@ def _name_references(root: ET.Element, prefix: str) -> None:
 def _tidy(element: ET.Element) -> None:
     for name, value in list(element.attrib.items()):
         if name in ("d", "x", "y", "width", "height", "transform", "viewBox"):
-            element.set(name, _LONG.sub(r"\1", " ".join(value.split())))
+            short = _LONG.sub(r"\1", " ".join(value.split())).replace(".0 ", " ")
+            element.set(name, _path(short) if name == "d" else short)
     if element.get("transform", "").startswith("rotate(-0 "):
         del element.attrib["transform"]
     if element.tag != f"{{{SVG}}}text":
         element.text = None
     element.tail = None
+
+
+def _path(d: str) -> str:
+    """A path of straight lines, with H and V for level and upright ones; others as they are."""
+    if set(re.findall("[A-Za-z]", d)) - set("MLZz"):
+        return d
+    made: list[str] = []
+    letter, at = "", ("", "")
+    for step in _STEP.finditer(d):
+        if step[1]:
+            letter = step[1]
+            if letter in "Zz":
+                made.append("z")
+            continue
+        x, y = step[2], step[3]
+        if letter == "M":
+            made.append(f"M{x} {y}")
+        elif y == at[1]:
+            made.append(f"H{x}")
+        elif x == at[0]:
+            made.append(f"V{y}")
+        else:
+            made.append(f"L{x} {y}")
+        at = (x, y)
+    return "".join(made)
 
 
 def _unwrap(parent: ET.Element) -> None:

@@ -26,7 +26,7 @@ TEXT_LIMITS = (4_000, 1_500, 500, 200)  # characters of an example's text; the f
 PREVIEW = 280  # characters of a long text that show before it is opened
 MOST_EXAMPLES = 5
 MOST_SLICES = 300  # numbers by slice, an audit
-MOST_ROWS = 50  # of a table
+MOST_ROWS = 20  # of a table; the others are in its CSV file
 _ARXIV = re.compile(r"arXiv[: ](\d{4}\.\d{4,5})")
 
 
