@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,10 @@ from rmaudit.audits.pairs import Float
 _FENCED = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 _EMOJI = re.compile("[\U0001f300-\U0001faff\u2600-\u27bf\U0001f1e6-\U0001f1ff]")
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
-_SENTENCE_END = re.compile(r"\w[\w)\"'\]*]*[.!?]+(?=\s)|\w[^\n.!?]*(?=\n)")
+# A stop after a word, or the end of a line without one, tried once a line: linear in the text.
+_SENTENCE_END = re.compile(
+    r"\w[)\"'\]*]*[.!?]+(?=\s)|(?:\A|(?<=[\n.!?]))[^\w\n.!?]*\w[^\n.!?]*(?=\n)"
+)
 _VOWELS = re.compile(r"[aeiouy]+")
 _SILENT = re.compile(r"(?<=[^aeiouyl])e\b")
 _HEDGES = (
@@ -41,11 +45,16 @@ class Attribute:
         return np.asarray(np.log2(1 + self.count(outputs)), dtype=np.float64)
 
 
+def _unfenced(text: str) -> str:
+    """Without code blocks."""
+    return _FENCED.sub("\n", text) if "```" in text else text
+
+
 def _matches(pattern: str, flags: int = 0) -> Callable[[NDArray[np.object_]], Float]:
     compiled = re.compile(pattern, flags)
 
     def count(outputs: NDArray[np.object_]) -> Float:
-        found = [len(compiled.findall(_FENCED.sub("\n", text))) for text in outputs]
+        found = [len(compiled.findall(_unfenced(text))) for text in outputs]
         return np.array(found, dtype=np.float64)
 
     return count
@@ -69,6 +78,11 @@ def _code_blocks(outputs: NDArray[np.object_]) -> Float:
     return np.array([len(_FENCED.findall(text)) for text in outputs], dtype=np.float64)
 
 
+@lru_cache(maxsize=1 << 17)  # few words make up most of any text
+def _syllables(word: str) -> int:
+    return max(len(_VOWELS.findall(_SILENT.sub("", word))), 1)
+
+
 def _grade(outputs: NDArray[np.object_]) -> Float:
     """Years of school needed to read each output with ease, (m,), at least 0.
 
@@ -77,10 +91,10 @@ def _grade(outputs: NDArray[np.object_]) -> Float:
     """
     grades = []
     for text in outputs:
-        prose = _FENCED.sub("\n", text)
+        prose = _unfenced(text)
         words = _WORD.findall(prose.lower())
         sentences = max(len(_SENTENCE_END.findall(prose + "\n")), 1)
-        syllables = sum(max(len(_VOWELS.findall(_SILENT.sub("", word))), 1) for word in words)
+        syllables = sum(map(_syllables, words))
         per_sentence, per_word = len(words) / sentences, syllables / max(len(words), 1)
         grades.append(0.39 * per_sentence + 11.8 * per_word - 15.59 if words else 0.0)
     return np.maximum(np.array(grades, dtype=np.float64), 0.0)
