@@ -1,13 +1,17 @@
-"""Recorded pairs through the five audits of the spine: seconds and peak memory, as a whole process.
+"""Recorded pairs through the audits, the gate and the page: seconds and peak memory.
 
-    python benchmarks/statistics.py [PAIRS]
+    python benchmarks/statistics.py [PAIRS] [--results DIR]
 
-Texts of about 20 words, two pairs a prompt, five subsets. Prints a JSON line and a Markdown row.
+A Parquet file: texts of about 20 words, two pairs a prompt, five subsets, rewards of five models in
+the column ``scores``. Each audit is a process of its own, so its memory is what it needs. Writes a
+JSON line and a Markdown row.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -16,8 +20,12 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-AUDITS = "preflight,data,preference,calibration,length"
+AUDITS = "data,preference,calibration,length,style,disagreement"
+MEMBERS = [f"member {k}" for k in range(5)]
+CHUNK = 50_000
 WORDS = np.array(
     [
         "we",
@@ -42,38 +50,81 @@ WORDS = np.array(
 def write(path: Path, pairs: int) -> None:
     """Recorded rewards that rank right in about 70 % of pairs and pay a little for length."""
     rng = np.random.default_rng(0)
-    quality = rng.normal(0, 1, (pairs, 2))
-    lengths = rng.integers(10, 31, (pairs, 2))
-    rewards = quality + 0.02 * lengths + rng.normal(0, 1.2, (pairs, 2))
-    with path.open("w") as file:
-        for i in range(pairs):
-            texts = [" ".join(rng.choice(WORDS, n)) for n in lengths[i]]
-            better, worse = (0, 1) if quality[i, 0] > quality[i, 1] else (1, 0)
-            row = {
-                "prompt": f"Question {i // 2}",
-                "chosen": texts[better],
-                "rejected": texts[worse],
-                "chosen_reward": rewards[i, better],
-                "rejected_reward": rewards[i, worse],
-                "subset": f"subset {i % 5}",
-            }
-            file.write(json.dumps(row) + "\n")
+    writer = None
+    for first in range(0, pairs, CHUNK):
+        table = chunk(rng, np.arange(first, min(first + CHUNK, pairs)))
+        writer = writer or pq.ParquetWriter(path, table.schema)
+        writer.write_table(table)
+    if writer is not None:
+        writer.close()
+
+
+def chunk(rng: np.random.Generator, rows: np.ndarray) -> pa.Table:
+    """The pairs of these numbers."""
+    n = len(rows)
+    quality = np.sort(rng.normal(0, 1, (n, 2)))[:, ::-1]  # the chosen output is the better one
+    lengths = rng.integers(10, 31, (n, 2))
+    shared = quality + 0.02 * lengths + rng.normal(0, 1.1, (n, 2))
+    words = rng.choice(WORDS, lengths.sum())
+    texts = [" ".join(part) for part in np.split(words, lengths.ravel().cumsum()[:-1])]
+    names = ("chosen", "rejected")
+    sides = {name: shared[:, i] for i, name in enumerate(names)}
+    scores = {
+        member: pa.StructArray.from_arrays(
+            [pa.array(sides[name] + rng.normal(0, 0.5, n)) for name in names], names
+        )
+        for member in MEMBERS
+    }
+    return pa.table(
+        {
+            "prompt": [f"Question {row // 2}" for row in rows.tolist()],
+            "chosen": texts[::2],
+            "rejected": texts[1::2],
+            "subset": [f"subset {row % 5}" for row in rows.tolist()],
+            "scores": pa.StructArray.from_arrays(list(scores.values()), MEMBERS),
+        }
+    )
 
 
 def main() -> None:
     """Write the data, audit them in a process of its own, and report what it took."""
-    pairs = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("pairs", type=int, nargs="?", default=100_000)
+    parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
+    given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / "pairs.jsonl"
-        write(data, pairs)
-        command = [sys.executable, "-m", "rmaudit", "audit", "--model", "recorded"]
-        command += ["--eval", str(data), "--only", AUDITS, "--out", str(Path(folder) / "out")]
+        data, out = Path(folder) / "pairs.parquet", str(Path(folder) / "out")
+        write(data, given.pairs)
+        command = [sys.executable, "-m", "rmaudit"]
+        model, *ensemble = [f"recorded:{member}" for member in MEMBERS]
+        audit = [*command, "audit", "--model", model, "--eval", str(data), "--only", AUDITS]
+        for member in ensemble:
+            audit += ["--ensemble", member]
         start = time.monotonic()
-        subprocess.run([*command, "--quiet"], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([*audit, "--out", out, "--quiet"], check=True, stdout=subprocess.DEVNULL)
+        gate = [*command, "gate", out]
+        subprocess.run(gate, check=False, stdout=subprocess.DEVNULL)  # its verdict is an exit code
         seconds = time.monotonic() - start
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024**2  # GB on Linux
-    print(json.dumps({"pairs": pairs, "seconds": round(seconds, 1), "peak_gb": round(peak, 2)}))
-    print(f"| {pairs:,} recorded pairs, five audits | {seconds:.1f} s | {peak:.2f} GB |")
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    result = {
+        "benchmark": "statistics",
+        "pairs": given.pairs,
+        "members": len(MEMBERS),
+        "seconds": round(seconds, 1),
+        "processor_seconds": round(usage.ru_utime + usage.ru_stime, 1),
+        "peak_gb": round(usage.ru_maxrss / 1024**2, 2),  # KiB on Linux
+        "load": round(os.getloadavg()[0], 1),
+    }
+    row = (
+        f"| {given.pairs:,} recorded pairs, 5 members, {AUDITS.count(',') + 1} audits, gate, page "
+        f"| {seconds:.1f} s | {result['processor_seconds']} s of processor time "
+        f"| {result['peak_gb']} GB |"
+    )
+    given.results.mkdir(parents=True, exist_ok=True)
+    (given.results / "statistics.json").write_text(json.dumps(result) + "\n")
+    (given.results / "statistics.md").write_text(row + "\n")
+    print(json.dumps(result))
+    print(row)
 
 
 if __name__ == "__main__":
