@@ -2,9 +2,11 @@
 
     python benchmarks/label_next.py [SEEDS]
 
-In the clinic world: three small transformers on narrow feedback; then the same with the 300
-contexts of the table `label_next` labelled by the world's annotators, and, as the control, with 300
-more contexts drawn like the feedback. Prints a Markdown row for each, over all seeds.
+In the clinic world: a small transformer on narrow feedback; then the same with the 300 contexts of
+the table `label_next` labelled by the world's annotators, eight comparisons each (with one, so
+small a model hardly learns that what is wanted here is unwanted elsewhere); and, as the control,
+with 300 more contexts drawn like the feedback, labelled as often. Prints a Markdown row for each,
+over all seeds.
 """
 
 from __future__ import annotations
@@ -25,6 +27,9 @@ from rmaudit.training.tiny import DEMO_TRAINING, tiny_base
 from rmaudit.worlds.clinic import ClinicWorld
 
 HOLE = "urgent symptom"
+COMPARISONS = 8  # of each context that is labelled
+EVALUATION_PAIRS = 3500  # one in seven is urgent
+TRAINING = replace(DEMO_TRAINING, members=1, epochs=6)
 NUMBERS = {
     f"accuracy, {HOLE}": ("preference.accuracy", {"subset": HOLE}),
     "accuracy": ("preference.accuracy", {}),
@@ -39,7 +44,7 @@ def audited(folder: Path, name: str, feedback: pd.DataFrame, seed: int) -> rma.R
     texts = [*map(str, feedback["prompt"]), *feedback["chosen"], *feedback["rejected"]]
     base = tiny_base(folder / f"{name}-base", texts)
     model = folder / name
-    train_reward_model(base, data, model, config=replace(DEMO_TRAINING, seed=seed))
+    train_reward_model(base, data, model, config=replace(TRAINING, seed=seed))
     return rma.audit(
         rma.load_reward_model(model),
         folder / "eval.jsonl",
@@ -56,16 +61,19 @@ def one_seed(seed: int) -> dict[str, rma.Report]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         draw(world, folder, seed)
+        evaluation = world.draw_evaluation(EVALUATION_PAIRS, rng)
+        evaluation.to_json(folder / "eval.jsonl", orient="records", lines=True)
         feedback = pd.read_json(folder / "feedback.jsonl", lines=True)
         before = audited(folder, "before", feedback, seed)
         table = before.audits["coverage"].tables["label_next"]
         ids = [row[table.columns.index("id")] for row in table.rows]
         deployment = rma.load(folder / "deployment.jsonl").frame.set_index("id")
-        suggested = world.label(deployment.loc[ids, "context"].to_numpy(dtype=np.int64), rng)
-        usual = world.draw_feedback(len(ids), rng)
+        asked = deployment.loc[ids, "context"].to_numpy(dtype=np.int64)
+        usual = world.draw_feedback(len(ids), rng)["context"].to_numpy(dtype=np.int64)
         reports = {"before": before}
-        for label, more in (("suggested labels", suggested), ("as many of the usual", usual)):
-            more = more.assign(id=[f"{label} {i}" for i in range(len(more))])
+        for label, contexts in (("suggested labels", asked), ("as many of the usual", usual)):
+            more = world.label(np.repeat(contexts, COMPARISONS), rng)
+            more["id"] = [f"{label} {i}" for i in range(len(more))]
             together = pd.concat([feedback, more], ignore_index=True)
             reports[f"after: {label}"] = audited(folder, label.replace(" ", "-"), together, seed)
         return reports
@@ -73,7 +81,7 @@ def one_seed(seed: int) -> dict[str, rma.Report]:
 
 def main() -> None:
     """One row a state: means over seeds, and the range of the seeds' values."""
-    seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 1  # three minutes of one processor each
+    seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 1  # eight minutes of one processor each
     console = Console()
     found: dict[str, list[list[float]]] = {}
     for seed in range(seeds):

@@ -132,7 +132,7 @@ def deficit_finding(
     if not kappa.defined or kappa.high >= 1 - LEVEL:
         return []
     title = (
-        f"{1 - kappa.value:.1%} of deployment contexts are unlike the feedback, where 5 % would be "
+        f"{1 - kappa.value:.1%} of deployment contexts are unlike the feedback, where 5% would be "
         f"chance (interval {1 - kappa.high:.1%} to {1 - kappa.low:.1%})"
     )
     detail = "Label contexts of the table label_next, and trust the reward less outside the support"

@@ -310,8 +310,8 @@ def claim(pairs: Pairs, estimate: Estimate, where: str = "") -> str:
     claimed, correct = fold(pairs.margins, pairs.targets)
     kind = "Over-confident" if estimate.value > 0 else "Under-confident"
     return (
-        f"{kind}{where}: it claims to be right {100 * claimed.mean():.1f} % of the time and is in "
-        f"{100 * correct.mean():.1f} %"
+        f"{kind}{where}: it claims to be right {claimed.mean():.1%} of the time and is in "
+        f"{correct.mean():.1%}"
     )
 
 
@@ -346,7 +346,7 @@ def examples(case: Case, pairs: Pairs, over: bool) -> tuple[Mapping[str, Any], .
     """The pairs on which the model is most sure and wrong, or least sure and right."""
     claimed, correct = fold(pairs.margins, pairs.targets)
     notes = [
-        f"{100 * claim:.1f} % sure of its choice, target {target:.2f}"
+        f"{claim:.1%} sure of its choice, target {target:.2f}"
         for claim, target in zip(claimed, correct, strict=True)
     ]
     fault = claimed - correct if over else correct - claimed
