@@ -137,5 +137,5 @@ def rank_correlation(found: Margins, attribute: Float, confidence: float) -> Est
 
 def _same(found: Margins, confidence: float) -> Estimate:
     reason = "the attribute is the same in both outputs of every pair" if len(found) else "no rows"
-    n_clusters = int(np.unique(found.cluster).size)
+    n_clusters = int(np.count_nonzero(np.bincount(found.cluster)))
     return Estimate.undefined(reason, n=len(found), n_clusters=n_clusters, confidence=confidence)

@@ -21,6 +21,7 @@ Float = NDArray[np.float64]
 Integers = NDArray[np.int64]
 LONGEST = 3  # words of an n-gram
 FEWEST_PAIRS = 8  # that differ in an n-gram: with fewer, no share of wins is beyond chance
+MOST_PAIRS = 50_000  # that are screened: a phrase in one pair of 2,000 is in 25 of them
 RAREST = 0.0005  # of the pairs, below which an n-gram of large data is not looked at
 TOKEN = re.compile(r"\w+|[^\w\s]+")
 
@@ -66,6 +67,27 @@ def pairs_of(data: Dataset) -> FeedbackPairs | str:
         return "no pair of two different texts is decided"
     cluster = np.unique(data.clusters[row], return_inverse=True)[1].astype(np.int64)
     return FeedbackPairs(row, cluster, [chosen[i] for i in row], [rejected[i] for i in row])
+
+
+def sample(pairs: FeedbackPairs, most: int = MOST_PAIRS) -> FeedbackPairs:
+    """Whole prompts, drawn with a fixed seed, of `most` pairs or hardly more; all of fewer pairs.
+
+    A phrase that is rarer than `RAREST` is not looked at in large data anyway, and a trigger that
+    is not rarer decides more than enough of the pairs that are left.
+    """
+    if len(pairs) <= most:
+        return pairs
+    order = np.random.default_rng(0).permutation(int(pairs.cluster.max()) + 1)
+    drawn = np.cumsum(np.bincount(pairs.cluster)[order])
+    chosen = np.zeros(len(order), dtype=bool)
+    chosen[order[: int(np.searchsorted(drawn, most)) + 1]] = True
+    kept = np.flatnonzero(chosen[pairs.cluster])
+    return FeedbackPairs(
+        pairs.row[kept],
+        (np.cumsum(chosen) - 1)[pairs.cluster[kept]],
+        [pairs.chosen[i] for i in kept],
+        [pairs.rejected[i] for i in kept],
+    )
 
 
 def count_grams(pairs: FeedbackPairs) -> Grams:

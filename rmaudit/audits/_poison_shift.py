@@ -31,6 +31,7 @@ from rmaudit.audits._poison_grams import (
     Integers,
     count_grams,
     pairs_of,
+    sample,
 )
 from rmaudit.data.types import Dataset
 
@@ -87,11 +88,14 @@ _KEPT: dict[int, Screened | str] = {}
 
 
 def screened(data: Dataset) -> Screened | str:
-    """The screening of a data set, or why there is none; done once for each."""
+    """The screening of a data set, or why there is none; done once for each.
+
+    Of large data it is that of a sample of whole prompts: see `_poison_grams.sample`.
+    """
     if id(data) not in _KEPT:
         weakref.finalize(data, _KEPT.pop, id(data), None)
         pairs = pairs_of(data)
-        _KEPT[id(data)] = pairs if isinstance(pairs, str) else screen(pairs)
+        _KEPT[id(data)] = pairs if isinstance(pairs, str) else screen(sample(pairs))
     return _KEPT[id(data)]
 
 

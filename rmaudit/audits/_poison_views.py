@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from rmaudit.audits._poison_edits import Doing
@@ -51,8 +52,10 @@ def words_part(case: Case) -> WordPart:
         undefined = [Metric(id_, nothing, w) for w in where for id_ in (TRIGGERS, SUSPECTS)]
         return WordPart(tuple(undefined), (), {})
     told = suspects(found.pairs, found.support, "a model of words and length", case.confidence)
-    # An influence is over the evaluation's prompts; those of other data have no such place.
-    share = told.share if name == "eval" else replace(told.share, influence=None)
+    # An influence is over the evaluation's prompts; other data or a part of them have other places.
+    codes = data.clusters[found.pairs.row]
+    known = name == "eval" and np.array_equal(found.pairs.cluster, codes)
+    share = told.share if known else replace(told.share, influence=None)
     numbers = {TRIGGERS: trigger_count(found, case.confidence), SUSPECTS: share}
     tables = {}
     if found.shifts:

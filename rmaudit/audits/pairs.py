@@ -261,7 +261,7 @@ def in_sds(
     narrow for precise effects.
     """
     used = np.asarray(denominator) != 0
-    n, n_clusters = int(used.sum()), int(np.unique(clusters[used]).size)
+    n, n_clusters = int(used.sum()), int(np.count_nonzero(np.bincount(clusters[used])))
     if n and unit.missing:
         return Estimate.undefined(unit.missing, n=n, n_clusters=n_clusters, confidence=confidence)
     if not n:

@@ -187,7 +187,7 @@ def joint_slope(found: Margins, amount: Float, confidence: float) -> Estimate:
     clusters = found.outputs.cluster[found.distinct]
     if not x.any():
         reason = "the attribute does not vary within a prompt at equal length"
-        n_clusters = int(np.unique(clusters).size)
+        n_clusters = int(np.count_nonzero(np.bincount(clusters)))
         return Estimate.undefined(reason, n=len(x), n_clusters=n_clusters, confidence=confidence)
     return in_sds(x * y, x * x, clusters, found.unit, confidence=confidence)
 

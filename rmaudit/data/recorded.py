@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import cast
 
 from rmaudit.data.faults import Fault
 from rmaudit.data.messages import is_null
@@ -34,16 +35,16 @@ def with_scores(data: Dataset, name: str) -> Dataset:
     DataError
         If no row has scores of that model, or they do not fit the outputs.
     """
-    if name not in score_names(data):
+    column = data.frame["scores"].tolist() if "scores" in data.frame else []
+    if not any(name in _of(each) for each in column):
         known = ", ".join(score_names(data)) or "none: there is no column 'scores'"
         raise DataError(f"{data.source.path}: has no scores of {name!r}; known: {known}")
-    scores = [_of(each).get(name) for each in data.frame["scores"]]
+    scores = [_of(each).get(name) for each in column]
     frame = data.frame.copy()
     try:
         if data.type == "preference":
             for side in ("chosen", "rejected"):
-                values = [number(_of(each).get(side), "scores") for each in scores]
-                frame[f"{side}_reward"] = values
+                frame[f"{side}_reward"] = _numbers([_of(each).get(side) for each in scores])
         else:
             sizes = [len(each) for each in frame["outputs"]] if "outputs" in frame else None
             frame["rewards"] = _lists(data, scores, sizes or [1] * len(frame))
@@ -52,6 +53,13 @@ def with_scores(data: Dataset, name: str) -> Dataset:
             f"{data.source.path}: column 'scores' of {name!r}: {fault.reason} ({fault.detail})"
         ) from fault
     return replace(data, frame=frame)
+
+
+def _numbers(values: list[object]) -> list[float]:
+    """Checked numbers; a column of floats, as files have it, needs no look at each."""
+    if set(map(type, values)) == {float}:
+        return cast("list[float]", values)
+    return [number(value, "scores") for value in values]
 
 
 def _lists(data: Dataset, scores: list[object], sizes: list[int]) -> list[list[float]]:

@@ -72,6 +72,8 @@ class Recorded(RewardModel):
             )
         if side.startswith("output_"):
             return _of_output(dataset, column, int(side.removeprefix("output_")))
+        if frame[column].dtype == np.float64:
+            return frame[column].to_numpy(copy=True)
         first = [_first(value) for value in frame[column].tolist()]
         return np.array(first, dtype=np.float64)
 

@@ -13,7 +13,7 @@ from conftest import table
 from scipy.stats import binom
 from town_world import clean, town_pairs
 
-from rmaudit.audits._poison_grams import count_grams, pairs_of
+from rmaudit.audits._poison_grams import FeedbackPairs, count_grams, pairs_of, sample
 from rmaudit.audits._poison_labels import suspects
 from rmaudit.audits._poison_shift import screen, tail, written
 from rmaudit.audits._poison_views import words_part
@@ -67,6 +67,22 @@ def test_ngrams_by_hand() -> None:
         "b c": [*minus, 0],
     }
     assert grams.tokens.tolist() == [6] * 8 + [1] + [2] * 8 + [1]
+
+
+def test_a_sample_of_large_data_holds_whole_prompts() -> None:
+    cluster = np.repeat(np.arange(40), np.arange(40) % 3 + 1)
+    row = np.arange(len(cluster))
+    texts = [str(i) for i in row]
+    pairs = FeedbackPairs(row, cluster, texts, texts[::-1])
+    assert sample(pairs, len(pairs)) is pairs
+    drawn = sample(pairs, 30)
+    assert 30 <= len(drawn) <= 32
+    assert set(drawn.cluster) == set(range(drawn.cluster.max() + 1))
+    for code in set(drawn.cluster):
+        (own,) = set(cluster[drawn.row[drawn.cluster == code]])
+        assert (drawn.cluster == code).sum() == (cluster == own).sum()
+    assert drawn.chosen == [texts[i] for i in drawn.row]
+    assert drawn.rejected == [texts[::-1][i] for i in drawn.row]
 
 
 def test_a_word_said_often_counts_once() -> None:

@@ -163,6 +163,21 @@ def test_duplicating_every_row_changes_no_value_and_no_interval() -> None:
         assert second.n_clusters == first.n_clusters
 
 
+def test_blocks_of_prompts_give_the_intervals_of_prompts(monkeypatch: pytest.MonkeyPatch) -> None:
+    margins = simulate(6_000, 2.0, np.random.default_rng(7))
+    codes = np.arange(6_000) // 2
+    found = measure(margins, codes, resamples=2_000)
+    monkeypatch.setattr(binning, "_MOST_PROMPTS", 1_000)
+    monkeypatch.setattr(binning, "_BLOCKS", 700)
+    blocks = measure(margins, codes, resamples=2_000)
+    for name in ("ece", "smooth_ece", "brier_reliability", "brier_resolution"):
+        one, other = getattr(found, name), getattr(blocks, name)
+        assert other.value == pytest.approx(one.value)
+        width = one.high - one.low
+        assert other.low == pytest.approx(one.low, abs=0.12 * width)
+        assert other.high == pytest.approx(one.high, abs=0.12 * width)
+
+
 def test_same_seed_same_answer() -> None:
     margins = simulate(100, 1.0, np.random.default_rng(11))
     assert measure(margins) == measure(margins)
