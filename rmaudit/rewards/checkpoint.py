@@ -66,7 +66,7 @@ def _load_model(
     if task == "CausalLM":
         _refuse_classifier(folder)
     check_weights(folder, "model", allow_pickle=permissions.allow_pickle)
-    with _one_line(folder, "model"), _silent():
+    with _one_line(folder, "model"), silent():
         loader: Any = getattr(importlib.import_module("transformers"), f"AutoModelFor{task}")
         model, loaded = loader.from_pretrained(  # nosec B615: a folder
             folder,
@@ -82,7 +82,7 @@ def _load_model(
 def _load_tokenizer(folder: Path, permissions: Permissions) -> Any:
     from transformers import AutoTokenizer
 
-    with _one_line(folder, "tokenizer"), _silent():
+    with _one_line(folder, "tokenizer"), silent():
         return AutoTokenizer.from_pretrained(  # nosec B615: a folder
             folder, trust_remote_code=permissions.trust_remote_code
         )
@@ -108,7 +108,7 @@ def _load_adapter(
         base, dtype, permissions, task, **({} if heads is None else {"num_labels": heads})
     )
     _refuse_untrained(folder, missing - own.keys())
-    with _one_line(folder, "adapter"), _silent():
+    with _one_line(folder, "adapter"), silent():
         wrapped = peft.PeftModel.from_pretrained(model, str(folder))
     if wrapped.active_peft_config.is_prompt_learning:
         raise RewardModelError(
@@ -175,7 +175,7 @@ def _one_line(folder: Path, what: str) -> Iterator[None]:
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
+def silent() -> Iterator[None]:
     """Without the libraries' notes and progress bars: what matters is checked and said here."""
     logging: Any = importlib.import_module("transformers.utils.logging")
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +11,7 @@ import torch
 from torch import Tensor
 
 from rmaudit.errors import RewardModelError, UsageError
+from rmaudit.rewards.checkpoint import silent
 from rmaudit.rewards.encoding import TextEncoder, maximum_length
 from rmaudit.rewards.pooling import position_offset, reward_heads
 
@@ -138,20 +137,3 @@ def one_line(base: str, what: str) -> Iterator[None]:
             f"{base}: cannot load the {what} to train on: {reason}; name a transformers directory "
             "with safetensors weights, or a hub id"
         ) from error
-
-
-@contextmanager
-def silent() -> Iterator[None]:
-    """Without transformers' notes on new head weights and its progress bars: both are expected."""
-    logging: Any = importlib.import_module("transformers.utils.logging")
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # peft and transformers, of each other
-            yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rmaudit.errors import RewardModelError, UsageError
+from rmaudit.rewards.checkpoint import silent
 from rmaudit.training import checkpoint
-from rmaudit.training.backbone import silent
 from rmaudit.training.parallel import Parallel
 from rmaudit.training.policy import CausalPolicy, Rollout, Tokens
 from rmaudit.training.policy_reward import PolicyReward, Rewards

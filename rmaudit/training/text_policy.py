@@ -12,9 +12,10 @@ import torch
 from rmaudit.data.types import Prompt
 from rmaudit.errors import RewardModelError
 from rmaudit.rewards.base import Text
+from rmaudit.rewards.checkpoint import silent
 from rmaudit.rewards.rendering import DEFAULT_FORMAT, FormatRenderer, chat_messages
 from rmaudit.rewards.transformers_model import torch_device
-from rmaudit.training.backbone import has_no_weights, one_line, silent
+from rmaudit.training.backbone import has_no_weights, one_line
 from rmaudit.training.parallel import local_device
 from rmaudit.training.policy import CausalPolicy
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rmaudit.training.backbone import silent
+from rmaudit.rewards.checkpoint import silent
 from rmaudit.training.settings import RewardTrainingConfig
 
 # What the demonstration trains with: three members on about 3,000 clinic pairs.

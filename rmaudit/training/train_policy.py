@@ -13,8 +13,8 @@ import torch
 from rmaudit.data.types import Dataset, Prompt, prompt_key
 from rmaudit.errors import DataError, UsageError
 from rmaudit.rewards.base import RewardModel
+from rmaudit.rewards.checkpoint import silent
 from rmaudit.training.a2c import A2cConfig, train_a2c
-from rmaudit.training.backbone import silent
 from rmaudit.training.best_of_n import sample_pool
 from rmaudit.training.dpo import DpoConfig, train_dpo
 from rmaudit.training.log import sampled
