@@ -231,7 +231,7 @@ def _by_prompt(
     expected = np.bincount(place, chance) / np.bincount(place)
     column, kept = key % m, total != 0
     n = np.bincount(column[kept], minlength=m).astype(np.float64)
-    wins = np.bincount(column[kept], total[kept] > 0, minlength=m)
+    wins = np.bincount(column[kept], total[kept] > 0, minlength=m).astype(np.float64)
     return n, wins, np.bincount(column[kept], expected[kept], minlength=m) / np.maximum(n, 1)
 
 
