@@ -50,28 +50,37 @@ def _unfenced(text: str) -> str:
     return _FENCED.sub("\n", text) if "```" in text else text
 
 
-def _matches(pattern: str, flags: int = 0) -> Callable[[NDArray[np.object_]], Float]:
-    compiled = re.compile(pattern, flags)
-
-    def count(outputs: NDArray[np.object_]) -> Float:
-        found = [len(compiled.findall(_unfenced(text))) for text in outputs]
-        return np.array(found, dtype=np.float64)
-
-    return count
+def _matches(
+    pattern: str, flags: int = 0, hint: str = ""
+) -> Callable[[NDArray[np.object_]], Float]:
+    """Counts outside code; `hint`, quick to search for, is in every match."""
+    return _counter(re.compile(pattern, flags), re.compile(hint), _unfenced)
 
 
 def _words(pattern: str) -> Callable[[NDArray[np.object_]], Float]:
     compiled = re.compile(rf"(?<!\w)(?:{pattern})(?!\w)", re.IGNORECASE)
+    hint = re.compile(rf"(?:{pattern})(?!\w)")  # starts with a letter, which is fast to look for
+    return _counter(compiled, hint, lambda text: text.replace("’", "'"))
 
-    def count(outputs: NDArray[np.object_]) -> Float:
-        found = [len(compiled.findall(text.replace("’", "'"))) for text in outputs]
-        return np.array(found, dtype=np.float64)
 
-    return count
+def _counter(
+    pattern: re.Pattern[str], hint: re.Pattern[str], clean: Callable[[str], str]
+) -> Callable[[NDArray[np.object_]], Float]:
+    """Counts of a pattern that a text cannot hold if its lower case does not hold the hint."""
+
+    def count(text: str) -> int:
+        # Outside ASCII, regular expressions and lower() do not agree on what is a letter's case.
+        if hint.pattern and text.isascii() and not hint.search(text.lower()):
+            return 0
+        return len(pattern.findall(text))
+
+    return lambda outputs: np.array([count(clean(text)) for text in outputs], dtype=np.float64)
 
 
 def _emoji(outputs: NDArray[np.object_]) -> Float:
-    return np.array([len(_EMOJI.findall(text)) for text in outputs], dtype=np.float64)
+    return np.array(
+        [0 if text.isascii() else len(_EMOJI.findall(text)) for text in outputs], dtype=np.float64
+    )
 
 
 def _code_blocks(outputs: NDArray[np.object_]) -> Float:
@@ -109,7 +118,7 @@ ATTRIBUTES = {
     "bold": Attribute("bold text", _matches(r"\*\*(?=\S).+?(?<=\S)\*\*|__(?=\S).+?(?<=\S)__")),
     "code_blocks": Attribute("code blocks", _code_blocks),
     "emoji": Attribute("emoji", _emoji),
-    "exclamation": Attribute("exclamation marks", _matches(r"(?<=\w)!+|!+(?=\s|\Z)")),
+    "exclamation": Attribute("exclamation marks", _matches(r"(?<=\w)!+|!+(?=\s|\Z)", hint="!")),
     "hedging": Attribute("hedging", _words(_HEDGES)),
     "politeness": Attribute("politeness", _words(_POLITE)),
     "citations": Attribute(
@@ -118,6 +127,7 @@ ATTRIBUTES = {
             r"\[\d{1,3}(?:[,;–-]\s*\d{1,3})*\](?!\()|https?://\S+|\bet al\b|\baccording to\b"
             r"|\([A-Z][\w.&, -]{0,60}?,? \d{4}[a-z]?\)",
             re.IGNORECASE,
+            hint=r"\[\d|https?:|et al|according to|\([a-z]",
         ),
     ),
     "reading_grade": Attribute("words that are hard to read", _grade),
