@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -182,8 +183,18 @@ def label_level(case: Case) -> Float:
     return np.array([-r[j] for j in range(longest) for r in ranks if len(r) > j], dtype=np.float64)
 
 
+_KEPT: dict[int, Outputs] = {}
+
+
 def every_output(case: Case) -> Outputs:
-    """All outputs of the evaluation data."""
+    """All outputs of the evaluation data; found once for each."""
+    if id(case.eval) not in _KEPT:
+        weakref.finalize(case.eval, _KEPT.pop, id(case.eval), None)
+        _KEPT[id(case.eval)] = _every_output(case)
+    return _KEPT[id(case.eval)]
+
+
+def _every_output(case: Case) -> Outputs:
     frame = case.eval.frame
     if "group" in frame:
         keys = pd.Series([prompt_key(p) for p in frame["prompt"]], dtype=object)

@@ -45,7 +45,9 @@ def write(report: Report, folder: Path, paper: str) -> None:
         write_scores(folder / SCORES, scores)
         stale.discard(SCORES)
     if influence is not None:
-        files.write(folder / INFLUENCE, influence.to_parquet(index=False))
+        # One group of rows: each would repeat the names of all prompts.
+        whole = influence.to_parquet(index=False, row_group_size=max(1, len(influence)))
+        files.write(folder / INFLUENCE, whole)
         stale.discard(INFLUENCE)
     for name, audit in report.audits.items():
         for title, content in audit.tables.items():

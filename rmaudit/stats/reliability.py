@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ Array = NDArray[Any]
 Float = NDArray[np.float64]
 
 _CELLS = 4_000_000  # simulated answers held at once
+_NORMAL = 20_000  # answers, beyond which their sum is normal to any digit that is shown
 _POINTS = 60  # of the smooth curve
 
 
@@ -89,6 +91,9 @@ def _simulated(
     claimed: Float, trials: NDArray[np.int64], simulations: int, rng: np.random.Generator
 ) -> Float:
     """Share correct of a bin in each simulation, (simulations,)."""
+    if claimed.size > _NORMAL:
+        variance = float(np.sum(claimed * (1 - claimed) / trials))
+        return rng.normal(float(claimed.mean()), math.sqrt(variance) / claimed.size, simulations)
     total = np.zeros(simulations)
     step = max(1, _CELLS // simulations)
     for start in range(0, claimed.size, step):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from rmaudit.stats import binning
+from rmaudit.stats import binning, reliability
 from rmaudit.stats.binning import bin_codes, binned_calibration, equal_mass_edges
 from rmaudit.stats.calibration import brier_score, fold
 from rmaudit.stats.deviations import absolute_sum, deviation_interval, largest_absolute
@@ -257,6 +257,21 @@ def test_band_narrows_with_votes() -> None:
     nine = reliability_diagram(margins, np.arange(400), rng=rng, votes=np.full(400, 9))
     ratio = (nine.band_high - nine.band_low).mean() / (one.band_high - one.band_low).mean()
     assert ratio == pytest.approx(1 / 3, rel=0.1)
+
+
+def test_band_of_large_data_is_the_simulated_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    margins = simulate(6_000, 1.0, np.random.default_rng(3))
+    votes = np.random.default_rng(4).integers(1, 4, margins.size)
+
+    def band() -> np.ndarray:
+        rng = np.random.default_rng(0)
+        found = reliability_diagram(margins, np.arange(margins.size), votes=votes, rng=rng)
+        return np.stack([found.band_low, found.band_high])
+
+    simulated = band()
+    monkeypatch.setattr(reliability, "_NORMAL", 100)
+    width = simulated[1] - simulated[0]
+    np.testing.assert_allclose((band() - simulated) / width, 0, atol=0.1)
 
 
 def test_importing_the_statistics_loads_neither_netcal_nor_torch_nor_matplotlib() -> None:
