@@ -194,12 +194,10 @@ def decides(n: Float, wins: Float) -> NDArray[np.bool_]:
 
 def tail(n: Float, wins: Float, chance: Float, spread: float) -> Float:
     """Two-sided p-values of `wins` of `n` against a binomial of uncertain log odds, (m,)."""
-    found = np.zeros(len(n))
-    below = np.zeros(len(n))
-    for node, weight in zip(NODES, WEIGHTS / WEIGHTS.sum(), strict=True):
-        q = expit(logit(np.clip(chance, 1e-6, 1 - 1e-6)) + spread * node)
-        found += weight * binom.sf(wins - 1, n, q)
-        below += weight * binom.cdf(wins, n, q)
+    q = expit(logit(np.clip(chance, 1e-6, 1 - 1e-6)) + spread * NODES[:, None])  # (nodes, m)
+    weights = WEIGHTS / WEIGHTS.sum()
+    found = weights @ binom.sf(wins - 1, n, q)
+    below = weights @ binom.cdf(wins, n, q)
     return np.asarray(np.minimum(1, 2 * np.minimum(found, below)))
 
 

@@ -40,7 +40,7 @@ def with_scores(data: Dataset, name: str) -> Dataset:
         known = ", ".join(score_names(data)) or "none: there is no column 'scores'"
         raise DataError(f"{data.source.path}: has no scores of {name!r}; known: {known}")
     scores = [_of(each).get(name) for each in column]
-    frame = data.frame.copy()
+    frame = data.frame.copy(deep=False)
     try:
         if data.type == "preference":
             for side in ("chosen", "rejected"):
