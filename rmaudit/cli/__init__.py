@@ -19,6 +19,7 @@ from rmaudit.cli import (
     doctor,
     gate,
     init,
+    merge,
     overopt,
     probes,
     train,
@@ -64,6 +65,7 @@ for _module in (
     card,
     doctor,
     init,
+    merge,
     verify,
 ):
     _module.register(app)

@@ -119,14 +119,27 @@ def audit(
     concurrency: Concurrency = None,
     store: Store = None,
     no_cache: NoCache = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(help="I/N: only score share I of N into the store; see merge."),
+    ] = None,
 ) -> int:
     """Audit one reward model: writes report.json, report.html, figures/ and tables/."""
-    given = {k: v for k, v in locals().items() if k not in ("console", "config")}
+    given = {k: v for k, v in locals().items() if k not in ("console", "config", "shard")}
     from rmaudit.api import run_audit
     from rmaudit.config import AuditConfig
 
     given["probe_paths"] = tuple(given.pop("probe_path") or ()) or None
     settings = AuditConfig.resolve(given, config)
+    if shard is not None:
+        from rmaudit.sharding import Shard, run_shard
+
+        cost = run_shard(settings, Shard.parse(shard), console)
+        console.say(
+            f"share {shard}: {cost.texts_scored:,} of {cost.texts:,} rewards scored",
+            scored=cost.texts_scored,
+        )
+        return EXIT_OK
     report, folder = run_audit(settings, console)
     show(console, report, folder)
     return EXIT_FAILED if report.failed else EXIT_OK

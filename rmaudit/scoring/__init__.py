@@ -1,6 +1,6 @@
 """Requests, batches, the score store: every text any audit wants, scored in one pass."""
 
-from rmaudit.scoring.engine import score
+from rmaudit.scoring.engine import score, score_shard
 from rmaudit.scoring.further import FurtherScoring
 from rmaudit.scoring.progress import Progress, SilentProgress, TerminalProgress
 from rmaudit.scoring.requests import Column, Cost, Request, Scores
@@ -20,6 +20,7 @@ __all__ = [
     "TerminalProgress",
     "open_store",
     "score",
+    "score_shard",
     "scores_frame",
     "write_scores",
 ]

@@ -119,6 +119,47 @@ def score(
     )
 
 
+def score_shard(
+    model: RewardModel,
+    requests: Sequence[Request],
+    shard: tuple[int, int],
+    *,
+    ensemble: Sequence[RewardModel] = (),
+    store: Store,
+    progress: Progress | None = None,
+) -> Cost:
+    """Score one machine's share of what `score` would score, into its store.
+
+    Parameters
+    ----------
+    model, requests, ensemble, store, progress
+        As in `score`.
+    shard
+        Number of the share, from 1, and how many there are. Texts go to shares by their prompt,
+        so the shares together hold every text once.
+
+    Returns
+    -------
+    Cost
+        Of this share. With the stores of all shares merged, `score` scores nothing more.
+    """
+    start = time.perf_counter()
+    own = model.members
+    members = {m.fingerprint: m for m in (*own, *(m for extra in ensemble for m in extra.members))}
+    modes: dict[str, tuple[Mode, ...]] = dict.fromkeys(members, ("plain",))
+    modes |= {m.fingerprint: MODES for m in own}
+    _, cost = _score_texts(
+        [m for m in members.values() if m.scores_new_text],
+        _named_once(requests),
+        modes,
+        store,
+        progress or SilentProgress(),
+        0,
+        shard,
+    )
+    return replace(cost, seconds=time.perf_counter() - start)
+
+
 def _score_texts(
     models: Sequence[RewardModel],
     requests: Sequence[Request],
@@ -126,17 +167,19 @@ def _score_texts(
     store: Store,
     progress: Progress,
     reserve: int,
+    shard: tuple[int, int] = (1, 1),
 ) -> tuple[dict[str, Columns], Cost]:
     """Columns by fingerprint of models that score new text, and what that cost."""
     if not models:
         return {}, Cost()
     texts = Texts(requests)
+    here = texts.of_shard(*shard) if shard != (1, 1) else np.ones(len(texts), dtype=np.bool_)
     passes = []
     for model in models:
         wanted = np.zeros(len(texts), dtype=np.bool_)
         for mode in modes[model.fingerprint]:
             wanted |= texts.in_mode(mode)
-        passes.append(ModelPass(model, texts, wanted, store))
+        passes.append(ModelPass(model, texts, wanted & here, store))
     asked = sum(each.wanted for each in passes)
     missing = sum(len(each.missing) for each in passes)
     estimate = sum(each.estimate() for each in passes)

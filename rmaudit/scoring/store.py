@@ -55,6 +55,15 @@ _INSERT = f"""
     SELECT :model, substr(:keys, 16 * i + 1, 16), substr(:values, :size * i + 1, :size)
     FROM numbers
 """
+_MERGE_MODELS = (
+    "INSERT OR IGNORE INTO models (fingerprint) SELECT fingerprint FROM part.models ORDER BY id"
+)
+_MERGE_SCORES = """
+    INSERT OR REPLACE INTO scores
+    SELECT own.id, theirs.key, theirs.value FROM part.scores AS theirs
+    JOIN part.models AS named ON named.id = theirs.model
+    JOIN models AS own ON own.fingerprint = named.fingerprint
+"""
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -150,6 +159,28 @@ class ScoreStore:
         """See `Store.add`; on disk when it returns, whatever happens to the process."""
         if len(keys):
             self._guarded(lambda connection: self._add(connection, fingerprint, keys, rows))
+
+    def merge(self, path: Path) -> int:
+        """Take over the rewards of another store, such as another machine's share.
+
+        Parameters
+        ----------
+        path
+            The other file; it stays as it is.
+
+        Returns
+        -------
+        int
+            Rewards that it holds. Those that are here already are replaced by equal ones.
+
+        Raises
+        ------
+        StoreError
+            If there is no such file, or it is not a score store.
+        """
+        if not path.is_file():
+            raise StoreError(f"there is no score store {path}; name the files that shards wrote")
+        return self._guarded(lambda connection: _take_over(connection, path))
 
     def close(self) -> None:
         """Close the file; another call opens it again."""
@@ -274,6 +305,24 @@ class ScoreStore:
             f"the score store {self.path} is damaged ({error}); it was set aside as {aside.name} "
             "and its texts are scored again"
         )
+
+
+def _take_over(connection: sqlite3.Connection, path: Path) -> int:
+    """Errors are the other file's: they must not have this one set aside as damaged."""
+    try:
+        connection.execute("ATTACH ? AS part", (str(path),))
+        try:
+            facts = _read(connection, "part.application_id"), _read(connection, "part.user_version")
+            if facts != (_APPLICATION, _VERSION):
+                raise StoreError(f"{path} is not a score store of this version of rmaudit")
+            with _transaction(connection):
+                connection.execute(_MERGE_MODELS)
+                connection.execute(_MERGE_SCORES)
+            return int(connection.execute("SELECT count(*) FROM part.scores").fetchone()[0])
+        finally:
+            connection.execute("DETACH part")
+    except sqlite3.DatabaseError as error:
+        raise StoreError(f"the score store {path} cannot be merged: {error}") from error
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +68,22 @@ class Texts:
             ],
             dtype=np.int64,
         )
+
+    def of_shard(self, index: int, count: int) -> NDArray[np.bool_]:
+        """Which texts are of shard `index` (from 1) of `count`, (n_texts,).
+
+        By a hash of the prompt, so that a prompt's texts stay together and every machine agrees.
+        """
+        shards: dict[str, int] = {}
+        found = np.empty(len(self), dtype=np.int64)
+        for number, (request, row) in enumerate(self._places(np.arange(len(self)))):
+            prompt = self._requests[request].prompts[row]
+            words = prompt if isinstance(prompt, str) else messages_key(prompt)
+            if words not in shards:
+                data = words.encode("utf-8", "surrogatepass")
+                shards[words] = int.from_bytes(blake2b(data, digest_size=8).digest()) % count
+            found[number] = shards[words]
+        return np.asarray(found == index - 1)
 
     def name(self, number: int) -> str:
         """Where a text comes from, for error messages."""

@@ -1,0 +1,123 @@
+"""One audit's scoring spread over machines: each scores a share, the stores are merged."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rmaudit import registry
+from rmaudit.case import Case, data_requests
+from rmaudit.data import Dataset, DataType, load
+from rmaudit.errors import UsageError
+from rmaudit.rewards import load_reward_model
+from rmaudit.scoring import Cost, ScoreStore, open_store, score_shard
+
+if TYPE_CHECKING:
+    from rmaudit.config import AuditConfig
+    from rmaudit.console import Console
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Share `index` (from 1) of `count`."""
+
+    index: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """``3/8`` is the third share of eight.
+
+        Raises
+        ------
+        UsageError
+            If it is not two whole numbers, the first from 1 to the second.
+        """
+        match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+        index, count = map(int, match.groups()) if match else (0, 0)
+        if not 1 <= index <= count:
+            raise UsageError(f"--shard {text!r}: say I/N, such as 1/8 to 8/8")
+        return cls(index, count)
+
+
+def run_shard(settings: AuditConfig, shard: Shard, console: Console) -> Cost:
+    """Score one share of every text that `rmaudit audit` with these settings would score.
+
+    Parameters
+    ----------
+    settings
+        Those of the audit. The rewards go to `settings.store`, which must be this share's own where
+        machines do not share a disk (or share one that SQLite cannot lock).
+    shard
+        Which share.
+    console
+        Shows the progress.
+
+    Returns
+    -------
+    Cost
+        Of this share. What searches ask for on top is scored by the audit itself.
+    """
+    if settings.no_cache:
+        raise UsageError("--shard keeps its rewards in the store: leave out --no-cache")
+    options = settings.model_options()
+    case = Case(
+        model=load_reward_model(settings.model, **options),
+        eval=load(settings.eval, None, settings.limit),
+        feedback=_optional(settings.feedback, None, settings.limit),
+        deployment=_optional(settings.deployment, "deployment", settings.limit),
+        samples=_optional(settings.samples, "samples", settings.limit),
+        ensemble=tuple(load_reward_model(member, **options) for member in settings.ensemble),
+        seed=settings.seed,
+        resamples=settings.resamples,
+        confidence=settings.confidence,
+        embedder=settings.embedder,
+        probe_paths=settings.probe_paths,
+        search_texts=settings.search_texts,
+    )
+    audits = [audit for audit in registry.audits(settings.only) if audit.missing(case) is None]
+    requests = [*case.data_requests, *(r for audit in audits for r in audit.requests(case))]
+    share = (shard.index, shard.count)
+    with open_store(settings.store) as store:
+        progress = console.progress()
+        cost = score_shard(
+            case.model, requests, share, ensemble=case.ensemble, store=store, progress=progress
+        )
+        if settings.gold is not None and case.samples is not None:
+            gold = load_reward_model(settings.gold, **{**options, "reference_model": None})
+            texts = data_requests(case.samples, "samples")
+            cost += score_shard(gold, texts, share, store=store, progress=console.progress())
+    return cost
+
+
+def _optional(path: str | None, type: DataType | None, limit: int | None) -> Dataset | None:
+    return None if path is None else load(path, type, limit)
+
+
+def merge_stores(parts: Sequence[Path], store: Path | None) -> int:
+    """Gather the stores of all shares in one.
+
+    Parameters
+    ----------
+    parts
+        Their files; they stay as they are.
+    store
+        The file that gathers them; None: the store in the user's cache folder.
+
+    Returns
+    -------
+    int
+        Rewards in the parts.
+
+    Raises
+    ------
+    StoreError
+        If a part is missing or no score store; parts before it are merged.
+    """
+    target = open_store(store)
+    assert isinstance(target, ScoreStore)
+    with target:
+        return sum(target.merge(part) for part in parts)
