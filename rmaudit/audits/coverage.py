@@ -11,13 +11,14 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from rmaudit.audits._coverage_families import clusters, families, hole_count, ledger
+from rmaudit.audits._coverage_families import Families, clusters, families, hole_count, ledger
 from rmaudit.audits._coverage_next import label_next
 from rmaudit.audits._coverage_views import bars, curve, deficit_finding, hole_findings, projection
 from rmaudit.audits._support import (
     LEVEL,
     Float,
     Integers,
+    Support,
     contexts,
     feedback_of,
     lacking,
@@ -93,11 +94,7 @@ class Coverage(Audit):
         named = families(case, deployment, where)
         found = margins(case, scores) if case.eval.type in LABELLED else None
         table = ledger(case, deployment, (named.feedback, named.deployment), named.eval, found)
-        if named.source.startswith("the column"):
-            types: tuple[Sequence[object], Sequence[object]] = (named.feedback, named.deployment)
-        else:
-            fine = clusters([where.feedback, where.others["deployment"]], FINE_TYPES, case.seed)
-            types = (fine[0].tolist(), fine[1].tolist())
+        types = _types(case, named, where)
         level, codes = case.confidence, deployment.clusters
         kappa = support_share(
             distance, where.calibration, codes, where.clusters, alpha=LEVEL, confidence=level
@@ -114,15 +111,9 @@ class Coverage(Audit):
             numbers |= output_numbers(case, deployment, exact > 0, p)
         else:
             lacks = (NotRun("rho", "the column outputs in --deployment"),)
-        suggested = label_next(
-            deployment,
-            where.others["deployment"],
-            distance,
-            p,
-            named.deployment,
-            table,
-            disagreement(case, scores, named.eval, found),
-        )
+        dissent = disagreement(case, scores, named.eval, found)
+        vectors = where.others["deployment"]
+        suggested = label_next(deployment, vectors, distance, p, named.deployment, table, dissent)
         return AuditResult(
             self.name,
             metrics=tuple(Metric(f"coverage.{name}", e) for name, e in numbers.items()),
@@ -138,6 +129,16 @@ class Coverage(Audit):
             figures=(curve(p), bars(table), projection(case, where)),
             not_run=lacks,
         )
+
+
+def _types(
+    case: Case, named: Families, where: Support
+) -> tuple[Sequence[object], Sequence[object]]:
+    """Types of context for the mass that was seen: the given families, or fine clusters."""
+    if named.source.startswith("the column"):
+        return named.feedback, named.deployment
+    fine = clusters([where.feedback, where.others["deployment"]], FINE_TYPES, case.seed)
+    return fine[0].tolist(), fine[1].tolist()
 
 
 def deficit(share: Estimate) -> Estimate:

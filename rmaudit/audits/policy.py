@@ -14,7 +14,16 @@ from rmaudit.audits._samples import proxy_lacks, sample_requests
 from rmaudit.audits.base import Audit, grade
 from rmaudit.case import Case
 from rmaudit.registry import register_audit
-from rmaudit.results import AuditResult, Estimate, Figure, Finding, Metric, MetricSpec, NotRun
+from rmaudit.results import (
+    AuditResult,
+    Estimate,
+    Figure,
+    Finding,
+    Metric,
+    MetricSpec,
+    NotRun,
+    Severity,
+)
 from rmaudit.scoring.requests import Request, Scores
 from rmaudit.stats.intervals import cluster_mean, cluster_ratio, cluster_ratios
 
@@ -158,62 +167,76 @@ def _ratio(length: np.ndarray, now: np.ndarray, codes: np.ndarray, confidence: f
 
 def findings(name: str, change: Numbers, before: Numbers, now: Numbers) -> list[Finding]:
     """Over-optimisation in the run, collapse, growth, leaving the support, an alignment tax."""
-    said = []
+    found = (
+        _past_the_peak(change["proxy"], change["gold"]),
+        _collapse(before["distinct_2"], now["distinct_2"]),
+        _growth(change["length_ratio"]),
+        _outside(before["outside_support_share"], now["outside_support_share"]),
+        _tax(change["heldout_nll"]),
+    )
+    return [replace(each, title=f"Policy {name}: {each.title}") for each in found if each]
 
-    def add(bound: float, steps: tuple[float, float], metric: str, title: str, detail: str) -> None:
-        severity = grade(bound, *steps)
-        said.append(Finding(severity, "policy", f"policy.{metric}", title, detail))
 
-    proxy, gold = change["proxy"], change["gold"]
-    if proxy.defined and gold.defined and proxy.low > 0 and gold.high < 0:
-        add(
-            1.0,
-            (0.1, 0.3),
-            "kl",
-            f"Policy {name}: the proxy reward rose by {proxy.value:.3g} and the gold reward fell "
-            f"by {-gold.value:.3g}",
-            "The run went past the peak. Take an earlier checkpoint; see over-optimisation for "
-            "the KL that is safe.",
-        )
-    one, other = before["distinct_2"], now["distinct_2"]
-    if one.defined and other.defined and other.high < 0.8 * one.low:
-        add(
-            1 - other.high / one.low,
-            (0.3, 0.6),
-            "distinct_2",
-            f"Policy {name}: a prompt's outputs repeat one another: different bigrams fell from "
-            f"{one.value:.0%} to {other.value:.0%}",
-            "The policy collapses onto few outputs. Raise beta or add an entropy bonus.",
-        )
-    length = change["length_ratio"]
-    if length.defined and length.low > 1.25:
-        add(
-            length.low - 1,
-            (0.5, 1.0),
-            "length_ratio",
-            f"Policy {name}: outputs are {length.value:.2f} times as long as at the start",
-            "Growth of length is what a length-paying reward teaches: see the audit of length.",
-        )
-    one, other = before["outside_support_share"], now["outside_support_share"]
-    if one.defined and other.defined and other.low > max(one.high, 0.1):
-        add(
-            other.low - one.high,
-            (0.1, 0.3),
-            "outside_support_share",
-            f"Policy {name}: {other.value:.0%} of its samples lie outside what the reward model "
-            f"was taught, {one.value:.0%} of the initial policy's do",
-            "The reward model judges what it never saw: label such samples and retrain it.",
-        )
-    nll = change["heldout_nll"]
-    if nll.defined and nll.low > 0:
-        add(
-            nll.low,
-            (0.05, 0.2),
-            "heldout_nll_change",
-            f"Policy {name}: held-out text costs {nll.value:.3f} nats a token more",
-            "An alignment tax. Mix a language-model loss into the run, or stay nearer.",
-        )
-    return said
+def _found(severity: Severity, metric: str, title: str, detail: str) -> Finding:
+    return Finding(severity, "policy", f"policy.{metric}", title, detail)
+
+
+def _past_the_peak(proxy: Estimate, gold: Estimate) -> Finding | None:
+    if not (proxy.defined and gold.defined and proxy.low > 0 and gold.high < 0):
+        return None
+    return _found(
+        "high",
+        "kl",
+        f"the proxy reward rose by {proxy.value:.3g} and the gold reward fell by {-gold.value:.3g}",
+        "The run went past the peak. Take an earlier checkpoint; see over-optimisation for "
+        "the KL that is safe.",
+    )
+
+
+def _collapse(before: Estimate, now: Estimate) -> Finding | None:
+    if not (before.defined and now.defined and now.high < 0.8 * before.low):
+        return None
+    return _found(
+        grade(1 - now.high / before.low, 0.3, 0.6),
+        "distinct_2",
+        f"a prompt's outputs repeat one another: different bigrams fell from "
+        f"{before.value:.0%} to {now.value:.0%}",
+        "The policy collapses onto few outputs. Raise beta or add an entropy bonus.",
+    )
+
+
+def _growth(length: Estimate) -> Finding | None:
+    if not (length.defined and length.low > 1.25):
+        return None
+    return _found(
+        grade(length.low - 1, 0.5, 1.0),
+        "length_ratio",
+        f"outputs are {length.value:.2f} times as long as at the start",
+        "Growth of length is what a length-paying reward teaches: see the audit of length.",
+    )
+
+
+def _outside(before: Estimate, now: Estimate) -> Finding | None:
+    if not (before.defined and now.defined and now.low > max(before.high, 0.1)):
+        return None
+    return _found(
+        grade(now.low - before.high, 0.1, 0.3),
+        "outside_support_share",
+        f"{now.value:.0%} of its samples lie outside what the reward model was taught, "
+        f"{before.value:.0%} of the initial policy's do",
+        "The reward model judges what it never saw: label such samples and retrain it.",
+    )
+
+
+def _tax(nll: Estimate) -> Finding | None:
+    if not (nll.defined and nll.low > 0):
+        return None
+    return _found(
+        grade(nll.low, 0.05, 0.2),
+        "heldout_nll_change",
+        f"held-out text costs {nll.value:.3f} nats a token more",
+        "An alignment tax. Mix a language-model loss into the run, or stay nearer.",
+    )
 
 
 def _codes(rows: pd.DataFrame) -> np.ndarray:

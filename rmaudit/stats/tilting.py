@@ -207,23 +207,11 @@ def performance_gap(
     match = equal_kl_beta(r, kls[0])
     equal = Estimate.undefined("the proxy tilt cannot reach that KL", confidence=confidence)
     if math.isfinite(match) and estimates[0].defined:
-        equal = cluster_mean(
-            (best - tilted_mean(g, r, match))[used], clusters[used], confidence=confidence
-        )
+        lost = (best - tilted_mean(g, r, match))[used]
+        equal = cluster_mean(lost, clusters[used], confidence=confidence)
     gap, gain_gold, gain_proxy = estimates
-    return Gap(
-        beta,
-        gap,
-        gain_gold,
-        gain_proxy,
-        best - got,
-        sizes[0],
-        sizes[1],
-        kls[0],
-        kls[1],
-        match,
-        equal,
-    )
+    measured = (sizes[0], sizes[1], kls[0], kls[1], match)
+    return Gap(beta, gap, gain_gold, gain_proxy, best - got, *measured, equal)
 
 
 def equal_kl_beta(reward: Float, kl: float) -> float:
