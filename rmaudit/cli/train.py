@@ -133,8 +133,9 @@ def policy(
 ) -> None:
     """Optimise a policy, logging KL, rewards, length and entropy; the same command resumes."""
     from rmaudit.api import load, load_reward_model
+    from rmaudit.training.samples import sample_policy
     from rmaudit.training.text_policy import load_text_policy
-    from rmaudit.training.train_policy import config_of, sample_policy, train_policy
+    from rmaudit.training.train_policy import config_of, train_policy
 
     if not temperature > 0:
         raise UsageError(f"temperature must be positive, not {temperature}")

@@ -7,6 +7,7 @@ are plain ids; which text they stand for is the business of whoever made the pro
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 Tokens = Sequence[int]
+MOST_NUMBERS = 2**28  # of a table (sequences, tokens, vocabulary) that no gradient needs: 1 GiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,8 @@ class CausalPolicy:
         self.max_new_tokens = max_new_tokens
         self.allowed = allowed
         self.temperature = temperature
+        # Over a long prompt the logits of a real vocabulary would fill the memory for nothing.
+        self._keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
 
     @property
     def device(self) -> torch.device:
@@ -137,6 +141,7 @@ class CausalPolicy:
                 position_ids=_positions(attention)[:, -inputs.shape[1] :],
                 past_key_values=cache,
                 use_cache=True,
+                **self._last(1),
             )
             cache = out.past_key_values
             log_p = self._log_softmax(out.logits[:, -1:], step)[:, 0]  # (n, vocabulary)
@@ -155,16 +160,35 @@ class CausalPolicy:
             return drawn_rollout, torch.stack(log_probs, dim=1).clone()
 
     def evaluate(self, rollout: Rollout) -> Evaluation:
-        """Log-probabilities, entropies and states of a rollout's tokens, in one forward pass."""
+        """Log-probabilities, entropies and states of a rollout's tokens.
+
+        In one forward pass where a gradient may be asked for, else in as many as memory wants.
+        """
+        if torch.is_grad_enabled():
+            return self._evaluate(rollout)
+        rows = max(MOST_NUMBERS // (rollout.mask.shape[1] * self.model.config.vocab_size), 1)
+        parts = [
+            self._evaluate(rollout.take(some))
+            for some in torch.split(torch.arange(len(rollout)), rows)
+        ]
+        return Evaluation(
+            torch.cat([part.log_probs for part in parts]),
+            torch.cat([part.entropy for part in parts]),
+            torch.cat([part.hidden for part in parts]),
+        )
+
+    def _evaluate(self, rollout: Rollout) -> Evaluation:
+        length = rollout.mask.shape[1]
         out = self.model(
             input_ids=rollout.tokens,
             attention_mask=rollout.attention.long(),
             position_ids=_positions(rollout.attention),
             output_hidden_states=True,
             use_cache=False,
+            **self._last(length + 1),
         )
         # The state at column t chooses the token at column t + 1.
-        chosen_from = slice(rollout.width - 1, -1)
+        chosen_from = slice(-length - 1, -1)
         log_p = self._log_softmax(out.logits[:, chosen_from], 0)  # (n, T, vocabulary)
         targets = rollout.tokens[:, rollout.width :, None]
         # At padding any token will do: what the grammar forbids has log-probability -inf.
@@ -175,6 +199,10 @@ class CausalPolicy:
             entropy=-(log_p.exp() * finite).sum(dim=-1) * rollout.mask,
             hidden=out.hidden_states[-1][:, chosen_from],
         )
+
+    def _last(self, count: int) -> dict[str, int]:
+        """Ask the model for the logits of the last columns only, if it can leave out the rest."""
+        return {"logits_to_keep": count} if self._keeps else {}
 
     def log_probs(self, rollout: Rollout) -> Tensor:
         """Log-probability of each token of the outputs, (n, T), zero where there is none."""

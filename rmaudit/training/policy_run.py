@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -106,8 +106,8 @@ class PolicyRun:
         identity = {
             "method": method,
             "settings": asdict(config),
-            "weights": _digest(p.detach().cpu().numpy().tobytes() for p in self.parameters),
-            "data": _digest(repr(list(row)).encode() for row in data),
+            "weights": weights_digest(self.parameters),
+            "data": tokens_digest(data),
         }
         self.identity = identity
         self.finished = checkpoint.open_in_turn(self.parallel, out, identity) is not None
@@ -253,6 +253,16 @@ def scores(
     last = (rollout.mask.sum(dim=1) - 1)[:, None]
     ended = rollout.tokens[:, rollout.width :].gather(1, last)[:, 0] == policy.eos_id
     return score - unfinished_penalty * ~ended
+
+
+def weights_digest(weights: Iterable[Tensor]) -> str:
+    """What weights a run began with."""
+    return _digest(weight.detach().cpu().numpy().tobytes() for weight in weights)
+
+
+def tokens_digest(data: Sequence[Tokens]) -> str:
+    """What token ids a run depends on."""
+    return _digest(repr(list(row)).encode() for row in data)
 
 
 def _digest(parts: Iterator[bytes]) -> str:

@@ -8,14 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
 from rmaudit.data.types import Dataset, Prompt, prompt_key
 from rmaudit.errors import DataError, UsageError
 from rmaudit.rewards.base import RewardModel
 from rmaudit.rewards.checkpoint import silent
 from rmaudit.training.a2c import A2cConfig, train_a2c
-from rmaudit.training.best_of_n import sample_pool
 from rmaudit.training.dpo import DpoConfig, train_dpo
 from rmaudit.training.log import sampled
 from rmaudit.training.parallel import Parallel
@@ -28,7 +25,6 @@ from rmaudit.training.support import outside_support
 from rmaudit.training.text_policy import TextPolicy
 
 Method = Literal["sft", "ppo", "rloo", "a2c", "dpo"]
-SAMPLES = "samples.jsonl"
 MEASURED_PROMPTS = 128  # one sample each, at most
 CONFIGS: dict[str, type[PolicyConfig]] = {
     "sft": SftConfig,
@@ -113,45 +109,6 @@ def train_policy(
     parallel.wait()
     last = log.read_text(encoding="utf-8").splitlines()[-1]
     return PolicyTrainingResult(out, log, json.loads(last))
-
-
-def sample_policy(
-    text_policy: TextPolicy,
-    data: Dataset,
-    out: str | Path,
-    n: int,
-    seed: int,
-    *,
-    reward: RewardModel,
-    gold: RewardModel | None = None,
-) -> Path:
-    """Best of n: `n` outputs of every distinct prompt with their rewards, and the best of them.
-
-    Returns
-    -------
-    ``out/samples.jsonl``, one prompt a line: prompt, outputs, proxy_rewards, gold_rewards (if
-    there is a gold) and best, the position of the output that the proxy prefers.
-    `rmaudit overopt --samples` draws the curve of it.
-    """
-    prompts = distinct_prompts(data)
-    encoded = [text_policy.encode_prompt(prompt) for prompt in prompts]
-    generator = torch.Generator(text_policy.policy.device).manual_seed(seed)
-    optimised = _reward(text_policy, prompts, reward, gold, "bon")
-    pool = sample_pool(text_policy.policy, optimised, encoded, n, generator)
-    path = Path(out) / SAMPLES
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as file:
-        for row, prompt in enumerate(prompts):
-            record: dict[str, Any] = {
-                "prompt": prompt,
-                "outputs": [text_policy.decode(row, ids) for ids in pool.outputs[row]],
-                "proxy_rewards": pool.proxy[row].tolist(),
-                "best": int(pool.proxy[row].argmax()),
-            }
-            if pool.gold is not None:
-                record["gold_rewards"] = pool.gold[row].tolist()
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
-    return path
 
 
 def distinct_prompts(data: Dataset) -> list[Prompt]:

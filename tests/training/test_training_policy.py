@@ -39,6 +39,32 @@ def test_padding_changes_no_probability() -> None:
         assert float(together[row].detach()) == pytest.approx(total, abs=1e-5)
 
 
+def test_memory_decides_how_not_what(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = llama_policy(0)
+    rollout, _ = policy.sample(PROMPTS, torch.Generator().manual_seed(1))
+    whole = policy.evaluate(rollout)
+    # as many columns of logits as the outputs need, and the one before them
+    asked: list[int] = []
+    forward = policy.model.forward
+
+    def counted(*, logits_to_keep: int, **inputs: object) -> object:
+        asked.append(logits_to_keep)
+        return forward(logits_to_keep=logits_to_keep, **inputs)
+
+    monkeypatch.setattr(policy.model, "forward", counted)
+    monkeypatch.setattr("rmaudit.training.policy.MOST_NUMBERS", 1)
+    with torch.no_grad():
+        parts = policy.evaluate(rollout)  # a sequence at a time
+    assert asked == [rollout.mask.shape[1] + 1] * len(PROMPTS)
+    policy._keeps = False  # a model that cannot leave logits out
+    monkeypatch.setattr(policy.model, "forward", lambda **inputs: forward(**inputs))
+    every = policy.evaluate(rollout)
+    for other in (parts, every):
+        torch.testing.assert_close(other.log_probs, whole.log_probs, atol=2e-6, rtol=0)
+        torch.testing.assert_close(other.entropy, whole.entropy, atol=2e-6, rtol=0)
+        torch.testing.assert_close(other.hidden, whole.hidden, atol=2e-6, rtol=0)
+
+
 def test_an_output_ends_with_its_end_token_or_at_the_limit() -> None:
     policy = llama_policy(0, max_new_tokens=30)
     rollout, _ = policy.sample([[3]] * 200, torch.Generator().manual_seed(0))

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import preferences
+from planted import preferences
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 from typer.testing import CliRunner
 
@@ -120,6 +120,26 @@ def test_best_of_n_writes_samples_that_overopt_reads(
         counts = [output.split().count("good") for output in row.outputs]
         assert list(row.proxy_rewards) == counts
         assert counts[row.best] == max(counts)
+
+
+def test_sampling_goes_on_where_it_was_killed(
+    causal: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rmaudit.training.samples.SAMPLED_TOGETHER", 10)  # two prompts of five
+    options = ["--method", "bon", "-m", causal, "--data", data, "--reward", REWARD, *SHORT]
+    out = tmp_path / "out"
+    assert run(*options, "--out", out, "-n", 5)[0] == 0
+    path = out / "samples.jsonl"
+    whole = path.read_text()
+    lines = whole.splitlines(keepends=True)
+    for kept in ("".join(lines[:3]) + lines[3][:40], lines[0][:9], ""):  # killed within a line
+        path.write_text(kept)
+        assert run(*options, "--out", out, "-n", 5)[0] == 0
+        assert path.read_text() == whole
+    code, said = run(*options, "--out", out, "-n", 4)
+    assert code == 2
+    assert "another settings" in said
+    assert path.read_text() == whole
 
 
 def test_rounds_from_the_command_line(base: Path, causal: Path, data: Path, tmp_path: Path) -> None:
