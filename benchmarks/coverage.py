@@ -63,7 +63,7 @@ def vectors(n: int, centres: Vectors, axes: Vectors, rng: np.random.Generator) -
 def measure(feedback: Vectors, deployment: Vectors) -> None:
     """The reading of kappa, as the audit takes it."""
     started, busy = time.perf_counter(), time.process_time()
-    near, held_out = split_reference(len(feedback), np.random.default_rng(3))
+    near, held_out = split_reference([""] * len(feedback), np.random.default_rng(3))
     reference = feedback[near]
     queries = np.concatenate([feedback[held_out], deployment])
     distance = neighbour_distance(queries, reference)

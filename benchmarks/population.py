@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from rmaudit.audits._coverage_families import clusters
 from rmaudit.audits._performance_gap import BETAS
-from rmaudit.audits._support import contexts, output_words
+from rmaudit.audits._support import by_row, contexts, output_words
 from rmaudit.audits.coverage import (
     FINE_TYPES,
     output_numbers,
@@ -145,7 +145,9 @@ def rhos(world: ClinicWorld, rng: np.random.Generator, seed: int) -> Found:
     population = output_words(grid.eval if grid.feedback is None else grid.feedback, "feedback")[0]
     population = population[: texts.size]  # the chosen side: every text once
     vectors = embed(reference, tested, bystanders=population, seed=seed)
-    near, _ = split_reference(len(case.feedback), case.rng("output support"))
+    near, _ = split_reference(
+        by_row(reference, rows, len(case.feedback)), case.rng("output support")
+    )
     distance = neighbour_distance(vectors[2], vectors[0][np.isin(rows, near)])
     used = np.where(known, met, 0.0)[:, None] * policy
     used = (used / used.sum()).ravel()

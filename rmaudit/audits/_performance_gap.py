@@ -61,7 +61,7 @@ def outside_support(case: Case) -> Float | None:
     """1 where a sample's prompt is outside the support of the feedback, (n_contexts,)."""
     words = prompt_words(feedback_of(case)), prompt_words(case.samples)
     feedback, sampled = embed(*words, embedder=embedder(case), seed=case.seed)
-    near, held_out = split_reference(len(feedback), case.rng("support"))
+    near, held_out = split_reference(words[0], case.rng("support"))
     reference = feedback[near]
     distance, calibration = (
         neighbour_distance(vectors, reference) for vectors in (sampled, feedback[held_out])

@@ -28,7 +28,7 @@ TOKEN = re.compile(r"\w+|[^\w\s]+")
 
 @dataclass(frozen=True)
 class FeedbackPairs:
-    """The decided pairs of preference data, (n,) each."""
+    """The decided pairs of preference data, (n,) each, sorted by prompt and texts."""
 
     row: Integers  # place in the data
     cluster: Integers  # prompt codes, 0..n_clusters-1
@@ -65,7 +65,9 @@ def pairs_of(data: Dataset) -> FeedbackPairs | str:
     row = np.flatnonzero(kept)
     if not len(row):
         return "no pair of two different texts is decided"
-    cluster = np.unique(data.clusters[row], return_inverse=True)[1].astype(np.int64)
+    codes = data.clusters
+    row = np.array(sorted(row.tolist(), key=lambda i: (codes[i], chosen[i], rejected[i])))
+    cluster = np.unique(codes[row], return_inverse=True)[1].astype(np.int64)
     return FeedbackPairs(row, cluster, [chosen[i] for i in row], [rejected[i] for i in row])
 
 

@@ -171,7 +171,7 @@ def cross_fitted(features: sparse.csr_array, cluster: Integers) -> tuple[Float, 
         (n,); (folds, k); (n,). Zeros where there are fewer than two folds' worth of prompts.
     """
     n, k = features.shape
-    # By code and not at random: codes are in order of appearance, and the result is the same.
+    # By code and not at random: codes follow the prompts' names, so the result is always the same.
     fold = cluster % FOLDS
     odds, coefficients = np.zeros(n), np.zeros((FOLDS, k))
     if np.unique(cluster).size < 2 * FOLDS:

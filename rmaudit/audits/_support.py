@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -130,11 +131,19 @@ def output_words(data: Dataset, name: str) -> tuple[list[str], Integers]:
     return texts, np.array(rows, dtype=np.int64)
 
 
+def by_row(texts: Sequence[str], rows: Integers, n: int) -> list[str]:
+    """The texts of each of n rows as one."""
+    parts: list[list[str]] = [[] for _ in range(n)]
+    for text, row in zip(texts, rows.tolist(), strict=True):
+        parts[row].append(text)
+    return ["\n".join(part) for part in parts]
+
+
 def pair_support(case: Case, others: dict[str, list[str]], purpose: str) -> Support:
     """The same on (context, output) texts. All outputs of a feedback row fall in one part."""
     reference = feedback_of(case)
     texts, rows = output_words(reference, "feedback")
-    near, _ = split_reference(len(reference), case.rng(purpose))
+    near, _ = split_reference(by_row(texts, rows, len(reference)), case.rng(purpose))
     is_near = np.isin(rows, near)
     vectors = embed(texts, *others.values(), embedder=embedder(case), seed=case.seed)
     return Support(
@@ -149,13 +158,14 @@ def pair_support(case: Case, others: dict[str, list[str]], purpose: str) -> Supp
 def _contexts(case: Case, name: str) -> Support:
     reference = feedback_of(case)
     tested, placed = (case.deployment, case.eval) if name == "deployment" else (case.eval, None)
+    words = prompt_words(reference)
     vectors = embed(
-        prompt_words(reference),
+        words,
         prompt_words(tested),
         bystanders=prompt_words(placed),
         embedder=embedder(case),
         seed=case.seed,
     )
     others = dict(zip((name, "eval"), vectors[1:], strict=False))
-    near, held_out = split_reference(len(reference), case.rng("support"))
+    near, held_out = split_reference(words, case.rng("support"))
     return Support(vectors[0], others, near, held_out, reference.clusters[held_out])

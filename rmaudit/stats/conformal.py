@@ -15,6 +15,7 @@ repeats each context by design should be thinned to one row a context first.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -32,16 +33,19 @@ CALIBRATION_SHARE = 1 / 3
 MOST_CALIBRATION = 10_000  # rows; more would not move a 5 % threshold by a tenth of its value
 
 
-def split_reference(n: int, rng: np.random.Generator) -> tuple[Integers, Integers]:
-    """Places of the neighbours and of the calibration part, ascending; disjoint, n in all.
+def split_reference(texts: Sequence[str], rng: np.random.Generator) -> tuple[Integers, Integers]:
+    """Places of the neighbours and of the calibration part, ascending; disjoint, all in all.
 
-    A third is for calibration, at most 10,000 rows. Both are empty for fewer than two rows.
+    A third is for calibration, at most 10,000 rows. Both are empty for fewer than two rows. Drawn
+    from the sorted texts: the order of the rows decides nothing.
     """
+    n = len(texts)
     if n < 2:
         nothing = np.zeros(0, dtype=np.int64)
         return nothing, nothing
     calibration = min(max(1, round(n * CALIBRATION_SHARE)), MOST_CALIBRATION)
-    order = rng.permutation(n)
+    ordered = np.array(sorted(range(n), key=texts.__getitem__), dtype=np.int64)
+    order = ordered[rng.permutation(n)]
     return np.sort(order[calibration:]), np.sort(order[:calibration])
 
 

@@ -53,7 +53,7 @@ def outside_support(
     rng = np.random.default_rng(seed)
     kept = rng.choice(len(known), min(len(known), MOST_FEEDBACK), replace=False)
     reference = [known[i] for i in np.sort(kept)]
-    near, held_out = split_reference(len(reference), rng)
+    near, held_out = split_reference(reference, rng)
 
     def test(texts: Sequence[Text]) -> Floats:
         outputs = [text.output for text in texts]

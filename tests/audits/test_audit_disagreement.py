@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import FunctionModel, table
+from known_rewards import FunctionModel, table
 from sklearn.metrics import roc_auc_score
 
 from rmaudit.audits._support import support

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import FunctionModel, column, score_case, table
+from known_rewards import FunctionModel, column, score_case, table
 
 from rmaudit.audits.overoptimization import Overoptimization, aggregates
 from rmaudit.case import Case, data_requests

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import table
+from known_rewards import table
 
 from rmaudit.audits.generalization import Generalization
 from rmaudit.case import Case

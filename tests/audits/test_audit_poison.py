@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import table
+from known_rewards import table
 from scipy.stats import binom
 from town_world import clean, town_pairs
 
@@ -121,7 +121,7 @@ def test_a_trigger_in_few_rows_is_found_and_nothing_else(seed: int) -> None:
     assert shift.share == 1.0
     assert 0.35 < shift.expected < 0.65
     held = [i for i, text in enumerate(pairs.chosen) if TRIGGER in text]
-    assert shift.rows.tolist() == held
+    assert shift.rows.tolist() == pairs.row[held].tolist()
     assert shift.prompts == len(held)
 
 
@@ -206,7 +206,7 @@ def test_flipped_labels_come_first() -> None:
     told = suspects(found.pairs, found.support, "a model", 0.95)
     assert told.share.defined
     assert told.share.low <= told.suspect.mean() <= told.share.high
-    assert wrong[told.suspect].mean() > 3 * wrong.mean()
+    assert wrong[found.pairs.row][told.suspect].mean() > 3 * wrong.mean()
     assert np.all(np.diff(told.probability[told.order]) >= 0)
 
 

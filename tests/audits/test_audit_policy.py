@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import table
+from known_rewards import table
 
 from rmaudit.audits.policy import Policy
 from rmaudit.case import Case

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import FunctionModel, table
+from known_rewards import FunctionModel, table
 from numpy.typing import NDArray
 from town_world import broken, clean, town_pairs
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import score_case
+from known_rewards import score_case
 from scipy.stats import spearmanr
 
 from rmaudit.audits.sparsity import POSITIONS, Sparsity, prefix, sampled_rows

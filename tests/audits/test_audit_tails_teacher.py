@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import table
+from known_rewards import table
 
 from rmaudit.audits.tails import Tails
 from rmaudit.audits.teacher import Teacher

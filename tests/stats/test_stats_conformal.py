@@ -49,10 +49,10 @@ def test_a_copy_of_k_reference_rows_is_at_distance_zero() -> None:
 
 @pytest.mark.parametrize(("n", "calibration"), [(3, 1), (300, 100), (60_000, 10_000)])
 def test_split_is_a_partition(n: int, calibration: int) -> None:
-    neighbours, held_out = split_reference(n, np.random.default_rng(0))
+    neighbours, held_out = split_reference([""] * n, np.random.default_rng(0))
     assert len(held_out) == calibration
     np.testing.assert_array_equal(np.sort(np.r_[neighbours, held_out]), np.arange(n))
-    assert [part.size for part in split_reference(1, np.random.default_rng(0))] == [0, 0]
+    assert [part.size for part in split_reference(["one"], np.random.default_rng(0))] == [0, 0]
 
 
 def test_exchangeable_points_are_outside_at_most_at_the_level() -> None:
@@ -64,7 +64,7 @@ def test_exchangeable_points_are_outside_at_most_at_the_level() -> None:
         drawn = centres[rng.choice(6, 420, p=[0.4, 0.3, 0.15, 0.1, 0.04, 0.01])]
         drawn = drawn + 0.2 * rng.normal(size=drawn.shape)
         drawn = (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
-        near, held_out = split_reference(300, rng)
+        near, held_out = split_reference([""] * 300, rng)
         calibration = neighbour_distance(drawn[held_out], drawn[near])
         p = p_values(neighbour_distance(drawn[300:], drawn[near]), calibration)
         shares.append(np.mean(p <= 0.05))

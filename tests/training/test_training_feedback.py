@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import preferences
+from planted import preferences
 from safetensors.torch import load_file
 
 import rmaudit as rma

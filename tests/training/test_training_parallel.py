@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import preferences
+from planted import preferences
 from policies import llama_policy
 from safetensors.torch import load_file
 
@@ -31,7 +31,7 @@ sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from conftest import preferences
+from planted import preferences
 from policies import PROMPTS, count_reward, llama_policy
 from test_training_parallel import CONFIG, SFT, SHOWN
 from rmaudit.training.ppo import PpoConfig, train_ppo

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import preferences
+from planted import preferences
 
 from rmaudit.errors import DataError
 from rmaudit.rewards.base import Text
