@@ -75,7 +75,6 @@ def audit(
     cache: bool = True,
     progress: Progress | None = None,
     debug: bool = False,
-    settings: Mapping[str, Any] | None = None,
 ) -> Report:
     """Audit one reward model.
 
@@ -100,8 +99,6 @@ def audit(
         The score store (by default in the user's cache folder), and whether to use one at all.
     debug
         Raise an audit's error instead of listing the audit as failed.
-    settings
-        Further settings for the report to keep: the command line gives all of its own.
 
     Raises
     ------
@@ -123,40 +120,8 @@ def audit(
         probe_paths=tuple(Path(path) for path in probe_paths),
         search_texts=search_texts,
     )
-    audits = registry.audits(only)
-    absent = {a.name: reason for a in audits if (reason := a.missing(case))}
     with open_store(store, cache=cache) as opened:
-        further = FurtherScoring(case.model, opened)
-        case = replace(case, score=further)
-        runs = [a for a in audits if a.name not in absent]
-        scores = _score_case(case, runs, opened, progress)
-        further.after(scores.requests)
-        results = [
-            AuditResult(a.name, "not_run", absent[a.name])
-            if a.name in absent
-            else _measure(a, case, scores, debug)
-            for a in audits
-        ]
-    return Report.build(
-        results,
-        audits=audits,
-        model=case.model,
-        inputs={name: data.source for name, data in case.inputs.items()},
-        cost=scores.cost + further.cost,
-        seed=seed,
-        config={
-            "resamples": resamples,
-            "confidence": confidence,
-            "embedder": embedder,
-            "probe_paths": [str(path) for path in probe_paths],
-            "search_texts": search_texts,
-            **(settings or {}),
-        },
-        provenance=provenance(),
-        scores=scores_frame(scores, case.model.name),
-        set_aside=[row for data in case.inputs.values() for row in data.set_aside],
-        prompts=case.eval.cluster_keys.tolist(),
-    )
+        return _audit(case, only, opened, progress, debug)
 
 
 def score(
@@ -236,30 +201,38 @@ def audit_by(
     settings: AuditConfig, console: Console, *, progress: Progress | None = None
 ) -> Report:
     """Audit by settings; `progress` is the console's unless another is given."""
+    case = case_by(settings)
+    with open_store(settings.store, cache=not settings.no_cache) as store:
+        return _audit(
+            case,
+            settings.only,
+            store,
+            progress or console.progress(),
+            console.debug,
+            settings.recorded(),
+        )
+
+
+def case_by(settings: AuditConfig) -> Case:
+    """The inputs of the audit that settings name, loaded."""
     options = settings.model_options()
-    return audit(
-        load_reward_model(settings.model, **options),
-        settings.eval,
-        feedback=settings.feedback,
-        deployment=settings.deployment,
-        samples=settings.samples,
-        ensemble=[load_reward_model(member, **options) for member in settings.ensemble],
+    limit = settings.limit
+    return Case(
+        model=load_reward_model(settings.model, **options),
+        eval=_data(settings.eval, limit),
+        feedback=_optional_data(settings.feedback, limit),
+        deployment=_optional_data(settings.deployment, limit, "deployment"),
+        samples=_optional_data(settings.samples, limit, "samples"),
+        ensemble=tuple(load_reward_model(member, **options) for member in settings.ensemble),
         gold=None
         if settings.gold is None
         else load_reward_model(settings.gold, **{**options, "reference_model": None}),
-        only=settings.only,
-        limit=settings.limit,
         seed=settings.seed,
         resamples=settings.resamples,
         confidence=settings.confidence,
         embedder=settings.embedder,
         probe_paths=settings.probe_paths,
         search_texts=settings.search_texts,
-        store=settings.store,
-        cache=not settings.no_cache,
-        progress=progress or console.progress(),
-        debug=console.debug,
-        settings=settings.recorded(),
     )
 
 
@@ -295,6 +268,49 @@ def _optional_data(
     return None if data is None else _data(data, limit, type)
 
 
+def _audit(
+    case: Case,
+    only: Iterable[str] | None,
+    store: Store,
+    progress: Progress | None,
+    debug: bool,
+    settings: Mapping[str, Any] | None = None,
+) -> Report:
+    """Score, measure, bind into a report; `settings` is more for it to keep."""
+    audits = registry.audits(only)
+    absent = {a.name: reason for a in audits if (reason := a.missing(case))}
+    further = FurtherScoring(case.model, store)
+    case = replace(case, score=further)
+    scores = _score_case(case, [a for a in audits if a.name not in absent], store, progress)
+    further.after(scores.requests)
+    results = [
+        AuditResult(a.name, "not_run", absent[a.name])
+        if a.name in absent
+        else _measure(a, case, scores, debug)
+        for a in audits
+    ]
+    return Report.build(
+        results,
+        audits=audits,
+        model=case.model,
+        inputs={name: data.source for name, data in case.inputs.items()},
+        cost=scores.cost + further.cost,
+        seed=case.seed,
+        config={
+            "resamples": case.resamples,
+            "confidence": case.confidence,
+            "embedder": case.embedder,
+            "probe_paths": [str(path) for path in case.probe_paths],
+            "search_texts": case.search_texts,
+            **(settings or {}),
+        },
+        provenance=provenance(),
+        scores=scores_frame(scores, case.model.name),
+        set_aside=[row for data in case.inputs.values() for row in data.set_aside],
+        prompts=case.eval.cluster_keys.tolist(),
+    )
+
+
 def _score_case(
     case: Case,
     audits: Sequence[Audit],
@@ -302,24 +318,19 @@ def _score_case(
     progress: Progress | None,
 ) -> Scores:
     """One pass over every text that any audit wants."""
-    requests = [*case.data_requests, *(r for a in audits for r in a.requests(case))]
     scores = run_requests(
         case.model,
-        requests,
+        case.requests(audits),
         datasets=case.inputs,
         ensemble=case.ensemble,
         store=store,
         progress=progress,
         reserve=sum(a.further(case) for a in audits),
     )
-    if case.gold is None or case.samples is None or not case.samples.columns("outputs"):
+    if case.gold is None or not case.gold_requests:
         return scores
     gold = run_requests(
-        case.gold,
-        data_requests(case.samples, "samples"),
-        datasets=case.inputs,
-        store=store,
-        progress=progress,
+        case.gold, case.gold_requests, datasets=case.inputs, store=store, progress=progress
     )
     return replace(scores, gold=gold.by_request, cost=scores.cost + gold.cost)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from numpy.typing import NDArray
 from rmaudit.data.types import Dataset
 from rmaudit.rewards.base import RewardModel
 from rmaudit.scoring.requests import Request, Scores
+
+if TYPE_CHECKING:
+    from rmaudit.audits.base import Audit
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,17 @@ class Case:
     def data_requests(self) -> tuple[Request, ...]:
         """The evaluation data's own texts, one column a side."""
         return tuple(data_requests(self.eval, "eval"))
+
+    def requests(self, audits: Iterable[Audit]) -> list[Request]:
+        """Every text that the model is to score: the data's own and those that audits ask for."""
+        return [*self.data_requests, *(r for audit in audits for r in audit.requests(self))]
+
+    @property
+    def gold_requests(self) -> list[Request]:
+        """What the gold reward model is to score: the samples, if there is one."""
+        if self.gold is None or self.samples is None:
+            return []
+        return data_requests(self.samples, "samples")
 
 
 def data_requests(data: Dataset, name: str) -> list[Request]:

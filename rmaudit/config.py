@@ -38,6 +38,7 @@ class AuditConfig(BaseModel):
     search_texts: int = Field(default=1000, ge=0)
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    backend: Literal["torch", "openvino"] = "torch"
     head: int | None = Field(default=None, ge=0)
     format: str | None = None
     max_length: int | None = Field(default=None, ge=8)
@@ -53,6 +54,7 @@ class AuditConfig(BaseModel):
     concurrency: int = Field(default=8, ge=1, le=256)
     store: Path | None = None
     no_cache: bool = False
+    shard: str | None = None
 
     @field_validator("only", mode="before")
     @classmethod
@@ -84,9 +86,9 @@ class AuditConfig(BaseModel):
     def recorded(self) -> dict[str, Any]:
         """The resolved settings as the report keeps them.
 
-        Without where results went on this machine, and without the query of a server's URL.
+        Without where texts were scored and results went, and without the query of a server's URL.
         """
-        values = self.model_dump(mode="json", exclude={"out", "store", "no_cache"})
+        values = self.model_dump(mode="json", exclude={"out", "store", "no_cache", "shard"})
         for name in ("model", "gold"):
             if is_url(values[name]):
                 values[name] = shown_url(values[name])
@@ -95,8 +97,8 @@ class AuditConfig(BaseModel):
 
     def model_options(self) -> dict[str, Any]:
         """The options of `load_reward_model`."""
-        names = ("device", "dtype", "head", "format", "max_length", "reference_model", "beta")
-        permissions = ("trust_remote_code", "allow_pickle")
+        how = ("device", "dtype", "backend", "head", "format", "max_length")
+        what = ("reference_model", "beta", "trust_remote_code", "allow_pickle")
         server = ServerOptions(
             http_format=self.http_format,
             http_model=self.http_model,
@@ -105,7 +107,7 @@ class AuditConfig(BaseModel):
             timeout=self.timeout,
             concurrency=self.concurrency,
         )
-        return {name: getattr(self, name) for name in names + permissions} | {"server": server}
+        return {name: getattr(self, name) for name in how + what} | {"server": server}
 
 
 def _as_flags(values: Mapping[str, Any]) -> dict[str, Any]:

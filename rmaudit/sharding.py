@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rmaudit import registry
-from rmaudit.case import Case, data_requests
-from rmaudit.data import Dataset, DataType, load
+from rmaudit.api import case_by
 from rmaudit.errors import UsageError
-from rmaudit.rewards import load_reward_model
 from rmaudit.scoring import Cost, ScoreStore, open_store, score_shard
+from rmaudit.scoring.store import default_path
 
 if TYPE_CHECKING:
     from rmaudit.config import AuditConfig
@@ -63,38 +62,24 @@ def run_shard(settings: AuditConfig, shard: Shard, console: Console) -> Cost:
     """
     if settings.no_cache:
         raise UsageError("--shard keeps its rewards in the store: leave out --no-cache")
-    options = settings.model_options()
-    case = Case(
-        model=load_reward_model(settings.model, **options),
-        eval=load(settings.eval, None, settings.limit),
-        feedback=_optional(settings.feedback, None, settings.limit),
-        deployment=_optional(settings.deployment, "deployment", settings.limit),
-        samples=_optional(settings.samples, "samples", settings.limit),
-        ensemble=tuple(load_reward_model(member, **options) for member in settings.ensemble),
-        seed=settings.seed,
-        resamples=settings.resamples,
-        confidence=settings.confidence,
-        embedder=settings.embedder,
-        probe_paths=settings.probe_paths,
-        search_texts=settings.search_texts,
-    )
+    case = case_by(settings)
     audits = [audit for audit in registry.audits(settings.only) if audit.missing(case) is None]
-    requests = [*case.data_requests, *(r for audit in audits for r in audit.requests(case))]
     share = (shard.index, shard.count)
     with open_store(settings.store) as store:
-        progress = console.progress()
         cost = score_shard(
-            case.model, requests, share, ensemble=case.ensemble, store=store, progress=progress
+            case.model,
+            case.requests(audits),
+            share,
+            ensemble=case.ensemble,
+            store=store,
+            progress=console.progress(),
         )
-        if settings.gold is not None and case.samples is not None:
-            gold = load_reward_model(settings.gold, **{**options, "reference_model": None})
-            texts = data_requests(case.samples, "samples")
-            cost += score_shard(gold, texts, share, store=store, progress=console.progress())
+        if case.gold is not None and case.gold_requests:
+            progress = console.progress()
+            cost += score_shard(
+                case.gold, case.gold_requests, share, store=store, progress=progress
+            )
     return cost
-
-
-def _optional(path: str | None, type: DataType | None, limit: int | None) -> Dataset | None:
-    return None if path is None else load(path, type, limit)
 
 
 def merge_stores(parts: Sequence[Path], store: Path | None) -> int:
@@ -117,7 +102,5 @@ def merge_stores(parts: Sequence[Path], store: Path | None) -> int:
     StoreError
         If a part is missing or no score store; parts before it are merged.
     """
-    target = open_store(store)
-    assert isinstance(target, ScoreStore)
-    with target:
+    with ScoreStore(default_path() if store is None else store) as target:
         return sum(target.merge(part) for part in parts)

@@ -26,6 +26,9 @@ Model = Annotated[
 Data = Annotated[str | None, typer.Option(help="Preference data: file, folder or org/name:split.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")]
 Dtype = Annotated[str | None, typer.Option(help="auto, float32 or bfloat16.")]
+Backend = Annotated[
+    str | None, typer.Option(help="torch (default) or openvino: what runs the model.")
+]
 Head = Annotated[int | None, typer.Option(help="Which head of a model that has several.")]
 TextFormat = Annotated[
     str | None, typer.Option("--format", help="How a text is made without a chat template.")
@@ -104,6 +107,7 @@ def audit(
     ] = None,
     device: Device = None,
     dtype: Dtype = None,
+    backend: Backend = None,
     head: Head = None,
     format: TextFormat = None,
     max_length: MaxLength = None,
@@ -125,18 +129,18 @@ def audit(
     ] = None,
 ) -> int:
     """Audit one reward model: writes report.json, report.html, figures/ and tables/."""
-    given = {k: v for k, v in locals().items() if k not in ("console", "config", "shard")}
+    given = {k: v for k, v in locals().items() if k not in ("console", "config")}
     from rmaudit.api import run_audit
     from rmaudit.config import AuditConfig
 
     given["probe_paths"] = tuple(given.pop("probe_path") or ()) or None
     settings = AuditConfig.resolve(given, config)
-    if shard is not None:
+    if settings.shard is not None:
         from rmaudit.sharding import Shard, run_shard
 
-        cost = run_shard(settings, Shard.parse(shard), console)
+        cost = run_shard(settings, Shard.parse(settings.shard), console)
         console.say(
-            f"share {shard}: {cost.texts_scored:,} of {cost.texts:,} rewards scored",
+            f"share {settings.shard}: {cost.texts_scored:,} of {cost.texts:,} rewards scored",
             scored=cost.texts_scored,
         )
         return EXIT_OK
@@ -165,6 +169,7 @@ def score(
     limit: Limit = None,
     device: Device = None,
     dtype: Dtype = None,
+    backend: Backend = None,
     head: Head = None,
     format: TextFormat = None,
     max_length: MaxLength = None,
