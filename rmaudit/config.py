@@ -38,7 +38,6 @@ class AuditConfig(BaseModel):
     search_texts: int = Field(default=1000, ge=0)
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    backend: Literal["torch", "openvino"] = "torch"
     head: int | None = Field(default=None, ge=0)
     format: str | None = None
     max_length: int | None = Field(default=None, ge=8)
@@ -97,8 +96,8 @@ class AuditConfig(BaseModel):
 
     def model_options(self) -> dict[str, Any]:
         """The options of `load_reward_model`."""
-        how = ("device", "dtype", "backend", "head", "format", "max_length")
-        what = ("reference_model", "beta", "trust_remote_code", "allow_pickle")
+        names = ("device", "dtype", "head", "format", "max_length", "reference_model", "beta")
+        permissions = ("trust_remote_code", "allow_pickle")
         server = ServerOptions(
             http_format=self.http_format,
             http_model=self.http_model,
@@ -107,7 +106,7 @@ class AuditConfig(BaseModel):
             timeout=self.timeout,
             concurrency=self.concurrency,
         )
-        return {name: getattr(self, name) for name in how + what} | {"server": server}
+        return {name: getattr(self, name) for name in names + permissions} | {"server": server}
 
 
 def _as_flags(values: Mapping[str, Any]) -> dict[str, Any]:

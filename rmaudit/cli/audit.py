@@ -26,9 +26,6 @@ Model = Annotated[
 Data = Annotated[str | None, typer.Option(help="Preference data: file, folder or org/name:split.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")]
 Dtype = Annotated[str | None, typer.Option(help="auto, float32 or bfloat16.")]
-Backend = Annotated[
-    str | None, typer.Option(help="torch (default) or openvino: what runs the model.")
-]
 Head = Annotated[int | None, typer.Option(help="Which head of a model that has several.")]
 TextFormat = Annotated[
     str | None, typer.Option("--format", help="How a text is made without a chat template.")
@@ -107,7 +104,6 @@ def audit(
     ] = None,
     device: Device = None,
     dtype: Dtype = None,
-    backend: Backend = None,
     head: Head = None,
     format: TextFormat = None,
     max_length: MaxLength = None,
@@ -169,7 +165,6 @@ def score(
     limit: Limit = None,
     device: Device = None,
     dtype: Dtype = None,
-    backend: Backend = None,
     head: Head = None,
     format: TextFormat = None,
     max_length: MaxLength = None,
