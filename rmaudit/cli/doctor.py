@@ -22,6 +22,7 @@ def doctor(
     model: options.Model = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
+    backend: options.Backend = None,
     head: options.Head = None,
     format: options.TextFormat = None,
     max_length: options.MaxLength = None,

@@ -38,6 +38,7 @@ def load_reward_model(
     server: ServerOptions | None = None,
     reference_model: str | Path | None = None,
     beta: float = 0.1,
+    backend: Literal["torch", "openvino"] = "torch",
 ) -> RewardModel:
     r"""Load a reward model.
 
@@ -72,6 +73,10 @@ def load_reward_model(
     reference_model, beta
         With a reference model (a directory or hub id), `spec` is a policy trained by DPO, and its
         implicit reward is taken: see `rmaudit.rewards.implicit.ImplicitReward`.
+    backend
+        What runs a sequence-classification model: "openvino" (an extra) is faster on many
+        processors; its rewards are checked against torch's before use. See
+        `rmaudit.rewards.openvino_model.OpenVinoReward`.
 
     Raises
     ------
@@ -89,6 +94,7 @@ def load_reward_model(
     }
     permissions = Permissions(trust_remote_code, allow_pickle)
     if reference_model is not None:
+        _torch_alone(backend)
         return _load_implicit(str(spec), str(reference_model), permissions, options, beta)
     if not isinstance(spec, str | Path):
         return given_function(spec)
@@ -100,9 +106,12 @@ def load_reward_model(
     if is_url(spec):
         return load_served(spec, server or ServerOptions(), format=format, head=head)
     if spec.startswith("prm:"):
+        _torch_alone(backend)
         return _load_process(spec, permissions, options)
     if spec.startswith("dropout:"):
+        _torch_alone(backend)
         return _load_dropout(spec, permissions, options)
+    options["backend"] = backend
     folder, name = _folder(spec, permissions)
     return _load_folder(folder, name, permissions, options)
 
@@ -151,9 +160,22 @@ def _load_folder(
 ) -> RewardModel:
     if (folder / "ensemble.json").is_file():
         return _load_ensemble(folder, name, permissions, options)
+    others = {key: value for key, value in options.items() if key != "backend"}
+    if options.get("backend") == "openvino":
+        from rmaudit.rewards.openvino_model import load_openvino
+
+        return load_openvino(folder, name, permissions, **others)
     from rmaudit.rewards.transformers_model import load_transformers
 
-    return load_transformers(folder, name, permissions, **options)
+    return load_transformers(folder, name, permissions, **others)
+
+
+def _torch_alone(backend: str) -> None:
+    if backend != "torch":
+        raise UsageError(
+            "--backend openvino runs sequence-classification models; steps, dropout and implicit "
+            "rewards need torch: leave it out"
+        )
 
 
 def _load_ensemble(

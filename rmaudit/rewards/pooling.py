@@ -82,6 +82,19 @@ def reward_heads(model: Any, tokens: Tensor, mask: Tensor) -> Tensor:
     return logits
 
 
+def right_padded_heads(model: Any, tokens: Tensor, mask: Tensor) -> Tensor:
+    """`reward_heads` of texts padded on the right, without a branch on values: can be traced."""
+    if is_decoder(model):
+        base = getattr(model, model.base_model_prefix)
+        hidden: Tensor = base(input_ids=tokens, attention_mask=mask, use_cache=False)[0]
+        last = mask.sum(dim=1) - 1  # (n,)
+        values: Tensor = model.score(hidden[torch.arange(tokens.shape[0]), last])
+        return values
+    masked = {"attention_mask": mask} if _takes(model.forward, "attention_mask") else {}
+    logits: Tensor = model(input_ids=tokens, **masked).logits
+    return logits
+
+
 def _positions(module: nn.Module, mask: Tensor) -> dict[str, Tensor]:
     """Positions that count from each text's first token, where the model takes any."""
     if not _takes(module.forward, "position_ids") or _padded_positions(module) is not None:
