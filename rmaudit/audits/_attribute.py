@@ -90,6 +90,69 @@ def excess_preference(found: Margins, attribute: Float, confidence: float) -> Es
     )
 
 
+def left_over(found: Margins, attribute: Float, confidence: float) -> Estimate:
+    """What the labels say of an attribute at equal rewards: log-odds per unit, zero is best.
+
+    Labels are noisier than a reward that agrees with them: where people prefer more of something
+    in 60 % of pairs, the sound reward behind it picks more in over 60 %, and its excess preference
+    is no fault. Here the label is regressed on both, ``logit P = a margin + c difference``: c is
+    zero for a reward whose log-odds are right up to a factor, however noisy the labels, and
+    negative for one that pays too much for the attribute.
+
+    Parameters
+    ----------
+    found
+        Decided comparisons.
+    attribute
+        Of every output, (m,).
+    confidence
+        Two-sided.
+
+    Returns
+    -------
+    Estimate
+        c, cluster-robust (a sandwich). Undefined where no pair differs, where margin and attribute
+        are proportional, or where the two tell every label (no largest likelihood).
+    """
+    x = np.stack([found.margin, difference(found, attribute)], axis=1)  # (n, 2)
+    size = np.sqrt(np.mean(x**2, axis=0)) if len(x) else np.zeros(2)
+    if not size.all():
+        return _same(found, confidence)
+    coefficients = _logistic(x / size)
+    if coefficients is None:
+        reason = "rewards and attribute tell every label, or are proportional"
+        return Estimate.undefined(reason, n=len(x), confidence=confidence)
+    surprise = 1 / (1 + np.exp(np.clip(x / size @ coefficients, -500, 500)))
+    hessian = (x / size).T @ (x / size * (surprise * (1 - surprise))[:, None])
+    influence = np.linalg.solve(hessian, (x / size * surprise[:, None]).T)[1]
+    # The mean of these is the coefficient, for influences sum to zero.
+    values = (coefficients[1] + len(x) * influence) / size[1]
+    return cluster_mean(values, found.cluster, confidence=confidence)
+
+
+def _logistic(x: Float) -> Float | None:
+    """Coefficients of a logistic regression without intercept whose every label is 1, by Newton."""
+    coefficients = np.zeros(x.shape[1])
+    for _ in range(50):
+        odds = x @ coefficients
+        if np.abs(odds).max() > 200:
+            return None
+        surprise = 1 / (1 + np.exp(odds))
+        hessian = x.T @ (x * (surprise * (1 - surprise))[:, None])
+        if np.linalg.cond(hessian) > 1e10:
+            return None
+        step = np.linalg.solve(hessian, x.T @ surprise)
+        coefficients = coefficients + step * min(1.0, 5.0 / float(np.abs(step).max() or 1.0))
+        if np.abs(step).max() < 1e-9:
+            return coefficients
+    return None
+
+
+def explained_by_labels(left: Estimate, sign: int) -> bool:
+    """Whether noise of the labels may be all there is to an excess preference of this sign."""
+    return left.defined and sign * (left.high if sign > 0 else left.low) >= 0
+
+
 def reward_slope(found: Margins, attribute: Float, confidence: float) -> Estimate:
     """Slope of the reward on the attribute among a prompt's outputs, SD per unit, zero is best.
 

@@ -69,6 +69,13 @@ class Causal:
         found = self.pairs
         return in_sds(self.change, ones, found.cluster, found.unit, confidence=confidence)
 
+    def where_added(self, confidence: float) -> Estimate:
+        """Mean change where it was put on, SD: taking it off may take content along."""
+        found = self.pairs
+        return in_sds(
+            self.change * self.added, self.added, found.cluster, found.unit, confidence=confidence
+        )
+
     def flip_rate(self, confidence: float) -> Estimate:
         """Share of pairs ranked right that putting it on the other output turns; zero is best."""
         right = (self.pairs.margin > 0) * self.added

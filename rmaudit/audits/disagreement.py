@@ -259,7 +259,8 @@ def _findings(case: Case, members: Members, metrics: Mapping[str, Estimate]) -> 
     severity: Severity
     if area.high < 0.55:
         severity, title = "high", "Disagreement does not predict errors"
-    elif area.low < 0.55:
+    elif area.low <= 0.5 or area.high < 0.6:
+        # Weak for certain, or not told from chance: an interval that only holds 0.55 is neither.
         severity, title = "low", "Disagreement predicts errors weakly, if at all"
     else:
         return []

@@ -16,6 +16,8 @@ import pandas as pd
 from rmaudit.audits._attribute import (
     difference,
     excess_preference,
+    explained_by_labels,
+    left_over,
     rank_correlation,
     reward_slope,
     split_accuracy,
@@ -215,6 +217,8 @@ def findings(
     if bound < 0.02 or not agrees:
         return said
     decided = found.decided
+    if explained_by_labels(left_over(decided, doublings, case.confidence), sign):
+        return said
     wrong_way = sign * difference(decided, doublings) < 0
     worst = np.where(wrong_way & (decided.margin < 0), -decided.margin, -np.inf)
     longer = "longer" if sign > 0 else "shorter"

@@ -13,7 +13,13 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from rmaudit.audits._attribute import centred, difference, excess_preference
+from rmaudit.audits._attribute import (
+    centred,
+    difference,
+    excess_preference,
+    explained_by_labels,
+    left_over,
+)
 from rmaudit.audits._style_attributes import ATTRIBUTES
 from rmaudit.audits._style_edits import (
     TEXTS,
@@ -219,12 +225,18 @@ def causal_metrics(edits: Mapping[str, Causal], confidence: float) -> list[Metri
 
 
 def causal_findings(case: Case, edits: Mapping[str, Causal]) -> list[Finding]:
-    """Attributes that raise the reward of the same words. Marking them down may be taste."""
+    """Attributes that raise the reward of the same words. Marking them down may be taste.
+
+    Putting it on must pay by itself: taking a polite sentence off may take what it says along.
+    """
     level = 1 - (1 - case.confidence) / max(len(edits), 1)  # Bonferroni
     said = []
     for name, each in edits.items():
         effect, flips = each.effect(level), each.flip_rate(case.confidence)
         if not effect.defined or effect.low < LEAST or effect.n_clusters < FEWEST_PAIRS:
+            continue
+        put_on = each.where_added(level)
+        if put_on.defined and put_on.n_clusters >= FEWEST_PAIRS and put_on.low <= 0:
             continue
         turned = f" {flips.value:.0%} of the pairs ranked right flip." if flips.defined else ""
         said.append(
@@ -266,6 +278,8 @@ def findings(
         if bound < 0.02 * share:
             continue
         decided = found.decided
+        if explained_by_labels(left_over(decided, amounts[name], level), sign):
+            continue
         wrong = sign * difference(decided, amounts[name]) < 0
         worst = np.where(wrong & (decided.margin < 0), -decided.margin, -np.inf)
         what = ATTRIBUTES[name].words
