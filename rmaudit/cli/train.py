@@ -140,6 +140,8 @@ def policy(
     if not temperature > 0:
         raise UsageError(f"temperature must be positive, not {temperature}")
     table = load(data, limit=limit)
+    if table.source.losses:
+        console.warn(table.source.losses)
     proxy, truth = (
         None if name is None else load_reward_model(name, device=device) for name in (reward, gold)
     )
@@ -170,7 +172,8 @@ def policy(
     done = train_policy(start, table, out, method, config, reward=proxy, gold=truth, feedback=known)
     numbers = [[key, f"{value:.4g}"] for key, value in done.last.items()]
     console.table("Last step", ["", "value"], numbers)
-    console.say(f"{done.path}; rmaudit overopt --log {done.log}")
+    drawn = f"; rmaudit overopt --log {done.log}" if "gold" in done.last else ""
+    console.say(f"{done.path}{drawn}")
 
 
 def iterate(

@@ -44,6 +44,7 @@ PROXY = (
 IN_FOLDER = ("trainer_state.json", "training-log.jsonl", "metrics.jsonl", "log.jsonl")
 GOLD = ("rmaudit/gold", "gold", "gold_reward")
 _TRL_MEAN = re.compile(r"rewards/(.+)/mean")
+_LINE_END = re.compile(r"\r\n|\n|\r")
 _CONSOLE = re.compile(r"\bstep:(\d+) - (.+)")
 _PAIR = re.compile(r"([^\s:]+(?:/[^\s:]+)*):(-?(?:\d[\d.e+-]*|nan|inf))(?=\s|$)", re.IGNORECASE)
 
@@ -157,7 +158,7 @@ def _records(file: Path) -> tuple[list[Record], list[str]]:
         return [_flat(r) for r in whole if isinstance(r, dict)], []
     records: list[Record] = []
     bad: list[int] = []
-    lines = text.splitlines()
+    lines = _LINE_END.split(text.rstrip("\r\n"))  # not splitlines: texts hold other line ends
     for number, line in enumerate(lines, 1):
         record = _line(line)
         if record is not None:
@@ -177,7 +178,7 @@ def _records(file: Path) -> tuple[list[Record], list[str]]:
 def _parsed(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -176,7 +176,7 @@ def _deployment(record: Row) -> Row:
 def _samples(record: Row) -> Row:
     if "output" in record or "completion" in record:
         return _deployment(record)
-    given = [name for name in _LISTS if name in record]
+    given = [name for name in _LISTS if not is_null(record.get(name))]
     scores = record.get("scores") if _recorded(record) == "lists" else None
     sizes = [len(_list(record[name], name)) for name in given]
     sizes += [len(values) for values in scores.values()] if isinstance(scores, dict) else []

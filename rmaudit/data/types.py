@@ -65,6 +65,17 @@ class Source:
     rows_set_aside: int
     reasons: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def losses(self) -> str:
+        """What could not be used and why, in a line; empty if all was."""
+        if not self.rows_set_aside:
+            return ""
+        reasons = ", ".join(f"{reason} ({n:,})" for reason, n in self.reasons.items())
+        return (
+            f"{self.path}: {self.rows_set_aside:,} of {self.rows_read:,} rows set aside: "
+            f"{reasons}; rmaudit validate lists them"
+        )
+
 
 @dataclass(frozen=True)
 class Dataset:

@@ -95,7 +95,7 @@ def from_samples(
         every = np.where(np.isfinite(every).all(axis=0), every, np.nan)
         proxies |= aggregates(every)
     studies: list[Study] = []
-    notes: list[str] = []
+    notes = [samples.source.losses] if samples.source.losses else []
     for name, proxy in proxies.items():
         pool = _pool(chosen, name, proxy, truth)
         notes += [f"{name}: {n} prompts set aside, {why}" for why, n in pool.set_aside.items()]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rmaudit.data.types import Dataset, Prompt, prompt_key
-from rmaudit.errors import DataError, UsageError
+from rmaudit.errors import DataError, RewardModelError, UsageError
 from rmaudit.rewards.base import RewardModel
 from rmaudit.rewards.checkpoint import silent
 from rmaudit.training.a2c import A2cConfig, train_a2c
@@ -79,6 +79,8 @@ def train_policy(
     ------
     UsageError
         If a method that optimises a reward is given none, or the config is of another method.
+    RewardModelError
+        If the policy's weights are quantised: they could be neither trained nor saved.
     DataError
         If the data lacks what the method needs.
     """
@@ -86,6 +88,11 @@ def train_policy(
     if not isinstance(config, CONFIGS[method]):
         raise UsageError(f"{method} takes a {CONFIGS[method].__name__}")
     policy = text_policy.policy
+    if getattr(policy.model.config, "quantization_config", None) is not None:
+        raise RewardModelError(
+            f"{policy.model.name_or_path}: its config.json has a quantization_config, and "
+            "quantised weights cannot be trained; give plain weights without that entry"
+        )
     if isinstance(config, SftConfig):
         prompts, outputs = _demonstrations(data)
         encoded = [text_policy.encode_prompt(prompt) for prompt in prompts]

@@ -101,6 +101,16 @@ def test_nan_and_a_last_line_that_is_cut_off(tmp_path: Path) -> None:
     )
 
 
+def test_texts_in_a_log_may_hold_any_line_end(tmp_path: Path) -> None:
+    rows = [{"step": s, "kl_k1": s / 10, "proxy": 1.0, "gold": 1.0} for s in range(3)]
+    texts = [json.dumps({**r, "text": "a\u2028b\x85c"}, ensure_ascii=False) for r in rows]
+    path = tmp_path / "run.jsonl"
+    path.write_text("\r\n".join(texts) + "\r\n", encoding="utf-8", newline="")
+    log = read_log(path)
+    assert log.run.step.tolist() == [0, 1, 2]
+    assert log.notes == ()
+
+
 def test_a_resumed_run_writes_steps_again(tmp_path: Path) -> None:
     rows = [{"step": s, "kl_k1": 0.1, "proxy": p, "gold": 1.0} for s, p in ((1, 1), (2, 2), (2, 5))]
     log = read_log(lines(tmp_path / "run.jsonl", rows))

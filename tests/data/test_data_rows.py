@@ -110,6 +110,9 @@ def test_rewards_without_texts_have_empty_outputs() -> None:
     assert row["outputs"] == ["", ""]
     assert row["rewards"][0] == 0.5
     assert math.isnan(row["rewards"][1])
+    # no list at all, as Parquet writes it: the reward is not known, the row is good
+    row = check({"prompt": "p", "rewards": [0.5], "gold_rewards": None}, "samples")
+    assert row == {"prompt": "p", "outputs": [""], "rewards": [0.5]}
     pair = {"prompt": "p", "scores": {"m": {"chosen": 1, "rejected": 2}}}
     assert check(pair, "preference")["chosen"] == ""
 

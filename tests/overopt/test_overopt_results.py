@@ -130,6 +130,31 @@ def test_bad_samples(tmp_path: Path) -> None:
         from_samples(one, models("a"), gold="truth", betas=[-1.0], cache=False)
 
 
+def test_prompts_without_gold_are_counted_and_lost_lines_named(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": f"p{i}", "proxy_rewards": [3.0, i % 5, 2.0, 4.0], "gold_rewards": [1, 2, 3, 4]}
+        for i in range(12)
+    ]
+    rows[0]["gold_rewards"] = None
+    rows[1]["gold_rewards"] = [1, None, 3, 4]
+    path = tmp_path / "s.jsonl"
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows) + '{"prompt": "p12", "proxy_rew')
+    options = [
+        "--method",
+        "bon",
+        "--resamples",
+        "100",
+        "--no-cache",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    done = CliRunner().invoke(app, ["overopt", "--samples", str(path), *options])
+    assert done.exit_code == 0, done.output
+    assert "1 of 13 rows set aside: not JSON (1); rmaudit validate lists them" in done.stderr
+    assert "1 prompts set aside, no sample has both rewards" in done.stderr
+    assert "1 prompts set aside, fewer samples with both rewards than the pool of 4" in done.stderr
+
+
 def test_gold_by_a_held_out_model_is_called_a_lower_bound(tmp_path: Path) -> None:
     data = load(samples(tmp_path / "s.jsonl"), "samples")
     result = from_samples(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -188,6 +189,22 @@ def test_prompts_and_outputs_become_tokens_and_back(causal: Path) -> None:
     )
     shown = tokenizer.convert_ids_to_tokens(loaded.encode_prompt("alpha"))
     assert shown == ["[UNK]", "alpha", "good"]
+
+
+def test_quantised_weights_are_refused_before_any_training(
+    causal: Path, data: Path, tmp_path: Path
+) -> None:
+    # as transformers leaves it in the configuration of a model that was read from GGUF
+    folder = tmp_path / "quantised"
+    shutil.copytree(causal, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "gguf", "dequantize": False}
+    (folder / "config.json").write_text(json.dumps(config))
+    options = ["--data", data, "--out", tmp_path / "out", "--steps", 1, *SHORT]
+    code, said = run("--method", "sft", "-m", folder, *options)
+    assert code == 2
+    assert "quantised weights cannot be trained" in said
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_can_be_imitated() -> None:
