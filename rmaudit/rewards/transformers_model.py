@@ -233,7 +233,11 @@ def _head(config: Any, head: int | None, name: str) -> int:
     heads = int(config.num_labels)
     if head is None and heads == 1:
         return 0
-    labels = ", ".join(f"{i} = {config.id2label.get(i, i)}" for i in range(heads))
+    names = [str(config.id2label.get(i, i)) for i in range(heads)]
+    labels = ", ".join(f"{i} = {name}" for i, name in enumerate(names))
+    called_reward = [i for i, name in enumerate(names) if name.split(" (")[0] == "reward"]
+    if head is None and len(called_reward) == 1:
+        return called_reward[0]
     if head is None:
         raise UsageError(
             f"{name}: the model has {heads} heads ({labels}); say which one is the reward with "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ def load_encoder(base: str, max_length: int) -> TextEncoder:
 
 
 def load_backbone(
-    base: str, tokenizer: Any, seed: int, *, heads: int = 1, lora_rank: int = 0
+    base: str, tokenizer: Any, seed: int, *, heads: Sequence[str] = ("reward",), lora_rank: int = 0
 ) -> Any:
     """A sequence-classification model with a label a head, in float32, in evaluation mode.
 
@@ -52,7 +52,7 @@ def load_backbone(
         A directory or hub id. Weights are read from safetensors; what they lack (the head) is
         drawn from `seed`. A directory with a configuration but no weights gives a fresh model.
     heads
-        Reward heads; the first is the reward.
+        Names of the heads, kept as the model's labels; the first is the reward.
     lora_rank
         Above 0: the weights stay as they are, and adapters of this rank on all linear layers are
         trained with the head (peft; Hu et al. 2021, arXiv 2106.09685).
@@ -101,10 +101,14 @@ def has_no_weights(folder: Path) -> bool:
     return folder.is_dir() and not any(path.suffix in endings for path in folder.iterdir())
 
 
-def _config(base: str, heads: int = 1) -> Any:
+def _config(base: str, heads: Sequence[str] = ("reward",)) -> Any:
     from transformers import AutoConfig
 
-    return AutoConfig.from_pretrained(base, num_labels=heads)
+    config = AutoConfig.from_pretrained(base, num_labels=len(heads))
+    if len(heads) > 1:
+        config.id2label = dict(enumerate(heads))
+        config.label2id = {name: place for place, name in config.id2label.items()}
+    return config
 
 
 def _with_adapters(model: Any, base: str, rank: int) -> Any:

@@ -40,6 +40,8 @@ class Examples:
         (n, m). preference: probability that the first is better, and the margin it is known to
         have. ranking: for each place the first place of its ties. rating: one rating a head, NaN
         where not given. unpaired: 1 or 0.
+    ratings
+        Columns of the ratings; empty for other kinds.
     missing
         (n, n_attributes): 1 where a critique of the last text names the attribute.
     lengths
@@ -50,6 +52,7 @@ class Examples:
     texts: list[list[list[int]]]
     target: Floats
     missing: Floats
+    ratings: tuple[str, ...]
     attributes: tuple[str, ...]
     lengths: Integers
     outputs_truncated: int
@@ -63,9 +66,11 @@ class Examples:
         return max((len(texts) for texts in self.texts), default=1)
 
     @property
-    def heads(self) -> int:
-        """Reward heads to train: one, or one a rating; and one an attribute, after them."""
-        return (self.target.shape[1] if self.kind == "rating" else 1) + len(self.attributes)
+    def heads(self) -> tuple[str, ...]:
+        """Names of the reward heads to train: one, or one a rating; then one an attribute."""
+        first, *others = self.ratings or ("",)
+        named = (f"reward ({first})", *others) if others else ("reward",)
+        return (*named, *(f"missing: {name}" for name in self.attributes))
 
     def take(self, positions: Integers) -> Examples:
         """Some of the examples, in that order."""
@@ -74,6 +79,7 @@ class Examples:
             [self.texts[i] for i in positions],
             self.target[positions],
             self.missing[positions],
+            self.ratings,
             self.attributes,
             self.lengths[positions],
             self.outputs_truncated,
@@ -102,6 +108,7 @@ def encode_examples(data: Dataset, encode: Encode, config: RewardTrainingConfig)
         rows,
         target,
         missing,
+        config.rating_columns if data.type == "rating" else (),
         attributes,
         np.array([max(len(ids) for ids in row) for row in rows], dtype=np.int64),
         sum(text.output_truncated for text in encoded),

@@ -147,6 +147,12 @@ def test_several_ratings_have_a_head_each(base: Path, tmp_path: Path) -> None:
     for head, column in enumerate(config.rating_columns):
         values = head_values(tmp_path, head, texts_of(data))
         assert np.corrcoef(values, data.frame[column])[0, 1] > 0.8
+    loaded = load_reward_model(tmp_path, device="cpu")  # the first is the reward
+    np.testing.assert_array_equal(
+        score(loaded, texts_of(data)), head_values(tmp_path, 0, texts_of(data))
+    )
+    with pytest.raises(UsageError, match=r"0 = reward \(rating\), 1 = bad"):
+        load_reward_model(tmp_path, head=2)
 
 
 def test_critiques_are_learnt_beside_the_reward(base: Path, tmp_path: Path) -> None:
@@ -157,6 +163,10 @@ def test_critiques_are_learnt_beside_the_reward(base: Path, tmp_path: Path) -> N
     values = head_values(tmp_path, 1, texts_of(data))
     lacks = np.array([bool(names) for names in data.frame["missing"]])
     assert ((values > 0) == lacks).mean() > 0.95
+    loaded = load_reward_model(tmp_path, device="cpu")  # needs no --head: its labels say which
+    np.testing.assert_array_equal(
+        score(loaded, texts_of(data)), head_values(tmp_path, 0, texts_of(data))
+    )
     data.frame["missing"] = "praise"
     with pytest.raises(DataError, match="row 1, column missing: needs a list"):
         train_reward_model(base, data, tmp_path / "b", config=QUICK)
