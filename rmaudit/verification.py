@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from rmaudit.api import audit_by
 from rmaudit.config import AuditConfig
 from rmaudit.errors import StoreError, UsageError
 from rmaudit.report.document import Report
+from rmaudit.toml import schema_error
 
 if TYPE_CHECKING:
     from rmaudit.console import Console
@@ -92,9 +95,12 @@ def verify(
             f"{folder}: made from Python, so it does not name its model and inputs; "
             "only a report of `rmaudit audit` can be verified"
         )
-    settings = AuditConfig.model_validate(
-        {**report.record.config, "store": store, "no_cache": rescore}
-    )
+    try:
+        settings = AuditConfig.model_validate(
+            {**report.record.config, "store": store, "no_cache": rescore}
+        )
+    except ValidationError as error:
+        raise schema_error(error, f"{folder}: config") from None
     progress = console.progress() if rescore else StoredOnly()
     recomputed = audit_by(settings, console, progress=progress)
     before, after = _numbers(report), _numbers(recomputed)

@@ -81,3 +81,13 @@ def test_without_the_rewards_nothing_is_scored(folder: Path) -> None:
     assert code == 2
     assert "not in the score store" in shown
     assert "--rescore" in shown
+
+
+def test_settings_that_are_none_are_said(folder: Path) -> None:
+    path = folder / "report" / "report.json"
+    report = json.loads(path.read_text())
+    report["config"]["only"] = [3]
+    path.write_text(json.dumps(report))
+    code, shown = run("verify", "report", "--store", "s.sqlite")
+    assert code == 2
+    assert "report: config: only.0: Input should be a valid string" in shown

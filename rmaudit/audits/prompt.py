@@ -218,8 +218,13 @@ def same_topic(prompts: Sequence[Prompt]) -> list[Prompt]:
     by_key = {prompt_key(prompt): prompt for prompt in prompts}
     keys = sorted(by_key)  # whatever the rows' order
     vectorizer = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b|[^\w\s]")
-    vectors = vectorizer.fit_transform([prompt_text(by_key[key]) for key in keys])
-    cosine = np.asarray((vectors @ vectors.T).todense())
+    texts = [prompt_text(by_key[key]) for key in keys]
+    cosine = np.zeros((len(texts), len(texts)))
+    if any(not text.isspace() for text in texts if text):  # else there is no word in any
+        vectors = vectorizer.fit_transform(texts)
+        cosine = np.asarray((vectors @ vectors.T).todense())
+    if not texts:
+        return []
     near = np.where(cosine <= ALIKE, cosine, -cosine)
     np.fill_diagonal(near, -2.0)
     following = {

@@ -246,7 +246,7 @@ def _number(value: Any) -> float:
     """A float; NaN for what is no number."""
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return math.nan
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from rmaudit.data.chunks import CHUNK_ROWS, Columns, Reader, Records, in_chunks
-from rmaudit.data.faults import Damage
+from rmaudit.data.faults import Damage, Fault
 from rmaudit.data.streams import HashedFile, unreadable
 from rmaudit.errors import DataError
 
@@ -78,14 +78,31 @@ def _arrow(file: Path) -> Iterator[Any]:
 
     # `datasets` writes the streaming format.
     with pa.OSFile(str(file)) as source, pa.ipc.open_stream(source) as stream:
-        yield from stream
+        for batch in stream:
+            for column in batch.columns:
+                _check(column)
+            yield batch
+
+
+def _check(column: Any) -> None:
+    """`ArrowInvalid` for a column that points outside its own memory: the format has no checksum.
+
+    Text that is no Unicode is left to the check of the rows, but inside lists and structures.
+    """
+    import pyarrow as pa
+
+    as_bytes = {pa.string(): pa.binary(), pa.large_string(): pa.large_binary()}
+    if column.type in as_bytes:
+        column.view(as_bytes[column.type]).validate(full=True)
+    else:
+        column.validate(full=True)
 
 
 def saved_folder(path: Path) -> ArrowFiles:
     """A folder written by `datasets`' save_to_disk; of several splits the folder of one."""
     splits = path / "dataset_dict.json"
     if splits.is_file():
-        names = _json_file(splits).get("splits", [])
+        names = _inside(splits, _json_file(splits).get("splits", []))
         if len(names) != 1:
             raise DataError(f"{path}: holds the splits {', '.join(names)}; give one: {path}/SPLIT")
         path = path / names[0]
@@ -94,10 +111,26 @@ def saved_folder(path: Path) -> ArrowFiles:
         raise DataError(
             f"{path}: is a folder but no saved datasets folder (no state.json); give a file"
         )
-    files = [path / each["filename"] for each in _json_file(state).get("_data_files", [])]
+    parts = _json_file(state).get("_data_files", [])
+    if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
+        parts = []
+    files = _inside(state, [part.get("filename") for part in parts])
     if not files:
         raise DataError(f"{state}: names no data files; save the data set again")
-    return ArrowFiles(path, files)
+    return ArrowFiles(path, [path / file for file in files])
+
+
+def _inside(where: Path, names: object) -> list[str]:
+    """Names of files or folders in the folder of `where`; not those of others elsewhere."""
+    if not isinstance(names, list) or not all(
+        isinstance(name, str)
+        and name.isprintable()
+        and Path(name).name == name
+        and name not in ("", "..")
+        for name in names
+    ):
+        raise DataError(f"{where}: names what is not in its folder; save the data set again")
+    return names
 
 
 def _json_file(path: Path) -> dict[str, Any]:
@@ -105,7 +138,7 @@ def _json_file(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise unreadable(path, error) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: is not JSON ({error}); save the data set again") from error
     return value if isinstance(value, dict) else {}
 
@@ -181,8 +214,12 @@ class Memory(Reader):
 
     def _records(self) -> Iterator[object]:
         for value in self._values():
-            plain = _plain(value)
-            self._hash.update(repr(plain).encode("utf-8", "surrogatepass"))
+            try:
+                plain = _plain(value)
+                text = repr(plain)
+            except RecursionError:
+                plain, text = Fault(None, "nested too deeply"), ""
+            self._hash.update(text.encode("utf-8", "surrogatepass"))
             yield plain
 
     def _values(self) -> Iterator[object]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
+from pydantic import ValidationError
 
 from rmaudit._version import __version__
 from rmaudit.data.types import SetAside, Source
@@ -21,6 +22,7 @@ from rmaudit.report.folder import (
     INFLUENCE,
     SCORES,
     SET_ASIDE,
+    read_influence,
     read_set_aside,
     read_table,
     write,
@@ -174,7 +176,9 @@ class Report:
     @cached_property
     def influence(self) -> pd.DataFrame | None:
         """What each prompt contributes to each number: see `rmaudit.report.influence`."""
-        return self._influence if self.folder is None else read_table(self.folder / INFLUENCE)
+        if self.folder is None:
+            return self._influence
+        return read_influence(self.folder / INFLUENCE)
 
     @cached_property
     def set_aside(self) -> tuple[SetAside, ...] | None:
@@ -305,7 +309,10 @@ class Report:
 
 def _parse(document: Any, where: str) -> ReportRecord:
     check(document, where)
-    return ReportRecord.model_validate(document)
+    try:
+        return ReportRecord.model_validate(document)
+    except ValidationError as error:  # what the schema has no words for, such as too deep a nest
+        raise SchemaError(f"{where}: {error.errors()[0]['msg']}") from None
 
 
 def _no_constant(name: str) -> float:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from rmaudit.data.types import SetAside
@@ -21,6 +22,7 @@ REPORT = "report.json"
 SCORES = "scores.parquet"
 INFLUENCE = "influence.parquet"
 SET_ASIDE = "set_aside.jsonl"
+NAMED = ("metric", "slice", "prompt")  # columns of the influences that say whose a value is
 
 
 def write(report: Report, folder: Path, paper: str) -> None:
@@ -83,6 +85,33 @@ def read_table(path: Path) -> pd.DataFrame | None:
         raise SchemaError(f"{path}: cannot be read ({reason}); audit again") from error
 
 
+def read_influence(path: Path) -> pd.DataFrame | None:
+    """The influences of a report (see `influence_frame`); None if the file isn't there.
+
+    Raises
+    ------
+    SchemaError
+        If it cannot be read, or holds something else.
+    """
+    frame = read_table(path)
+    if frame is None:
+        return None
+    if not {*NAMED, "value"} <= set(frame.columns):
+        raise SchemaError(f"{path}: lacks one of {', '.join(NAMED)}, value; audit again")
+    for name in NAMED:
+        if pd.api.types.infer_dtype(frame[name], skipna=False) not in ("categorical", "string"):
+            raise SchemaError(f"{path}: column {name} holds what is no text; audit again")
+    frame = frame[[*NAMED, "value"]].astype(dict.fromkeys(NAMED, "category"))
+    for name in NAMED:
+        categories = frame[name].cat.categories
+        if frame[name].isna().any() or not all(isinstance(each, str) for each in categories):
+            raise SchemaError(f"{path}: column {name} holds what is no text; audit again")
+    value = frame["value"].to_numpy()
+    if value.dtype != np.float64 or not np.isfinite(value).all():
+        raise SchemaError(f"{path}: column value holds what is no number; audit again")
+    return frame
+
+
 def read_set_aside(path: Path) -> tuple[SetAside, ...] | None:
     """The rows that could not be used; None if the file isn't there."""
     if not path.is_file():
@@ -90,7 +119,7 @@ def read_set_aside(path: Path) -> tuple[SetAside, ...] | None:
     try:
         with path.open(encoding="utf-8") as lines:
             return tuple(SetAside(**json.loads(line)) for line in lines)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise SchemaError(f"{path}: cannot be read ({error}); audit again") from error
 
 

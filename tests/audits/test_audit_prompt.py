@@ -201,3 +201,14 @@ def test_what_it_needs(make_case: Make) -> None:
         missing = PromptDependence().missing(case)
         assert missing is not None
         assert said in missing
+
+
+def test_prompts_without_a_word_are_near_none() -> None:
+    assert same_topic([" ", "\n"]) == ["\n", " "]
+    assert same_topic([]) == []
+
+
+def test_pairs_that_are_all_ties_are_undefined(make_case: Make, run_audit: Run) -> None:
+    rows = [{**row, "tie": True} for row in answers(4)]
+    result = run_audit(PromptDependence(), make_case(rows))
+    assert all(not metric.estimate.defined for metric in result.metrics)

@@ -159,3 +159,21 @@ def test_a_planted_run_turns_where_it_should(runs: int) -> None:
 def test_a_run_that_is_too_short_is_said() -> None:
     with pytest.raises(ValueError, match="8 are needed"):
         rl_curve([planted(0, steps=5)])
+
+
+def test_a_log_nested_too_deeply_is_no_log(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    path.write_text('{"a":' * 100_000)
+    with pytest.raises(DataError, match="no record in it"):
+        read_log(path)
+
+
+def test_a_number_of_four_hundred_digits_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    records = [
+        {"step": i, "kl_k1": i, "proxy": i, "gold": 10**400 if i == 2 else i} for i in range(5)
+    ]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    log = read_log(path)
+    assert log.run.step.tolist() == [0, 1, 3, 4]
+    assert log.notes == ("1 of 5 records lack a value or hold NaN: left out",)

@@ -469,3 +469,42 @@ def test_real_files_load_whole(name: str, shared_data: Path) -> None:
 def test_a_table_of_raters_is_no_preference_data(shared_data: Path) -> None:
     with pytest.raises(DataError, match=r"no data type fits its columns \(262\); its col"):
         load(shared_data / "popquorn" / "annotators.jsonl.gz")
+
+
+@pytest.mark.parametrize("name", ["../other.arrow", "/etc/passwd", "", "..", 3, None, "a\x00"])
+def test_a_saved_folder_names_its_own_files_only(name: Any, tmp_path: Path) -> None:
+    save_folder(tmp_path / "saved", pa.Table.from_pylist(ROWS), parts=1)
+    state = {"_data_files": [{"filename": name}]}
+    (tmp_path / "saved" / "state.json").write_text(json.dumps(state))
+    with pytest.raises(DataError, match="names what is not in its folder"):
+        load(tmp_path / "saved")
+
+
+@pytest.mark.parametrize("state", [[], {"_data_files": 3}, {"_data_files": [1]}, {}])
+def test_a_saved_folder_of_another_shape_says_so(state: Any, tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text(json.dumps(state))
+    with pytest.raises(DataError, match="names no data files"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("offset", [-5, 1 << 30])
+def test_arrow_text_that_points_outside_its_memory_is_damage(offset: int, tmp_path: Path) -> None:
+    table = pa.Table.from_pylist(ROWS)
+    folder = save_folder(tmp_path / "saved", table, parts=1)
+    file = next(folder.glob("*.arrow"))
+    sound = np.cumsum([0, *(len(row["rejected"]) for row in ROWS)], dtype="<i4")
+    broken = sound.copy()
+    broken[1] = offset
+    content = file.read_bytes()
+    assert content.count(sound.tobytes()) == 1
+    file.write_bytes(content.replace(sound.tobytes(), broken.tobytes()))
+    with pytest.raises(DataError, match="cannot be read as arrow"):
+        load(folder)
+
+
+def test_a_row_in_memory_may_be_nested_too_deeply() -> None:
+    deep: list[Any] = []
+    for _ in range(2000):
+        deep = [deep]
+    data = load([*ROWS, {**ROWS[0], "id": "d", "x": deep}])
+    assert [(r.row, r.reason) for r in data.set_aside] == [(4, "nested too deeply")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -118,3 +119,23 @@ def test_a_report_saved_over_another_leaves_nothing_of_it(tmp_path: Path) -> Non
     names = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()}
     alone = {str(p.relative_to(fresh)) for p in fresh.rglob("*") if p.is_file()}
     assert names == alone | {"figures/mine.svg"}
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda frame: frame.drop(columns="slice"), "lacks one of"),
+        (lambda frame: frame.assign(prompt=1.5), "column prompt holds what is no text"),
+        (lambda frame: frame.assign(metric=[["a"]] * len(frame)), "column metric"),
+        (lambda frame: frame.assign(slice=pd.Categorical([1] * len(frame))), "column slice"),
+        (lambda frame: frame.assign(value="x"), "column value holds what is no number"),
+        (lambda frame: frame.assign(value=np.nan), "column value holds what is no number"),
+    ],
+)
+def test_influences_of_another_shape_are_refused(harm: Any, said: str, tmp_path: Path) -> None:
+    report = rmaudit.audit(reward, eval=rows(20), only=["length"], cache=False, resamples=100)
+    report.save(tmp_path)
+    harm(report.influence).to_parquet(tmp_path / "influence.parquet")
+    with pytest.raises(SchemaError, match=said) as error:
+        _ = Report.load(tmp_path).influence
+    assert "\n" not in str(error.value)

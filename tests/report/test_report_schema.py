@@ -117,6 +117,16 @@ def test_a_file_that_is_no_report(text: str, tmp_path: Path) -> None:
     assert "\n" not in str(error.value)
 
 
+def test_a_report_may_be_nested_too_deeply(document: dict[str, Any], tmp_path: Path) -> None:
+    text = json.dumps({**document, "config": {"x": 1}})
+    deep = text.replace('{"x": 1}', '{"x": ' + "[" * 400 + "]" * 400 + "}")
+    assert deep != text
+    (tmp_path / "report.json").write_text(deep)
+    with pytest.raises(SchemaError, match="depth exceeded") as error:
+        Report.load(tmp_path)
+    assert "\n" not in str(error.value)
+
+
 def test_plain_turns_everything_into_json() -> None:
     value = {
         1: np.float32(0.5),
