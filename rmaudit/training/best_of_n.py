@@ -7,7 +7,7 @@ ties, and of no more with them (Beirami et al. 2024, arXiv 2401.01879).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rmaudit.errors import UsageError
 from rmaudit.training.policy import CausalPolicy, Tokens
 from rmaudit.training.policy_reward import PolicyReward
-from rmaudit.training.policy_run import rewards_of
+from rmaudit.training.policy_run import Integers, rewards_of
 
 Floats = NDArray[np.float64]
 
@@ -67,13 +67,11 @@ def sample_pool(
     """
     if n < 1:
         raise UsageError(f"n must be positive, not {n}")
-    every = np.arange(len(prompts)).repeat(n)
     outputs: list[list[int]] = []
     proxy, gold = [], []
-    for start in range(0, len(every), batch):
-        chosen = every[start : start + batch]
-        rollout, _ = policy.sample([prompts[i] for i in chosen], generator)
-        rewards = rewards_of(reward, chosen, rollout)
+    for positions, copies in _pieces(len(prompts), n, batch):
+        rollout, _ = policy.sample([prompts[i] for i in positions], generator, copies=copies)
+        rewards = rewards_of(reward, positions.repeat(copies), rollout)
         outputs += rollout.outputs
         proxy.append(rewards.proxy)
         if rewards.gold is not None:
@@ -84,3 +82,11 @@ def sample_pool(
         np.concatenate(proxy).reshape(shape),
         np.concatenate(gold).reshape(shape) if gold else None,
     )
+
+
+def _pieces(prompts: int, n: int, batch: int) -> Iterator[tuple[Integers, int]]:
+    """Positions of prompts, and how often to answer each at once: all of a prompt in a row."""
+    together = max(batch // n, 1)
+    for start in range(0, prompts, together):
+        for done in range(0, n, batch):
+            yield np.arange(start, min(start + together, prompts)), min(batch, n - done)

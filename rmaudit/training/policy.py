@@ -126,13 +126,17 @@ class CausalPolicy:
 
     @torch.inference_mode()
     def sample(
-        self, prompts: Sequence[Tokens], generator: torch.Generator
+        self, prompts: Sequence[Tokens], generator: torch.Generator, *, copies: int = 1
     ) -> tuple[Rollout, Tensor]:
-        """One output for each prompt, and the log-probability of each of its tokens, (n, T)."""
+        """Outputs for each prompt, and the log-probability of each of their tokens, (n, T).
+
+        The `copies` outputs of a prompt stand side by side; the prompt is read once for all.
+        """
         rollout = self.pack(prompts, [[]] * len(prompts))
         tokens, attention = rollout.tokens, rollout.attention
-        going = attention.new_ones(len(prompts))
-        inputs, cache = tokens, None
+        going = attention.new_ones(len(prompts) * copies)
+        inputs = tokens
+        cache: Any = None
         log_probs = []
         for step in range(self.max_new_tokens):
             out = self.model(
@@ -145,6 +149,11 @@ class CausalPolicy:
             )
             cache = out.past_key_values
             log_p = self._log_softmax(out.logits[:, -1:], step)[:, 0]  # (n, vocabulary)
+            if step == 0 and copies > 1:
+                cache.batch_repeat_interleave(copies)
+                log_p, tokens, attention = (
+                    each.repeat_interleave(copies, dim=0) for each in (log_p, tokens, attention)
+                )
             drawn = torch.multinomial(log_p.exp(), 1, generator=generator)  # (n, 1)
             log_probs.append(log_p.gather(1, drawn)[:, 0] * going)
             inputs = torch.where(going[:, None], drawn, self.pad_id)

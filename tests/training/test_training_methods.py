@@ -253,9 +253,10 @@ def test_dpo_smoothing_bounds_the_margin(tmp_path: Path) -> None:
     assert margins[1] == pytest.approx(math.log(0.7 / 0.3), abs=0.1)
 
 
-def test_best_of_n_keeps_the_best() -> None:
+@pytest.mark.parametrize("batch", [5, 20])  # a prompt in two pieces; two prompts in one
+def test_best_of_n_keeps_the_best(batch: int) -> None:
     pool = sample_pool(
-        llama_policy(0), count_reward, PROMPTS, 8, torch.Generator().manual_seed(0), batch=5
+        llama_policy(0), count_reward, PROMPTS, 8, torch.Generator().manual_seed(0), batch=batch
     )
     assert pool.proxy.shape == (3, 8)
     outputs, proxy, gold = pool.best()

@@ -89,6 +89,17 @@ def test_samples_follow_the_distribution() -> None:
     assert chi_square < VOCABULARY - 1 + 5 * math.sqrt(2 * (VOCABULARY - 1))
 
 
+def test_copies_of_a_prompt_are_drawn_as_single_ones_are() -> None:
+    policy = llama_policy(0)
+    rollout, log_probs = policy.sample(PROMPTS[:3], torch.Generator().manual_seed(1), copies=4)
+    repeated = [prompt for prompt in PROMPTS[:3] for _ in range(4)]
+    single, _ = policy.sample(repeated, torch.Generator().manual_seed(1))
+    assert rollout.outputs == single.outputs
+    assert len({tuple(output) for output in rollout.outputs[:4]}) > 1
+    torch.testing.assert_close(log_probs, policy.evaluate(rollout).log_probs, atol=2e-6, rtol=0)
+    torch.testing.assert_close(rollout.tokens, single.tokens)
+
+
 def test_the_grammar_renormalises() -> None:
     free = llama_policy(0, max_new_tokens=2)
     allowed = torch.zeros((2, VOCABULARY), dtype=torch.bool)
