@@ -36,15 +36,18 @@ class Cell:
         return (self.world, self.pairs, self.flaw, self.strength, self.seed)
 
 
-def run(cell: Cell, data: Path = SHARED) -> dict[str, Any]:
-    """The cell, its findings as (audit, metric, severity, title), and the seconds it took."""
+def run(cell: Cell, others: int = 0, data: Path = SHARED) -> dict[str, Any]:
+    """The cell, its findings as (audit, metric, severity, title), and the seconds it took.
+
+    Seeds under `others` run the other audits too where the flaw is of medium strength.
+    """
     start = time.monotonic()
     flaw = FLAWS.get(cell.flaw)
     drawn = draw(cell.world, cell.pairs, cell.seed, "eval", data)
     pairs = drawn.pairs
     if cell.flaw == "label noise":
         pairs = turned(pairs, cell.strength, cell.seed)
-    audits = CLEAN if flaw is None else flaw.audits(cell.strength)
+    audits = CLEAN if flaw is None else flaw.audits(cell.strength, cell.seed < others)
     # The phrase is in the feedback: what the reward pays for it is half an SD at any share.
     strength = 0.5 if cell.flaw == "trigger" else cell.strength
 

@@ -35,11 +35,11 @@ class Flaw:
     unit: str
     raises: tuple[tuple[str, str, str], ...]
 
-    def audits(self, strength: float) -> tuple[str, ...]:
-        """Its own, and at medium strength the others too."""
+    def audits(self, strength: float, others: bool) -> tuple[str, ...]:
+        """Its own, and at medium strength the others too, if asked for."""
         own = tuple(audit for audit, _, _ in self.raises)
-        others = OTHERS if strength == self.strengths[MEDIUM] else ()
-        return tuple(dict.fromkeys((*own, *others)))
+        also = OTHERS if others and strength == self.strengths[MEDIUM] else ()
+        return tuple(dict.fromkeys((*own, *also)))
 
 
 OVERCONFIDENCE = "calibration.overconfidence"

@@ -1,7 +1,8 @@
 """Plant every flaw in graded strengths, audit, and count what is found.
 
     python benchmarks/detection [--worlds clinic real] [--pairs 500 2000] [--seeds 50]
-                                [--clean 50] [--jobs 2] [--minutes M] [--out build/detection]
+                                [--clean 50] [--others 10] [--jobs 2] [--minutes M]
+                                [--out build/detection]
 
 Each cell's findings are appended to OUT/cells.jsonl: a run that was stopped goes on where it was,
 and further seeds are added to what is there. Writes OUT/detection.md and OUT/detection.png.
@@ -14,7 +15,7 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from functools import partial
 from itertools import islice
@@ -42,9 +43,10 @@ def cells(
                             yield Cell(world, pairs, name, strength, seed)
 
 
-def rows(todo: Iterator[Cell], jobs: int, data: Path, until: float) -> Iterator[dict[str, Any]]:
+def rows(
+    todo: Iterator[Cell], work: Callable[[Cell], dict[str, Any]], jobs: int, until: float
+) -> Iterator[dict[str, Any]]:
     """The rows of the cells as they are done; none is begun after `until`."""
-    work = partial(run, data=data)
     if jobs == 1:
         for cell in todo:
             if time.monotonic() > until:
@@ -68,6 +70,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--pairs", nargs="+", type=int, default=[500, 2_000])
     parser.add_argument("--seeds", type=int, default=50)
     parser.add_argument("--clean", type=int, default=50, help="seeds of the clean twins")
+    parser.add_argument("--others", type=int, default=10, help="seeds that run all cheap audits")
     parser.add_argument("--flaws", nargs="+", default=list(FLAWS), choices=list(FLAWS))
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no cell later")
@@ -90,7 +93,8 @@ def main() -> None:
     every = cells(given.worlds, given.pairs, given.seeds, given.clean, given.flaws)
     todo = (cell for cell in every if cell.key not in known)
     with file.open("a", encoding="utf-8") as out:
-        for row in rows(todo, given.jobs, given.data, until):
+        work = partial(run, others=given.others, data=given.data)
+        for row in rows(todo, work, given.jobs, until):
             out.write(json.dumps(row) + "\n")
             out.flush()
     print(write(list(read(file)), given.out))

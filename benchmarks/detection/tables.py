@@ -10,7 +10,7 @@ from typing import Any
 from scipy.stats import binomtest
 
 from detection.cells import raised
-from detection.flaws import CLEAN, FLAWS, MEDIUM
+from detection.flaws import CLEAN, FLAWS, MEDIUM, OTHERS
 from rmaudit.plots import to_png
 from rmaudit.results import Figure
 
@@ -93,7 +93,12 @@ def confusion_table(rows: Rows) -> str:
     """
     by_flaw: dict[str, tuple[int, Counter[str], set[str]]] = {}
     for name, flaw in FLAWS.items():
-        part = [r for r in rows if (r["flaw"], r["strength"]) == (name, flaw.strengths[MEDIUM])]
+        part = [
+            row
+            for row in rows
+            if (row["flaw"], row["strength"]) == (name, flaw.strengths[MEDIUM])
+            and set(OTHERS) <= set(row["audits"])
+        ]
         count = Counter(
             m for r in part for m in {metric or audit for audit, metric, *_ in r["findings"]}
         )
