@@ -130,7 +130,13 @@ def _preferences(data: Dataset, config: RewardTrainingConfig) -> tuple[list[list
     probability = probability + config.label_smoothing * (1 - 2 * probability)
     margin = np.zeros(len(frame))
     if config.margin_column is not None:
-        margin = _column(data, config.margin_column).to_numpy(dtype=np.float64)
+        margin = _numbers(data, config.margin_column)
+        if np.isnan(margin).any():
+            row = int(data.frame["row"].iloc[int(np.isnan(margin).argmax())])
+            raise DataError(
+                f"{data.source.path}, row {row}, column {config.margin_column}: no margin; write 0 "
+                "where only the order is known"
+            )
     return texts, np.stack([probability, margin], axis=1)
 
 
@@ -152,7 +158,7 @@ def _rankings(data: Dataset, config: RewardTrainingConfig) -> tuple[list[list[Te
 
 
 def _ratings(data: Dataset, config: RewardTrainingConfig) -> tuple[list[list[Text]], Floats]:
-    columns = [_column(data, name).to_numpy(np.float64) for name in config.rating_columns]
+    columns = [_numbers(data, name) for name in config.rating_columns]
     return _single(data), np.stack(columns, axis=1)
 
 
@@ -181,6 +187,20 @@ def _column(data: Dataset, name: str) -> pd.Series:
             f"{data.source.path}: no column {name!r}, which the training settings ask for"
         )
     return data.frame[name]
+
+
+def _numbers(data: Dataset, name: str) -> Floats:
+    """A column of numbers, NaN where there is none."""
+    numbers = np.full(len(data), np.nan)
+    for place, value in enumerate(_column(data, name)):
+        try:
+            numbers[place] = np.nan if value is None else float(value)
+        except (TypeError, ValueError) as error:
+            raise DataError(
+                f"{data.source.path}, row {data.frame['row'].iloc[place]}, column {name}: needs a "
+                f"number, not {value!r}"
+            ) from error
+    return numbers
 
 
 def _vote_shares(votes: pd.Series) -> Floats:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ Measure = Callable[[CausalPolicy], Mapping[str, float]]
 """What else to log of a policy, now and then: in a world, the exact KL and rewards."""
 
 WEIGHTS = "model.safetensors"
+LONGEST_LOSS = 600  # seconds of work that a kill may cost, where a step takes less
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class PolicyConfig:
     clip_norm: float = 1.0  # of the gradient over all weights
     beta: float = 0.1  # KL penalty, units of reward per nat
     seed: int = 0
-    checkpoint_every: int = 50  # steps
+    checkpoint_every: int = 50  # steps; also after ten minutes
     measure_every: int = 20  # steps; also at the first and the last
 
     def __post_init__(self) -> None:
@@ -133,15 +135,22 @@ class PolicyRun:
             return
         keep = self.parallel.is_first
         self._log = checkpoint.TrainingLog(self.out, self.step - 1, keep=keep)
+        self._saved = time.monotonic()
         while self.step < self.config.steps:
             for group in self.optimizer.param_groups:
                 group["lr"] = self.config.learning_rate * (1 - self.step / self.config.steps)
             yield self.step
             self.step += 1
-            if self.parallel.is_first and self.step % self.config.checkpoint_every == 0:
+            if self.parallel.is_first and self._is_due():
                 checkpoint.save_checkpoint(self.out, self._state())
+                self._saved = time.monotonic()
         yield self.step
         self._close()
+
+    def _is_due(self) -> bool:
+        """Whether to keep the state: every so many steps, and sooner where steps are long."""
+        waited = time.monotonic() - self._saved
+        return self.step % self.config.checkpoint_every == 0 or waited > LONGEST_LOSS
 
     def rng(self, step: int) -> np.random.Generator:
         """Chance for prompts and minibatches of a step."""

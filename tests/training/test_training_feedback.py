@@ -205,6 +205,21 @@ def test_settings_that_mean_nothing_are_refused(base: Path, tmp_path: Path) -> N
         train_reward_model(base, rankings, tmp_path, config=QUICK)
 
 
+@pytest.mark.parametrize(
+    ("margin", "words"),
+    [("much", "row 2, column margin: needs a number, not 'much'"), (None, "row 2.*no margin")],
+)
+def test_a_margin_that_is_no_number_names_its_row(
+    margin: str | None, words: str, base: Path, tmp_path: Path
+) -> None:
+    rows = [{"prompt": f"p{i}", "chosen": "a", "rejected": "b", "margin": 1} for i in range(4)]
+    rows[1]["margin"] = margin  # type: ignore[assignment]
+    with pytest.raises(DataError, match=words):
+        train_reward_model(
+            base, rma.load(rows), tmp_path, config=replace(QUICK, margin_column="margin")
+        )
+
+
 def test_another_label_is_another_run(base: Path, tmp_path: Path) -> None:
     data = feedback("rating", 30)
     train_reward_model(base, data, tmp_path, config=replace(QUICK, epochs=1))
