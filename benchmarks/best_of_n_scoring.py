@@ -43,20 +43,24 @@ def main() -> None:
         model = load_reward_model(llama(Path(folder)))
     shapes = {
         "pairs, prompts 3 x as long as outputs": pairs(given.pairs, 360, 120, rng),
-        f"best of {given.samples}, prompt 1,000, outputs 64": best_of(given.samples, 1000, 64, rng),
+        f"best of {given.samples}, prompt 1,000, outputs 64 tokens": best_of(
+            given.samples, 1000, 64, rng
+        ),
     }
     results = [measure(model, name, request, given.rounds) for name, request in shapes.items()]
-    rows = [
-        f"| {each['shape']} tokens, {each['threads']} threads | {each['seconds']} s "
-        + "".join(f"| {ratio} x {name} " for name, ratio in each["ratios"].items())
-        + f"| rewards within {each['largest_difference']:.0e} |"
-        for each in results
-    ]
+    others = list(results[0]["ratios"])
+    head = ["shape", "seconds, prompts shared", *(f"× {name}" for name in others), "rewards within"]
+    lines = [head, ["---"] * len(head)]
+    for each in results:
+        times = [f"{each['ratios'][name]:.2f}" for name in others]
+        apart = f"{each['largest_difference']:.0e}"
+        lines.append([each["shape"], str(each["seconds"]), *times, apart])
+    rows = ["| " + " | ".join(line) + " |" for line in lines]
     given.results.mkdir(parents=True, exist_ok=True)
-    lines = "\n".join(json.dumps(each) for each in results)
-    (given.results / "best_of_n_scoring.json").write_text(lines + "\n")
+    written = "\n".join(json.dumps(each) for each in results)
+    (given.results / "best_of_n_scoring.json").write_text(written + "\n")
     (given.results / "best_of_n_scoring.md").write_text("\n".join(rows) + "\n")
-    print(lines)
+    print(written)
     print("\n".join(rows))
 
 
