@@ -104,8 +104,10 @@ def read_log(
     if lost:
         notes.append(f"{lost} of {int(wanted.sum())} records lack a value or hold NaN: left out")
     if not complete.any():
+        never = [what for what in keys if not np.isfinite(table[what]).any()]
+        shown = ", ".join(f"{what} ({keys[what]})" for what in never or keys)
         raise DataError(
-            f"{file}: no record has finite {', '.join(f'{w} ({k})' for w, k in keys.items())}; "
+            f"{file}: no record has finite {shown}; "
             "name other keys with --log-kl, --log-proxy, --log-gold"
         )
     columns = {what: values[complete] for what, values in table.items()}
@@ -114,8 +116,9 @@ def read_log(
         notes.append(
             f"{repeated} records of steps that come again (a resumed run): the last counts"
         )
-    shown = name or _run_name(file)
-    return Log(shown, Run(**columns), keys, tuple(notes))
+    if np.ptp(columns["proxy"]) == 0:
+        notes.append(f"the proxy ({keys['proxy']}) never changes: nothing was optimised")
+    return Log(name or _run_name(file), Run(**columns), keys, tuple(notes))
 
 
 def _run_name(file: Path) -> str:

@@ -67,7 +67,10 @@ def from_logs(
     for place, (name, group) in enumerate(groups):
         curve = rl_curve([log.run for log in group], gold_sd=gold_sd, proxy_sd=proxy_sd)
         rng = np.random.default_rng([seed, place])
-        studies.append(study(name, curve, rng, resamples=resamples, confidence=confidence))
+        one = study(name, curve, rng, resamples=resamples, confidence=confidence)
+        studies.append(one)
+        if not one.found.safe_kl.defined:
+            notes.append(f"{name}: {one.found.safe_kl.undefined_reason}")
     return Overopt(tuple(studies), tuple(notes), confidence)
 
 

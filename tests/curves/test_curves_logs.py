@@ -11,6 +11,7 @@ import pytest
 
 from rmaudit.curves.logs import read_log
 from rmaudit.errors import DataError
+from rmaudit.overopt import from_logs
 from rmaudit.stats.overoptimization_fit import overoptimization
 from rmaudit.stats.rl_curve import Run, rl_curve
 
@@ -88,7 +89,7 @@ def test_own_log_and_keys_of_the_users_choice(tmp_path: Path) -> None:
 
 
 def test_nan_and_a_last_line_that_is_cut_off(tmp_path: Path) -> None:
-    rows = [{"step": s, "kl_k1": s / 10, "proxy": 1.0, "gold": 1.0} for s in range(6)]
+    rows = [{"step": s, "kl_k1": s / 10, "proxy": s / 2, "gold": 1.0} for s in range(6)]
     rows[2]["gold"] = float("nan")
     del rows[3]["kl_k1"]
     path = lines(tmp_path / "run.jsonl", rows)
@@ -101,8 +102,20 @@ def test_nan_and_a_last_line_that_is_cut_off(tmp_path: Path) -> None:
     )
 
 
+def test_what_a_log_cannot_say(tmp_path: Path) -> None:
+    rows = [{"step": s, "kl_k1": s / 10, "proxy": 1.0, "gold": float("nan")} for s in range(9)]
+    with pytest.raises(DataError, match=r"no record has finite gold \(gold\);"):
+        read_log(lines(tmp_path / "gold.jsonl", rows))
+    same = lines(tmp_path / "same.jsonl", [{**row, "gold": 2.0} for row in rows])
+    assert read_log(same).notes == ("the proxy (proxy) never changes: nothing was optimised",)
+    result = from_logs([same], resamples=100)
+    reason = result.studies[0].found.safe_kl.undefined_reason
+    assert reason
+    assert f"same: {reason}" in result.notes
+
+
 def test_texts_in_a_log_may_hold_any_line_end(tmp_path: Path) -> None:
-    rows = [{"step": s, "kl_k1": s / 10, "proxy": 1.0, "gold": 1.0} for s in range(3)]
+    rows = [{"step": s, "kl_k1": s / 10, "proxy": s / 2, "gold": 1.0} for s in range(3)]
     texts = [json.dumps({**r, "text": "a\u2028b\x85c"}, ensure_ascii=False) for r in rows]
     path = tmp_path / "run.jsonl"
     path.write_text("\r\n".join(texts) + "\r\n", encoding="utf-8", newline="")
