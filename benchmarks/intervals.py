@@ -50,7 +50,7 @@ AUDITS = (
     "overoptimization",
 )
 MEMBERS, SAMPLES, SUBSETS, VOTES = 3, 16, 4, 3
-POPULATION, POPULATIONS = 20_000, 8  # prompts of a data set that stands for all, and such sets
+POPULATION, POPULATIONS = 20_000, 3  # prompts of a data set that stands for all, and such sets
 RESAMPLES = 500
 LOW, HIGH = 0.935, 0.965  # the band that a metric should be in at 200 prompts
 

@@ -29,7 +29,12 @@ from detection.tables import write
 
 
 def cells(
-    worlds: Sequence[str], sizes: Sequence[int], seeds: int, clean: int, flaws: Sequence[str]
+    worlds: Sequence[str],
+    sizes: Sequence[int],
+    seeds: int,
+    clean: int,
+    flaws: Sequence[str],
+    places: Sequence[int] = (1, 2, 3, 4, 5),
 ) -> Iterator[Cell]:
     """Seed by seed, so that a run that is stopped has as many of each; clean twins among them."""
     for seed in range(max(seeds, clean)):
@@ -39,7 +44,8 @@ def cells(
                     yield Cell(world, pairs, "", 0.0, seed)
                 if seed < seeds:
                     for name in flaws:
-                        for strength in FLAWS[name].strengths:
+                        for place in places:
+                            strength = FLAWS[name].strengths[place - 1]
                             yield Cell(world, pairs, name, strength, seed)
 
 
@@ -72,6 +78,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--clean", type=int, default=50, help="seeds of the clean twins")
     parser.add_argument("--others", type=int, default=10, help="seeds that run all cheap audits")
     parser.add_argument("--flaws", nargs="+", default=list(FLAWS), choices=list(FLAWS))
+    parser.add_argument("--strengths", nargs="+", type=int, default=[1, 2, 3, 4, 5])
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no cell later")
     parser.add_argument("--data", type=Path, default=SHARED)
@@ -90,7 +97,7 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     file = given.out / "cells.jsonl"
     known = {key_of(row) for row in read(file)}
-    every = cells(given.worlds, given.pairs, given.seeds, given.clean, given.flaws)
+    every = cells(given.worlds, given.pairs, given.seeds, given.clean, given.flaws, given.strengths)
     todo = (cell for cell in every if cell.key not in known)
     with file.open("a", encoding="utf-8") as out:
         work = partial(run, others=given.others, data=given.data)

@@ -90,6 +90,8 @@ def test_counts_and_tables_by_hand(benchmark: Any, tmp_path: Path) -> None:
     # Over-confidence must be found as such: a finding of the opposite does not count.
     under = ["calibration", "calibration.overconfidence", "low", "Under-confident: ..."]
     assert not cells.raised({"flaw": "over-confidence", "findings": [under]})
+    true = ["data", "", "low", "In the feedback data the chosen output is longer in 57% of pairs"]
+    assert tables.false_alarms({"findings": [true, under]}) == [tuple(under[:2])]
     file = tmp_path / "cells.jsonl"
     file.write_text('{"seed": 1}\n{"seed": 2}\n{"see', encoding="utf-8")
     assert [each["seed"] for each in cells.read(file)] == [1, 2]
