@@ -35,7 +35,8 @@ def overopt(
     ] = None,
     gold: Annotated[str | None, typer.Option(help="A reward model taken as the truth.")] = None,
     gold_held_out: Annotated[
-        bool, typer.Option("--gold-held-out", help="--gold was trained on disjoint feedback.")
+        bool,
+        typer.Option("--gold-held-out", help="Gold: trained on disjoint feedback."),
     ] = False,
     gold_column: Annotated[str, typer.Option(help="Gold rewards in --samples.")] = "gold_rewards",
     aggregates: Annotated[

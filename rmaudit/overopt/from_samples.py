@@ -53,8 +53,8 @@ def from_samples(
     gold
         A reward model taken as the truth, or a column of lists with one number an output.
     held_out
-        Whether `gold` is a reward model trained on feedback disjoint from the models': its gap is
-        a lower bound on the true one, and the result says so.
+        Whether `gold` is (or the column comes from) a reward model trained on feedback disjoint
+        from the models': its gap is a lower bound on the true one, and the result says so.
     with_aggregates
         Also mean, worst case and uncertainty-weighted reward of the models, each re-sorted by
         itself.
@@ -107,9 +107,10 @@ def from_samples(
             studies.append(one)
             if not one.found.safe_kl.defined:
                 notes.append(f"{name}, {method}: {one.found.safe_kl.undefined_reason}")
-    if not isinstance(gold, str):
-        kind = "trained on disjoint feedback: a lower bound on the true gap" if held_out else ""
-        notes.append(f"gold reward: the model {gold.name}{', ' * bool(kind)}{kind}")
+    if held_out or not isinstance(gold, str):
+        source = f"the column {gold}" if isinstance(gold, str) else f"the model {gold.name}"
+        kind = ", trained on disjoint feedback: a lower bound on the true gap" if held_out else ""
+        notes.append(f"gold reward: {source}{kind}")
     return Overopt(tuple(studies), tuple(dict.fromkeys(notes)), confidence)
 
 

@@ -162,6 +162,11 @@ def test_gold_by_a_held_out_model_is_called_a_lower_bound(tmp_path: Path) -> Non
         cache=False,
     )  # fmt: skip
     assert "a lower bound on the true gap" in result.notes[-1]
+    result = from_samples(
+        data, models("b"), gold="truth", held_out=True, methods=("bon",), resamples=100,
+        cache=False,
+    )  # fmt: skip
+    assert result.notes[-1].startswith("gold reward: the column truth, trained on disjoint")
 
 
 def log(path: Path, seed: int, steps: int = 60) -> Path:
