@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ import pandas as pd
 from rmaudit import registry
 from rmaudit.case import Case, data_requests
 from rmaudit.data import Dataset, DataType, load
-from rmaudit.errors import RmauditError
+from rmaudit.errors import RmauditError, UsageError
 from rmaudit.provenance import provenance
 from rmaudit.report.document import Report
 from rmaudit.results import AuditResult
@@ -23,9 +24,12 @@ from rmaudit.rewards.base import RewardModel
 from rmaudit.rewards.http_client import is_url, shown_url
 from rmaudit.rewards.python_model import RewardFunction
 from rmaudit.scoring import (
+    Cost,
     FurtherScoring,
+    NullStore,
     Progress,
     Scores,
+    ScoreStore,
     open_store,
     scores_frame,
     write_scores,
@@ -203,6 +207,9 @@ def audit_by(
     """Audit by settings; `progress` is the console's unless another is given."""
     case = case_by(settings)
     with open_store(settings.store, cache=not settings.no_cache) as store:
+        ahead = (
+            _score_on_ray(settings, case, store, console) if settings.engine == "ray" else Cost()
+        )
         return _audit(
             case,
             settings.only,
@@ -210,6 +217,7 @@ def audit_by(
             progress or console.progress(),
             console.debug,
             settings.recorded(),
+            ahead,
         )
 
 
@@ -268,6 +276,28 @@ def _optional_data(
     return None if data is None else _data(data, limit, type)
 
 
+def _score_on_ray(
+    settings: AuditConfig, case: Case, store: NullStore | ScoreStore, console: Console
+) -> Cost:
+    """Have Ray's workers fill the store, so that the pass finds every reward there."""
+    if isinstance(store, NullStore):
+        raise UsageError("--engine ray keeps its rewards in the store: leave out --no-cache")
+    from rmaudit.scoring.ray_pool import Job, Pool, score_on_ray
+
+    options = settings.model_options()
+    audits = [audit for audit in registry.audits(settings.only) if audit.missing(case) is None]
+    requests = case.requests(audits)
+    jobs = [Job(partial(load_reward_model, settings.model, **options), case.model, requests)]
+    batched = [request for request in requests if request.mode == "plain"]
+    for spec, member in zip(settings.ensemble, case.ensemble, strict=True):
+        jobs.append(Job(partial(load_reward_model, spec, **options), member, batched))
+    if settings.gold is not None and case.gold is not None:
+        load = partial(load_reward_model, settings.gold, **{**options, "reference_model": None})
+        jobs.append(Job(load, case.gold, case.gold_requests))
+    pool = Pool(settings.workers, settings.gpus_per_worker)
+    return score_on_ray(jobs, pool, store=store, progress=console.progress)
+
+
 def _audit(
     case: Case,
     only: Iterable[str] | None,
@@ -275,8 +305,12 @@ def _audit(
     progress: Progress | None,
     debug: bool,
     settings: Mapping[str, Any] | None = None,
+    ahead: Cost | None = None,
 ) -> Report:
-    """Score, measure, bind into a report; `settings` is more for it to keep."""
+    """Score, measure, bind into a report.
+
+    `settings` is more for it to keep; `ahead`, what other machines have scored into the store.
+    """
     audits = registry.audits(only)
     absent = {a.name: reason for a in audits if (reason := a.missing(case))}
     further = FurtherScoring(case.model, store)
@@ -294,7 +328,7 @@ def _audit(
         audits=audits,
         model=case.model,
         inputs={name: data.source for name, data in case.inputs.items()},
-        cost=scores.cost + further.cost,
+        cost=scores.cost + further.cost + replace(ahead or Cost(), texts=0),
         seed=case.seed,
         config={
             "resamples": case.resamples,

@@ -13,6 +13,9 @@ from rmaudit.rewards.http_client import is_url, shown_url
 from rmaudit.rewards.served import HttpFormat, ServerOptions
 from rmaudit.toml import read_toml, schema_error
 
+# Settings of where texts are scored and results go: no number hangs on them.
+_WHERE = {"out", "store", "no_cache", "shard", "engine", "workers", "gpus_per_worker"}
+
 
 class AuditConfig(BaseModel):
     """Every setting of `rmaudit audit`, checked. The resolved values are stored in the report."""
@@ -38,6 +41,7 @@ class AuditConfig(BaseModel):
     search_texts: int = Field(default=1000, ge=0)
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    backend: Literal["torch", "openvino"] = "torch"
     head: int | None = Field(default=None, ge=0)
     format: str | None = None
     max_length: int | None = Field(default=None, ge=8)
@@ -54,6 +58,9 @@ class AuditConfig(BaseModel):
     store: Path | None = None
     no_cache: bool = False
     shard: str | None = None
+    engine: Literal["local", "ray"] = "local"
+    workers: int | None = Field(default=None, ge=1)
+    gpus_per_worker: float | None = Field(default=None, ge=0)
 
     @field_validator("only", mode="before")
     @classmethod
@@ -87,7 +94,7 @@ class AuditConfig(BaseModel):
 
         Without where texts were scored and results went, and without the query of a server's URL.
         """
-        values = self.model_dump(mode="json", exclude={"out", "store", "no_cache", "shard"})
+        values = self.model_dump(mode="json", exclude=_WHERE)
         for name in ("model", "gold"):
             if is_url(values[name]):
                 values[name] = shown_url(values[name])
@@ -96,8 +103,8 @@ class AuditConfig(BaseModel):
 
     def model_options(self) -> dict[str, Any]:
         """The options of `load_reward_model`."""
-        names = ("device", "dtype", "head", "format", "max_length", "reference_model", "beta")
-        permissions = ("trust_remote_code", "allow_pickle")
+        how = ("device", "dtype", "backend", "head", "format", "max_length")
+        what = ("reference_model", "beta", "trust_remote_code", "allow_pickle")
         server = ServerOptions(
             http_format=self.http_format,
             http_model=self.http_model,
@@ -106,7 +113,7 @@ class AuditConfig(BaseModel):
             timeout=self.timeout,
             concurrency=self.concurrency,
         )
-        return {name: getattr(self, name) for name in names + permissions} | {"server": server}
+        return {name: getattr(self, name) for name in how + what} | {"server": server}
 
 
 def _as_flags(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -62,6 +62,8 @@ def run_shard(settings: AuditConfig, shard: Shard, console: Console) -> Cost:
     """
     if settings.no_cache:
         raise UsageError("--shard keeps its rewards in the store: leave out --no-cache")
+    if settings.engine != "local":
+        raise UsageError("--shard is one machine's share: leave out --engine")
     case = case_by(settings)
     audits = [audit for audit in registry.audits(settings.only) if audit.missing(case) is None]
     share = (shard.index, shard.count)

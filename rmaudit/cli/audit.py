@@ -26,6 +26,9 @@ Model = Annotated[
 Data = Annotated[str | None, typer.Option(help="Preference data: file, folder or org/name:split.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")]
 Dtype = Annotated[str | None, typer.Option(help="auto, float32 or bfloat16.")]
+Backend = Annotated[
+    str | None, typer.Option(help="torch (default) or openvino: what runs the model.")
+]
 Head = Annotated[int | None, typer.Option(help="Which head of a model that has several.")]
 TextFormat = Annotated[
     str | None, typer.Option("--format", help="How a text is made without a chat template.")
@@ -104,6 +107,7 @@ def audit(
     ] = None,
     device: Device = None,
     dtype: Dtype = None,
+    backend: Backend = None,
     head: Head = None,
     format: TextFormat = None,
     max_length: MaxLength = None,
@@ -122,6 +126,15 @@ def audit(
     shard: Annotated[
         str | None,
         typer.Option(help="I/N: only score share I of N into the store; see merge."),
+    ] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="What scores: local (default) or ray, a pool of workers.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Of ray [default: what the cluster has room for].")
+    ] = None,
+    gpus_per_worker: Annotated[
+        float | None, typer.Option(min=0, help="Of ray, such as 0.5 [default: 1 if there are any].")
     ] = None,
 ) -> int:
     """Audit one reward model: writes report.json, report.html, figures/ and tables/."""
@@ -165,6 +178,7 @@ def score(
     limit: Limit = None,
     device: Device = None,
     dtype: Dtype = None,
+    backend: Backend = None,
     head: Head = None,
     format: TextFormat = None,
     max_length: MaxLength = None,

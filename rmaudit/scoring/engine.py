@@ -91,24 +91,19 @@ def score(
     requests = _named_once(requests)
     own = model.members
     members = (*own, *(member for extra in ensemble for member in extra.members))
-    modes: dict[str, tuple[Mode, ...]] = {m.fingerprint: ("plain",) for m in members}
-    modes |= {m.fingerprint: MODES for m in own}
-    distinct = {m.fingerprint: m for m in members}
+    modes = _modes(model, ensemble)
     columns: dict[str, Columns] = {
-        name: _recorded(m, requests, modes[name], datasets or {})
-        for name, m in distinct.items()
+        m.fingerprint: _recorded(m, requests, modes[m.fingerprint], datasets or {})
+        for m in members
         if not m.scores_new_text
     }
     recorded = sum(len(c.reward) for by_key in columns.values() for c in by_key.values())
-    scored, cost = _score_texts(
-        [m for m in distinct.values() if m.scores_new_text],
-        requests,
-        modes,
-        store or NullStore(),
-        progress or SilentProgress(),
-        reserve * sum(m.scores_new_text for m in own),
-    )
-    columns |= scored
+    texts, passes = plan_passes(model, requests, store or NullStore(), ensemble=ensemble)
+    more = reserve * sum(m.scores_new_text for m in own)
+    cost = _run(passes, progress or SilentProgress(), more)
+    for each in passes:
+        name = each.model.fingerprint
+        columns[name] = texts.columns(each.rows, modes[name])
     return Scores(
         requests=requests,
         by_request=_aggregate(model, [columns[m.fingerprint] for m in own]),
@@ -122,7 +117,7 @@ def score(
 def score_shard(
     model: RewardModel,
     requests: Sequence[Request],
-    shard: tuple[int, int],
+    shard: tuple[int, int] = (1, 1),
     *,
     ensemble: Sequence[RewardModel] = (),
     store: Store,
@@ -144,58 +139,61 @@ def score_shard(
         Of this share. With the stores of all shares merged, `score` scores nothing more.
     """
     start = time.perf_counter()
-    own = model.members
-    members = {m.fingerprint: m for m in (*own, *(m for extra in ensemble for m in extra.members))}
-    modes: dict[str, tuple[Mode, ...]] = dict.fromkeys(members, ("plain",))
-    modes |= {m.fingerprint: MODES for m in own}
-    _, cost = _score_texts(
-        [m for m in members.values() if m.scores_new_text],
-        _named_once(requests),
-        modes,
-        store,
-        progress or SilentProgress(),
-        0,
-        shard,
-    )
+    _, passes = plan_passes(model, requests, store, ensemble=ensemble, shard=shard)
+    cost = _run(passes, progress or SilentProgress())
     return replace(cost, seconds=time.perf_counter() - start)
 
 
-def _score_texts(
-    models: Sequence[RewardModel],
+def plan_passes(
+    model: RewardModel,
     requests: Sequence[Request],
-    modes: Mapping[str, Sequence[Mode]],
     store: Store,
-    progress: Progress,
-    reserve: int,
+    *,
+    ensemble: Sequence[RewardModel] = (),
     shard: tuple[int, int] = (1, 1),
-) -> tuple[dict[str, Columns], Cost]:
-    """Columns by fingerprint of models that score new text, and what that cost."""
-    if not models:
-        return {}, Cost()
-    texts = Texts(requests)
+) -> tuple[Texts, list[ModelPass]]:
+    """The texts of requests and, for each member that scores new text, what the store lacks.
+
+    Parameters are those of `score_shard`.
+    """
+    modes = _modes(model, ensemble)
+    members = {m.fingerprint: m for each in (model, *ensemble) for m in each.members}
+    models = [m for m in members.values() if m.scores_new_text]
+    texts = Texts(_named_once(requests) if models else ())
     here = texts.of_shard(*shard) if shard != (1, 1) else np.ones(len(texts), dtype=np.bool_)
     passes = []
-    for model in models:
+    for member in models:
         wanted = np.zeros(len(texts), dtype=np.bool_)
-        for mode in modes[model.fingerprint]:
+        for mode in modes[member.fingerprint]:
             wanted |= texts.in_mode(mode)
-        passes.append(ModelPass(model, texts, wanted & here, store))
+        passes.append(ModelPass(member, texts, wanted & here, store))
+    return texts, passes
+
+
+def _modes(model: RewardModel, ensemble: Sequence[RewardModel]) -> dict[str, tuple[Mode, ...]]:
+    """By fingerprint, which requests a member scores: further members only those in batches."""
+    modes: dict[str, tuple[Mode, ...]] = {
+        m.fingerprint: ("plain",) for extra in ensemble for m in extra.members
+    }
+    return modes | {m.fingerprint: MODES for m in model.members}
+
+
+def _run(passes: Sequence[ModelPass], progress: Progress, reserve: int = 0) -> Cost:
+    """Score what is missing; `reserve`: texts that searches may ask for afterwards."""
+    if not passes:
+        return Cost()
     asked = sum(each.wanted for each in passes)
     missing = sum(len(each.missing) for each in passes)
     estimate = sum(each.estimate() for each in passes)
     if reserve and missing:  # texts of a search are as long as the others
         estimate += round(estimate / missing * reserve)
     try:
-        progress.plan(asked + reserve, missing + reserve, estimate, models[0].length_unit)
+        progress.plan(asked + reserve, missing + reserve, estimate, passes[0].model.length_unit)
         for each in passes:
             each.run(progress)
     finally:
         progress.close()
-    columns: dict[str, Columns] = {}
-    for each in passes:
-        name = each.model.fingerprint
-        columns[name] = texts.columns(each.rows, modes[name])
-    return columns, Cost(asked, missing, sum(each.tokens for each in passes))
+    return Cost(asked, missing, sum(each.tokens for each in passes))
 
 
 def _named_once(requests: Sequence[Request]) -> list[Request]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import blake2b
 
 import numpy as np
@@ -45,6 +46,13 @@ class Texts:
             Text(self._requests[request].prompts[row], self._requests[request].outputs[row])
             for request, row in self._places(numbers)
         ]
+
+    def excerpt(self, numbers: NDArray[np.int64]) -> list[Request]:
+        """The texts of these numbers as requests, which keep their names."""
+        places: dict[int, list[int]] = {}
+        for request, row in self._places(numbers):
+            places.setdefault(request, []).append(row)
+        return [_excerpt(self._requests[request], rows) for request, rows in places.items()]
 
     def characters(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
         """Characters of prompt and output together, (n,): what sorts texts before tokenising."""
@@ -104,6 +112,15 @@ class Texts:
     def _places(self, numbers: NDArray[np.int64]) -> list[tuple[int, int]]:
         requests, rows = self._request[numbers].tolist(), self._row[numbers].tolist()
         return list(zip(requests, rows, strict=True))
+
+
+def _excerpt(request: Request, rows: Sequence[int]) -> Request:
+    return replace(
+        request,
+        ids=[request.ids[i] for i in rows],
+        prompts=[request.prompts[i] for i in rows],
+        outputs=[request.outputs[i] for i in rows],
+    )
 
 
 def _characters(prompt: Prompt) -> int:
