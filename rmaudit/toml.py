@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Collection
 from pathlib import Path
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 SIZE_LIMIT = 1_000_000  # bytes; a settings file larger than this is a mistake or an attack
+KEY_PARTS = 200  # of a.b.c, at most
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -21,7 +23,12 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > SIZE_LIMIT:
             raise SchemaError(f"{path}: larger than {SIZE_LIMIT:,} bytes; not a settings file")
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        # The parser's time grows with the square of a key's parts: minutes for the half a million
+        # that fit.
+        if any(part.count(".") > KEY_PARTS for part in re.split("[=\n]", text)):
+            raise SchemaError(f"{path}: nested too deeply")
+        return tomllib.loads(text)
     except OSError as error:
         raise SchemaError(f"{path}: cannot be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:

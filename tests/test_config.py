@@ -111,3 +111,13 @@ def test_the_report_keeps_the_resolved_settings(
     assert (config["seed"], config["resamples"], config["only"]) == (5, 200, ["preference"])
     assert config["model"] == "python:length_reward:score"
     assert config["beta"] == 0.1  # what nobody said is kept too
+
+
+@pytest.mark.parametrize(
+    "text", ["a." * 400_000 + "a = 1", f"[{'a.' * 300}a]", f"a = {{{'b.' * 300}b = 1}}"]
+)
+def test_a_key_of_many_parts_is_refused_before_it_is_parsed(text: str, tmp_path: Path) -> None:
+    # The parser would take minutes for the first.
+    (tmp_path / "audit.toml").write_text(text)
+    with pytest.raises(SchemaError, match="nested too deeply"):
+        AuditConfig.resolve({}, tmp_path / "audit.toml")

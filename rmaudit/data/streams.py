@@ -11,6 +11,10 @@ from rmaudit.data.faults import Damage
 from rmaudit.errors import DataError
 
 BLOCK = 1 << 20
+# What is packed tighter than this, and is large, was made to fill the memory of who reads it.
+# Preference data pack three- to twentyfold.
+EXPANSION = 100
+FREE = 1 << 30  # bytes that any file may unpack to
 LINE_LIMIT = 64 << 20
 # Zstandard grows up to 32,000-fold: 256 bytes to at most 8 MiB, which bounds what is held.
 _ZSTD_SLICE = 1 << 8
@@ -48,23 +52,60 @@ def unreadable(path: Path | str, error: OSError) -> DataError:
     return DataError(f"{path}: cannot be read ({error.strerror or error}); check its permissions")
 
 
-def decompressed(blocks: Iterable[bytes]) -> Iterator[bytes]:
+def decompressed(blocks: Iterable[bytes], path: str) -> Iterator[bytes]:
     """Plain bytes, whether the input is gzip, zstandard or neither: told by its first bytes.
 
     Raises
     ------
+    DataError
+        If a compressed file unpacks to over a gibibyte and over a hundred times its size.
     Damage
         Where a compressed file ends early or holds what cannot be decompressed, after all that
         could be.
     """
     blocks = iter(blocks)
     head = next(blocks, b"")
-    whole = _chain(head, blocks)
+    whole = _Counted(_chain(head, blocks))
     if head.startswith(b"\x1f\x8b"):
-        return _gunzip(whole)
+        return _bounded(_gunzip(whole), whole, path)
     if head.startswith(b"\x28\xb5\x2f\xfd"):
-        return _unzstd(whole)
-    return whole
+        return _bounded(_unzstd(whole), whole, path)
+    return iter(whole)
+
+
+class _Counted:
+    """Blocks, and how many bytes of them were taken so far."""
+
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self._blocks = blocks
+        self.taken = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for block in self._blocks:
+            self.taken += len(block)
+            yield block
+
+
+def _bounded(plain: Iterator[bytes], packed: _Counted, path: str) -> Iterator[bytes]:
+    given = 0
+    for piece in plain:
+        given += len(piece)
+        if too_large(given, packed.taken):
+            raise unpacks_too_far(path)
+        yield piece
+
+
+def too_large(plain: int, packed: int) -> bool:
+    """Whether so many bytes cannot honestly have come from so few."""
+    return plain > FREE and plain > EXPANSION * packed
+
+
+def unpacks_too_far(path: str) -> DataError:
+    """One line for a file that is small and unpacks to what no memory holds."""
+    return DataError(
+        f"{path}: unpacks to over {FREE >> 30} GiB and over {EXPANSION} times its size, as no "
+        "preference data do; if it is meant, unpack it first and give the plain file"
+    )
 
 
 def _chain(head: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:

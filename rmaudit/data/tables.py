@@ -14,7 +14,7 @@ import pandas as pd
 
 from rmaudit.data.chunks import CHUNK_ROWS, Columns, Reader, Records, in_chunks
 from rmaudit.data.faults import Damage, Fault
-from rmaudit.data.streams import HashedFile, unreadable
+from rmaudit.data.streams import HashedFile, too_large, unpacks_too_far, unreadable
 from rmaudit.errors import DataError
 
 MEMORY = "<memory>"
@@ -70,6 +70,9 @@ def _parquet(file: Path) -> Iterator[Any]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(file) as parquet:
+        groups = [parquet.metadata.row_group(i) for i in range(parquet.num_row_groups)]
+        if too_large(sum(group.total_byte_size for group in groups), file.stat().st_size):
+            raise unpacks_too_far(str(file))
         yield from parquet.iter_batches(batch_size=CHUNK_ROWS)
 
 

@@ -29,7 +29,7 @@ class JsonLines(Reader):
         """Rows by line number."""
         return in_chunks(
             (number, _json(line), len(line or b""))
-            for number, line in lines(decompressed(self._file.blocks), self.path)
+            for number, line in lines(decompressed(self._file.blocks, self.path), self.path)
             if line is None or line.strip()
         )
 
@@ -99,7 +99,7 @@ class Csv(Reader):
             yield number, fault or _record(header, cells), sum(map(len, cells))
 
     def _text(self) -> Iterator[str]:
-        for _, line in lines(decompressed(self._file.blocks), self.path):
+        for _, line in lines(decompressed(self._file.blocks, self.path), self.path):
             self._too_long |= line is None
             # Bytes that are not UTF-8 become lone surrogates, which the row check finds.
             yield (line or b"").decode("utf-8", "surrogateescape") + "\n"

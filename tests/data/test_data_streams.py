@@ -8,9 +8,12 @@ import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import zstandard
 
+from rmaudit.data import load, streams
 from rmaudit.data.faults import Damage
 from rmaudit.data.streams import HashedFile, decompressed, lines
 from rmaudit.errors import DataError
@@ -32,17 +35,17 @@ def zst(data: bytes) -> bytes:
 def test_compression_is_told_by_the_first_bytes(pack, size: int) -> None:
     if size == 7 and pack is not bytes:
         size = 64
-    assert b"".join(decompressed(pieces(pack(TEXT), size))) == TEXT
+    assert b"".join(decompressed(pieces(pack(TEXT), size), "f")) == TEXT
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zst])
 def test_members_that_follow_one_another_are_read_as_one(pack) -> None:
     whole = pack(b"a\n") + pack(b"b\n")
-    assert b"".join(decompressed(iter([whole]))) == b"a\nb\n"
+    assert b"".join(decompressed(iter([whole]), "f")) == b"a\nb\n"
 
 
 def test_zeros_after_gzip_are_padding() -> None:
-    assert b"".join(decompressed(iter([gzip.compress(b"a\n") + bytes(100)]))) == b"a\n"
+    assert b"".join(decompressed(iter([gzip.compress(b"a\n") + bytes(100)]), "f")) == b"a\n"
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zst])
@@ -52,7 +55,7 @@ def test_what_precedes_a_cut_is_read_and_the_cut_is_said(pack) -> None:
     packed = pack(b"\n".join(rows))
     got: list[tuple[int, bytes | None]] = []
     with pytest.raises(Damage, match="cut") as damage:
-        got.extend(lines(decompressed(pieces(packed[: len(packed) // 2], 4096)), "f"))
+        got.extend(lines(decompressed(pieces(packed[: len(packed) // 2], 4096), "f"), "f"))
     read = [line for _, line in got]
     assert read == rows[: len(read)]
     if pack is gzip.compress:  # zstandard gives out whole blocks only
@@ -64,7 +67,7 @@ def test_rows_before_the_cut_are_given_out() -> None:
     packed = gzip.compress(TEXT)[:-8]  # all of the data, but not the check sum
     got: list[tuple[int, bytes | None]] = []
     with pytest.raises(Damage, match="end early"):
-        got.extend(lines(decompressed(iter([packed])), "f"))
+        got.extend(lines(decompressed(iter([packed]), "f"), "f"))
     assert [line for _, line in got] == TEXT.splitlines()
 
 
@@ -73,7 +76,7 @@ def test_flipped_bytes_are_damage(pack) -> None:
     packed = bytearray(pack(TEXT))
     packed[len(packed) // 2 : len(packed) // 2 + 8] = b"\xff" * 8
     with pytest.raises(Damage):
-        list(decompressed(iter([bytes(packed)])))
+        list(decompressed(iter([bytes(packed)]), "f"))
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
@@ -108,7 +111,7 @@ def test_a_bomb_is_never_held_whole(pack) -> None:
     tracemalloc.start()
     try:
         # NUL at the start would be taken for UTF-16.
-        got = list(lines(decompressed(iter([pack(b"ok\n") + packed])), "f", limit=1 << 20))
+        got = list(lines(decompressed(iter([pack(b"ok\n") + packed]), "f"), "f", limit=1 << 20))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -127,3 +130,43 @@ def test_the_digest_is_of_the_whole_file_however_much_was_read(tmp_path: Path) -
 def test_a_missing_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         next(HashedFile(tmp_path / "none").blocks)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zst])
+@pytest.mark.parametrize("content", [bytes(64), b'{"a": 1}\n\n\n\n\n' * 5])
+def test_ten_gigabytes_in_a_small_file_are_refused(
+    pack, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = pack(b'{"a": 1}\n' + content * (1 << 18))  # some 16 MB; parts follow one another
+    path = tmp_path / "d.jsonl.gz"
+    with path.open("wb") as file:
+        for _ in range(640):
+            file.write(part)
+    assert path.stat().st_size < 100 << 20
+    monkeypatch.setattr(streams, "FREE", 2 << 20)  # the rest is the same, and slower
+    got: list[int] = []
+    with pytest.raises(DataError, match="over 100 times its size") as error:
+        got.extend(map(len, decompressed(HashedFile(path).blocks, str(path))))
+    assert sum(got) <= 130 << 20  # of 10 GB: the file's first block is a mebibyte
+    assert "unpack it first" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_what_packs_as_data_do_may_be_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "FREE", 1 << 10)
+    packed = gzip.compress(TEXT)
+    assert len(TEXT) > 1 << 10
+    assert b"".join(decompressed(iter([packed]), "f")) == TEXT
+
+
+def test_a_parquet_file_that_unpacks_too_far_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "FREE", 1 << 20)
+    table = pa.table(
+        {"prompt": ["p" * 100_000] * 100, "chosen": ["a"] * 100, "rejected": ["b"] * 100}
+    )
+    path = tmp_path / "d.parquet"
+    pq.write_table(table, path, compression="zstd", use_dictionary=False)
+    with pytest.raises(DataError, match="over 100 times its size"):
+        load(path)
