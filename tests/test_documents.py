@@ -43,7 +43,8 @@ def test_the_audit_of_the_contributing_guide_runs(
 
 
 @pytest.mark.parametrize(
-    "document", ["README.md", "docs/index.md", "docs/gate.md", "docs/over-optimisation.md"]
+    "document",
+    ["README.md", "docs/index.md", "docs/gate.md", "docs/over-optimisation.md", "docs/scale.md"],
 )
 def test_every_command_of_the_readme_is_known(document: str) -> None:
     lines = [line for block in blocks(document, "sh") for line in block.splitlines()]
