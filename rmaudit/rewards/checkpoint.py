@@ -108,6 +108,10 @@ def _load_adapter(
         base, dtype, permissions, task, **({} if heads is None else {"num_labels": heads})
     )
     _refuse_untrained(folder, missing - own.keys())
+    if (folder / "config.json").is_file():  # of an adapter that rmaudit trained: names the heads
+        names = read_json(folder / "config.json").get("id2label", {})
+        if len(names) == heads:
+            model.config.id2label = {int(place): name for place, name in names.items()}
     with _one_line(folder, "adapter"), silent():
         wrapped = peft.PeftModel.from_pretrained(model, str(folder))
     if wrapped.active_peft_config.is_prompt_learning:

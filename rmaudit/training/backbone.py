@@ -62,7 +62,7 @@ def load_backbone(
     Evaluation mode switches dropout off, in training too: a reward must not depend on chance, and
     the noise costs small models accuracy. Gradients flow all the same.
     """
-    from transformers import AutoModelForSequenceClassification
+    from transformers import AutoConfig, AutoModelForSequenceClassification
 
     with one_line(base, "model"), silent(), torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -75,7 +75,13 @@ def load_backbone(
             )
         else:
             model = AutoModelForSequenceClassification.from_pretrained(
-                base, config=config, dtype=torch.float32, use_safetensors=True
+                base,
+                config=config,
+                dtype=torch.float32,
+                use_safetensors=True,
+                # A reward model with other heads gives its body; these heads are drawn anew.
+                ignore_mismatched_sizes=not lora_rank
+                and AutoConfig.from_pretrained(base).num_labels != len(heads),
             )
         if lora_rank:
             model = _with_adapters(model, base, lora_rank)
@@ -92,6 +98,7 @@ def save_backbone(model: Any, tokenizer: Any, out: Path) -> None:
     """Safetensors, configuration and tokenizer, as plain transformers loads them."""
     with silent():
         model.save_pretrained(out)
+        model.config.save_pretrained(out)  # adapters leave it out, and with it the heads' names
         tokenizer.save_pretrained(out)
 
 

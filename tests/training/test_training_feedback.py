@@ -187,6 +187,14 @@ def test_adapters_leave_the_base_alone_and_are_scored(base: Path, tmp_path: Path
     model = load_reward_model(tmp_path / "lora", device="cpu")
     rewards = model.forward(model.encode([Text("alpha?", "good"), Text("alpha?", "bad")]))
     assert rewards[0] > rewards[1]
+    data = preferences(20)
+    data.frame["missing"] = [["praise"]] * len(data)
+    two = tmp_path / "two"  # heads in place of one: the body of `whole` goes on
+    train_reward_model(whole, data, two, config=replace(QUICK, epochs=1))
+    train_reward_model(two, data, tmp_path / "heads", config=replace(config, epochs=1))
+    load_reward_model(tmp_path / "heads", device="cpu")  # one of the two is named reward
+    with pytest.raises(UsageError, match="0 = reward, 1 = missing: praise"):
+        load_reward_model(tmp_path / "heads", head=2)
     with pytest.raises(UsageError, match="no weights to adapt"):
         train_reward_model(base, preferences(20), tmp_path / "c", config=config)
 
