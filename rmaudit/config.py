@@ -45,6 +45,7 @@ class AuditConfig(BaseModel):
     head: int | None = Field(default=None, ge=0)
     format: str | None = None
     max_length: int | None = Field(default=None, ge=8)
+    token_budget: int | None = Field(default=None, ge=64)
     trust_remote_code: bool = False
     allow_pickle: bool = False
     reference_model: str | None = None
@@ -103,7 +104,7 @@ class AuditConfig(BaseModel):
 
     def model_options(self) -> dict[str, Any]:
         """The options of `load_reward_model`."""
-        how = ("device", "dtype", "backend", "head", "format", "max_length")
+        how = ("device", "dtype", "backend", "head", "format", "max_length", "token_budget")
         what = ("reference_model", "beta", "trust_remote_code", "allow_pickle")
         server = ServerOptions(
             http_format=self.http_format,

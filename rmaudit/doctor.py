@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rmaudit._version import __version__
 from rmaudit.data.types import Message, Prompt
 from rmaudit.errors import RmauditError
-from rmaudit.rewards.base import RewardModel
+from rmaudit.rewards.base import Encoded, RewardModel, Text
 from rmaudit.scoring import Request, open_store, score
 from rmaudit.scoring.store import default_path
 
@@ -35,6 +35,9 @@ NEEDED = (
 )
 OPTIONAL = {"peft": "PEFT adapters", "datasets": "hub data sets"}
 _LITTLE = 2 << 30  # bytes of memory or disk below which an audit may not end well
+_BUDGETS = (1024, 2048, 4096, 8192, 16384)  # tokens a batch
+_PATIENCE = 20.0  # seconds after which no larger budget is tried
+_MOST_TEXTS = 64
 _BATCH_TOLERANCE = 0.05  # of the texts' standard deviation: what preflight calls a fault
 
 _TURNS: list[Message] = [
@@ -164,7 +167,7 @@ def _model(load: Callable[[], RewardModel]) -> list[Check]:
     if not model.scores_new_text:
         said = "has rewards only for what the data holds: there is no text to try"
         return [*checks, Check("ok", "preflight", said)]
-    return checks + _preflight(model)
+    return [*checks, *_preflight(model), *_budget(model)]
 
 
 def _short(facts: dict[str, Any]) -> list[tuple[str, Any]]:
@@ -193,6 +196,39 @@ def _preflight(model: RewardModel) -> list[Check]:
         said = "the longest output of about 400 words is cut; raise the maximum length"
         checks.append(Check("warn", "preflight", said))
     return [*checks, *_same(together, alone)]
+
+
+def _budget(model: RewardModel) -> list[Check]:
+    """The token budget at which the model scores most tokens a second, of those tried in time."""
+    if len(model.members) > 1 or model.length_unit != "tokens" or model.token_budget > _BUDGETS[-1]:
+        return []
+    texts = [Text(f"Question {i}?", "word " * (20 + 7 * i % 300)) for i in range(2 * _MOST_TEXTS)]
+    encoded = sorted(model.encode(texts), key=lambda each: -each.tokens)
+    rates: dict[int, float] = {}
+    end = time.perf_counter() + _PATIENCE
+    for budget in _BUDGETS:
+        batch = encoded[: max(1, min(model.max_batch, budget // encoded[0].tokens))]
+        try:
+            seconds = min(_seconds(model, batch) for _ in range(2))  # the first may set things up
+        except Exception:  # memory ran out, or what preflight has said already
+            break
+        rates[budget] = sum(each.tokens for each in batch) / seconds
+        if time.perf_counter() > end:
+            break
+    if not rates:
+        return []
+    best = max(rates, key=rates.__getitem__)
+    tried = ", ".join(f"{budget:,}: {rate:,.0f}" for budget, rate in rates.items())
+    said = f"--token-budget {best} is the fastest here (tokens/s at {tried})"
+    if rates[best] < 1.05 * rates.get(model.token_budget, 0.0):
+        said = f"the token budget {model.token_budget:,} is as fast as any (tokens/s at {tried})"
+    return [Check("ok", "batches", said)]
+
+
+def _seconds(model: RewardModel, batch: Sequence[Encoded]) -> float:
+    start = time.perf_counter()
+    model.forward(batch)
+    return time.perf_counter() - start
 
 
 def _told_apart(rewards: NDArray[np.float64], took: float) -> Check:

@@ -17,9 +17,11 @@ from typer.testing import CliRunner
 from rmaudit.cli import app
 from rmaudit.config import AuditConfig
 from rmaudit.doctor import TEN_TEXTS, examine, memory
+from rmaudit.doctor import _budget as budget_checks
 from rmaudit.errors import RewardModelError
 from rmaudit.gating import Policy
 from rmaudit.rewards import load_reward_model
+from rmaudit.rewards.base import Encoded, RewardModel
 from rmaudit.starter import starter_files
 
 WRITTEN = ["audit.toml", "gate.toml", "test_reward_model.py", ".github/workflows/reward-model.yml"]
@@ -200,3 +202,40 @@ def test_the_ten_texts_differ() -> None:
     keys = {(str(prompt), output) for prompt, output in TEN_TEXTS}
     assert len(keys) == 10
     assert np.ptp([len(output) for _, output in TEN_TEXTS]) > 1000
+
+
+def test_doctor_finds_the_fastest_batches_of_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("rmaudit.doctor.time.perf_counter", lambda: clock[0])
+    model = PaidByTheBatch(clock)
+    (found,) = budget_checks(model)
+    # A call costs 1 s and 0.001 s a token up to 3,000 tokens, ten times that for those behind.
+    assert found.said.startswith("--token-budget 2048 is the fastest here (tokens/s at 1,024: ")
+    model.token_budget = 2048
+    assert budget_checks(model)[0].said.startswith("the token budget 2,048 is as fast as any")
+
+
+def test_doctor_stops_before_batches_that_take_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("rmaudit.doctor.time.perf_counter", lambda: clock[0])
+    model = PaidByTheBatch(clock, call=30.0)
+    (found,) = budget_checks(model)
+    assert "1,024: " in found.said
+    assert "2,048: " not in found.said
+
+
+class PaidByTheBatch(RewardModel):
+    """A clock goes on by what a batch costs."""
+
+    name = kind = fingerprint = "paid"
+
+    def __init__(self, clock: list[float], call: float = 1.0) -> None:
+        self.clock, self.call = clock, call
+
+    def encode(self, texts):
+        return [Encoded(text, len(text.output.split()) + 2, 1) for text in texts]
+
+    def forward(self, batch, *, pad_left=False):
+        tokens = sum(each.tokens for each in batch)
+        self.clock[0] += self.call + 0.001 * tokens + 0.009 * max(0, tokens - 3000)
+        return np.zeros(len(batch))

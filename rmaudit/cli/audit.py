@@ -34,6 +34,10 @@ TextFormat = Annotated[
     str | None, typer.Option("--format", help="How a text is made without a chat template.")
 ]
 MaxLength = Annotated[int | None, typer.Option(help="Tokens a text, at most.")]
+TokenBudget = Annotated[
+    int | None,
+    typer.Option(min=64, help="Padded tokens a batch, at most; doctor finds a machine's best."),
+]
 Trust = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run code that the model's folder carries.")
 ]
@@ -111,6 +115,7 @@ def audit(
     head: Head = None,
     format: TextFormat = None,
     max_length: MaxLength = None,
+    token_budget: TokenBudget = None,
     trust_remote_code: Trust = False,
     allow_pickle: Pickle = False,
     reference_model: Reference = None,
@@ -182,6 +187,7 @@ def score(
     head: Head = None,
     format: TextFormat = None,
     max_length: MaxLength = None,
+    token_budget: TokenBudget = None,
     trust_remote_code: Trust = False,
     allow_pickle: Pickle = False,
     reference_model: Reference = None,

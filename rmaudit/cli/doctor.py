@@ -26,6 +26,7 @@ def doctor(
     head: options.Head = None,
     format: options.TextFormat = None,
     max_length: options.MaxLength = None,
+    token_budget: options.TokenBudget = None,
     trust_remote_code: options.Trust = False,
     allow_pickle: options.Pickle = False,
     reference_model: options.Reference = None,

@@ -39,6 +39,7 @@ def load_reward_model(
     reference_model: str | Path | None = None,
     beta: float = 0.1,
     backend: Literal["torch", "openvino"] = "torch",
+    token_budget: int | None = None,
 ) -> RewardModel:
     r"""Load a reward model.
 
@@ -77,6 +78,9 @@ def load_reward_model(
         What runs a sequence-classification model: "openvino" (an extra) is faster on many
         processors; its rewards are checked against torch's before use. See
         `rmaudit.rewards.openvino_model.OpenVinoReward`.
+    token_budget
+        Padded tokens a batch of a sequence-classification model, at most (None: 4,096, on an
+        accelerator 16,384). Which texts share a batch moves rewards in their last bits.
 
     Raises
     ------
@@ -111,7 +115,7 @@ def load_reward_model(
     if spec.startswith("dropout:"):
         _torch_alone(backend)
         return _load_dropout(spec, permissions, options)
-    options["backend"] = backend
+    options |= {"backend": backend, "token_budget": token_budget}
     folder, name = _folder(spec, permissions)
     return _load_folder(folder, name, permissions, options)
 

@@ -42,6 +42,8 @@ class TransformersReward(RewardModel):
     format, max_length
         How texts are made and where they are cut: see `TextEncoder`. The maximum length is never
         more than the model's or the tokenizer's own.
+    token_budget
+        Padded tokens a batch, at most; None: what suits the kind of device.
 
     Notes
     -----
@@ -70,6 +72,7 @@ class TransformersReward(RewardModel):
         dtype: Dtype = "auto",
         format: str = DEFAULT_FORMAT,
         max_length: int | None = None,
+        token_budget: int | None = None,
     ) -> None:
         self.name = name
         self.head = _head(checkpoint.model.config, head, name)
@@ -87,6 +90,7 @@ class TransformersReward(RewardModel):
             self.model.config.pad_token_id = self._pad_id
         if self.device.type != "cpu":
             self.max_batch, self.token_budget = 256, 16384
+        self.token_budget = token_budget or self.token_budget
         self._pads = self._padding_is_harmless()
         self.pads_left = self._pads and pads_left(self.model)
         self._unshared = why_not(self.model) or self._sharing_is_harmful()
