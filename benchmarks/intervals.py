@@ -14,12 +14,17 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+# This folder last: a file here is called statistics.py, like a module of the standard library.
+if Path(sys.path[0]).resolve() == Path(__file__).resolve().parent:
+    sys.path.append(sys.path.pop(0))
 
 import numpy as np
 import pandas as pd
@@ -50,7 +55,7 @@ AUDITS = (
     "overoptimization",
 )
 MEMBERS, SAMPLES, SUBSETS, VOTES = 3, 16, 4, 3
-POPULATION, POPULATIONS = 20_000, 3  # prompts of a data set that stands for all, and such sets
+POPULATION, POPULATIONS = 20_000, 2  # prompts of a data set that stands for all, and such sets
 RESAMPLES = 500
 LOW, HIGH = 0.935, 0.965  # the band that a metric should be in at 200 prompts
 

@@ -94,7 +94,10 @@ class Reward:
 
     def of_unknown(self, prompt: str, output: str) -> float:
         """The score of the known output of which most word pairs are there, less what is not."""
-        share, best = max((self.kept(output, answer), answer) for answer in self.answers[prompt])
+        # Of answers that are wholly there the longest: a short one may be part of another.
+        share, _, best = max(
+            (self.kept(output, answer), len(answer), answer) for answer in self.answers[prompt]
+        )
         late = 1 + self.strength if self.flaw == "late reward" else 1.0
         return self.floor + (self.quality[prompt, best] - self.floor) * share**late
 

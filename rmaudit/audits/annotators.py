@@ -75,7 +75,7 @@ class Annotators(Audit):
             "probability", "higher", "accuracy for the majority where they do not"
         ),
         "annotators.worst_group_accuracy": MetricSpec(
-            "probability", "higher", "accuracy for the annotator or group it serves worst"
+            "probability", "higher", "accuracy for the group it serves worst; its value is too low"
         ),
         "annotators.vote_ece": MetricSpec(
             "probability", "zero", "calibration error of sigmoid(margin) against the vote share"

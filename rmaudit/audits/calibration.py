@@ -82,8 +82,9 @@ class Calibration(Audit):
         "sigmoid(margin). Over-confidence is the mean claim minus the share that is right; the "
         "temperature is what margins should be divided by (above 1: over-confident). Binned ECE "
         "and MCE are positive even for a perfect model, so read the debiased one; the intervals "
-        "of binned and smooth errors are approximate: nominal 95 % covered 92 to 99 % in "
-        "simulation at 200 to 2,000 prompts. The one after temperature takes the fit as given."
+        "of binned and smooth errors and of the resolution are approximate: nominal 95 % covered "
+        "92 to 99 % in simulation at 200 to 2,000 prompts. The one after temperature takes the "
+        "fit as given."
     )
     source = (
         "Guo et al. 2017 (arXiv 1706.04599); Kumar et al. 2019 (1909.10155); Blasiok & Nakkiran "
