@@ -42,6 +42,7 @@ PROXY = (
     "reward",
 )
 IN_FOLDER = ("trainer_state.json", "training-log.jsonl", "metrics.jsonl", "log.jsonl")
+LARGEST_STEP = 2.0**53  # a float holds no larger whole number exactly
 GOLD = ("rmaudit/gold", "gold", "gold_reward")
 _TRL_MEAN = re.compile(r"rewards/(.+)/mean")
 _LINE_END = re.compile(r"\r\n|\n|\r")
@@ -94,6 +95,7 @@ def read_log(
         lengths = np.array([_number(r.get(length)) for r in records])
         table["kl"] = table["kl"] * lengths
         notes.append(f"KL is {keys['kl']} a token times {length}")
+    table["step"][np.abs(table["step"]) > LARGEST_STEP] = math.nan
     # TRL logs evaluation and training in records of their own: one of neither is no lost record.
     partial = np.isfinite(np.stack(list(table.values())))
     wanted = np.any(

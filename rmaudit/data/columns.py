@@ -44,23 +44,30 @@ def check_columns(
             plain &= np.isfinite(_floats(chunk.table.column(name)))
     others = records(chunk.table.filter(~plain), numbers[~plain])
     table = chunk.table if plain.all() else chunk.table.filter(plain)
-    frame = pd.DataFrame(
-        {
-            "row_given" if name == "row" else name: _series(name, table.column(name), kind)
-            for name in table.column_names
-        }
-    )
+    try:
+        frame = _frame(table, kind)
+    except (ValueError, OverflowError):  # metadata that pandas cannot hold
+        return None, records(chunk.table, numbers)
     if kind == "preference" and "tie" not in frame:
         frame["tie"] = False
     frame["row"] = numbers[plain]
     return frame, others
 
 
+def _frame(table: Any, kind: DataType) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "row_given" if name == "row" else name: _series(name, table.column(name), kind)
+            for name in table.column_names
+        }
+    )
+
+
 def records(table: Any, numbers: Any) -> list[tuple[int, object]]:
-    """The rows of a table as records; one whose text is no Unicode as a fault."""
+    """The rows of a table as records; one that Python cannot hold as a fault."""
     try:
         values: list[object] = table.to_pylist()
-    except UnicodeDecodeError:
+    except (ValueError, OverflowError):  # text that is no Unicode, times finer than its own
         values = [_record(table.slice(i, 1)) for i in range(table.num_rows)]
     return list(zip(numbers.tolist(), values, strict=True))
 
@@ -70,6 +77,8 @@ def _record(one: Any) -> object:
         return one.to_pylist()[0]
     except UnicodeDecodeError as error:
         return Fault(None, "text is not valid Unicode", f"not UTF-8 at byte {error.start + 1}")
+    except (ValueError, OverflowError) as error:
+        return Fault(None, "a value out of range", str(error))
 
 
 def _is_plain(table: Any, kind: DataType) -> bool:

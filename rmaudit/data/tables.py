@@ -51,7 +51,7 @@ class ArrowFiles(Reader):
                     row += part.num_rows
         except FileNotFoundError as error:
             raise unreadable(file, error) from error
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last: of names
             what = str(error).splitlines()[0]
             if row == 1:
                 raise DataError(

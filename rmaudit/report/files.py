@@ -24,7 +24,9 @@ def write(path: Path, content: str | bytes) -> None:
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_bytes(content if isinstance(content, bytes) else content.encode())
+        if isinstance(content, str):  # half a surrogate pair, from a report made elsewhere
+            content = content.encode("utf-8", "backslashreplace")
+        unfinished.write_bytes(content)
         unfinished.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):

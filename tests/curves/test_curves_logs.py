@@ -190,3 +190,10 @@ def test_a_number_of_four_hundred_digits_is_left_out(tmp_path: Path) -> None:
     log = read_log(path)
     assert log.run.step.tolist() == [0, 1, 3, 4]
     assert log.notes == ("1 of 5 records lack a value or hold NaN: left out",)
+
+
+def test_a_step_that_no_computer_counts_to_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    records = [{"step": s, "kl_k1": 1.0, "proxy": 1.0, "gold": 1.0} for s in (0, 1e300, 2)]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert read_log(path).run.step.tolist() == [0, 2]

@@ -508,3 +508,20 @@ def test_a_row_in_memory_may_be_nested_too_deeply() -> None:
         deep = [deep]
     data = load([*ROWS, {**ROWS[0], "id": "d", "x": deep}])
     assert [(r.row, r.reason) for r in data.set_aside] == [(4, "nested too deeply")]
+
+
+def test_column_names_that_are_no_unicode_are_damage(tmp_path: Path) -> None:
+    table = pa.Table.from_pylist([{**row, "zebra": 1} for row in ROWS])
+    folder = save_folder(tmp_path / "saved", table, parts=1)
+    file = next(folder.glob("*.arrow"))
+    file.write_bytes(file.read_bytes().replace(b"zebra", b"\xa4ebra"))
+    with pytest.raises(DataError, match="cannot be read as arrow"):
+        load(folder)
+
+
+def test_a_time_that_pandas_cannot_hold_costs_no_row(tmp_path: Path) -> None:
+    times = pa.array([0, 1, 2000], pa.int64()).cast(pa.time64("ns"))
+    pq.write_table(pa.Table.from_pylist(ROWS).append_column("at", times), tmp_path / "d.parquet")
+    data = load(tmp_path / "d.parquet")
+    assert data.frame["id"].tolist() == ["a", "b", "c"]
+    assert data.frame["chosen"].tolist() == [row["chosen"] for row in ROWS]

@@ -189,3 +189,12 @@ def test_a_finding_on_another_audit_is_sorted_in() -> None:
     finding = Finding("high", "elsewhere", "", "t", "d")
     report = sample_report([AuditResult(AUDITS[0].name, findings=(finding,))])
     assert report.findings[0].audit == "elsewhere"
+
+
+def test_half_a_surrogate_pair_in_a_report_made_elsewhere(report: Report, tmp_path: Path) -> None:
+    folder = report.save(tmp_path / "one")
+    document = json.loads((folder / "report.json").read_text())
+    document["config"]["note"] = "half \ud800"
+    (folder / "report.json").write_text(json.dumps(document))
+    again = Report.load(folder).save(tmp_path / "two")
+    assert Report.load(again).record.config["note"] == "half \ud800"
