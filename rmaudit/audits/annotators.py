@@ -78,7 +78,10 @@ class Annotators(Audit):
             "probability", "higher", "accuracy for the group it serves worst; its value is too low"
         ),
         "annotators.vote_ece": MetricSpec(
-            "probability", "zero", "calibration error of sigmoid(margin) against the vote share"
+            "probability",
+            "zero",
+            "calibration error of sigmoid(margin) against the vote share; biased upward, so its "
+            "interval is not centred",
         ),
         "annotators.margin_agreement_correlation": MetricSpec(
             "-1..1", "higher", "rank correlation of |margin| with agreement"

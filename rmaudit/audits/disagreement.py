@@ -98,7 +98,10 @@ class Disagreement(Audit):
             "share", "none", "pairs of members that rank a pair differently"
         ),
         "disagreement.mutual_information": MetricSpec(
-            "nats", "none", "what a label would tell about which member is right (BALD)"
+            "nats",
+            "none",
+            "what a label would tell about which member is right (BALD); its interval takes the "
+            "members' temperatures as given, and covered 82 to 86 % in simulation",
         ),
         "disagreement.error_auroc": MetricSpec(
             "probability", "higher", "a wrongly ranked pair has more disagreement than a right one"

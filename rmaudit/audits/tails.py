@@ -43,7 +43,12 @@ class Tails(Audit):
     source = "Kwa et al. 2024 (arXiv 2407.14503)"
     order = 86
     metrics: ClassVar = {
-        "tails.shape": MetricSpec("-", "lower", "generalised-Pareto shape of the upper tail"),
+        "tails.shape": MetricSpec(
+            "-",
+            "lower",
+            "generalised-Pareto shape of the upper tail; its 95 % interval covered 81 to 86 % in "
+            "simulation at 200 prompts",
+        ),
     }
 
     def missing(self, case: Case) -> str | None:
