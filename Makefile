@@ -1,6 +1,7 @@
 # make demo    the main job on the embedded default: reports/demo/report.html
 # make test    the tests
 # make check   lint, format, types, layers, security
+# make pip-audit  known vulnerabilities of the dependencies (network)
 # make docs    the documentation: build/site
 .DELETE_ON_ERROR:
 .PHONY: setup demo test check docs format example bench detection-quick clean
@@ -32,6 +33,13 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/bandit --quiet --recursive rmaudit --configfile pyproject.toml
+
+# Known vulnerabilities of what is installed; needs a network, so it is no part of `check`.
+pip-audit: $(STAMP)
+	$(PYTHON) -m venv build/pip-audit
+	build/pip-audit/bin/python -m pip install --quiet pip-audit
+	build/pip-audit/bin/pip-audit --progress-spinner off --path $$($(BIN)/python -c \
+	  "import sysconfig; print(sysconfig.get_path('purelib'))")
 
 # Warnings are errors: a broken link or an undocumented parameter fails it.
 docs: $(STAMP)
