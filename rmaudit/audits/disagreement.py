@@ -38,9 +38,9 @@ from rmaudit.stats.scale import within_prompt_sd
 from rmaudit.stats.uncertainty import (
     area_under_risk_coverage,
     auroc_estimate,
-    mutual_information,
     ratio_of_means,
     risk_coverage,
+    scaled_information,
     selective_accuracy,
     sign_disagreement,
 )
@@ -100,8 +100,7 @@ class Disagreement(Audit):
         "disagreement.mutual_information": MetricSpec(
             "nats",
             "none",
-            "what a label would tell about which member is right (BALD); its interval takes the "
-            "members' temperatures as given, and covered 82 to 86 % in simulation",
+            "what a label would tell about which member is right (BALD)",
         ),
         "disagreement.error_auroc": MetricSpec(
             "probability", "higher", "a wrongly ranked pair has more disagreement than a right one"
@@ -200,8 +199,7 @@ def _information(members: Members, confidence: float) -> Estimate:
             n=len(members.pairs),
             confidence=confidence,
         )
-    information = mutual_information(raw / temperatures[:, None])
-    return cluster_mean(information, members.clusters, confidence=confidence)
+    return scaled_information(raw / temperatures[:, None], members.clusters, confidence=confidence)
 
 
 def _outside_inside(case: Case, members: Members) -> Estimate:

@@ -52,6 +52,38 @@ def mutual_information(margins: Float) -> Float:
     return np.asarray(np.maximum(information, 0.0), dtype=np.float64)
 
 
+def scaled_information(margins: Float, clusters: Array, *, confidence: float = 0.95) -> Estimate:
+    r"""Mean `mutual_information` in nats, 0 to log 2, with an interval that includes the scaling.
+
+    Parameters
+    ----------
+    margins
+        (n_members, n_pairs), preferred output less the other, each member's divided by the
+        temperature that was fitted to these very margins (`rmaudit.stats.calibration.temperature`).
+    clusters
+        Prompt codes, (n_pairs,).
+
+    Notes
+    -----
+    At a member's fitted temperature the scores :math:`z (1 - p)` sum to zero over its margins z, so
+    a pair moves the log of the inverse temperature by its score over the mean of
+    :math:`z^2 p (1 - p)` (White 1982). That moves the information by the mean of
+    :math:`z p (1 - p) (z - \operatorname{logit} \bar p)` over the number of members. The interval
+    is cluster-robust on the sum of both.
+    """
+    information = mutual_information(margins)
+    p = expit(margins)
+    shares = np.maximum([p.mean(axis=0), expit(-margins).mean(axis=0)], 1e-300)
+    mean_logit = np.log(shares[0] / shares[1])
+    weight = margins * p * expit(-margins)
+    slope = (weight * (margins - mean_logit)).mean(axis=1) / len(margins)  # (n_members,)
+    curvature = (weight * margins).mean(axis=1)
+    influence = information + (slope / curvature) @ (margins * expit(-margins))
+    influence -= influence.mean()
+    value = float(information.mean())
+    return linearised(value, influence, clusters, confidence=confidence)
+
+
 def _entropy(p: Float) -> Float:
     return np.asarray(-xlogy(p, p) - xlogy(1 - p, 1 - p), dtype=np.float64)
 

@@ -7,14 +7,18 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from rmaudit.stats.bootstrap import cluster_bootstrap, cluster_sums
+from rmaudit.stats.calibration import temperature
+from rmaudit.stats.intervals import cluster_mean
 from rmaudit.stats.uncertainty import (
     area_under_risk_coverage,
     auroc_estimate,
     mutual_information,
     risk_coverage,
+    scaled_information,
     selective_accuracy,
     sign_disagreement,
 )
@@ -40,6 +44,30 @@ def test_mutual_information_is_the_definition() -> None:
     assert mutual_information(np.ones((4, 1)))[0] == 0
     opposed = np.array([[800.0], [-800.0]])  # certain and contrary: a label tells one bit
     assert mutual_information(opposed)[0] == pytest.approx(math.log(2))
+
+
+def test_interval_of_the_information_is_the_jackknifes_with_temperatures_refitted() -> None:
+    rng = np.random.default_rng(8)
+    clusters = np.repeat(np.arange(300), 2)
+    sure = 2 * rng.normal(0.8, 1.0, 300)[clusters]
+    margins = sure + rng.normal(0, 1.5, (3, 600)) * rng.exponential(1, 300)[clusters]
+
+    def measured(keep: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        part, codes = margins[:, keep], clusters[keep]
+        return part / [[temperature(margin, codes).value] for margin in part], codes
+
+    scaled, codes = measured(np.ones(600, dtype=bool))
+    ours = scaled_information(scaled, codes)
+    without = [mutual_information(measured(clusters != c)[0]).mean() for c in range(300)]
+    jackknife = math.sqrt(299 * np.var(without))
+    error = (ours.high - ours.low) / 2 / stats.t.ppf(0.975, 299)
+    assert ours.value == pytest.approx(mutual_information(scaled).mean(), abs=1e-12)
+    assert error == pytest.approx(jackknife, rel=0.05)
+    given = cluster_mean(mutual_information(scaled), codes)
+    assert abs((given.high - given.low) / (ours.high - ours.low) - 1) > 0.1
+    assert ours.influence is not None
+    each = np.mean(without) - without  # to first order; their root mean square is error / sqrt(300)
+    np.testing.assert_allclose(ours.influence, each, rtol=0.1, atol=0.2 * error / math.sqrt(300))
 
 
 def test_risk_coverage_by_hand_and_with_ties() -> None:
