@@ -24,6 +24,7 @@ from rmaudit.results import AuditResult, Estimate, Figure, Finding, Metric, Metr
 from rmaudit.scoring.requests import Scores
 from rmaudit.stats.agreement import krippendorff_alpha, noise_ceiling, vote_counts
 from rmaudit.stats.bootstrap import cluster_bootstrap, cluster_sums, jackknife_influence
+from rmaudit.stats.deviations import total_deviation
 from rmaudit.stats.intervals import cluster_mean
 
 Float = NDArray[np.float64]
@@ -80,8 +81,7 @@ class Annotators(Audit):
         "annotators.vote_ece": MetricSpec(
             "probability",
             "zero",
-            "calibration error of sigmoid(margin) against the vote share; biased upward, so its "
-            "interval is not centred",
+            "calibration error of sigmoid(margin) against the vote share, less what noise adds",
         ),
         "annotators.margin_agreement_correlation": MetricSpec(
             "-1..1", "higher", "rank correlation of |margin| with agreement"
@@ -210,8 +210,8 @@ def _against_model(case: Case, votes: Votes, margin: Float) -> list[Metric]:
 def vote_ece(margin: Float, share: Float, clusters: Integers, case: Case) -> Estimate:
     """Expected calibration error of sigmoid(margin) against the share of votes, folded.
 
-    Sum over 15 equal-mass bins of the confidence max(p, 1 - p) of |mean confidence - mean share|.
-    Biased upward as every binned error is; its bootstrap interval is not centred.
+    Sum over 15 equal-mass bins of the confidence max(p, 1 - p) of |mean confidence - mean share|,
+    less what noise adds to it: see `rmaudit.stats.deviations.total_deviation`.
     """
     if not margin.size:
         return Estimate.undefined("no item with votes for one side", confidence=case.confidence)
@@ -220,24 +220,14 @@ def vote_ece(margin: Float, share: Float, clusters: Integers, case: Case) -> Est
     order = np.argsort(p, kind="stable")
     bins = np.empty(p.size, dtype=np.int64)
     bins[order] = np.arange(p.size) * min(BINS, p.size) // p.size
-    _, codes = np.unique(clusters, return_inverse=True)
-    member = np.eye(bins.max() + 1)[bins] * (p - folded)[:, None]  # (n, n_bins)
-    sums = cluster_sums(np.column_stack([np.ones(p.size), member]), codes)
-
-    def statistic(weights: Float) -> Float:
-        total = weights @ sums
-        return np.asarray(np.abs(total[:, 1:]).sum(axis=1) / total[:, 0])
-
-    found = cluster_bootstrap(
-        statistic,
-        len(sums),
-        n=p.size,
+    residuals = np.eye(bins.max() + 1)[bins] * (p - folded)[:, None]  # (n, n_bins)
+    return total_deviation(
+        residuals,
+        clusters,
         rng=case.rng("annotators.vote_ece"),
         resamples=case.resamples,
         confidence=case.confidence,
-        method="cluster-bootstrap (binned: biased upward, not centred)",
     )
-    return replace(found, influence=jackknife_influence(statistic, clusters))
 
 
 def rank_correlation(x: Float, y: Float, clusters: Integers, case: Case) -> Estimate:

@@ -26,7 +26,6 @@ calibrated model is.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -35,14 +34,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 from scipy.sparse import coo_array, csr_array, hstack
-from scipy.special import ndtr
 
 from rmaudit.results import Estimate
 from rmaudit.stats.bootstrap import jackknife_influence, resample_weights, tail_probability
 from rmaudit.stats.calibration import cross_fitted_margins, fold
 from rmaudit.stats.deviations import (
+    METHOD,
     Size,
     absolute_sum,
+    debiased_absolute_sum,
     deviation_interval,
     largest_absolute,
     square_sum,
@@ -52,7 +52,6 @@ Array = NDArray[Any]
 Float = NDArray[np.float64]
 
 BINS = 15
-METHOD = "cluster-bootstrap, inverted over the size of the deviations"
 NO_TEMPERATURE = "the temperature is undefined on some fold of the prompts"
 SIZES: dict[str, Size] = {
     "weighted": absolute_sum,
@@ -284,7 +283,7 @@ class _Sums:
         squares = [parts[2] * parts[2], parts[2] * parts[0], parts[0] * parts[0]]
         right, cross, count = (np.asarray(part.sum(axis=1)) for part in squares)
         spread = np.sqrt(np.maximum(right - 2 * accuracy * cross + accuracy**2 * count, 0)) / some
-        return float(np.sum(share * (2 * gap - _mean_absolute(gap, spread))))
+        return debiased_absolute_sum(share * gap, share * spread)
 
 
 def _table(values: Float, codes: Array, columns: Array, n_columns: int) -> csr_array:
@@ -301,10 +300,3 @@ def _grid_sums(claimed: Float, correct: Float, codes: Array, width: float) -> cs
     part, residual = position - left, correct - claimed
     values = np.r_[(1 - part) * residual, part * residual]
     return _table(values, np.r_[codes, codes], np.r_[left, left + 1], points)
-
-
-def _mean_absolute(mean: Float, sd: Float) -> Float:
-    """``E|X|`` of a normal X with `mean` >= 0 (folded normal)."""
-    ratio = np.minimum(mean / np.maximum(sd, 1e-300), 40.0)
-    density = math.sqrt(2 / math.pi) * np.exp(-0.5 * ratio**2)
-    return np.asarray(sd * density + mean * (1 - 2 * ndtr(-ratio)))

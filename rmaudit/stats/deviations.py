@@ -7,14 +7,25 @@ inverting a test: which true sizes would have made the observed one plausible?
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from rmaudit.results import Estimate
+from rmaudit.stats.bootstrap import (
+    cluster_sums,
+    jackknife_influence,
+    resample_weights,
+    tail_probability,
+)
 
 Float = NDArray[np.float64]
 Size = Callable[[Float], Float]  # (..., k) to (...,): homogeneous, not negative
 
+METHOD = "cluster-bootstrap, inverted over the size of the deviations"
 _HALVINGS = 12  # of the scale: a precision of 1/4,000 of the observed size
 
 
@@ -31,6 +42,67 @@ def largest_absolute(deviations: Float) -> Float:
 def square_sum(deviations: Float) -> Float:
     """Sum of squared deviations over the last axis."""
     return np.asarray((deviations**2).sum(axis=-1))
+
+
+def debiased_absolute_sum(deviations: Float, spread: Float) -> float:
+    """Sum of absolute deviations less what noise adds to it; may be below zero.
+
+    Twice the sum less its expectation were each deviation (k,) redrawn from a normal of its own
+    standard error `spread` (k,) (Kumar et al. 2019, arXiv 1909.10155, for calibration errors).
+    """
+    size = np.abs(deviations)
+    ratio = np.minimum(size / np.maximum(spread, 1e-300), 40.0)
+    density = math.sqrt(2 / math.pi) * np.exp(-0.5 * ratio**2)
+    redrawn = spread * density + size * (1 - 2 * ndtr(-ratio))  # mean of a folded normal
+    return float(np.sum(2 * size - redrawn))
+
+
+def total_deviation(
+    residuals: Float,
+    clusters: NDArray[np.int64],
+    *,
+    rng: np.random.Generator,
+    resamples: int = 2000,
+    confidence: float = 0.95,
+) -> Estimate:
+    """Debiased sum of the absolute means of some columns, such as residuals by bin.
+
+    Parameters
+    ----------
+    residuals
+        (n, k), finite; zero where a row is not in the bin.
+    clusters
+        Prompt codes, (n,).
+    rng, resamples, confidence
+        Of the interval, see `deviation_interval`; it is widened to hold the value.
+
+    Returns
+    -------
+    Estimate
+        In the unit of the residuals; zero is best. Undefined for fewer than two prompts.
+    """
+    n = len(residuals)
+    codes = np.unique(clusters, return_inverse=True)[1]
+    sums = cluster_sums(np.column_stack([np.ones(n), residuals]), codes)  # (n_clusters, 1 + k)
+    n_clusters = len(sums)
+    if n_clusters < 2:
+        reason = "one prompt: no interval" if n_clusters else "no rows"
+        return Estimate.undefined(reason, n=n, n_clusters=n_clusters, confidence=confidence)
+
+    def deviations(weights: Float) -> Float:
+        total = weights @ sums
+        return np.asarray(total[:, 1:] / total[:, :1])
+
+    observed = deviations(np.ones((1, n_clusters)))[0]
+    spread = np.sqrt(((sums[:, 1:] - observed * sums[:, :1]) ** 2).sum(axis=0)) / n
+    drawn = np.concatenate([deviations(w) for w in resample_weights(n_clusters, resamples, rng)])
+    tail = tail_probability(n_clusters, confidence)
+    low, high = deviation_interval(observed, drawn, absolute_sum, tail=tail)
+    value = debiased_absolute_sum(observed, spread)
+    low, high = min(low, value), max(high, value)
+    # Debiasing changes the value and, to first order, not its error.
+    influence = jackknife_influence(lambda weights: absolute_sum(deviations(weights)), clusters)
+    return Estimate(value, low, high, confidence, METHOD, n, n_clusters, influence=influence)
 
 
 def deviation_interval(

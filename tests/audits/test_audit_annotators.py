@@ -10,7 +10,7 @@ from typing import Any
 import krippendorff
 import numpy as np
 import pytest
-from scipy.stats import spearmanr
+from scipy.stats import foldnorm, spearmanr
 
 from rmaudit.audits.annotators import Annotators
 from rmaudit.case import Case
@@ -110,7 +110,13 @@ def test_each_number_is_its_definition(make_case: Make, run_audit: Any) -> None:
         assert estimate.low <= value <= estimate.high
     places = np.arange(200) * 15 // 200  # equal-mass bins by rank
     order = np.argsort(p, kind="stable")
-    ece = sum(abs((p - folded)[order][places == b].sum()) for b in range(15)) / 200
+    ece = 0.0
+    for b in range(15):
+        rows = order[places == b]
+        off = (p - folded)[rows].sum() / 200
+        by_prompt = [(p - folded)[rows[rows // 2 == c]].sum() - 2 * off for c in range(100)]
+        error = math.sqrt(sum(s**2 for s in by_prompt)) / 200
+        ece += 2 * abs(off) - foldnorm.mean(abs(off) / error, scale=error)
     assert result["annotators.vote_ece"].value == pytest.approx(ece, abs=1e-9)
 
 
