@@ -11,14 +11,16 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rmaudit.data.types import Prompt
 from rmaudit.rewards.base import Text
-from rmaudit.rewards.gradients import PASS_IN_TEXTS, WordGradients
+
+if TYPE_CHECKING:  # imports torch, which recorded rewards and servers can do without
+    from rmaudit.rewards.gradients import WordGradients
 
 Words = tuple[str, ...]
 End = Literal["suffix", "prefix"]
@@ -31,6 +33,9 @@ KEPT = (0.25, 0.1)  # share of the candidates that enter the second and third st
 BEAM = 3
 GRADIENT_TEXTS = 6  # outputs that one gradient is averaged over
 TOP = 48  # words a place that the white box draws from, the best by gradient
+# What a gradient of one text costs, in texts scored: a forward pass, and a backward pass of about
+# twice its work (Kaplan et al. 2020, arXiv 2001.08361, section 2.1).
+PASS_IN_TEXTS = 3
 
 
 def added(output: str, words: Words, end: End) -> str:

@@ -20,10 +20,6 @@ from rmaudit.rewards.base import Encoded, RewardModel, Text
 from rmaudit.rewards.pooling import pad, reward_heads
 from rmaudit.rewards.transformers_model import TransformersReward
 
-PASS_IN_TEXTS = 3
-"""What a gradient of one text costs, in texts scored: a forward pass, and a backward pass of about
-twice its work (Kaplan et al. 2020, arXiv 2001.08361, section 2.1)."""
-
 _PROBE = "a"  # any word that is one token: what candidates are appended to
 
 
