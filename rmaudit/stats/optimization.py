@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -107,6 +107,7 @@ class Curve:
     gold_unit: Float
     ess: Float  # (n_points,): median effective sample size; NaN where it does not apply
     kl_start: float = 0.0  # nats: of the policy that gains are counted from
+    in_sds: bool = False  # strength is in SDs of the proxy: it moves with their estimate
 
     @property
     def usable(self) -> NDArray[np.bool_]:
@@ -172,6 +173,7 @@ def tilted_curve(pool: Pool, betas: Sequence[float] | None = None) -> Curve:
         > 0, in units of the proxy per nat; by default two an octave, from 16 within-prompt SDs of
         the proxy to a sixteenth.
     """
+    in_sds = betas is None
     if betas is None:
         high, low = BETA_OCTAVES
         steps = np.arange(high, low - 1e-9, -1 / BETAS_PER_OCTAVE)
@@ -186,7 +188,8 @@ def tilted_curve(pool: Pool, betas: Sequence[float] | None = None) -> Curve:
         for values in (pool.proxy, pool.gold)
     )
     ess = np.array([float(np.median(effective_size(w))) for w in weights])
-    return _curve(pool, "tilted", grid, kl, proxy, gold, ess)
+    curve = _curve(pool, "tilted", grid, kl, proxy, gold, ess)
+    return replace(curve, in_sds=in_sds)
 
 
 def unit_parts(values: Float) -> Float:

@@ -93,7 +93,9 @@ def overoptimization(
     Notes
     -----
     Points are weighted by the inverse variance of their mean gain. `gain_at_peak` and
-    `loss_after_peak` take the place of the highest point as given; `best_kl` does not.
+    `loss_after_peak` take the place of the highest point as given; `best_kl` does not. Where
+    strength is in SDs of the proxy, a resample whose SD differs is read off at its own strength, to
+    first order: along the slope of the mean curve.
     """
     sums = _Sums.of(curve, confidence)
     if sums.lacking is not None:
@@ -189,6 +191,7 @@ class _Sums:
     kl: Float
     count: Float  # (n_clusters,)
     unit: Float  # (n_clusters, 4): gold square, gold freedom, proxy square, proxy freedom
+    slope: Float  # (3, n_points): of the mean gain, proxy gain and KL by the log of the proxy's SD
     strength: Float  # (n_points,)
     point_weight: Float  # (n_points,): inverse variance of the mean gain; zero near the start
     place: int  # of the highest mean gain
@@ -212,6 +215,7 @@ class _Sums:
         kl = sums(curve.kl)
         units = np.concatenate([curve.gold_unit, curve.proxy_unit], axis=1)
         unit = cluster_sums(units, codes)
+        slope = _slopes(curve)[:, used]
         n_clusters = len(count)
         far = kl.sum(axis=0) > (LEAST_KL + curve.kl_start) * count.sum()
         gain[:, ~far] = 0.0  # not what rounding left
@@ -236,6 +240,7 @@ class _Sums:
             kl,
             count,
             unit,
+            slope,
             strength,
             weight,
             place,
@@ -258,8 +263,10 @@ class _Sums:
         unit = weights @ self.unit  # (b, 4)
         gold_sd, proxy_sd = np.sqrt(unit[:, 0] / unit[:, 1]), np.sqrt(unit[:, 2] / unit[:, 3])
         raw = (weights @ self.gain) / total[:, None]  # (b, n_points)
-        gain = raw / gold_sd[:, None]
-        kl = (weights @ self.kl) / total[:, None]
+        square, freedom = self.unit[:, 2].sum(), self.unit[:, 3].sum()
+        shift = np.log(proxy_sd) - math.log(square / freedom) / 2  # (b,)
+        gain = (raw + np.outer(shift, self.slope[0])) / gold_sd[:, None]
+        kl = (weights @ self.kl) / total[:, None] + np.outer(shift, self.slope[2])
         d = np.sqrt(np.maximum(kl, 0.0))
         found: dict[str, Float] = {}
         for form in FORMS:
@@ -271,8 +278,8 @@ class _Sums:
         found["best_kl"] = np.where(gain[rows, best] > 0, kl[rows, best], 0.0)
         found["gain"] = gain[:, self.place]
         found["loss"] = gain[:, self.place] - gain[:, -1]
-        proxy = (weights @ self.proxy[:, -1]) / total / proxy_sd
-        found["gap"] = proxy - gain[:, -1]
+        proxy = (weights @ self.proxy[:, -1]) / total + shift * self.slope[1, -1]
+        found["gap"] = proxy / proxy_sd - gain[:, -1]
         safe = self._safe(weights, raw, total)
         inside = safe >= 0
         found["safe_kl"] = np.where(inside, np.maximum(kl[rows, np.maximum(safe, 0)], 0), 0.0)
@@ -297,6 +304,26 @@ class _Sums:
         before = np.concatenate([np.zeros((len(raw), 1)), bound[:, :-1]], axis=1)
         rises = (bound > before) | self.at_start
         return np.asarray(np.cumprod(rises, axis=1).sum(axis=1) - 1, dtype=np.int64)
+
+
+def _slopes(curve: Curve) -> Float:
+    """Derivative of the mean gain, proxy gain and KL by the log of the proxy's SD, (3, n_points).
+
+    Zero where strength is not in those SDs: it then stays where it is when the SD moves.
+    """
+    means = np.stack(
+        [
+            (curve.gold - curve.gold_start[:, None]).mean(axis=0),
+            (curve.proxy - curve.proxy_start[:, None]).mean(axis=0),
+            curve.kl.mean(axis=0),
+        ]
+    )
+    if not curve.in_sds:
+        return np.zeros(means.shape)
+    # By 1 / beta: gains are near to linear in it and the KL to quadratic, which this is exact for.
+    inverse = 1 / curve.strength
+    slopes: Float = np.gradient(means, inverse, axis=1, edge_order=2)
+    return np.asarray(-inverse * slopes)
 
 
 def _fit(

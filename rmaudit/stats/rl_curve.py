@@ -73,10 +73,7 @@ def rl_curve(runs: Sequence[Run], *, gold_sd: float = 1.0, proxy_sd: float = 1.0
         step, kl, proxy, gold = (np.concatenate(part) for part in parts)
     rows = len(gold)
     # The start is the mean of all replicates: one batch would add its noise to every gain.
-    start = {
-        "proxy_start": np.full(rows, float(proxy[:, 0].mean())),
-        "gold_start": np.full(rows, float(gold[:, 0].mean())),
-    }
+    proxy_start, gold_start = (np.full(rows, float(v[:, 0].mean())) for v in (proxy, gold))
     unit = np.ones((rows, 2))
     return Curve(
         method="rl",
@@ -84,10 +81,11 @@ def rl_curve(runs: Sequence[Run], *, gold_sd: float = 1.0, proxy_sd: float = 1.0
         kl=kl,
         proxy=proxy,
         gold=gold,
+        proxy_start=proxy_start,
+        gold_start=gold_start,
         clusters=np.arange(rows),
         proxy_unit=unit * [proxy_sd**2, 1.0],
         gold_unit=unit * [gold_sd**2, 1.0],
         ess=np.full(windows, math.nan),
         kl_start=max(float(kl[:, 0].mean()), 0.0),
-        **start,
     )

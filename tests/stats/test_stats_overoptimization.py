@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
+from rmaudit.results import Estimate
 from rmaudit.stats.best_of_n import best_of_n_kl, n_of_best_of_n
 from rmaudit.stats.optimization import Curve, Pool, best_of_n_curve, tilted_curve, unit_parts
 from rmaudit.stats.overoptimization_fit import (
@@ -180,6 +182,25 @@ def test_tilted_normal_has_the_known_kl_and_gain() -> None:
     assert curve.kl.mean(axis=0) == pytest.approx([1 / 32, 1 / 8, 1 / 2], rel=0.03)
     assert curve.gold.mean(axis=0) == pytest.approx([0.25, 0.5, 1], abs=0.02)
     assert curve.usable.all()
+
+
+def test_intervals_of_a_tilt_include_the_error_of_the_sd_that_sets_its_betas() -> None:
+    """Half-widths against the jackknife that draws each curve anew."""
+    pool = pool_of(150, 16, 0.7, 14)
+    pool.proxy[:30] *= 0.02  # prompts unlike each other: the SD has an error worth the name
+
+    def measured(keep: np.ndarray, resamples: int) -> list[Estimate]:
+        part = Pool.of(pool.proxy[keep], pool.gold[keep], np.arange(keep.sum()))
+        rng = np.random.default_rng(0)
+        found = overoptimization(tilted_curve(part), rng, resamples=resamples)
+        fit = found.fit("bon")
+        return [fit.alpha, fit.beta, found.gain_at_peak, found.proxy_gold_gap]
+
+    ours = measured(np.ones(150, dtype=bool), 2000)
+    without = [measured(np.arange(150) != i, 2) for i in range(150)]
+    jackknife = np.sqrt(149 * np.var([[e.value for e in row] for row in without], axis=0))
+    errors = [(e.high - e.low) / 2 / stats.t.ppf(0.975, 149) for e in ours]
+    np.testing.assert_allclose(errors, jackknife, rtol=0.08)  # 2,000 resamples: 3 %
 
 
 def test_points_of_few_effective_samples_take_no_part() -> None:
