@@ -14,7 +14,7 @@ from rmaudit.rewards.served import HttpFormat, ServerOptions
 from rmaudit.toml import read_toml, schema_error
 
 # Settings of where texts are scored and results go: no number hangs on them.
-_WHERE = {"out", "store", "no_cache", "shard", "engine", "workers", "gpus_per_worker"}
+WHERE = {"out", "store", "no_cache", "shard", "engine", "workers", "gpus_per_worker"}
 
 
 class AuditConfig(BaseModel):
@@ -95,7 +95,7 @@ class AuditConfig(BaseModel):
 
         Without where texts were scored and results went, and without the query of a server's URL.
         """
-        values = self.model_dump(mode="json", exclude=_WHERE)
+        values = self.model_dump(mode="json", exclude=WHERE)
         for name in ("model", "gold"):
             if is_url(values[name]):
                 values[name] = shown_url(values[name])

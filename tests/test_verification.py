@@ -109,7 +109,12 @@ def test_another_process_writes_the_same_report_but_for_times(folder: Path) -> N
             check=True,
         )
         text = (folder / seed / "report.json").read_text()
-        assert json.loads(text)["provenance"]["packages"]["numpy"]
+        origin = json.loads(text)["provenance"]
+        assert origin["packages"]["numpy"]
+        assert origin["command"] == (
+            "rmaudit audit --model python:verified:reward --eval eval.jsonl "
+            "--only data,preference --quiet"
+        )
         texts.append(re.sub(r'"(created|seconds)": ("[^"]*"|[0-9.e-]+)', r'"\1": null', text))
     assert texts[0] == texts[1]
     assert texts[0].count(": null") >= 2

@@ -133,6 +133,19 @@ class ModelRecord(Record):
     facts: dict[str, JsonValue] = {}
 
 
+class ProvenanceRecord(Record):
+    """What produced the report. Null: not there, or a report that does not say."""
+
+    python: str | None = None
+    packages: dict[str, str | None] = {}
+    git_revision: str | None = None
+    platform: str | None = None
+    processor: str | None = None
+    cores: Count | None = None
+    accelerator: str | None = None
+    command: str | None = None
+
+
 class ReportRecord(Record):
     """The whole of report.json. Audits stand in page order, findings worst first."""
 
@@ -146,7 +159,7 @@ class ReportRecord(Record):
     audits: dict[str, AuditRecord]
     findings: list[FindingRecord]
     config: dict[str, JsonValue] = {}
-    provenance: dict[str, JsonValue] = {}
+    provenance: ProvenanceRecord = ProvenanceRecord()
 
 
 def json_schema() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 
@@ -26,3 +27,18 @@ def devices() -> list[Device]:
     if torch.backends.mps.is_available():
         found.append(Device("mps", "Apple GPU", None, None))
     return found
+
+
+def accelerators() -> list[str]:
+    """The names of the accelerators that this process can use; empty where it has no torch loaded.
+
+    Asks for no memory on them, as `devices` does, and loads nothing.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return []
+    try:
+        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    except RuntimeError:  # a driver that does not fit: nothing here was computed on it
+        return []
+    return names or (["Apple GPU"] if torch.backends.mps.is_available() else [])
