@@ -328,16 +328,17 @@ def _fields(item: Any) -> dict[str, Any]:
 
 
 def _audit(result: AuditResult, audit: Audit) -> dict[str, Any]:
-    seen: set[tuple[str, str]] = set()
+    seen: set[tuple[str, frozenset[tuple[str, str]]]] = set()
     for metric in result.metrics:
         if metric.id not in audit.metrics:
             raise SchemaError(
                 f"audit {audit.name!r} reports {metric.id!r}, which it does not declare; "
                 f"add it to its `metrics` ({nearest(metric.id, audit.metrics)})"
             )
-        key = (metric.id, _slice_words(metric.slice))
+        key = (metric.id, frozenset((k, str(v)) for k, v in metric.slice.items()))
         if key in seen:
-            raise SchemaError(f"audit {audit.name!r} reports {key[0]} twice for {key[1]}")
+            where = _slice_words(metric.slice)
+            raise SchemaError(f"audit {audit.name!r} reports {metric.id} twice for {where}")
         seen.add(key)
     used = dict.fromkeys(metric.id for metric in result.metrics)
     return {

@@ -12,6 +12,10 @@ from typing import Any
 
 from rmaudit.errors import StoreError
 
+# What a spreadsheet may take for a formula (OWASP, CSV Injection): signs, wide ones too, also
+# behind spaces, which some drop; tabs and line ends, which may open a cell of their own.
+_FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]|[\t\r\n]")
+
 
 def write(path: Path, content: str | bytes) -> None:
     """Write a file that appears whole or not at all.
@@ -55,7 +59,7 @@ def csv_text(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def _harmless(cell: Any) -> Any:
-    if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")):
+    if isinstance(cell, str) and _FORMULA.match(cell):
         return "'" + cell
     return cell
 

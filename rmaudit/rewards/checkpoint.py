@@ -65,7 +65,7 @@ def _load_model(
         raise RewardModelError(f"{folder}: no config.json; name a transformers model's folder")
     if task == "CausalLM":
         _refuse_classifier(folder)
-    check_weights(folder, "model", allow_pickle=permissions.allow_pickle)
+    check_weights(folder, "model*.safetensors", allow_pickle=permissions.allow_pickle)
     with _one_line(folder, "model"), silent():
         loader: Any = getattr(importlib.import_module("transformers"), f"AutoModelFor{task}")
         model, loaded = loader.from_pretrained(  # nosec B615: a folder
@@ -99,7 +99,8 @@ def _load_adapter(
         ) from error
     settings = read_json(folder / "adapter_config.json")
     base = _base_folder(folder, settings, permissions)
-    check_weights(folder, "adapter_model", allow_pickle=permissions.allow_pickle)
+    # By its full name: without this very file, peft would take a pickle instead.
+    check_weights(folder, "adapter_model.safetensors", allow_pickle=permissions.allow_pickle)
     with _one_line(folder, "adapter"):
         shapes = {k: v.shape for k, v in peft.load_peft_weights(str(folder), "cpu").items()}
     own = {name.removeprefix("base_model.model."): shape for name, shape in shapes.items()}

@@ -55,19 +55,19 @@ def fetch(name: str, revision: str | None, permissions: Permissions) -> Path:
         ) from error
 
 
-def check_weights(folder: Path, stem: str, *, allow_pickle: bool) -> None:
-    """Refuse a folder without weights, or with pickled ones only.
+def check_weights(folder: Path, wanted: str, *, allow_pickle: bool) -> None:
+    """Refuse a folder without the wanted weights (a pattern), or with pickled ones instead.
 
     Raises
     ------
     RewardModelError
         Saying which file, and what to do.
     """
-    if any(folder.glob(f"{stem}*.safetensors")):
+    if any(folder.glob(wanted)):
         return
     pickled = sorted(path.name for pattern in _PICKLED for path in folder.glob(pattern))
     if not pickled:
-        raise RewardModelError(f"{folder}: no weights ({stem}.safetensors); name a trained model")
+        raise RewardModelError(f"{folder}: no weights ({wanted}); name a trained model")
     if not allow_pickle:
         raise RewardModelError(
             f"{folder / pickled[0]}: pickled weights can run code when they are loaded; save the "

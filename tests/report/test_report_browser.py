@@ -8,26 +8,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from browser import browse, needs_browser
 from report_samples import Model, sample_report
 
 from rmaudit.plots import visible
 from rmaudit.report.page import render
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not on this machine")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--hide-scrollbars",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--enable-logging=stderr",
-    "--allow-file-access-from-files",
-]
+pytestmark = needs_browser
 # Measures a page in a frame as wide as a phone: how far it reaches, and what sticks out.
 MEASURE = """<!doctype html><body><iframe id="phone" src="report.html"
 style="width:390px;height:800px;border:0"></iframe><p id="answer">not measured</p><script>
@@ -75,20 +62,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text.replace("<main>", "<main><script>document.title = 'owned'</script>")
     )
     return folder
-
-
-def browse(folder: Path, page: str, *flags: str) -> tuple[str, list[str]]:
-    """What the browser writes out, and what it said on the console."""
-    assert CHROMIUM is not None
-    profile = folder / f"profile-{page}-{len(flags)}"
-    done = subprocess.run(
-        [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", *flags, (folder / page).as_uri()],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 
 def test_the_page_renders_without_a_console_error(folder: Path) -> None:

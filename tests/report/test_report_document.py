@@ -138,6 +138,8 @@ def test_text_that_a_spreadsheet_would_run_is_neutralised(report: Report, tmp_pa
     assert csv_text(["=head", "b", "c", "d", "e", "f"], rows) == (
         "'=head,b,c,d,e,f\n'=1+1,'+a,'-b,'@c,'\td,plain\n-1,0.5,,True,,a=b\n"
     )
+    wide = [["\uff1d1+1", " =1", "\n=1", "\u00a0@a", "a\n=b", "", " a", "1-1"]]
+    assert csv_text([], wide) == ("\n'\uff1d1+1,' =1,\"'\n=1\",'\u00a0@a,\"a\n=b\",, a,1-1\n")
     report.save(tmp_path)
     ledger = (tmp_path / "tables" / "coverage-ledger.csv").read_text()
     assert "'=HYPERLINK" in ledger

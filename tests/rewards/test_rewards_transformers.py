@@ -170,6 +170,20 @@ def test_pickled_weights_are_refused_unless_allowed(tmp_path):
     np.testing.assert_allclose(allowed.forward(encoded), expected.forward(encoded), atol=1e-6)
 
 
+@pytest.mark.parametrize("decoy", [None, "adapter_model-decoy.safetensors"])
+def test_a_pickled_adapter_is_refused(decoy, tmp_path):
+    save(tmp_path / "base", "llama")
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    settings = {"base_model_name_or_path": str(tmp_path / "base"), "peft_type": "LORA"}
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
+    torch.save({}, folder / "adapter_model.bin")
+    if decoy is not None:
+        shutil.copy(tmp_path / "base" / "model.safetensors", folder / decoy)
+    with pytest.raises(RewardModelError, match=r"adapter_model\.bin: pickled .*--allow-pickle"):
+        load_reward_model(folder)
+
+
 def test_a_folder_with_code_of_its_own_is_refused(tmp_path):
     folder = save(tmp_path, "gpt2")
     settings = json.loads((folder / "config.json").read_text())
