@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from rmaudit.errors import DataError
 
 # Cells that are text whatever they look like; in other columns numbers and lists are decoded.
 _TEXT = {"id", "group", *SLICES, "prompt", "chosen", "rejected", "output", "completion"}
+# As Python and pandas write them.
+_WORDS = {"true": True, "false": False, "nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
 class JsonLines(Reader):
@@ -127,9 +130,8 @@ def _cell(name: str, text: str) -> Any:
         return text if text or name in ("prompt", "chosen", "rejected", "output") else None
     if not text:
         return None
-    words = {"true": True, "false": False, "nan": float("nan")}
-    if (word := text.lower()) in words:
-        return words[word]
+    if (word := text.lower()) in _WORDS:
+        return _WORDS[word]
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
