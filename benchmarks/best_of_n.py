@@ -5,8 +5,9 @@
 
 `clinic`: reward models trained on 800 and on 2,400 pairs of narrow feedback; best of n (to 128) and
 tilting for one model and for mean, WCO and UWO of three; with `--ppo` also PPO at two KL weights.
-Prints a Markdown table with means and 95 % t intervals over seeds, in gold SDs. Every curve is kept
-in FOLDER (default: reports/best_of_n): the same command goes on where it stopped.
+Prints Markdown tables with means and 95 % t intervals over seeds, in gold SDs: of every curve, and
+of what more feedback, aggregates and a larger beta change, paired by seed. Every curve is kept in
+FOLDER (default: reports/best_of_n): the same command goes on where it stopped.
 
 `real`: RewardMATH (nine reward models, ten solutions a problem of which one is correct) and
 AlpacaEval (two judges, and an output that is the same gibberish for every prompt), from the folder
@@ -36,6 +37,12 @@ JUDGE, SECOND = "gpt4_turbo_weighted_vs_gpt4_1106", "gpt4_vs_davinci003"
 COLUMNS = {
     "end_kl": "KL at the end",
     "proxy": "proxy gain at the end",
+    "peak_kl": "KL of the gold peak",
+    "gold": "gold gain at the peak",
+    "loss": "gold lost after it",
+}
+EFFECTS = {
+    "end_kl": "KL at the end",
     "peak_kl": "KL of the gold peak",
     "gold": "gold gain at the peak",
     "loss": "gold lost after it",
@@ -92,6 +99,36 @@ def clinic(seeds: int, ppo: bool, folder: Path) -> None:
     for (method, name, pairs), group in every.groupby(["method", "proxy_by", "pairs"], sort=False):
         cells = [cell(group[key].to_numpy()) for key in COLUMNS]
         print(f"| {method}, {name} | {pairs} | " + " | ".join(cells) + " |")
+    effects(pd.concat([table.assign(seed=i // len(PAIRS)) for i, table in enumerate(tables)]))
+
+
+def effects(every: pd.DataFrame) -> None:
+    """What feedback, aggregates and the KL weight change, paired by seed."""
+    few, many = PAIRS
+    runs = every.set_index(["method", "proxy_by", "pairs", "seed"])[list(EFFECTS)].sort_index()
+    weak, strong = (f"mean, PPO beta {beta:g} SD" for beta in reversed(BETAS))
+    compared = {
+        f"{many} pairs, not {few} ({method}, {name})": ((method, name, many), (method, name, few))
+        for method, name in (("bon", "one model"), ("bon", "mean"), ("tilted", "mean"))
+    }
+    for name in ("mean", "wco", "uwo"):
+        compared[f"{name}, not one model (bon, {few} pairs)"] = (
+            ("bon", name, few),
+            ("bon", "one model", few),
+        )
+    for pairs in PAIRS:
+        compared[f"PPO's larger beta ({pairs} pairs)"] = (
+            ("rl", weak, pairs),
+            ("rl", strong, pairs),
+        )
+    print("\n| change | " + " | ".join(EFFECTS.values()) + " |")
+    print("| --- |" + " --- |" * len(EFFECTS))
+    for what, (new, old) in compared.items():
+        if {new[:2], old[:2]} <= {key[:2] for key in runs.index}:
+            change = runs.loc[new] - runs.loc[old]
+            print(
+                f"| {what} | " + " | ".join(cell(change[key].to_numpy()) for key in EFFECTS) + " |"
+            )
 
 
 def cell(values: np.ndarray) -> str:
