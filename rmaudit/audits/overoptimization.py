@@ -67,13 +67,19 @@ class Overoptimization(Audit):
             "gold SD", "none", "gold lost from there to the strongest optimisation measured"
         ),
         "overoptimization.proxy_gold_gap": MetricSpec(
-            "gold SD", "none", "proxy gain (proxy SDs) less gold gain at the strongest"
+            "gold SD",
+            "none",
+            "proxy gain (proxy SDs) less gold gain at the strongest; under tilting its 95 % "
+            "interval covered 90 to 93 % in simulation at 200 prompts",
         ),
         "overoptimization.fit_alpha": MetricSpec(
             "gold SD per sqrt(nat)", "none", "alpha of d (alpha - beta d), d = sqrt(KL)"
         ),
         "overoptimization.fit_beta": MetricSpec(
-            "gold SD per nat", "none", "beta of d (alpha - beta d), d = sqrt(KL)"
+            "gold SD per nat",
+            "none",
+            "beta of d (alpha - beta d), d = sqrt(KL); under tilting its 95 % interval covered 86 "
+            "to 92 % in simulation at 200 prompts",
         ),
     }
 
