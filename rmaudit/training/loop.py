@@ -62,7 +62,7 @@ class RewardTraining:
         self.seconds = 0.0
         self.loss = math.nan
         self.kept: dict[str, Any] = {"step": 0, "held_out": asdict(HeldOut())}
-        self.since_kept = 0  # evaluations without a better held-out loss
+        self.since_kept = 0  # evaluations that did not rank better
         self._order: tuple[int, list[NDArray[np.int64]]] = (-1, [])
 
     @property

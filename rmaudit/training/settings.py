@@ -33,7 +33,7 @@ class RewardTrainingConfig:
     clip_norm: float = 1.0  # of the gradient over all weights
     held_out_share: float = 0.1  # of the prompts; 0 trains on all, without early stopping
     evaluations_per_epoch: int = 2
-    patience: int = 3  # evaluations without a better held-out loss before training stops
+    patience: int = 3  # evaluations that rank held-out pairs no better, until training stops
     checkpoint_every: int = 100  # steps; also at every evaluation
     members: int = 1  # more than one: an ensemble; member k has seed + k
     uncertainty_weight: float = 0.5  # of the ensemble's UWO aggregate
