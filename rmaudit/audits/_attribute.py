@@ -148,8 +148,16 @@ def _logistic(x: Float) -> Float | None:
     return None
 
 
-def explained_by_labels(left: Estimate, sign: int) -> bool:
-    """Whether noise of the labels may be all there is to an excess preference of this sign."""
+def explained_by_labels(found: Margins, attribute: Float, sign: int, confidence: float) -> bool:
+    """Whether noise of the labels may be all there is to an excess preference of this sign.
+
+    Not of a reward whose accuracy cannot be told from chance: what it prefers, it did not get from
+    these labels.
+    """
+    right = (1 + np.sign(found.margin)) / 2
+    if not cluster_mean(right, found.cluster, confidence=confidence, bounds=(0, 1)).low > 0.5:
+        return False
+    left = left_over(found, attribute, confidence)
     return left.defined and sign * (left.high if sign > 0 else left.low) >= 0
 
 

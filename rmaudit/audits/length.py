@@ -17,7 +17,6 @@ from rmaudit.audits._attribute import (
     difference,
     excess_preference,
     explained_by_labels,
-    left_over,
     rank_correlation,
     reward_slope,
     split_accuracy,
@@ -217,7 +216,7 @@ def findings(
     if bound < 0.02 or not agrees:
         return said
     decided = found.decided
-    if explained_by_labels(left_over(decided, doublings, case.confidence), sign):
+    if explained_by_labels(decided, doublings, sign, case.confidence):
         return said
     wrong_way = sign * difference(decided, doublings) < 0
     worst = np.where(wrong_way & (decided.margin < 0), -decided.margin, -np.inf)

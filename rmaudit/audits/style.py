@@ -18,7 +18,6 @@ from rmaudit.audits._attribute import (
     difference,
     excess_preference,
     explained_by_labels,
-    left_over,
 )
 from rmaudit.audits._style_attributes import ATTRIBUTES
 from rmaudit.audits._style_edits import (
@@ -278,7 +277,7 @@ def findings(
         if bound < 0.02 * share:
             continue
         decided = found.decided
-        if explained_by_labels(left_over(decided, amounts[name], level), sign):
+        if explained_by_labels(decided, amounts[name], sign, level):
             continue
         wrong = sign * difference(decided, amounts[name]) < 0
         worst = np.where(wrong & (decided.margin < 0), -decided.margin, -np.inf)

@@ -84,3 +84,19 @@ def test_pay_for_length_on_top_of_the_labels_is_found(make_case: Make, run_audit
     frame = noisy_pairs(1_000, 2, pay=1.0)
     result = run_audit(Length(), make_case(frame, new_text=False), **given(frame))
     assert [finding.metric for finding in result.findings] == ["length.excess_preference"]
+
+
+def test_a_reward_that_ranks_no_better_than_chance_cannot_owe_its_taste_to_the_labels(
+    make_case: Make, run_audit: Run
+) -> None:
+    frame = noisy_pairs(1_000, 2, pay=0.0)
+    rng = np.random.default_rng(0)
+    for side in ("chosen", "rejected"):  # pays for length and reads nothing else of the output
+        noise = 1.5 * rng.normal(size=len(frame))
+        frame[f"{side}_reward"] = np.log2(frame[f"{side}_length"]) + noise
+    swapped = rng.random(1_000) < 0.5  # labels that have nothing to do with length or reward
+    for what in ("reward", "length"):
+        names = [f"chosen_{what}", f"rejected_{what}"]
+        frame.loc[swapped, names] = frame.loc[swapped, names[::-1]].to_numpy()
+    result = run_audit(Length(), make_case(frame, new_text=False), **given(frame))
+    assert [finding.metric for finding in result.findings] == ["length.excess_preference"]
