@@ -24,11 +24,13 @@ from typing import Any
 
 # This folder last: a file here is called statistics.py, like a module of the standard library.
 if Path(sys.path[0]).resolve() == Path(__file__).resolve().parent:
-    sys.path.append(sys.path.pop(0))
+    sys.path.pop(0)
+sys.path.append(str(Path(__file__).resolve().parent))
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from rows import read
 from scipy.special import expit
 from scipy.stats import binomtest
 
@@ -91,16 +93,6 @@ def plan(sizes: Sequence[int], sets: int) -> Iterator[tuple[int, bool, int]]:
         for size in sizes:
             for several in (False, True):
                 yield size, several, seed
-
-
-def read(path: Path) -> Iterator[Row]:
-    """The rows of earlier runs; a line that was cut off is left out."""
-    if path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError:
-                continue
 
 
 def row_of(prompts: int, several: bool, seed: int) -> Row:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -99,16 +98,6 @@ def raised(row: Mapping[str, Any]) -> bool:
         for audit, metric, _, title in row["findings"]
         for wanted, start, words in FLAWS[row["flaw"]].raises
     )
-
-
-def read(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of earlier runs; a line that was cut off is left out, and its cell runs again."""
-    if path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError:
-                continue
 
 
 def key_of(row: Mapping[str, Any]) -> tuple[str, int, str, float, int]:

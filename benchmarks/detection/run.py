@@ -22,7 +22,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from detection.cells import Cell, key_of, read, run
+from rows import read
+
+from detection.cells import Cell, key_of, run
 from detection.draws import SHARED
 from detection.flaws import FLAWS
 from detection.tables import write

@@ -94,7 +94,7 @@ def test_counts_and_tables_by_hand(benchmark: Any, tmp_path: Path) -> None:
     assert tables.false_alarms({"findings": [true, under]}) == [tuple(under[:2])]
     file = tmp_path / "cells.jsonl"
     file.write_text('{"seed": 1}\n{"seed": 2}\n{"see', encoding="utf-8")
-    assert [each["seed"] for each in cells.read(file)] == [1, 2]
+    assert [each["seed"] for each in benchmark["run"].read(file)] == [1, 2]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,18 @@
+"""The rows of a run that goes on where it was stopped: one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+def read(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of earlier runs; a line that was cut off is left out, and is made again."""
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:
+                continue
