@@ -15,6 +15,7 @@ from rmaudit.audits.pairs import Float, Margins, deviations, halves, in_sds
 from rmaudit.results import Estimate
 from rmaudit.stats.intervals import cluster_mean, cluster_ratios
 from rmaudit.stats.rank import kendall_tau_b_within
+from rmaudit.stats.regression import preference_coefficients
 
 _LINE_MARK = re.compile(r"\n[ \t]*(?:#{1,6} |[-*+•] |\d{1,3}[.)] |[|>])")
 
@@ -118,7 +119,7 @@ def left_over(found: Margins, attribute: Float, confidence: float) -> Estimate:
     size = np.sqrt(np.mean(x**2, axis=0)) if len(x) else np.zeros(2)
     if not size.all():
         return _same(found, confidence)
-    coefficients = _logistic(x / size)
+    coefficients = preference_coefficients(x / size)
     if coefficients is None:
         reason = "rewards and attribute tell every label, or are proportional"
         return Estimate.undefined(reason, n=len(x), confidence=confidence)
@@ -128,24 +129,6 @@ def left_over(found: Margins, attribute: Float, confidence: float) -> Estimate:
     # The mean of these is the coefficient, for influences sum to zero.
     values = (coefficients[1] + len(x) * influence) / size[1]
     return cluster_mean(values, found.cluster, confidence=confidence)
-
-
-def _logistic(x: Float) -> Float | None:
-    """Coefficients of a logistic regression without intercept whose every label is 1, by Newton."""
-    coefficients = np.zeros(x.shape[1])
-    for _ in range(50):
-        odds = x @ coefficients
-        if np.abs(odds).max() > 200:
-            return None
-        surprise = 1 / (1 + np.exp(odds))
-        hessian = x.T @ (x * (surprise * (1 - surprise))[:, None])
-        if np.linalg.cond(hessian) > 1e10:
-            return None
-        step = np.linalg.solve(hessian, x.T @ surprise)
-        coefficients = coefficients + step * min(1.0, 5.0 / float(np.abs(step).max() or 1.0))
-        if np.abs(step).max() < 1e-9:
-            return coefficients
-    return None
 
 
 def explained_by_labels(found: Margins, attribute: Float, sign: int, confidence: float) -> bool:

@@ -1,4 +1,4 @@
-"""Regression with prompt fixed effects."""
+"""Regressions: rewards with prompt fixed effects, preferences on differences."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from rmaudit.results import Estimate
 from rmaudit.stats.intervals import cluster_ratio
 
 Array = NDArray[Any]
+Float = NDArray[np.float64]
+MOST_STEPS = 50  # of Newton's method, which takes about six
+MOST_ODDS = 200.0  # log-odds at which the labels are taken to be told without error
 
 
 def fixed_effects_slope(
@@ -58,3 +61,39 @@ def _deviations(values: Array, clusters: Array) -> tuple[NDArray[np.float64], ND
     largest = np.zeros(counts.size)
     np.maximum.at(largest, clusters, np.abs(array))
     return array - means[clusters], largest[clusters]
+
+
+def preference_coefficients(differences: Float, *, precision: float = 0.0) -> Float | None:
+    """Coefficients of a logistic regression of preferences on differences, by Newton's method.
+
+    Bradley-Terry with linear rewards: ``sum log sigmoid(x w) - precision/2 |w|^2`` is largest.
+
+    Parameters
+    ----------
+    differences
+        (n, k): features of the preferred side minus those of the other.
+    precision
+        Of a normal prior around 0; 0 for none.
+
+    Returns
+    -------
+    ndarray of shape (k,), or None
+        None where there is no single largest likelihood: the features tell every label, or are
+        proportional to one another.
+    """
+    coefficients = np.zeros(differences.shape[1])
+    prior = precision * np.eye(len(coefficients))
+    for _ in range(MOST_STEPS):
+        odds = differences @ coefficients
+        if np.abs(odds).max() > MOST_ODDS:
+            return None
+        surprise = 1 / (1 + np.exp(odds))  # probability of the other label
+        curvature = differences.T @ (differences * (surprise * (1 - surprise))[:, None]) + prior
+        if np.linalg.cond(curvature) > 1e10:
+            return None
+        slope = differences.T @ surprise - precision * coefficients
+        step = np.linalg.solve(curvature, slope)
+        coefficients = coefficients + step * min(1.0, 5.0 / float(np.abs(step).max() or 1.0))
+        if np.abs(step).max() < 1e-9:
+            return coefficients
+    return None

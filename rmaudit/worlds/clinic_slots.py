@@ -10,13 +10,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from rmaudit.errors import DataError
+from rmaudit.stats.regression import preference_coefficients
 from rmaudit.worlds.clinic import ClinicWorld
 
 Floats = NDArray[np.float64]
-_STEPS = 50  # of Newton's method, which takes about six
 
 
 def slot_reward(world: ClinicWorld, feedback: pd.DataFrame, *, precision: float = 1.0) -> Floats:
@@ -43,22 +42,16 @@ def slot_reward(world: ClinicWorld, feedback: pd.DataFrame, *, precision: float 
     Raises
     ------
     DataError
-        If there is no feedback.
+        If there is no feedback, or it does not tell one reward (precision 0).
     """
     if feedback.empty:
         raise DataError("a reward cannot be learnt from no feedback: draw at least one pair")
     shown = _indicators(world)  # (n_outputs, n_weights)
     chosen, rejected = (feedback[f"{side}_output"].to_numpy() for side in ("chosen", "rejected"))
     difference = shown[chosen] - shown[rejected]
-    weights = np.zeros(shown.shape[1])
-    for _ in range(_STEPS):
-        wrong = expit(-difference @ weights)  # probability of the other label
-        slope = difference.T @ wrong - precision * weights
-        curvature = (difference.T * (wrong * (1 - wrong))) @ difference
-        step = np.linalg.solve(curvature + precision * np.eye(len(weights)), slope)
-        weights += step
-        if np.abs(step).max() < 1e-12:
-            break
+    weights = preference_coefficients(difference, precision=precision)
+    if weights is None:
+        raise DataError("the feedback tells no single reward: give a precision above 0")
     return np.asarray(shown @ weights, dtype=np.float64)
 
 
