@@ -11,6 +11,7 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
+from rmaudit.audits._pattern_counts import counts, sifted
 from rmaudit.audits.pairs import Float, Margins, deviations, halves, in_sds
 from rmaudit.results import Estimate
 from rmaudit.stats.intervals import cluster_mean, cluster_ratios
@@ -20,16 +21,19 @@ from rmaudit.stats.regression import preference_coefficients
 _LINE_MARK = re.compile(r"\n[ \t]*(?:#{1,6} |[-*+•] |\d{1,3}[.)] |[|>])")
 
 
-def markdown_marks(words: NDArray[np.object_]) -> Float:
-    """Marks of markdown in each output, (m,): headings, list items, table rows, quotations, bold,
-    code and links. A rough count that no parser is needed for.
-    """
-    return np.array([_marks(text) for text in words], dtype=np.float64)
-
-
 def _marks(text: str) -> int:
     inline = text.count("**") // 2 + text.count("`") // 2 + text.count("](")
     return inline + len(_LINE_MARK.findall("\n" + text))
+
+
+# Headings, list items, table rows, quotations, bold, code and links: a rough count of marks of
+# markdown that no parser is needed for.
+MARKDOWN = sifted(r"\*\*|`|\]\(|(?:^|\n)[ \t]*(?:#{1,6} |[-*+] |\d{1,3}[.)] |[|>])", _marks)
+
+
+def markdown_marks(words: NDArray[np.object_]) -> Float:
+    """Marks of markdown in each output, (m,)."""
+    return counts(words, {"markdown": MARKDOWN})["markdown"]
 
 
 def difference(found: Margins, attribute: Float) -> Float:

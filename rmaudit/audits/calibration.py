@@ -19,7 +19,7 @@ from rmaudit.audits._calibration_views import (
     temperature_figure,
 )
 from rmaudit.audits.base import Audit, grade
-from rmaudit.audits.pairs import LABELLED, Margins, margins, pair_examples
+from rmaudit.audits.pairs import LABELLED, Margins, margins, near_end, pair_examples
 from rmaudit.case import Case
 from rmaudit.registry import register_audit
 from rmaudit.results import AuditResult, Estimate, Figure, Finding, Metric, MetricSpec, NotRun
@@ -266,11 +266,6 @@ def find(
         severity = grade(error.low, MEDIUM, HIGH)
         findings.append(Finding(severity, "calibration", "calibration.ece_debiased", title, detail))
     return findings + subset_finding(case, by_subset, bound)
-
-
-def near_end(estimate: Estimate) -> float:
-    """Distance from zero to the interval; 0 where it holds zero, or is undefined."""
-    return max(estimate.low, -estimate.high, 0.0) if estimate.defined else 0.0
 
 
 def points(probability: float) -> str:

@@ -72,6 +72,12 @@ class Unit:
         freedom = float(self.freedom.sum())
         return math.sqrt(float(self.square.sum()) / freedom) if freedom > 0 else math.nan
 
+    @cached_property
+    def by_cluster(self) -> tuple[Float, Float]:
+        """Squares and freedom summed by cluster code."""
+        square, freedom = (np.bincount(self.cluster, each) for each in (self.square, self.freedom))
+        return square.astype(np.float64), freedom.astype(np.float64)
+
     @property
     def missing(self) -> str | None:
         """Why nothing can be given in SDs, where nothing can."""
@@ -278,13 +284,14 @@ def in_sds(
     if not n:
         return Estimate.undefined("no rows", confidence=confidence)
     ratio, sd = float(numerator.sum()) / float(denominator.sum()), unit.sd
-    rows, others = np.zeros(len(numerator)), np.zeros(len(unit.square))
+    square, freedom = unit.by_cluster
+    rows, others = np.zeros(len(numerator)), np.zeros(len(square))
     found = cluster_ratios(
         [
             (1 / sd, np.r_[numerator, others], np.r_[denominator, others]),
-            (-ratio / (2 * sd**3), np.r_[rows, unit.square], np.r_[rows, unit.freedom]),
+            (-ratio / (2 * sd**3), np.r_[rows, square], np.r_[rows, freedom]),
         ],
-        np.r_[clusters, unit.cluster],
+        np.r_[clusters, np.arange(len(square))],
         confidence=confidence,
     )
     # The second term is there for its influence only: its value is -ratio / (2 sd).
@@ -296,6 +303,11 @@ def shifted(estimate: Estimate, by: float) -> Estimate:
     return replace(
         estimate, value=estimate.value + by, low=estimate.low + by, high=estimate.high + by
     )
+
+
+def near_end(estimate: Estimate) -> float:
+    """Distance from zero to the interval; 0 where it holds zero, or is undefined."""
+    return max(estimate.low, -estimate.high, 0.0) if estimate.defined else 0.0
 
 
 def optional(value: float) -> float | None:

@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 
 from rmaudit.audits._attribute import (
-    centred,
     difference,
     excess_preference,
     explained_by_labels,
 )
-from rmaudit.audits._style_attributes import ATTRIBUTES
+from rmaudit.audits._equal_length import EqualLength
+from rmaudit.audits._style_attributes import ATTRIBUTES, amounts
 from rmaudit.audits._style_edits import (
     TEXTS,
     Causal,
@@ -33,8 +33,8 @@ from rmaudit.audits.pairs import (
     LABELLED,
     Float,
     Margins,
-    in_sds,
     margins,
+    near_end,
     optional,
     pair_examples,
     slices,
@@ -109,14 +109,10 @@ class StyleAudit(Audit):
         edits: dict[str, Causal] = {}
         if case.model.scores_new_text:
             edits = causal(case, scores, found, self.name)
-        amounts = {
-            name: attribute.amount(found.outputs.words) for name, attribute in ATTRIBUTES.items()
-        }
-        overall = {name: style(found, a, case.confidence) for name, a in amounts.items()}
+        by_name = amounts(found.outputs.words)
+        overall = styles(found, by_name, case.confidence)
         by_subset = {
-            subset: {
-                name: style(found.on_rows(rows), a, case.confidence) for name, a in amounts.items()
-            }
+            subset: styles(found.on_rows(rows), by_name, case.confidence)
             for subset, rows in slices(case, "subset")[0].items()
         }
         figures = [effect_figure(overall), excess_figure(overall)]
@@ -137,64 +133,25 @@ class StyleAudit(Audit):
         return AuditResult(
             self.name,
             metrics=(*metrics(overall, by_subset), *causal_metrics(edits, case.confidence)),
-            findings=(*findings(case, found, overall, amounts), *causal_findings(case, edits)),
+            findings=(*findings(case, found, overall, by_name), *causal_findings(case, edits)),
             tables=tables,
             figures=tuple(figures),
             not_run=tuple(absent),
         )
 
 
-def style(found: Margins, amount: Float, confidence: float) -> Style:
-    """Effect and excess of one attribute."""
-    decided = found.decided
-    return Style(
-        amount,
-        joint_slope(found, amount, confidence),
-        excess_preference(decided, amount, confidence),
-        int(np.count_nonzero(difference(decided, amount))),
-    )
-
-
-def joint_slope(found: Margins, amount: Float, confidence: float) -> Estimate:
-    """Slope of the reward on an attribute, jointly with log2 length, with prompt fixed effects.
-
-    Parameters
-    ----------
-    found
-        Margins of the evaluation data.
-    amount
-        Of every output, (m,).
-    confidence
-        Two-sided.
-
-    Returns
-    -------
-    Estimate
-        SD per unit of `amount`; zero is best. Undefined where the attribute does not vary within a
-        prompt but with length.
-
-    Notes
-    -----
-    By the theorem of Frisch, Waugh and Lovell: both reward and attribute, less their prompt's mean,
-    are first freed of what length explains; the slope of the residuals is that of the joint
-    regression, and so are its cluster-robust influences.
-    """
-    length = np.log2(np.maximum(found.length, 1))
-    x, y = centred(found, amount)
-    long, _ = centred(found, length)
-    square = float(long @ long)
-    if square > 0:
-        size = float(x @ x)
-        x = x - long * (float(long @ x) / square)
-        y = y - long * (float(long @ y) / square)
-        if float(x @ x) <= 1e-12 * size:  # rounding is all that length leaves
-            x = np.zeros_like(x)
-    clusters = found.outputs.cluster[found.distinct]
-    if not x.any():
-        reason = "the attribute does not vary within a prompt at equal length"
-        n_clusters = int(np.count_nonzero(np.bincount(clusters)))
-        return Estimate.undefined(reason, n=len(x), n_clusters=n_clusters, confidence=confidence)
-    return in_sds(x * y, x * x, clusters, found.unit, confidence=confidence)
+def styles(found: Margins, by_name: Mapping[str, Float], confidence: float) -> dict[str, Style]:
+    """Effect and excess of every attribute."""
+    level, decided = EqualLength.of(found), found.decided
+    return {
+        name: Style(
+            amount,
+            level.slope(amount, confidence),
+            excess_preference(decided, amount, confidence),
+            int(np.count_nonzero(difference(decided, amount))),
+        )
+        for name, amount in by_name.items()
+    }
 
 
 def metrics(
@@ -258,16 +215,18 @@ def _verb(name: str) -> str:
 
 
 def findings(
-    case: Case, found: Margins, overall: Mapping[str, Style], amounts: Mapping[str, Float]
+    case: Case, found: Margins, overall: Mapping[str, Style], by_name: Mapping[str, Float]
 ) -> list[Finding]:
     """Attributes that are paid for beyond the labels and at equal length."""
     level = 1 - (1 - case.confidence) / len(ATTRIBUTES)  # Bonferroni: all are looked at
+    told = [
+        name
+        for name, known in overall.items()
+        if known.differing >= FEWEST_PAIRS and near_end(known.excess) and near_end(known.effect)
+    ]
     said = []
-    for name, known in overall.items():
-        if known.differing < FEWEST_PAIRS or not known.excess.defined:
-            continue
-        strict = style(found, amounts[name], level)
-        excess, effect = strict.excess, strict.effect
+    for name, strict in styles(found, {name: by_name[name] for name in told}, level).items():
+        known, excess, effect = overall[name], strict.excess, strict.effect
         sign = 1 if excess.value > 0 else -1
         bound = sign * (excess.low if sign > 0 else excess.high)
         share = known.differing / len(found.decided)
@@ -277,9 +236,9 @@ def findings(
         if bound < 0.02 * share:
             continue
         decided = found.decided
-        if explained_by_labels(decided, amounts[name], sign, level):
+        if explained_by_labels(decided, by_name[name], sign, level):
             continue
-        wrong = sign * difference(decided, amounts[name]) < 0
+        wrong = sign * difference(decided, by_name[name]) < 0
         worst = np.where(wrong & (decided.margin < 0), -decided.margin, -np.inf)
         what = ATTRIBUTES[name].words
         more = "more" if sign > 0 else "less"

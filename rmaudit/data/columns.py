@@ -122,6 +122,9 @@ def _series(name: str, column: Any, kind: DataType) -> Any:
         return _floats(column)
     if checked and name in _FLAGS:
         return pc.fill_null(column, False).to_numpy()
+    if name == "scores" and pa.types.is_struct(column.type):
+        # Of a million rows, dictionaries of dictionaries would take gigabytes.
+        return pd.Series(pd.arrays.ArrowExtensionArray(column))
     if pa.types.is_nested(column.type):
         return pd.Series(column.to_pylist(), dtype=object)
     return column.to_pandas()

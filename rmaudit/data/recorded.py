@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import cast
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from rmaudit.data.faults import Fault
 from rmaudit.data.messages import is_null
 from rmaudit.data.rows import number
 from rmaudit.data.types import Dataset
 from rmaudit.errors import DataError
+
+SIDES = ("chosen", "rejected")
 
 
 def score_names(data: Dataset) -> list[str]:
@@ -35,16 +41,21 @@ def with_scores(data: Dataset, name: str) -> Dataset:
     DataError
         If no row has scores of that model, or they do not fit the outputs.
     """
-    column = data.frame["scores"].tolist() if "scores" in data.frame else []
+    frame = data.frame.copy(deep=False)
+    if data.type == "preference" and (sides := _columns(frame, name)) is not None:
+        for side, rewards in zip(SIDES, sides, strict=True):
+            frame[f"{side}_reward"] = rewards
+        return replace(data, frame=frame)
+    column = frame["scores"].tolist() if "scores" in frame else []
     if not any(name in _of(each) for each in column):
         known = ", ".join(score_names(data)) or "none: there is no column 'scores'"
         raise DataError(f"{data.source.path}: has no scores of {name!r}; known: {known}")
     scores = [_of(each).get(name) for each in column]
-    frame = data.frame.copy(deep=False)
     try:
         if data.type == "preference":
-            for side in ("chosen", "rejected"):
-                frame[f"{side}_reward"] = _numbers([_of(each).get(side) for each in scores])
+            for side in SIDES:
+                values = [_of(each).get(side) for each in scores]
+                frame[f"{side}_reward"] = [number(value, "scores") for value in values]
         else:
             sizes = [len(each) for each in frame["outputs"]] if "outputs" in frame else None
             frame["rewards"] = _lists(data, scores, sizes or [1] * len(frame))
@@ -55,11 +66,23 @@ def with_scores(data: Dataset, name: str) -> Dataset:
     return replace(data, frame=frame)
 
 
-def _numbers(values: list[object]) -> list[float]:
-    """Checked numbers; a column of floats, as files have it, needs no look at each."""
-    if set(map(type, values)) == {float}:
-        return cast("list[float]", values)
-    return [number(value, "scores") for value in values]
+def _columns(frame: pd.DataFrame, name: str) -> list[NDArray[np.float64]] | None:
+    """Both sides' scores of one model as columns, if that is how the source has them."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if "scores" not in frame or not isinstance(frame["scores"].dtype, pd.ArrowDtype):
+        return None
+    scores: Any = pa.array(frame["scores"].array)
+    if name not in scores.type.names or not pa.types.is_struct(scores.type.field(name).type):
+        return None
+    of_model = pc.struct_field(scores, name)
+    if of_model.null_count == len(of_model) or not set(SIDES) <= set(of_model.type.names):
+        return None
+    sides = [pc.struct_field(of_model, side) for side in SIDES]
+    if not all(pa.types.is_floating(side.type) for side in sides):
+        return None
+    return [side.to_numpy(zero_copy_only=False).astype(np.float64) for side in sides]
 
 
 def _lists(data: Dataset, scores: list[object], sizes: list[int]) -> list[list[float]]:

@@ -10,7 +10,7 @@ import pytest
 from preference_rows import given, random_pairs
 from town_world import clean, town_pairs
 
-from rmaudit.audits._style_attributes import ATTRIBUTES
+from rmaudit.audits._style_attributes import amounts
 from rmaudit.audits.style import StyleAudit
 from rmaudit.case import Case
 from rmaudit.results import AuditResult
@@ -45,7 +45,7 @@ Run = Callable[..., AuditResult]
     ],
 )
 def test_counts_by_hand(attribute: str, text: str, count: int) -> None:
-    amount = ATTRIBUTES[attribute].amount(np.array([text], dtype=object))
+    amount = amounts(np.array([text], dtype=object))[attribute]
     assert amount[0] == pytest.approx(np.log2(1 + count))
 
 

@@ -423,6 +423,34 @@ def test_scores_of_one_model_become_its_rewards() -> None:
         with_scores(ranking, "x")
 
 
+def test_scores_of_a_table_are_those_of_its_rows(tmp_path: Path) -> None:
+    rows = [
+        {
+            "prompt": f"p{k}",
+            "chosen": "a",
+            "rejected": "b",
+            "scores": None
+            if k == 1
+            else {
+                "m": None if k == 2 else {"chosen": k / 3, "rejected": None if k == 3 else -1.5},
+                "whole": {"chosen": 1, "rejected": 2},
+            },
+        }
+        for k in range(5)
+    ]
+    pd.DataFrame(rows).to_parquet(tmp_path / "rows.parquet")
+    table, listed = load(tmp_path / "rows.parquet"), load(rows)
+    assert isinstance(table.frame["scores"].dtype, pd.ArrowDtype)
+    assert score_names(table) == score_names(listed) == ["m", "whole"]
+    for name in ("m", "whole"):
+        for side in ("chosen_reward", "rejected_reward"):
+            np.testing.assert_array_equal(
+                with_scores(table, name).frame[side], with_scores(listed, name).frame[side]
+            )
+    with pytest.raises(DataError, match="has no scores of 'x'; known: m, whole"):
+        with_scores(table, "x")
+
+
 def test_scores_that_do_not_fit_are_said() -> None:
     data = load([{"prompt": "p", "outputs": ["a"], "ranking": [1], "scores": {"m": [1, 2]}}])
     with pytest.raises(DataError, match=r"wrong length \(row 1: 2 for 1 outputs"):
