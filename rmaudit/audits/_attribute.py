@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rmaudit.audits._pattern_counts import counts, sifted
 from rmaudit.audits.pairs import Float, Margins, deviations, halves, in_sds
 from rmaudit.results import Estimate
-from rmaudit.stats.intervals import cluster_mean, cluster_ratios
+from rmaudit.stats.intervals import cluster_mean, cluster_ratios, count_codes
 from rmaudit.stats.rank import kendall_tau_b_within
 from rmaudit.stats.regression import preference_coefficients
 
@@ -195,5 +195,5 @@ def rank_correlation(found: Margins, attribute: Float, confidence: float) -> Est
 
 def _same(found: Margins, confidence: float) -> Estimate:
     reason = "the attribute is the same in both outputs of every pair" if len(found) else "no rows"
-    n_clusters = int(np.count_nonzero(np.bincount(found.cluster)))
+    n_clusters = count_codes(found.cluster)
     return Estimate.undefined(reason, n=len(found), n_clusters=n_clusters, confidence=confidence)

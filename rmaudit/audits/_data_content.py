@@ -7,7 +7,7 @@ million texts the chance of one false match is below one in ten million.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from rmaudit.audits._pattern_counts import counts, sifted
 from rmaudit.data.types import Dataset, Prompt, prompt_text
 
 Ints = NDArray[np.int64]
@@ -29,11 +30,25 @@ def normal(text: str) -> str:
     return " ".join((text if text.isascii() else unicodedata.normalize("NFC", text)).split())
 
 
+# What is not as `normal` has it: white space other than one blank between words, or no ASCII.
+_UNTIDY = sifted(r"^ | $|  |[\t-\r\x1c-\x1f]", lambda text: text != normal(text))
+
+
+def normals(texts: Sequence[str]) -> NDArray[np.object_]:
+    """`normal` of each text, (n,); most are so already."""
+    found = np.array(texts, dtype=object)
+    for place in np.flatnonzero(counts(found, {"untidy": _UNTIDY})["untidy"]):
+        found[place] = normal(found[place])
+    return found
+
+
 def words_of(prompt: Prompt) -> str:
     """A prompt's words: one user turn is the same context as its plain text."""
-    if not isinstance(prompt, str) and len(prompt) == 1 and prompt[0]["role"] == "user":
-        return normal(prompt[0]["content"])
-    return normal(prompt_text(prompt))
+    if isinstance(prompt, str):
+        return prompt
+    if len(prompt) == 1 and prompt[0]["role"] == "user":
+        return str(prompt[0]["content"])
+    return prompt_text(prompt)
 
 
 @dataclass(frozen=True)
@@ -65,12 +80,12 @@ class Content:
     def of(cls, data: Dataset) -> Content:
         """Hash every prompt and output once."""
         frame = data.frame
-        prompts = _hashes(map(words_of, frame["prompt"].tolist()), len(frame))
+        prompts = _hashes([words_of(prompt) for prompt in frame["prompt"].tolist()])
         rows = np.arange(len(frame))
         if data.type == "preference":
             others = prompts
             if "prompt_rejected" in frame:
-                others = _hashes(map(words_of, frame["prompt_rejected"].tolist()), len(frame))
+                others = _hashes([words_of(p) for p in frame["prompt_rejected"].tolist()])
             outputs = frame["chosen"].tolist() + frame["rejected"].tolist()
             contexts, rows = np.r_[prompts, others], np.r_[rows, rows]
         elif data.type in _LABELS:
@@ -80,7 +95,7 @@ class Content:
             outputs = [text for each in lists for text in each]
             rows = np.repeat(rows, [len(each) for each in lists])
             contexts = prompts[rows]
-        hashes = _hashes(map(normal, outputs), len(outputs))
+        hashes = _hashes(outputs)
         return cls(data, prompts, rows, _mix(contexts, hashes), hashes == hash(""))
 
     @cached_property
@@ -282,8 +297,9 @@ def _codes(values: NDArray[np.generic]) -> Ints:
     return pd.factorize(values)[0].astype(np.int64)
 
 
-def _hashes(texts: Iterable[str], count: int) -> Ints:
-    return np.fromiter(map(hash, texts), dtype=np.int64, count=count)
+def _hashes(texts: Sequence[str]) -> Ints:
+    """Equal where the texts are, but for white space and the form of their Unicode, (n,)."""
+    return np.fromiter(map(hash, normals(texts)), dtype=np.int64, count=len(texts))
 
 
 def _mix(a: Ints, b: Ints) -> Ints:

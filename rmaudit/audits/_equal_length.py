@@ -8,6 +8,7 @@ import numpy as np
 
 from rmaudit.audits.pairs import Float, Integers, Margins, Unit, deviations, in_sds
 from rmaudit.results import Estimate
+from rmaudit.stats.intervals import count_codes
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,10 @@ class EqualLength:
                 return in_sds(
                     free * self.reward, free * free, self.clusters, self.unit, confidence=confidence
                 )
-        n_clusters = int(np.count_nonzero(np.bincount(self.clusters)))
         return Estimate.undefined(
             "the attribute does not vary within a prompt at equal length",
             n=len(own),
-            n_clusters=n_clusters,
+            n_clusters=count_codes(self.clusters),
             confidence=confidence,
         )
 

@@ -19,6 +19,7 @@ from rmaudit.data.types import Dataset
 
 Float = NDArray[np.float64]
 Integers = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 LONGEST = 3  # words of an n-gram
 FEWEST_PAIRS = 8  # that differ in an n-gram: with fewer, no share of wins is beyond chance
 MOST_PAIRS = 50_000  # that are screened: a phrase in one pair of 2,000 is in 25 of them
@@ -48,8 +49,11 @@ class Grams:
     tokens: Integers  # of every text, (2n,): chosen, then rejected
 
 
-def pairs_of(data: Dataset) -> FeedbackPairs | str:
-    """The decided pairs of a data set, or why it has none. Of a ranking: its best and its worst."""
+def pairs_of(data: Dataset, most: int = MOST_PAIRS) -> FeedbackPairs | str:
+    """The decided pairs of a data set, or why it has none. Of a ranking: its best and its worst.
+
+    Of large data they are those of a `sample` of whole prompts.
+    """
     frame = data.frame
     if data.type == "preference":
         chosen, rejected = frame["chosen"].tolist(), frame["rejected"].tolist()
@@ -66,30 +70,24 @@ def pairs_of(data: Dataset) -> FeedbackPairs | str:
     if not len(row):
         return "no pair of two different texts is decided"
     codes = data.clusters
+    row = row[sample(np.unique(codes[row], return_inverse=True)[1], most)]
     row = np.array(sorted(row.tolist(), key=lambda i: (codes[i], chosen[i], rejected[i])))
     cluster = np.unique(codes[row], return_inverse=True)[1].astype(np.int64)
     return FeedbackPairs(row, cluster, [chosen[i] for i in row], [rejected[i] for i in row])
 
 
-def sample(pairs: FeedbackPairs, most: int = MOST_PAIRS) -> FeedbackPairs:
-    """Whole prompts, drawn with a fixed seed, of `most` pairs or hardly more; all of fewer pairs.
+def sample(cluster: Integers, most: int) -> Mask:
+    """Pairs of whole prompts, drawn with a fixed seed: `most` or hardly more; all of fewer pairs.
 
     A phrase that is rarer than `RAREST` is not looked at in large data anyway, and a trigger that
     is not rarer decides more than enough of the pairs that are left.
     """
-    if len(pairs) <= most:
-        return pairs
-    order = np.random.default_rng(0).permutation(int(pairs.cluster.max()) + 1)
-    drawn = np.cumsum(np.bincount(pairs.cluster)[order])
-    chosen = np.zeros(len(order), dtype=bool)
-    chosen[order[: int(np.searchsorted(drawn, most)) + 1]] = True
-    kept = np.flatnonzero(chosen[pairs.cluster])
-    return FeedbackPairs(
-        pairs.row[kept],
-        (np.cumsum(chosen) - 1)[pairs.cluster[kept]],
-        [pairs.chosen[i] for i in kept],
-        [pairs.rejected[i] for i in kept],
-    )
+    if len(cluster) <= most:
+        return np.ones(len(cluster), dtype=np.bool_)
+    counts = np.bincount(cluster)
+    order = np.random.default_rng(0).permutation(len(counts))
+    drawn = order[: int(np.searchsorted(np.cumsum(counts[order]), most)) + 1]
+    return np.isin(np.arange(len(counts)), drawn)[cluster]
 
 
 def count_grams(pairs: FeedbackPairs) -> Grams:

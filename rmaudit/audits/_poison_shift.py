@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import weakref
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,7 +32,6 @@ from rmaudit.audits._poison_grams import (
     Integers,
     count_grams,
     pairs_of,
-    sample,
 )
 from rmaudit.data.types import Dataset
 
@@ -90,12 +90,12 @@ _KEPT: dict[int, Screened | str] = {}
 def screened(data: Dataset) -> Screened | str:
     """The screening of a data set, or why there is none; done once for each.
 
-    Of large data it is that of a sample of whole prompts: see `_poison_grams.sample`.
+    Of large data it is that of a sample of whole prompts: see `_poison_grams.pairs_of`.
     """
     if id(data) not in _KEPT:
         weakref.finalize(data, _KEPT.pop, id(data), None)
         pairs = pairs_of(data)
-        _KEPT[id(data)] = pairs if isinstance(pairs, str) else screen(sample(pairs))
+        _KEPT[id(data)] = pairs if isinstance(pairs, str) else screen(pairs)
     return _KEPT[id(data)]
 
 
@@ -177,12 +177,16 @@ def cross_fitted(features: sparse.csr_array, cluster: Integers) -> tuple[Float, 
     if np.unique(cluster).size < 2 * FOLDS:
         return odds, coefficients, fold
     turned = np.where(np.arange(n) % 2 == 0, 1.0, -1.0)
-    for i in range(FOLDS):
+
+    def fit(i: int) -> None:
         others, here = np.flatnonzero(fold != i), np.flatnonzero(fold == i)
         given = _narrow(sparse.diags_array(turned[others]) @ features[others])
         model = LogisticRegression(C=1.0, fit_intercept=False, solver="liblinear")
         coefficients[i] = model.fit(given, turned[others]).coef_[0]
         odds[here] = features[here] @ coefficients[i]
+
+    with ThreadPoolExecutor(FOLDS) as pool:  # liblinear lets go of the interpreter
+        list(pool.map(fit, range(FOLDS)))
     return odds, coefficients, fold
 
 

@@ -34,7 +34,6 @@ from rmaudit.rewards.ensemble import Aggregate, aggregate_rewards
 from rmaudit.scoring.requests import Scores
 from rmaudit.stats.calibration import temperature
 from rmaudit.stats.intervals import cluster_mean
-from rmaudit.stats.scale import within_prompt_sd
 from rmaudit.stats.uncertainty import (
     area_under_risk_coverage,
     auroc_estimate,
@@ -177,10 +176,8 @@ def collect(case: Case, scores: Scores) -> Members | str:
     pairs = pairs.take(finite[pairs.better] & finite[pairs.worse])
     if not len(pairs):
         return "no pair has a finite reward from every member"
-    outputs, there = pairs.outputs, np.flatnonzero(finite)
-    scale = np.array(
-        [within_prompt_sd(r[there], outputs.prompt[there], outputs.text[there]) for r in rewards]
-    )
+    distinct = pairs.outputs.distinct(finite)
+    scale = np.array([pairs.outputs.unit(reward, distinct).sd for reward in rewards])
     names = tuple(scores.member_names) or tuple(f"member {i + 1}" for i in range(len(rewards)))
     if not (scale > 0).all():
         constant = names[int(np.flatnonzero(~(scale > 0))[0])]

@@ -23,7 +23,7 @@ from rmaudit.case import Case
 from rmaudit.data.types import prompt_key
 from rmaudit.results import Estimate
 from rmaudit.scoring.requests import Scores
-from rmaudit.stats.intervals import cluster_ratios
+from rmaudit.stats.intervals import cluster_ratios, count_codes
 
 Float = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -43,6 +43,18 @@ class Outputs:
     cluster: Integers  # the unit of resampling: `Case.clusters`
     text: Integers  # codes of (prompt, output): equal where nothing differs
     words: NDArray[np.object_]  # the output itself
+
+    def distinct(self, among: Mask) -> Integers:
+        """The first place of each different output of a prompt, of those `among` (m,)."""
+        places = np.flatnonzero(among)
+        return places[np.unique(self.text[places], return_index=True)[1]]
+
+    def unit(self, reward: Float, distinct: Integers) -> Unit:
+        """The unit of a reward, (m,), that is finite at the distinct places."""
+        codes = np.unique(self.prompt[distinct], return_inverse=True)[1]
+        counts = np.bincount(codes)
+        square = deviations(reward[distinct], codes) ** 2
+        return Unit(square, 1 - 1 / counts[codes], self.cluster[distinct])
 
 
 @dataclass(frozen=True)
@@ -232,8 +244,7 @@ def margins(case: Case, scores: Scores) -> Margins:
     length = np.concatenate([np.zeros(0, dtype=np.int64), *(c.output_tokens for c in columns)])
     finite = np.isfinite(reward)
     kept = finite[pairs.better] & finite[pairs.worse]
-    places = np.flatnonzero(finite)
-    distinct = places[np.unique(pairs.outputs.text[places], return_index=True)[1]]
+    distinct = pairs.outputs.distinct(finite)
     return Margins(
         pairs.outputs,
         reward,
@@ -242,7 +253,7 @@ def margins(case: Case, scores: Scores) -> Margins:
         pairs.worse[kept],
         pairs.tied[kept],
         distinct,
-        _unit(reward[distinct], pairs.outputs.prompt[distinct], pairs.outputs.cluster[distinct]),
+        pairs.outputs.unit(reward, distinct),
         int((~kept).sum()),
     )
 
@@ -278,7 +289,7 @@ def in_sds(
     narrow for precise effects.
     """
     used = np.asarray(denominator) != 0
-    n, n_clusters = int(used.sum()), int(np.count_nonzero(np.bincount(clusters[used])))
+    n, n_clusters = int(used.sum()), count_codes(clusters[used])
     if n and unit.missing:
         return Estimate.undefined(unit.missing, n=n, n_clusters=n_clusters, confidence=confidence)
     if not n:
@@ -319,12 +330,11 @@ def slices(case: Case, column: str) -> tuple[dict[str, Mask], int]:
     """Masks of the evaluation rows by value of a column, and how many small values are left out."""
     if column not in case.eval.frame:
         return {}, 0
-    names = case.eval.frame[column].to_numpy(dtype=object)
-    named = pd.Series(names[pd.notna(names)]).astype(str)
-    largest = named.value_counts(sort=False).sort_values(ascending=False, kind="stable")
-    kept = sorted(largest.index[:MOST_SLICES])
-    as_text = np.where(pd.notna(names), names, "").astype(str)
-    return {name: (as_text == name) & pd.notna(names) for name in kept}, len(largest) - len(kept)
+    codes, names = pd.factorize(case.eval.frame[column].astype("str"))
+    sizes = np.bincount(codes[codes >= 0], minlength=len(names))
+    kept = np.argsort(-sizes, kind="stable")[:MOST_SLICES]
+    named = sorted((str(names[code]), int(code)) for code in kept)
+    return {name: codes == code for name, code in named}, len(names) - len(kept)
 
 
 def pair_examples(
@@ -363,12 +373,6 @@ def sample_order(texts: list[str], seed: int) -> Integers:
         for t in texts
     ]
     return np.argsort(np.array(digests, dtype=np.int64), kind="stable").astype(np.int64)
-
-
-def _unit(reward: Float, prompt: Integers, cluster: Integers) -> Unit:
-    codes = np.unique(prompt, return_inverse=True)[1]
-    counts = np.bincount(codes)
-    return Unit(deviations(reward, codes) ** 2, 1 - 1 / counts[codes], cluster)
 
 
 def _within(context: Integers, rng: np.random.Generator) -> tuple[Integers, Integers]:

@@ -48,7 +48,12 @@ def write(report: Report, folder: Path, paper: str) -> None:
         stale.discard(SCORES)
     if influence is not None:
         # One group of rows: each would repeat the names of all prompts.
-        whole = influence.to_parquet(index=False, row_group_size=max(1, len(influence)))
+        whole = influence.to_parquet(
+            index=False,
+            row_group_size=max(1, len(influence)),
+            use_dictionary=[*NAMED],  # the values are all different
+            write_statistics=False,
+        )
         files.write(folder / INFLUENCE, whole)
         stale.discard(INFLUENCE)
     for name, audit in report.audits.items():

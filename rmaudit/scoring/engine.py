@@ -226,7 +226,7 @@ def _recorded(
                 "with --model"
             )
         reward = cast(_Recorded, model).recorded(datasets[request.data], request.side)
-        lengths = np.array([len(output) for output in request.outputs], dtype=np.int64)
+        lengths = request.characters
         no = np.zeros(len(lengths), dtype=np.bool_)
         columns[request.key] = Column(reward, lengths, lengths, no, no, no)
     return columns

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ Key = tuple[str, str, str, Mode]
 """(data, audit, side, mode): what names a column."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Request:
     """A column of texts to score. `prompts`, `outputs` and `ids` have one length.
 
@@ -35,6 +36,11 @@ class Request:
     def key(self) -> Key:
         """What names the column of this request."""
         return (self.data, self.audit, self.side, self.mode)
+
+    @cached_property
+    def characters(self) -> NDArray[np.int64]:
+        """Of each output, (n,)."""
+        return np.fromiter(map(len, self.outputs), np.int64, len(self.outputs))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,12 +32,14 @@ def scores_frame(scores: Scores, model_name: str) -> pd.DataFrame:
         Where there are several members, each adds rows of its own under its own name. Texts
         asked for in another mode have it after their side: ``chosen@left``.
     """
+    ids = {r.key: pd.array(list(r.ids), dtype="str") for r in scores.requests}
     parts = [
-        _rows(request, scores.by_request[request.key], model_name) for request in scores.requests
+        _rows(request, ids[request.key], scores.by_request[request.key], model_name)
+        for request in scores.requests
     ]
     if len(scores.members) > 1:
         parts += [
-            _rows(request, columns[request.key], name)
+            _rows(request, ids[request.key], columns[request.key], name)
             for name, columns in zip(scores.member_names, scores.members, strict=True)
             if name != model_name
             for request in scores.requests
@@ -67,11 +70,11 @@ def write_scores(path: str | Path, frame: pd.DataFrame) -> None:
         ) from error
 
 
-def _rows(request: Request, column: Column, model: str) -> pd.DataFrame:
+def _rows(request: Request, ids: Any, column: Column, model: str) -> pd.DataFrame:
     side = request.side if request.mode == "plain" else f"{request.side}@{request.mode}"
     return pd.DataFrame(
         {
-            "id": pd.array(list(request.ids), dtype="str"),
+            "id": ids,
             "side": side,
             "reward": column.reward.astype(np.float64),
             "tokens": column.tokens,

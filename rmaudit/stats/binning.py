@@ -32,7 +32,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
 from scipy.sparse import coo_array, csr_array, hstack
 
 from rmaudit.results import Estimate
@@ -188,10 +187,8 @@ class _Sums:
     matrix: Any  # (n_columns, n_clusters), a sparse array, or a plain one of blocks
     bins: int
     bins_after: int
-    kept: slice  # of the grid: where smoothed residuals are kept
-    smooth: float  # relplot's smooth ECE
-    width: float  # and its kernel width
-    scale: float = 1.0  # of the smoothed residuals: their absolute sum is relplot's value
+    smoother: Float  # (grid points, kept): what each adds to the smoothed residuals that are kept
+    smooth: float  # relplot's smooth ECE, which is the absolute sum of the smoothed residuals
 
     @classmethod
     def build(
@@ -211,14 +208,11 @@ class _Sums:
             ),
             _grid_sums(*before, codes, width),
         ]
-        points = columns[-1].shape[1]
-        # A confidence is at least one half; four widths below that nothing is smoothed to.
-        start = int(max(0.5 - 4 * width, 0.0) * (points - 1))
-        kept = slice(start, None, max(1, points // _KEPT))
         matrix = csr_array(hstack(columns).T)
-        sums = cls(matrix, len(edges) - 1, len(edges_after) - 1, kept, smooth, width)
+        smoother = _smoother(columns[-1].shape[1], width)
+        sums = cls(matrix, len(edges) - 1, len(edges_after) - 1, smoother, smooth)
         own = float(absolute_sum(sums.deviations(np.ones((1, int(codes.max()) + 1))).smoothed)[0])
-        return replace(sums, scale=smooth / own) if own > 0 else sums
+        return replace(sums, smoother=smoother * (smooth / own)) if own > 0 else sums
 
     def draw(
         self, n_clusters: int, resamples: int, rng: np.random.Generator
@@ -247,15 +241,13 @@ class _Sums:
         total = size.sum(axis=1, keepdims=True)
         some = np.maximum(size, 1e-9)  # an empty bin deviates by nothing
         root = np.sqrt(some * total)
-        grid = totals[:, stop:]
-        smoothed = gaussian_filter1d(grid, self.width * (grid.shape[1] - 1), axis=1, mode="mirror")
         return Deviations(
             weighted=(correct - claimed) / total,
             gap=(correct - claimed) / some,
             root=(correct - claimed) / root,
             away=(correct - size / 2) / root,
             after=totals[:, 3 * k : stop] / total,
-            smoothed=self.scale * smoothed[:, self.kept] / total,
+            smoothed=totals[:, stop:] @ self.smoother / total,
         )
 
     def influences(self, clusters: NDArray[np.int64]) -> dict[str, Float]:
@@ -290,6 +282,25 @@ def _table(values: Float, codes: Array, columns: Array, n_columns: int) -> csr_a
     """Sums per cluster and column, (n_clusters, n_columns), sparse."""
     table = coo_array((values, (codes, columns)), (int(codes.max()) + 1, n_columns))
     return csr_array(table)
+
+
+def _smoother(points: int, width: float) -> Float:
+    """A Gaussian kernel on a grid from 0 to 1, mirrored at its ends, (points, kept).
+
+    A matrix, for thousands of resamples are smoothed with it. Kept are about 400 points: a
+    confidence is at least one half, and four widths below that nothing is smoothed to.
+    """
+    start = int(max(0.5 - 4 * width, 0.0) * (points - 1))
+    kept = np.arange(start, points, max(1, points // _KEPT))
+    reach = int(4 * width * (points - 1) + 0.5)
+    steps = np.arange(-reach, reach + 1)
+    kernel = np.exp(-0.5 * (steps / (width * (points - 1))) ** 2)
+    # To and fro: a mirrored grid repeats after 2 (points - 1) steps.
+    place = np.abs(kept[:, None] + steps) % (2 * (points - 1))
+    place = np.minimum(place, 2 * (points - 1) - place)
+    smoother = np.zeros((points, len(kept)))
+    np.add.at(smoother, (place, np.arange(len(kept))[:, None]), kernel / kernel.sum())
+    return smoother
 
 
 def _grid_sums(claimed: Float, correct: Float, codes: Array, width: float) -> csr_array:

@@ -140,7 +140,7 @@ def jackknife_influence(
         squares is the delete-one jackknife's squared standard error (Efron & Stein 1981). None
         beyond 5,000 prompts, below two, or where the statistic is undefined without one of them.
     """
-    present = np.unique(clusters)
+    present = np.flatnonzero(np.bincount(clusters))
     n = present.size
     if not 2 <= n <= MOST_LEFT_OUT:
         return None

@@ -22,7 +22,7 @@ from scipy.optimize import brentq
 from scipy.special import expit, stdtrit
 
 from rmaudit.results import Estimate
-from rmaudit.stats.intervals import cluster_mean
+from rmaudit.stats.intervals import cluster_mean, count_codes
 
 Array = NDArray[Any]
 Float = NDArray[np.float64]
@@ -99,7 +99,7 @@ def temperature(
     """
     m, t = _checked(margins, targets)
     codes = np.asarray(clusters, dtype=np.int64)
-    n, n_clusters = m.size, int(np.unique(codes).size)
+    n, n_clusters = m.size, count_codes(codes)
     slope, reason = _inverse_temperature(m, t)
     if n_clusters < 2:
         reason = "one prompt: no interval" if n_clusters else "no rows"

@@ -70,7 +70,7 @@ def cluster_ratios(
     arrays = [(weight, _finite(num), _finite(den)) for weight, num, den in terms]
     parts = [(weight, *_ratio(num, den, codes, n_codes)) for weight, num, den in arrays]
     used = np.any([den != 0 for _, _, den in arrays], axis=0)
-    n, n_clusters = int(used.sum()), int(np.count_nonzero(np.bincount(codes[used])))
+    n, n_clusters = int(used.sum()), count_codes(codes[used])
     fewest = min(effective for *_, effective in parts)
     if fewest < 1.5:  # no prompt, one, or one that outweighs all others
         reason = "one prompt: no interval" if fewest > 0 else "no rows"
@@ -116,6 +116,11 @@ def cluster_ratio(
     )
 
 
+def count_codes(codes: Array) -> int:
+    """How many different codes (integers from 0) there are: without sorting, unlike numpy's."""
+    return int(np.count_nonzero(np.bincount(codes)))
+
+
 def _finite(values: Array) -> NDArray[np.float64]:
     array = np.asarray(values, dtype=np.float64)
     if not np.isfinite(array).all():
@@ -133,7 +138,7 @@ def _ratio(
     if total == 0:
         return math.nan, np.zeros(n_codes), 0.0
     ratio = float(nums.sum()) / total
-    taking_part = int(np.count_nonzero(np.bincount(codes[denominator != 0])))
+    taking_part = count_codes(codes[denominator != 0])
     if (dens < 0).any():  # a signed denominator has no leverage: count the prompts
         effective, leverage = float(taking_part), np.full(n_codes, 1 / max(taking_part, 2))
     else:

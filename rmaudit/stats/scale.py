@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rmaudit.stats.intervals import count_codes
+
 Array = NDArray[Any]
 
 
@@ -36,7 +38,7 @@ def within_prompt_sd(rewards: Array, prompts: Array, texts: Array | None = None)
     finite = np.isfinite(values)
     values, codes = values[finite], np.asarray(prompts, dtype=np.int64)[finite]
     identity = values if texts is None else np.asarray(texts)[finite]
-    if values.size == np.unique(codes).size:
+    if values.size == count_codes(codes):
         return math.nan
     order = np.lexsort((identity, codes))
     values, codes, identity = values[order], codes[order], identity[order]

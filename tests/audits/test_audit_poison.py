@@ -13,7 +13,7 @@ from known_rewards import table
 from scipy.stats import binom
 from town_world import clean, town_pairs
 
-from rmaudit.audits._poison_grams import FeedbackPairs, count_grams, pairs_of, sample
+from rmaudit.audits._poison_grams import count_grams, pairs_of, sample
 from rmaudit.audits._poison_labels import suspects
 from rmaudit.audits._poison_shift import screen, tail, written
 from rmaudit.audits._poison_views import words_part
@@ -71,18 +71,19 @@ def test_ngrams_by_hand() -> None:
 
 def test_a_sample_of_large_data_holds_whole_prompts() -> None:
     cluster = np.repeat(np.arange(40), np.arange(40) % 3 + 1)
-    row = np.arange(len(cluster))
-    texts = [str(i) for i in row]
-    pairs = FeedbackPairs(row, cluster, texts, texts[::-1])
-    assert sample(pairs, len(pairs)) is pairs
-    drawn = sample(pairs, 30)
-    assert 30 <= len(drawn) <= 32
-    assert set(drawn.cluster) == set(range(drawn.cluster.max() + 1))
-    for code in set(drawn.cluster):
-        (own,) = set(cluster[drawn.row[drawn.cluster == code]])
-        assert (drawn.cluster == code).sum() == (cluster == own).sum()
-    assert drawn.chosen == [texts[i] for i in drawn.row]
-    assert drawn.rejected == [texts[::-1][i] for i in drawn.row]
+    assert sample(cluster, len(cluster)).all()
+    drawn = sample(cluster, 30)
+    assert 30 <= drawn.sum() <= 32
+    sizes, left = np.bincount(cluster), np.bincount(cluster[drawn], minlength=40)
+    assert np.all((left == sizes) | (left == 0))
+    rows = [
+        {"prompt": f"p{c:02}", "chosen": f"{i}", "rejected": "x"} for i, c in enumerate(cluster)
+    ]
+    pairs = pairs_of(table(rows), most=30)
+    assert not isinstance(pairs, str)
+    assert sorted(pairs.row) == np.flatnonzero(drawn).tolist()
+    assert pairs.chosen == [f"{i}" for i in pairs.row]
+    assert set(pairs.cluster) == set(range(pairs.cluster.max() + 1))
 
 
 def test_a_word_said_often_counts_once() -> None:

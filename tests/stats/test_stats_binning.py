@@ -8,10 +8,11 @@ import sys
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter1d
 from scipy.special import expit, logit
 
 from rmaudit.stats import binning, reliability
-from rmaudit.stats.binning import bin_codes, binned_calibration, equal_mass_edges
+from rmaudit.stats.binning import _smoother, bin_codes, binned_calibration, equal_mass_edges
 from rmaudit.stats.calibration import brier_score, fold
 from rmaudit.stats.deviations import absolute_sum, deviation_interval, largest_absolute
 from rmaudit.stats.reliability import reliability_diagram
@@ -136,6 +137,14 @@ def test_smooth_equals_relplot_and_ignores_global_randomness() -> None:
     margins = simulate(400, 2.0, np.random.default_rng(7))
     value = measure(margins).smooth_ece.value
     assert value == pytest.approx(smECE(*fold(margins)), abs=1e-12)
+
+
+@pytest.mark.parametrize(("points", "width"), [(201, 0.1), (201, 0.8), (673, 0.015), (2001, 0.004)])
+def test_smoother_is_a_gaussian_filter(points: int, width: float) -> None:
+    grid = np.random.default_rng(11).normal(size=(3, points))
+    start, step = int(max(0.5 - 4 * width, 0) * (points - 1)), max(1, points // 400)
+    slowly = gaussian_filter1d(grid, width * (points - 1), axis=1, mode="mirror")
+    np.testing.assert_allclose(grid @ _smoother(points, width), slowly[:, start::step], atol=1e-12)
 
 
 def test_murphy_parts_add_up_when_bins_hold_one_confidence() -> None:
