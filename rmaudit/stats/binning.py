@@ -187,7 +187,8 @@ class _Sums:
     matrix: Any  # (n_columns, n_clusters), a sparse array, or a plain one of blocks
     bins: int
     bins_after: int
-    smoother: Float  # (grid points, kept): what each adds to the smoothed residuals that are kept
+    smoother: Float | None  # (grid points, kept): what each adds to the smoothed residuals that are
+    # kept; None where the matrix has been smoothed
     smooth: float  # relplot's smooth ECE, which is the absolute sum of the smoothed residuals
 
     @classmethod
@@ -231,7 +232,11 @@ class _Sums:
         block = rng.permutation(n_clusters) % _BLOCKS
         ones = np.ones(n_clusters)
         members = csr_array((ones, (block, np.arange(n_clusters))), (_BLOCKS, n_clusters))
-        return replace(self, matrix=(members @ self.matrix.T).toarray().T)
+        matrix = (members @ self.matrix.T).toarray().T
+        stop = 3 * self.bins + self.bins_after
+        # Few blocks and many resamples: what is smoothed once need not be with each of these.
+        smoothed = matrix[stop:] if self.smoother is None else self.smoother.T @ matrix[stop:]
+        return replace(self, matrix=np.concatenate([matrix[:stop], smoothed]), smoother=None)
 
     def deviations(self, weights: Float) -> Deviations:
         """Deviations under prompt weights (b, n_clusters)."""
@@ -241,13 +246,14 @@ class _Sums:
         total = size.sum(axis=1, keepdims=True)
         some = np.maximum(size, 1e-9)  # an empty bin deviates by nothing
         root = np.sqrt(some * total)
+        grid = totals[:, stop:]
         return Deviations(
             weighted=(correct - claimed) / total,
             gap=(correct - claimed) / some,
             root=(correct - claimed) / root,
             away=(correct - size / 2) / root,
             after=totals[:, 3 * k : stop] / total,
-            smoothed=totals[:, stop:] @ self.smoother / total,
+            smoothed=(grid if self.smoother is None else grid @ self.smoother) / total,
         )
 
     def influences(self, clusters: NDArray[np.int64]) -> dict[str, Float]:
