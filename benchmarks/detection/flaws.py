@@ -42,7 +42,9 @@ class Flaw:
         return tuple(dict.fromkeys((*own, *also)))
 
 
-OVERCONFIDENCE = "calibration.overconfidence"
+CLAIMS = ("calibration.overconfidence", "calibration.temperature")
+OVER = tuple(("calibration", metric, "Over") for metric in CLAIMS)
+UNDER = tuple(("calibration", metric, "Under") for metric in CLAIMS)
 FLAWS: dict[str, Flaw] = {
     "length pay": Flaw(
         (0.1, 0.25, 0.5, 1.0, 2.0), "SD a doubling of the characters", (("length", "length.", ""),)
@@ -61,12 +63,14 @@ FLAWS: dict[str, Flaw] = {
         (("prompt", "prompt.margin_shift", "It is blind"),),
     ),
     "over-confidence": Flaw(
-        (1.1, 1.5, 2.0, 3.0, 5.0), "times all rewards", (("calibration", OVERCONFIDENCE, "Over"),)
+        (1.1, 1.5, 2.0, 3.0, 5.0),
+        "times all rewards",
+        OVER,
     ),
     "under-confidence": Flaw(
         (0.9, 0.75, 0.5, 0.33, 0.2),
         "times all rewards",
-        (("calibration", OVERCONFIDENCE, "Under"),),
+        UNDER,
     ),
     "hole in one family": Flaw(
         (0.25, 0.5, 0.75, 0.9, 1.0),
@@ -106,7 +110,7 @@ FLAWS: dict[str, Flaw] = {
     "label noise": Flaw(
         (0.05, 0.1, 0.2, 0.3, 0.4),
         "share of the evaluation labels turned round",
-        (("calibration", OVERCONFIDENCE, "Over"), ("preference", "preference.accuracy", "")),
+        (*OVER, ("preference", "preference.accuracy", "")),
     ),
     "leaked evaluation rows": Flaw(
         (0.002, 0.005, 0.01, 0.05, 0.2),

@@ -15,10 +15,13 @@ from rmaudit.audits.pairs import Float, Margins, Mask, halves, pair_examples
 from rmaudit.case import Case
 from rmaudit.results import Estimate, Finding, Severity
 from rmaudit.stats.intervals import cluster_ratios
+from rmaudit.stats.strata import shortfall
 
 ACCURACY = "preference.accuracy"
 TIE_RATE = "preference.tie_rate"
 HARD = "preference.style_hard"
+NOTICEABLE = 0.02  # of an accuracy, below that of the rest
+SHORT = 0.05  # the same at equal margins, where some differences show that mean little
 
 
 def findings(
@@ -89,28 +92,29 @@ def blind_finding(
 
 
 def subset_finding(case: Case, decided: Margins, masks: Mapping[str, Mask]) -> list[Finding]:
-    """The subset whose accuracy is furthest below the rest's for certain."""
+    """The subset that is furthest below the rest for certain: in all, or at equal margins."""
     if len(masks) < 2:
         return []
     level = 1 - (1 - case.confidence) / len(masks)  # Bonferroni: the worst of many is picked
-    gaps = {}
-    for name, rows in masks.items():
-        here = rows[decided.row].astype(np.float64)
-        rest = 1 - here
-        terms = [(1.0, decided.right * rest, rest), (-1.0, decided.right * here, here)]
-        gap = cluster_ratios(terms, decided.cluster, confidence=level, bounds=(-1, 1))
-        if gap.defined:
-            gaps[name] = gap
-    if not gaps:
-        return []
-    name = max(gaps, key=lambda key: gaps[key].low)
-    gap = gaps[name]
-    if gap.low < 0.02:
-        return []
+    parts = {name: rows[decided.row] for name, rows in masks.items()}
+    gaps = {name: gap_to_rest(decided, part, level) for name, part in parts.items()}
+    at_equal = {
+        name: shortfall(
+            decided.right, np.abs(decided.margin), part, decided.cluster, confidence=level
+        )
+        for name, part in parts.items()
+    }
+    name, gap = furthest(gaps)
+    where = "below the rest of the data"
+    if not gap.low >= NOTICEABLE:
+        name, gap = furthest(at_equal)
+        where = "below pairs of the rest whose margins are as large"
+        if not (gap.low > 0 and gap.value >= SHORT):
+            return []
     part = decided.on_rows(masks[name])
     accuracy = float(part.right.mean())
     detail = (
-        f"{100 * gap.value:.1f} points below the rest of the data, at least {100 * gap.low:.1f} "
+        f"{100 * gap.value:.1f} points {where}, at least {100 * gap.low:.1f} "
         f"allowing for {len(masks)} subsets looked at. The average hides it: gate this subset by "
         "a rule of its own, and label more of it."
     )
@@ -124,6 +128,19 @@ def subset_finding(case: Case, decided: Margins, masks: Mapping[str, Mask]) -> l
             pair_examples(case, part, most_wrong(part)),
         )
     ]
+
+
+def gap_to_rest(decided: Margins, part: Mask, confidence: float) -> Estimate:
+    """Accuracy of the other pairs minus that of a part."""
+    here = part.astype(np.float64)
+    terms = [(1.0, decided.right * (1 - here), 1 - here), (-1.0, decided.right * here, here)]
+    return cluster_ratios(terms, decided.cluster, confidence=confidence, bounds=(-1, 1))
+
+
+def furthest(found: Mapping[str, Estimate]) -> tuple[str, Estimate]:
+    """The part with the largest lower end, and its estimate; those without one come last."""
+    name = max(found, key=lambda key: found[key].low if found[key].defined else -np.inf)
+    return name, found[name]
 
 
 def equal_reward_finding(case: Case, decided: Margins, rate: Estimate) -> list[Finding]:

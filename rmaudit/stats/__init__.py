@@ -2,9 +2,10 @@
 
 The modules: `intervals` (means, ratios and their differences), `bootstrap` (everything else),
 `deviations` (sizes that noise can only add to), `rank`, `regression`, `scale` (the unit of reward),
-`calibration`, `binning` and `reliability`, `best_of_n`, `tilting`, `optimization` and
-`overoptimization_fit` (curves of gold and proxy reward against KL), `tails`. Each name is to be had
-from its module; the common ones from here, loaded on use.
+`calibration`, `binning` and `reliability`, `strata` (a part of the data at equal margins),
+`best_of_n`, `tilting`, `optimization` and `overoptimization_fit` (curves of gold and proxy reward
+against KL), `tails`. Each name is to be had from its module; the common ones from here, loaded on
+use.
 """
 
 from __future__ import annotations
