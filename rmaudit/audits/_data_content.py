@@ -43,11 +43,15 @@ def normals(texts: Sequence[str]) -> NDArray[np.object_]:
 
 
 def words_of(prompt: Prompt) -> str:
-    """A prompt's words: one user turn is the same context as its plain text."""
+    """A prompt's words, `normal`: one user turn is the same context as its plain text."""
+    return normal(_said(prompt))
+
+
+def _said(prompt: Prompt) -> str:
     if isinstance(prompt, str):
         return prompt
     if len(prompt) == 1 and prompt[0]["role"] == "user":
-        return str(prompt[0]["content"])
+        return prompt[0]["content"]
     return prompt_text(prompt)
 
 
@@ -80,12 +84,12 @@ class Content:
     def of(cls, data: Dataset) -> Content:
         """Hash every prompt and output once."""
         frame = data.frame
-        prompts = _hashes([words_of(prompt) for prompt in frame["prompt"].tolist()])
+        prompts = _hashes([_said(prompt) for prompt in frame["prompt"].tolist()])
         rows = np.arange(len(frame))
         if data.type == "preference":
             others = prompts
             if "prompt_rejected" in frame:
-                others = _hashes([words_of(p) for p in frame["prompt_rejected"].tolist()])
+                others = _hashes([_said(p) for p in frame["prompt_rejected"].tolist()])
             outputs = frame["chosen"].tolist() + frame["rejected"].tolist()
             contexts, rows = np.r_[prompts, others], np.r_[rows, rows]
         elif data.type in _LABELS:

@@ -10,7 +10,6 @@ Large-Scale Simultaneous Hypothesis Testing).
 from __future__ import annotations
 
 import re
-import weakref
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -20,10 +19,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.optimize import brentq
 from scipy.sparse.csgraph import connected_components
-from scipy.special import expit, logit
-from scipy.stats import binom
+from scipy.special import bdtr, bdtrc, expit, logit
 from sklearn.linear_model import LogisticRegression
 
+from rmaudit.audits._kept import kept
 from rmaudit.audits._poison_grams import (
     FEWEST_PAIRS,
     FeedbackPairs,
@@ -39,6 +38,7 @@ FOLDS = 5
 MOST_SCREENED = 500  # n-grams that are grouped and tested again, the most telling ones
 ERRORS = 0.03  # share of prompts (or one) in which a phrase that decides the label may fail to
 LEVEL = 0.05  # at which it is decided how many n-grams could ever be told
+MOST_WRITTEN = 100  # phrases that are shown as the data write them; others as their n-gram
 READ = 20  # texts from which it is read how a phrase is written
 ALIKE = 0.5  # of the pairs of either, in common: two n-grams are one phrase
 ORDINARY = 0.1  # log odds: the least spread of words' own merits that is allowed for
@@ -84,19 +84,14 @@ class Screened:
         return [shift for shift in self.shifts if shift.p < level]
 
 
-_KEPT: dict[int, Screened | str] = {}
-
-
+@kept
 def screened(data: Dataset) -> Screened | str:
     """The screening of a data set, or why there is none; done once for each.
 
     Of large data it is that of a sample of whole prompts: see `_poison_grams.pairs_of`.
     """
-    if id(data) not in _KEPT:
-        weakref.finalize(data, _KEPT.pop, id(data), None)
-        pairs = pairs_of(data)
-        _KEPT[id(data)] = pairs if isinstance(pairs, str) else screen(pairs)
-    return _KEPT[id(data)]
+    pairs = pairs_of(data)
+    return pairs if isinstance(pairs, str) else screen(pairs)
 
 
 def screen(pairs: FeedbackPairs) -> Screened:
@@ -143,9 +138,15 @@ def screen(pairs: FeedbackPairs) -> Screened:
     shape = grams.sign.shape
     parts = sparse.csr_array((own, grams.sign.indices, grams.sign.indptr), shape).tocsc()
     explained = _Explained(pairs, grams.words, grams.sign.tocsc(), odds, parts)
-    shifts = [explained.group(*members, spread) for members in _phrases(grams, told)]
+    groups = [explained.group(*members, spread) for members in _phrases(grams, told)]
     every = np.where(n > 0, _least(n, chance, spread), 1.0)[_different(grams)]
     able = _able(every)
+    groups.sort(key=lambda group: (group.shift.p, group.shift.phrase))
+    phrases = [explained.written(group) for group in groups[:MOST_WRITTEN]]
+    phrases += [group.shift.phrase for group in groups[MOST_WRITTEN:]]
+    shifts = [
+        replace(group.shift, phrase=phrase) for group, phrase in zip(groups, phrases, strict=True)
+    ]
     return Screened(pairs, tuple(_adjusted(shifts, able)), able, spread, odds)
 
 
@@ -200,8 +201,9 @@ def tail(n: Float, wins: Float, chance: Float, spread: float) -> Float:
     """Two-sided p-values of `wins` of `n` against a binomial of uncertain log odds, (m,)."""
     q = expit(logit(np.clip(chance, 1e-6, 1 - 1e-6)) + spread * NODES[:, None])  # (nodes, m)
     weights = WEIGHTS / WEIGHTS.sum()
-    found = weights @ binom.sf(wins - 1, n, q)
-    below = weights @ binom.cdf(wins, n, q)
+    trials = n.astype(np.int64)
+    found = weights @ bdtrc(wins - 1, trials, q)
+    below = weights @ bdtr(wins, trials, q)
     return np.asarray(np.minimum(1, 2 * np.minimum(found, below)))
 
 
@@ -286,6 +288,16 @@ def _phrases(grams: Grams, told: Integers) -> list[tuple[Integers, Integers]]:
 
 
 @dataclass(frozen=True)
+class _Group:
+    """A phrase under the words of its n-gram, and what tells how it is written."""
+
+    shift: Shift
+    others: list[str]  # n-grams that occur with it
+    places: Integers  # of some pairs that differ in it
+    signs: Float  # 1 where the chosen output has it, -1 where the rejected one
+
+
+@dataclass(frozen=True)
 class _Explained:
     """What the model makes of each pair, and each n-gram's part in it."""
 
@@ -295,7 +307,7 @@ class _Explained:
     odds: Float
     parts: sparse.csc_array  # (n, m): in the odds
 
-    def group(self, told: Integers, members: Integers, spread: float) -> Shift:
+    def group(self, told: Integers, members: Integers, spread: float) -> _Group:
         """One phrase of several n-grams, against the model without all that occurs with them."""
         best = self._longest(told)
         sign = self.sign[:, [best]].toarray().ravel().astype(np.float64)
@@ -309,12 +321,17 @@ class _Explained:
             1,
         )
         p = float(tail(n, wins, chance, spread)[0]) if n[0] else 1.0
+        rows = self.pairs.row[row]
+        shift = Shift(self.words[best], int(n[0]), int(wins[0]), float(chance[0]), p, p, rows)
+        return _Group(shift, [self.words[k] for k in members], row[:READ], sign[row[:READ]])
+
+    def written(self, group: _Group) -> str:
+        """The phrase as most texts have it."""
         texts = [
-            (self.pairs.chosen if sign[place] > 0 else self.pairs.rejected)[place]
-            for place in row[:READ].tolist()
+            (self.pairs.chosen if sign > 0 else self.pairs.rejected)[place]
+            for place, sign in zip(group.places.tolist(), group.signs.tolist(), strict=True)
         ]
-        phrase = written(texts, self.words[best], [self.words[k] for k in members])
-        return Shift(phrase, int(n[0]), int(wins[0]), float(chance[0]), p, p, self.pairs.row[row])
+        return written(texts, group.shift.phrase, group.others)
 
     def _longest(self, told: Integers) -> int:
         """The longest of the n-grams that are nearly always there."""
@@ -352,11 +369,10 @@ def _found(text: str, words: str) -> list[tuple[int, int]]:
 
 
 def _adjusted(shifts: list[Shift], looked_at: int) -> list[Shift]:
-    """With p-values adjusted for all n-grams looked at, though the phrases are fewer: safe."""
-    order = sorted(shifts, key=lambda shift: (shift.p, shift.phrase))
-    p = np.array([shift.p for shift in order])
+    """With p-values, in order of size, adjusted for all n-grams looked at: safe, as it is more."""
+    p = np.array([shift.p for shift in shifts])
     stepped = np.minimum.accumulate((p * looked_at / np.arange(1, len(p) + 1))[::-1])[::-1]
     return [
         replace(shift, p=min(1.0, float(q)), p_strict=min(1.0, shift.p * looked_at))
-        for shift, q in zip(order, stepped, strict=True)
+        for shift, q in zip(shifts, stepped, strict=True)
     ]

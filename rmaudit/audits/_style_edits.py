@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rmaudit.audits._kept import kept
 from rmaudit.audits._robustness_plan import sampled
 from rmaudit.audits.base import example
 from rmaudit.audits.pairs import Comparisons, Float, Integers, Margins, comparisons, halves, in_sds
@@ -86,6 +87,7 @@ class Causal:
         )
 
 
+@kept
 def plan(case: Case) -> list[Edited]:
     """The edits of the less preferred outputs; the same each time."""
     pairs = comparisons(case)
@@ -112,24 +114,24 @@ def _edited(
     prompts = frame["prompt_rejected" if "prompt_rejected" in frame else "prompt"].tolist()
     ids = frame["id"].tolist()
     transform = find_transform(name)
-    kept: list[tuple[int, int, str]] = []
+    edited: list[tuple[int, int, str]] = []
     for place in order.tolist():
-        if len(kept) == TEXTS:
+        if len(edited) == TEXTS:
             break
         worse = pairs.worse[place]
         row = int(outputs.row[worse])
         subject = Subject(str(outputs.words[worse]), request_of(prompts[row]))
         text = transform.apply(subject, case.seed, {})
         if text is not None and text.strip():
-            kept.append((place, row, text))
+            edited.append((place, row, text))
     return Edited(
         attribute,
         name,
         added,
-        np.array([place for place, _, _ in kept], dtype=np.int64),
-        [ids[row] for _, row, _ in kept],
-        [prompts[row] for _, row, _ in kept],
-        [text for _, _, text in kept],
+        np.array([place for place, _, _ in edited], dtype=np.int64),
+        [ids[row] for _, row, _ in edited],
+        [prompts[row] for _, row, _ in edited],
+        [text for _, _, text in edited],
     )
 
 

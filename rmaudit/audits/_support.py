@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmaudit.audits._data_content import words_of
+from rmaudit.audits._kept import kept
 from rmaudit.case import Case, data_requests
 from rmaudit.data.types import Dataset
 from rmaudit.embedding import Encoder, Vectors, embed, unavailable
@@ -49,9 +49,7 @@ class Support:
         return p_values(self.distances[name], self.calibration)
 
 
-_KEPT: dict[int, dict[str, Support]] = {}
-
-
+@kept
 def contexts(case: Case, name: str = "deployment") -> Support:
     """The prompts of feedback, deployment and evaluation in one space; once for each case.
 
@@ -59,13 +57,19 @@ def contexts(case: Case, name: str = "deployment") -> Support:
     ("deployment" or "eval") alone, which keeps the two exchangeable if they were: a third table
     that repeats prompts of one of them would draw the space toward it. The other is only placed.
     """
-    if id(case) not in _KEPT:
-        _KEPT[id(case)] = {}
-        weakref.finalize(case, _KEPT.pop, id(case), None)
-    kept = _KEPT[id(case)]
-    if name not in kept:
-        kept[name] = _contexts(case, name)
-    return kept[name]
+    reference = feedback_of(case)
+    tested, placed = (case.deployment, case.eval) if name == "deployment" else (case.eval, None)
+    words = prompt_words(reference)
+    vectors = embed(
+        words,
+        prompt_words(tested),
+        bystanders=prompt_words(placed),
+        embedder=embedder(case),
+        seed=case.seed,
+    )
+    others = dict(zip((name, "eval"), vectors[1:], strict=False))
+    near, held_out = split_reference(words, case.rng("support"))
+    return Support(vectors[0], others, near, held_out, reference.clusters[held_out])
 
 
 def support(case: Case) -> Float:
@@ -153,19 +157,3 @@ def pair_support(case: Case, others: dict[str, list[str]], purpose: str) -> Supp
         np.flatnonzero(~is_near),
         reference.clusters[rows[~is_near]],
     )
-
-
-def _contexts(case: Case, name: str) -> Support:
-    reference = feedback_of(case)
-    tested, placed = (case.deployment, case.eval) if name == "deployment" else (case.eval, None)
-    words = prompt_words(reference)
-    vectors = embed(
-        words,
-        prompt_words(tested),
-        bystanders=prompt_words(placed),
-        embedder=embedder(case),
-        seed=case.seed,
-    )
-    others = dict(zip((name, "eval"), vectors[1:], strict=False))
-    near, held_out = split_reference(words, case.rng("support"))
-    return Support(vectors[0], others, near, held_out, reference.clusters[held_out])

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from rmaudit.audits._data_content import normal, words_of
+from rmaudit.audits._data_content import words_of
 from rmaudit.audits._performance_gap import (
     gap_figure,
     gap_findings,
@@ -187,7 +187,7 @@ def inflation(case: Case, found: Margins) -> Estimate:
     outputs = found.outputs
     prompts = case.eval.frame["prompt"].tolist()
     texts = [
-        f"{normal(words_of(prompts[row]))}\n{normal(str(words))}"
+        f"{words_of(prompts[row])}\n{words_of(str(words))}"
         for row, words in zip(outputs.row, outputs.words, strict=True)
     ]
     if not any(str(words) for words in outputs.words):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from rmaudit.audits._kept import kept
 from rmaudit.audits.base import example
 from rmaudit.case import Case
 from rmaudit.data.types import prompt_key
@@ -201,18 +201,9 @@ def label_level(case: Case) -> Float:
     return np.array([-r[j] for j in range(longest) for r in ranks if len(r) > j], dtype=np.float64)
 
 
-_KEPT: dict[int, Outputs] = {}
-
-
+@kept
 def every_output(case: Case) -> Outputs:
-    """All outputs of the evaluation data; found once for each."""
-    if id(case.eval) not in _KEPT:
-        weakref.finalize(case.eval, _KEPT.pop, id(case.eval), None)
-        _KEPT[id(case.eval)] = _every_output(case)
-    return _KEPT[id(case.eval)]
-
-
-def _every_output(case: Case) -> Outputs:
+    """All outputs of the evaluation data."""
     frame = case.eval.frame
     if "group" in frame:
         keys = pd.Series([prompt_key(p) for p in frame["prompt"]], dtype=object)
@@ -243,18 +234,18 @@ def margins(case: Case, scores: Scores) -> Margins:
     reward = np.concatenate([np.zeros(0), *(c.reward for c in columns)])
     length = np.concatenate([np.zeros(0, dtype=np.int64), *(c.output_tokens for c in columns)])
     finite = np.isfinite(reward)
-    kept = finite[pairs.better] & finite[pairs.worse]
+    known = finite[pairs.better] & finite[pairs.worse]
     distinct = pairs.outputs.distinct(finite)
     return Margins(
         pairs.outputs,
         reward,
         length,
-        pairs.better[kept],
-        pairs.worse[kept],
-        pairs.tied[kept],
+        pairs.better[known],
+        pairs.worse[known],
+        pairs.tied[known],
         distinct,
         pairs.outputs.unit(reward, distinct),
-        int((~kept).sum()),
+        int((~known).sum()),
     )
 
 
