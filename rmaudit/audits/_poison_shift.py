@@ -9,6 +9,7 @@ Large-Scale Simultaneous Hypothesis Testing).
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -186,7 +187,8 @@ def cross_fitted(features: sparse.csr_array, cluster: Integers) -> tuple[Float, 
         coefficients[i] = model.fit(given, turned[others]).coef_[0]
         odds[here] = features[here] @ coefficients[i]
 
-    with ThreadPoolExecutor(FOLDS) as pool:  # liblinear lets go of the interpreter
+    # liblinear lets go of the interpreter; more threads than processors get in one another's way.
+    with ThreadPoolExecutor(min(FOLDS, os.cpu_count() or 1)) as pool:
         list(pool.map(fit, range(FOLDS)))
     return odds, coefficients, fold
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from rmaudit.results import Estimate
+from rmaudit.stats.intervals import count_codes
 
 Array = NDArray[Any]
 STRATA = 10
@@ -57,8 +58,8 @@ def shortfall(
     """
     right, codes = np.asarray(right, dtype=np.float64), np.asarray(clusters, dtype=np.int64)
     part = np.asarray(inside, dtype=np.float64)
-    n, n_clusters = len(right), np.unique(codes[part > 0]).size
-    if min(n_clusters, np.unique(codes[part == 0]).size) < 2:
+    n, n_clusters = len(right), count_codes(codes[part > 0])
+    if min(n_clusters, count_codes(codes[part == 0])) < 2:
         reason = "needs two prompts in the part and in the rest"
         return Estimate.undefined(reason, n=n, n_clusters=n_clusters, confidence=confidence)
     # An edge is a margin that occurs: equal margins, and duplicated data, fall as they did.
