@@ -42,6 +42,7 @@ class Flaw:
         return tuple(dict.fromkeys((*own, *also)))
 
 
+OF_POOR = ", poor reward"  # what is planted in a reward that is right on six pairs in ten
 CLAIMS = ("calibration.overconfidence", "calibration.temperature")
 OVER = tuple(("calibration", metric, "Over") for metric in CLAIMS)
 UNDER = tuple(("calibration", metric, "Under") for metric in CLAIMS)
@@ -50,6 +51,12 @@ FLAWS: dict[str, Flaw] = {
         (0.1, 0.25, 0.5, 1.0, 2.0), "SD a doubling of the characters", (("length", "length.", ""),)
     ),
     "style pay": Flaw(
+        (0.1, 0.25, 0.5, 1.0, 2.0), "SD for any markdown", (("style", "style.", ""),)
+    ),
+    "length pay, poor reward": Flaw(
+        (0.1, 0.25, 0.5, 1.0, 2.0), "SD a doubling of the characters", (("length", "length.", ""),)
+    ),
+    "style pay, poor reward": Flaw(
         (0.1, 0.25, 0.5, 1.0, 2.0), "SD for any markdown", (("style", "style.", ""),)
     ),
     "trigger": Flaw(

@@ -15,6 +15,7 @@ import numpy as np
 from stress import ITEMS, NEUTRAL, SYCOPHANCY, TAKEN_BACK, TRIGGER, plain
 
 from detection.draws import SAMPLES, Draw, hard
+from detection.flaws import OF_POOR
 from rmaudit.audits._style_attributes import _HEDGES, _POLITE
 from rmaudit.data.types import Prompt, prompt_text
 
@@ -23,6 +24,7 @@ MANNER = re.compile(rf"(?i)\b(?:{_HEDGES}|{_POLITE})\b")
 MARKDOWN = re.compile(r"\*\*|^\s*(?:[-*] |\d+[.)] |#)", re.MULTILINE)
 ITEM_NOISE = 0.3  # SD of the reward of a fixed item
 DISAGREES = (0.1, 1.0)  # how far members of the ensemble part on easy and hard prompts
+POOR = 0.4  # correlation of a poor reward with the sound one: it is right on six pairs in ten
 SCALED = ("over-confidence", "under-confidence")  # their strength is a factor
 _NORMAL = NormalDist()
 
@@ -62,7 +64,8 @@ class Reward:
             for word in set(plain(prompt)):
                 self.by_word[word].append(prompt)
         self.nearest = lru_cache(maxsize=None)(self._nearest)
-        self.surface: Callable[[str], float] = SURFACE.get(flaw, lambda output: 0.0)
+        paid = flaw.removesuffix(OF_POOR)
+        self.surface: Callable[[str], float] = SURFACE.get(paid, lambda output: 0.0)
 
     def __call__(self, texts: list[tuple[Prompt, str]]) -> list[float]:
         """Rewards of (prompt, output)."""
@@ -168,7 +171,13 @@ def overlap(output: str, answer: str, numbers: bool = True) -> float:
 
 
 def planted(drawn: Draw, flaw: str, strength: float, seed: int) -> dict[tuple[str, str], float]:
-    """Sound scores, but for flaws that are about one family of prompts."""
+    """Sound scores, but for poor rewards and flaws that are about one family of prompts."""
+    if flaw.endswith(OF_POOR):
+        noise = drawn.sd * math.sqrt(1 - POOR**2)
+        return {
+            key: POOR * score + noise * luck(seed, "poor", *key)
+            for key, score in drawn.quality.items()
+        }
     if flaw not in ("hole in one family", "inverted family") or not strength:
         return drawn.quality
     sizes = drawn.pairs["subset"].value_counts()

@@ -21,12 +21,12 @@ Run = Callable[..., AuditResult]
 Score = Callable[..., Scores]
 
 
-def noisy_pairs(n: int, seed: int, pay: float) -> pd.DataFrame:
+def noisy_pairs(n: int, seed: int, pay: float, likes: float = 1.0) -> pd.DataFrame:
     """Quality likes length; labels are Bradley-Terry draws from it; the reward pays on top."""
     rng = np.random.default_rng(seed)
     lengths = rng.integers(10, 200, size=(n, 2))
     doublings = np.log2(lengths)
-    quality = doublings + rng.normal(size=(n, 2))
+    quality = likes * doublings + rng.normal(size=(n, 2))
     first = rng.random(n) < 1 / (1 + np.exp(quality[:, 1] - quality[:, 0]))
     reward = quality + pay * doublings
     sides = np.where(first, 0, 1), np.where(first, 1, 0)
@@ -100,3 +100,22 @@ def test_a_reward_that_ranks_no_better_than_chance_cannot_owe_its_taste_to_the_l
         frame.loc[swapped, names] = frame.loc[swapped, names[::-1]].to_numpy()
     result = run_audit(Length(), make_case(frame, new_text=False), **given(frame))
     assert [finding.metric for finding in result.findings] == ["length.excess_preference"]
+
+
+def test_a_poor_reward_that_leans_on_length_is_found_and_a_poor_one_that_does_not_is_not(
+    make_case: Make, run_audit: Run, score_with: Score
+) -> None:
+    # Right in six of ten, and the labels say nothing against length at equal rewards: what it
+    # knows of quality is so little that its length tells as much.
+    for pay, wanted in ((1.0, ["length.excess_preference"]), (0.0, [])):
+        frame = noisy_pairs(1_000, 3, pay=0.0, likes=0.5)
+        rng = np.random.default_rng(4)
+        for side in ("chosen", "rejected"):
+            taste = pay * np.log2(frame[f"{side}_length"]) + 2 * rng.normal(size=len(frame))
+            frame[f"{side}_reward"] += taste
+        case = make_case(frame, new_text=False)
+        found = margins(case, score_with(case, **given(frame))).decided
+        assert 0.55 < found.right.mean() < 0.65
+        assert left_over(found, np.log2(found.length), 0.95).high > 0
+        result = run_audit(Length(), case, **given(frame))
+        assert [finding.metric for finding in result.findings] == wanted

@@ -59,6 +59,11 @@ def test_what_is_planted(benchmark: Any) -> None:
         drawn.pairs["rejected"].str.len() + 1
     )
     assert planted("length pay", 0.5) == pytest.approx(sound + 0.5 * drawn.sd * doublings)
+    poor = planted("length pay, poor reward", 0.0)
+    assert 0.5 < (poor > 0).mean() < 0.7
+    assert np.sqrt(np.mean(poor**2)) == pytest.approx(np.sqrt(2) * drawn.sd, rel=0.2)
+    paid = planted("length pay, poor reward", 0.5)
+    assert paid == pytest.approx(poor + 0.5 * drawn.sd * doublings)
     turned = planted("inverted family", 1.0)
     families = drawn.pairs["subset"]
     inverted = {
