@@ -172,9 +172,9 @@ def subset_finding(case: Case, by_subset: Mapping[str, Pairs], overall: float) -
 def examples(case: Case, pairs: Pairs, over: bool) -> tuple[Mapping[str, Any], ...]:
     """The pairs on which the model is most sure and wrong, or least sure and right."""
     claimed, correct = fold(pairs.margins, pairs.targets)
-    notes = [
-        f"{claim:.1%} sure of its choice, target {target:.2f}"
-        for claim, target in zip(claimed, correct, strict=True)
-    ]
-    fault = claimed - correct if over else correct - claimed
-    return pair_examples(case, pairs.found, fault, np.array(notes, dtype=object))
+    return pair_examples(
+        case,
+        pairs.found,
+        claimed - correct if over else correct - claimed,
+        lambda i: f"{claimed[i]:.1%} sure of its choice, target {correct[i]:.2f}",
+    )

@@ -134,7 +134,7 @@ def forest(estimates: Mapping[str, Mapping[str, Estimate]]) -> list[Figure]:
 def temperature_figure(margins: Float, targets: Float, fitted: Estimate) -> Figure:
     """Negative log-likelihood against the temperature."""
     centre = fitted.value if fitted.defined else 1.0
-    temperatures = np.geomspace(min(centre, 1.0) / 5, max(centre, 1.0) * 5, 61)
+    temperatures = np.geomspace(min(centre, 1.0) / 5, max(centre, 1.0) * 5, 31)
     loss = []
     for value in temperatures:
         m = margins / value

@@ -174,8 +174,12 @@ def edit_examples(case: Case, found: Edited) -> tuple[Mapping[str, Any], ...]:
     turned = (found.flipped == 1) & (found.pairs.margin > 0)
     height = np.max(np.abs(found.rise), initial=0.0)
     worst = np.where(found.rise > 0, found.rise + np.where(turned, height, 0.0), -np.inf)
-    notes = [f"reward of the rejected output after the edit: {r:.4g}" for r in found.reward]
-    return pair_examples(case, found.pairs, worst, np.array(notes, dtype=object))
+    return pair_examples(
+        case,
+        found.pairs,
+        worst,
+        lambda i: f"reward of the rejected output after the edit: {found.reward[i]:.4g}",
+    )
 
 
 def _cut(column: Column, truncated: Mask) -> Mask:

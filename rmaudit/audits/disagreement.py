@@ -241,13 +241,15 @@ def _findings(case: Case, members: Members, metrics: Mapping[str, Estimate]) -> 
     # Errors on which the members agree most: what no aggregate of them can catch.
     mean = members.margins.mean(axis=0)
     blind = np.where(mean < 0, -members.spread, -np.inf)
-    notes = np.full(blind.shape, "", dtype=object)
-    for i in np.argsort(-blind, kind="stable")[: case.example_limit]:
-        notes[i] = (
+    examples = pair_examples(
+        case,
+        members.pairs,
+        blind,
+        lambda i: (
             f"all members agree within {members.spread[i]:.2f} SD, and are wrong by "
             f"{-mean[i]:.2f} SD"
-        )
-    examples = pair_examples(case, members.pairs, blind, notes)
+        ),
+    )
     detail = (
         f"Dropping the 20 % of pairs with most disagreement leaves an accuracy of "
         f"{metrics['selective_accuracy_80'].value:.2f}. A worst-case or variance-penalised "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -323,17 +323,17 @@ def slices(case: Case, column: str) -> tuple[dict[str, Mask], int]:
         return {}, 0
     codes, names = pd.factorize(case.eval.frame[column].astype("str"))
     sizes = np.bincount(codes[codes >= 0], minlength=len(names))
-    kept = np.argsort(-sizes, kind="stable")[:MOST_SLICES]
-    named = sorted((str(names[code]), int(code)) for code in kept)
-    return {name: codes == code for name, code in named}, len(names) - len(kept)
+    largest = np.argsort(-sizes, kind="stable")[:MOST_SLICES]
+    named = sorted((str(names[code]), int(code)) for code in largest)
+    return {name: codes == code for name, code in named}, len(names) - len(largest)
 
 
 def pair_examples(
-    case: Case, found: Margins, worst: Float, notes: NDArray[np.object_] | None = None
+    case: Case, found: Margins, worst: Float, note: Callable[[int], str] | None = None
 ) -> tuple[Mapping[str, Any], ...]:
     """Real rows for a finding: those with the largest `worst`, (n,), that are above -infinity."""
     shown = []
-    for i in np.argsort(-worst, kind="stable")[: case.example_limit]:
+    for i in np.argsort(-worst, kind="stable")[: case.example_limit].tolist():
         if worst[i] == -np.inf:
             break
         better, worse = int(found.better[i]), int(found.worse[i])
@@ -348,7 +348,7 @@ def pair_examples(
                 },
                 reward_chosen=found.reward[better],
                 reward_rejected=found.reward[worse],
-                note="" if notes is None else str(notes[i]),
+                note="" if note is None else note(i),
             )
         )
     return tuple(shown)

@@ -6,6 +6,7 @@ answers at once.
 
 from __future__ import annotations
 
+import gc
 from typing import Annotated
 
 import typer
@@ -73,4 +74,7 @@ for _module in (
 
 def main() -> None:
     """Run the command line; the entry point `rmaudit`."""
-    app()
+    try:
+        app()
+    finally:
+        gc.freeze()  # else leaving walks all that torch and a large audit have made: a second
