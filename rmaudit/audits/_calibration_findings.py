@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from rmaudit.audits._calibration_pairs import Pairs
 from rmaudit.audits.base import grade
 from rmaudit.audits.pairs import near_end, pair_examples
