@@ -7,7 +7,7 @@ part where it did not. That is worth having only if the disagreement falls on th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar, get_args
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from rmaudit.audits._support import LEVEL, lacking, support
 from rmaudit.audits.base import Audit
-from rmaudit.audits.pairs import LABELLED, Margins, halves, margins, pair_examples
+from rmaudit.audits.pairs import LABELLED, Margins, Unit, halves, margins, pair_examples
 from rmaudit.case import Case
 from rmaudit.registry import register_audit
 from rmaudit.results import (
@@ -33,7 +33,7 @@ from rmaudit.results import (
 from rmaudit.rewards.ensemble import Aggregate, aggregate_rewards
 from rmaudit.scoring.requests import Scores
 from rmaudit.stats.calibration import temperature
-from rmaudit.stats.intervals import cluster_mean
+from rmaudit.stats.intervals import cluster_mean, cluster_ratios
 from rmaudit.stats.uncertainty import (
     area_under_risk_coverage,
     auroc_estimate,
@@ -55,8 +55,13 @@ class Members:
 
     pairs: Margins  # of the audited model
     rewards: Float  # (n_members, m), one an output, in each member's own within-prompt SDs
-    scale: Float  # those SDs, (n_members,)
+    units: tuple[Unit, ...]  # those SDs, one a member
     names: tuple[str, ...]
+
+    @property
+    def scale(self) -> Float:
+        """SD of each member, (n_members,)."""
+        return np.array([unit.sd for unit in self.units])
 
     @cached_property
     def margins(self) -> Float:
@@ -136,7 +141,7 @@ class Disagreement(Audit):
         aurc, excess = area_under_risk_coverage(errors, spread, c, confidence=level)
         signs = sign_disagreement(members.margins)
         numbers = {
-            "margin_sd": cluster_mean(spread, c, confidence=level),
+            "margin_sd": _spread(members, level),
             "sign_disagreement": cluster_mean(signs, c, confidence=level, bounds=(0, 1)),
             "mutual_information": _information(members, level),
             "error_auroc": auroc_estimate(spread, errors, c, confidence=level),
@@ -177,12 +182,39 @@ def collect(case: Case, scores: Scores) -> Members | str:
     if not len(pairs):
         return "no pair has a finite reward from every member"
     distinct = pairs.outputs.distinct(finite)
-    scale = np.array([pairs.outputs.unit(reward, distinct).sd for reward in rewards])
+    units = tuple(pairs.outputs.unit(reward, distinct) for reward in rewards)
+    scale = np.array([unit.sd for unit in units])
     names = tuple(scores.member_names) or tuple(f"member {i + 1}" for i in range(len(rewards)))
     if not (scale > 0).all():
         constant = names[int(np.flatnonzero(~(scale > 0))[0])]
         return f"member {constant} gives every output of a prompt the same reward: no scale"
-    return Members(pairs, rewards / scale[:, None], scale, names)
+    return Members(pairs, rewards / scale[:, None], units, names)
+
+
+def _spread(members: Members, confidence: float) -> Estimate:
+    """Mean SD of the margin over members; the interval includes the error of the members' units.
+
+    A unit moves a pair's SD by the member's part in it, and its logarithm by dV / (2 V), V the
+    variance: ratios of totals, that are added for their influence and taken off again.
+    """
+    spread, scaled = members.spread, members.margins
+    centred = scaled - scaled.mean(axis=0)
+    part = np.zeros(scaled.shape)  # of each member in the SD, summing to it over members
+    np.divide(centred * scaled, len(scaled) * spread, out=part, where=spread > 0)
+    squares, freedoms = zip(*(unit.by_cluster for unit in members.units), strict=True)
+    weights = -part.mean(axis=1) / (2 * members.scale**2)
+    rows, clusters = np.zeros(len(spread)), np.zeros(len(squares[0]))
+    terms = [(1.0, np.r_[spread, clusters], np.r_[rows + 1, clusters])]
+    terms += [
+        (float(weight), np.r_[rows, square], np.r_[rows, freedom])
+        for weight, square, freedom in zip(weights, squares, freedoms, strict=True)
+    ]
+    codes = np.r_[members.clusters, np.arange(len(clusters))]
+    found = cluster_ratios(terms, codes, confidence=confidence)
+    shift = float(weights @ members.scale**2)
+    value, low, high = (end - shift for end in (found.value, found.low, found.high))
+    prompts = int(np.unique(members.clusters).size)
+    return replace(found, value=value, low=low, high=high, n=len(spread), n_clusters=prompts)
 
 
 def _information(members: Members, confidence: float) -> Estimate:

@@ -46,8 +46,8 @@ class Tails(Audit):
         "tails.shape": MetricSpec(
             "-",
             "lower",
-            "generalised-Pareto shape of the upper tail; its 95 % interval covered 81 to 86 % in "
-            "simulation at 200 prompts",
+            "generalised-Pareto shape of the upper tail; where it is high its 95 % interval is too "
+            "short (in simulation at 200 prompts 93 % coverage at 0.25, 86 % at 0.45)",
         ),
     }
 
@@ -68,13 +68,7 @@ class Tails(Audit):
         proxy = proxy_matrix(case, samples, scores)[rows]
         values, place, sample = centred(proxy)
         codes = np.unique(samples.clusters[rows][place], return_inverse=True)[1].astype(np.int64)
-        tail = upper_tail(
-            values,
-            codes,
-            case.rng("tails"),
-            resamples=case.resamples,
-            confidence=case.confidence,
-        )
+        tail = upper_tail(values, codes, confidence=case.confidence)
         return AuditResult(
             self.name,
             metrics=(Metric("tails.shape", tail.shape),),

@@ -177,7 +177,8 @@ def _name(label: str, what: str, shown: bool = True) -> str:
 
 def _series(one: Study, which: Any, name: str, confidence: float) -> dict[str, Any]:
     used = np.flatnonzero(one.curve.usable)
-    gains = [one.curve.gains(which, confidence)[k] for k in used]
+    every = one.curve.gains(which, confidence)
+    gains = [every[k] for k in used]
     return {
         "name": name,
         "x": one.curve.kl[:, used].mean(axis=0).tolist(),

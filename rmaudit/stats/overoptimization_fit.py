@@ -199,6 +199,7 @@ class _Sums:
     start: float  # d of the policy that gains are counted from
     at_start: NDArray[np.bool_]  # (n_points,): that policy itself, but for rounding
     noisy: bool  # neighbouring points have errors of their own
+    in_sds: bool  # strength moves with the proxy's SD
     lacking: str | None
 
     @classmethod
@@ -248,6 +249,7 @@ class _Sums:
             math.sqrt(max(curve.kl_start, 0.0)),
             ~far,
             curve.method == "rl",
+            curve.in_sds,
             lacking,
         )
 
@@ -283,7 +285,8 @@ class _Sums:
         safe = self._safe(weights, raw, total)
         inside = safe >= 0
         found["safe_kl"] = np.where(inside, np.maximum(kl[rows, np.maximum(safe, 0)], 0), 0.0)
-        found["safe_strength"] = np.where(inside, self.strength[np.maximum(safe, 0)], math.nan)
+        strength = self.strength[np.maximum(safe, 0)] * (np.exp(shift) if self.in_sds else 1.0)
+        found["safe_strength"] = np.where(inside, strength, math.nan)
         return found
 
     def _safe(self, weights: Float, raw: Float, total: Float) -> NDArray[np.int64]:

@@ -5,22 +5,26 @@ Exceedances over a high threshold follow :math:`P(X > x) = (1 + \xi x / \sigma)^
 penalty lets a policy reach any proxy reward at vanishing KL, by outputs whose truth is no better
 (Kwa et al. 2024, arXiv 2407.14503).
 
-The estimator is that of Zhang & Stephens 2009 (Technometrics 51): the posterior mean over a fixed
-grid of :math:`\theta = -\xi / \sigma`. Only averages of :math:`\log(1 - \theta x)` enter, so all
-resamples share one matrix.
+The estimator is that of probability-weighted moments (Hosking & Wallis 1987, Technometrics 29):
+:math:`\xi = 2 - m / g`, with m the mean exceedance and g half the mean absolute difference of two
+of them. Both are averages, whatever the tail. The likelihood is no such thing: a shape below 0
+bounds the tail at :math:`-\sigma / \xi`, so the furthest sample alone limits the shapes that are
+possible, and the more samples there are, the nearer to 0 the likeliest one moves. Its intervals
+covered 80 % where the tail is no exact generalised Pareto. The price is an error larger by a
+seventh at shape 0, equal at 0.2; and from 1/2 on, where the variance of x is infinite, a value too
+low (0.75 for 1) and an interval too short, which excludes 0 all the same.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from rmaudit.results import Estimate
-from rmaudit.stats.bootstrap import cluster_bootstrap
+from rmaudit.stats.intervals import cluster_mean
 
 Float = NDArray[np.float64]
 TAIL_SHARE = 0.1  # of the values, that are over the threshold
@@ -31,7 +35,7 @@ LEAST_EXCEEDANCES = 50
 class Tail:
     """The upper tail of some values; see `upper_tail`."""
 
-    shape: Estimate  # xi: above 0 is heavier than exponential
+    shape: Estimate  # xi, below 1: above 0 is heavier than exponential
     threshold: float  # in units of the values
     scale: float  # sigma, in units of the values
     exceedances: Float  # above the threshold, sorted, (m,)
@@ -40,20 +44,18 @@ class Tail:
 def upper_tail(
     values: Float,
     clusters: NDArray[np.int64],
-    rng: np.random.Generator,
     *,
     share: float = TAIL_SHARE,
-    resamples: int = 2000,
     confidence: float = 0.95,
 ) -> Tail:
-    """Generalised-Pareto shape of the upper tail, with an interval by bootstrap over prompts.
+    """Generalised-Pareto shape of the upper tail, with a cluster-robust interval.
 
     Parameters
     ----------
     values
         (n,), finite; for a reward, centred within the prompt.
     clusters
-        Prompt codes from 0 without gaps, (n,).
+        Prompt codes, (n,).
     share
         Of the values, that make up the tail.
 
@@ -67,7 +69,6 @@ def upper_tail(
     over = values > threshold
     order = np.argsort(values[over], kind="stable")
     x, codes = values[over][order] - threshold, clusters[over][order]
-    n_clusters = int(np.unique(clusters).size)
     reason = None
     if x.size < LEAST_EXCEEDANCES:
         reason = f"{x.size} values over the threshold; {LEAST_EXCEEDANCES} are needed"
@@ -75,38 +76,24 @@ def upper_tail(
         reason = "all values over the threshold are equal"
     if reason is not None:
         empty = Estimate.undefined(
-            reason, n=values.size, n_clusters=n_clusters, confidence=confidence
+            reason, n=values.size, n_clusters=int(np.unique(codes).size), confidence=confidence
         )
         return Tail(empty, threshold, math.nan, x)
-    theta = _grid(x)
-    logs = np.log1p(-theta[None, :] * x[:, None])  # (m, grid)
-
-    def shape(weights: Float) -> Float:
-        return _shape(x, theta, logs, weights[:, codes])[0]
-
-    estimate = cluster_bootstrap(
-        shape, n_clusters, n=values.size, rng=rng, resamples=resamples, confidence=confidence
-    )
-    scale = _shape(x, theta, logs, np.ones((1, x.size)))[1]
-    return Tail(estimate, threshold, float(scale[0]), x)
+    mean, apart = float(x.mean()), half_differences(x)
+    half = float(apart.mean())
+    shape = 2 - mean / half
+    # A mean moves by (x - mean) / m when x comes in, a mean over pairs by twice its like.
+    moves = (2 * (apart - half) * mean / half - (x - mean)) / half
+    estimate = cluster_mean(shape + moves, codes, confidence=confidence)
+    # Codes are those of the samples: the influences kept in a report are by evaluation prompt.
+    estimate = replace(estimate, n=values.size, influence=None)
+    return Tail(estimate, threshold, mean * (1 - shape), x)
 
 
-def _grid(x: Float) -> Float:
-    """Values of theta below 1 / max(x), (grid,): Zhang & Stephens 2009, section 2."""
-    size = 20 + math.isqrt(x.size)
-    quartile = x[max(round(x.size / 4) - 1, 0)]
-    places = np.arange(1, size + 1) - 0.5
-    theta = 1 / x[-1] + (1 - np.sqrt(size / places)) / (3 * quartile)
-    # At zero the ratio of shape and scale is none.
-    return np.asarray(np.where(np.abs(theta * x[-1]) < 1e-9, 1e-9 / x[-1], theta))
-
-
-def _shape(x: Float, theta: Float, logs: Float, weights: Float) -> tuple[Float, Float]:
-    """Shape and scale under weights of the exceedances (b, m), (b,) each."""
-    total = weights.sum(axis=1)  # (b,)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        xi = (weights @ logs) / total[:, None]  # (b, grid)
-        log_likelihood = total[:, None] * (np.log(-theta / xi) - xi - 1)
-        chosen = (softmax(log_likelihood, axis=1) * theta).sum(axis=1)  # (b,)
-        found: Float = (weights * np.log1p(-chosen[:, None] * x)).sum(axis=1) / total
-        return found, -found / chosen
+def half_differences(x: Float) -> Float:
+    """Half the mean absolute difference of each value from the others, for sorted x, (m,)."""
+    before = np.arange(x.size)
+    sums = np.cumsum(x)
+    below = before * x - (sums - x)
+    above = (sums[-1] - sums) - before[::-1] * x
+    return np.asarray((below + above) / (2 * (x.size - 1)))

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, xlogy
-from scipy.stats import rankdata
 
 from rmaudit.results import Estimate
 from rmaudit.stats.intervals import Bounds, cluster_mean, cluster_ratios
@@ -109,9 +108,9 @@ def area_under_risk_coverage(
     Section 2). Excess AURC is the distance to the best possible order of the same errors,
     ``r + (1 - r) log(1 - r)`` at error rate r (ibid., Section 4).
 
-    Intervals are cluster-robust on the influence function of the AURC: with ``u`` the rank of a
-    pair's uncertainty in (0, 1], the value is ``E[e * -log u]`` in the limit, and a further pair
-    also shifts the ranks of all that are less sure.
+    Intervals are cluster-robust on what the AURC loses when a pair is left out (jackknife): its own
+    error at the coverages that hold it, less what the pairs that are less sure count for more
+    without it. At 200 pairs the influence function of the limit is a twentieth too small.
     """
     n = errors.size
     if n == 0:
@@ -119,13 +118,7 @@ def area_under_risk_coverage(
         return undefined, undefined
     value = float(risk_coverage(errors, uncertainty).mean())
     rate = float(errors.mean())
-    share = (rankdata(uncertainty, method="average") - 0.5) / n  # (n_pairs,)
-    order = np.argsort(uncertainty, kind="stable")
-    later = np.cumsum((errors / (n * share))[order][::-1])[::-1]  # errors of the less sure
-    shift = np.empty(n)
-    shift[order] = later
-    influence = -errors * np.log(share) - shift
-    influence -= influence.mean()
+    influence = _left_out(errors, uncertainty)
     best = rate + (1 - rate) * math.log1p(-rate) if rate < 1 else 1.0
     slope = -math.log1p(-rate) if rate < 1 else 0.0
     excess = influence - slope * (errors - rate)
@@ -133,6 +126,28 @@ def area_under_risk_coverage(
         linearised(value, influence, clusters, confidence=confidence, bounds=(0, 1)),
         linearised(value - best, excess, clusters, confidence=confidence, bounds=(0, 1)),
     )
+
+
+def _left_out(errors: Float, uncertainty: Float) -> Float:
+    """``n - 1`` times what the AURC loses without each pair, centred, (n_pairs,).
+
+    The AURC of n pairs is ``sum_i e_i sum_{j >= i} 1 / j`` over n, by rank of uncertainty. Pairs of
+    equal uncertainty share what their ranks have.
+    """
+    n = errors.size
+    order = np.argsort(uncertainty, kind="stable")
+    _, start, inverse = np.unique(uncertainty[order], return_index=True, return_inverse=True)
+    sizes = np.diff(np.append(start, n))
+
+    def shared(values: Float) -> Float:
+        return np.asarray((np.add.reduceat(values, start) / sizes)[inverse])
+
+    ranks = np.arange(1, n)
+    own = np.append(np.cumsum((1 / ranks)[::-1])[::-1], 0.0)  # sum of 1 / j, j from i to n - 1
+    later = np.append(np.cumsum((shared(errors[order])[1:] / ranks)[::-1])[::-1], 0.0)
+    influence = np.empty(n)
+    influence[order] = errors[order] * shared(own) - shared(later)
+    return np.asarray(influence - influence.mean(), dtype=np.float64)
 
 
 def selective_accuracy(

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 from known_rewards import FunctionModel, table
+from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from rmaudit.audits._support import support
 from rmaudit.audits.disagreement import Disagreement, collect
 from rmaudit.case import Case
+from rmaudit.results import Estimate
 from rmaudit.rewards.base import RewardModel
 from rmaudit.stats.calibration import temperature
 
@@ -104,6 +106,23 @@ def test_each_number_is_its_definition(case: Case, run_audit: Any, score_with: A
         estimate = result[f"disagreement.{name}"]
         assert estimate.value == pytest.approx(value, abs=1e-9), name
         assert estimate.low < value < estimate.high
+
+
+def test_error_of_the_spread_includes_that_of_the_units(make_case: Make, run_audit: Any) -> None:
+    """Against the jackknife that leaves out each prompt, and measures the units anew."""
+    rows, models = pairs(120, "please book", 5), (member(0), member(1), member(2))
+
+    def measured(kept: list[dict[str, Any]]) -> Estimate:
+        case = make_case(kept, models[0].reward, ensemble=models[1:])
+        return run_audit(Disagreement(), case)["disagreement.margin_sd"]
+
+    ours = measured(rows)
+    prompts = sorted({row["prompt"] for row in rows})
+    without = [measured([row for row in rows if row["prompt"] != p]).value for p in prompts]
+    jackknife = math.sqrt((len(prompts) - 1) * np.var(without))
+    quantile = stats.t.ppf(0.975, len(prompts) - 1)
+    assert ours.n_clusters == len(prompts) == 60
+    assert (ours.high - ours.low) / 2 / quantile == pytest.approx(jackknife, rel=0.03)
 
 
 def test_information_is_balds(case: Case, run_audit: Any, score_with: Any) -> None:

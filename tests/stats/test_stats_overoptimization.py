@@ -194,7 +194,7 @@ def test_intervals_of_a_tilt_include_the_error_of_the_sd_that_sets_its_betas() -
         rng = np.random.default_rng(0)
         found = overoptimization(tilted_curve(part), rng, resamples=resamples)
         fit = found.fit("bon")
-        return [fit.alpha, fit.beta, found.gain_at_peak, found.proxy_gold_gap]
+        return [fit.alpha, fit.beta, found.gain_at_peak, found.proxy_gold_gap, found.safe_strength]
 
     ours = measured(np.ones(150, dtype=bool), 2000)
     without = [measured(np.arange(150) != i, 2) for i in range(150)]

@@ -132,6 +132,27 @@ def test_intervals_of_selective_prediction_are_the_bootstraps(statistic: str) ->
     assert half == pytest.approx(np.std(draws), rel=0.2)  # an SD of 400 draws: 3.5 % error
 
 
+def test_influence_on_the_area_is_the_jackknifes() -> None:
+    rng = np.random.default_rng(4)
+    n = 60
+    uncertainty, errors = rng.random(n), rng.choice([0.0, 0.5, 1.0], n)
+    found, _ = area_under_risk_coverage(errors, uncertainty, np.arange(n))
+    without = [
+        risk_coverage(np.delete(errors, i), np.delete(uncertainty, i)).mean() for i in range(n)
+    ]
+    assert found.influence is not None
+    jackknife = math.sqrt((n - 1) / n) * (np.mean(without) - without)
+    np.testing.assert_allclose(found.influence, jackknife, atol=1e-12)
+
+
+def test_order_of_equally_uncertain_pairs_does_not_matter() -> None:
+    errors, tied = np.array([0.0, 1, 1, 0, 1, 0]), np.array([1.0, 1, 2, 2, 2, 3])
+    turned = [1, 0, 4, 3, 2, 5]
+    one, _ = area_under_risk_coverage(errors, tied, np.arange(6))
+    other, _ = area_under_risk_coverage(errors[turned], tied, np.arange(6))
+    assert one.ci == pytest.approx(other.ci, abs=1e-12)
+
+
 def test_excess_is_zero_for_the_best_order() -> None:
     # In the limit of many pairs the best order's AURC is r + (1 - r) log(1 - r).
     errors = np.r_[np.zeros(7000), np.ones(3000)]
