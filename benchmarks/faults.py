@@ -2,10 +2,10 @@
 
     python benchmarks/faults.py [--chains 10] [--kills 4] [--seed 0] [--stage audit]
 
-Each stage (audit, merge, overopt, train reward) runs once undisturbed. Then each
-chain kills it (SIGKILL) at random moments of that run's time, again and again, and lets it end: the
-results must be the same to the byte, but for times. Writes a JSON line and a Markdown table.
-Exit 1 if a result differs.
+Each stage (audit, merge, overopt, train reward, train policy by PPO and best of n) runs once
+undisturbed. Then each chain kills it (SIGKILL) at random moments of that run's time, again and
+again, and lets it end: the results must be the same to the byte, but for times. Writes a JSON line
+and a Markdown table. Exit 1 if a result differs.
 
 `Runner` is the tests' too: it forks a process with everything imported, so that a run costs what
 it does and not what Python does to start.
@@ -54,6 +54,7 @@ def picky(pairs):
 
 WARM = (
     *("rmaudit.api", "rmaudit.overopt", "rmaudit.training.reward", "rmaudit.sharding"),
+    *("rmaudit.training.train_policy", "transformers.models.llama"),
     *("matplotlib.backends.backend_pdf", "matplotlib.backends.backend_svg", "sklearn"),
 )
 
@@ -241,8 +242,38 @@ def _base(runner: Runner, folder: Path) -> None:
     tiny_base(folder / "base", ["what of yes no", *map(str, range(60))], layers=1, width=32)
 
 
+def _policy(runner: Runner, folder: Path) -> None:
+    """A causal language model of the same words, with fresh weights."""
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    from rmaudit.rewards.checkpoint import silent
+
+    _base(runner, folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder / "base")  # nosec B615: a folder
+    tokenizer.eos_token = "[SEP]"
+    tokenizer.save_pretrained(folder / "policy")
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=64,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    torch.manual_seed(0)
+    with silent():
+        LlamaForCausalLM(config).save_pretrained(folder / "policy")
+
+
 def stages() -> dict[str, Stage]:
     """Every stage by name."""
+    policy = ["train", "policy", "--model", "policy", "--data", "eval.jsonl", "--out", "tuned"]
+    policy += ["--reward", "python:faulty:reward", "--max-new-tokens", "6", "--quiet"]
+    policy += ["--max-prompt-tokens", "40", "--device", "cpu", "--method"]
     train = ["train", "reward", "--base", "base", "--data", "eval.jsonl", "--out", "model"]
     train += ["--batch-pairs", "8", "--max-length", "64", "--quiet"]
     return {
@@ -253,6 +284,9 @@ def stages() -> dict[str, Stage]:
             ["overopt", "--samples", "samples.jsonl", "--out", "o", "--resamples", "200",
              "--venue", "neurips", "--quiet"], _files("o/*.csv", "o/*.json")),
         "train reward": Stage(train, _files("model/*.safetensors"), _base),
+        "ppo": Stage([*policy, "ppo", "--steps", "120", "--batch", "16"],
+                     _files("tuned/*.safetensors"), _policy),
+        "best of n": Stage([*policy, "bon", "-n", "8"], _files("tuned/samples.jsonl"), _policy),
     }  # fmt: skip
 
 
