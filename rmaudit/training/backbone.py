@@ -74,14 +74,16 @@ def load_backbone(
                 config
             )
         else:
+            own = AutoConfig.from_pretrained(base)
+            if lora_rank:
+                _refuse_other_heads(base, own, len(heads))
             model = AutoModelForSequenceClassification.from_pretrained(
                 base,
                 config=config,
                 dtype=torch.float32,
                 use_safetensors=True,
                 # A reward model with other heads gives its body; these heads are drawn anew.
-                ignore_mismatched_sizes=not lora_rank
-                and AutoConfig.from_pretrained(base).num_labels != len(heads),
+                ignore_mismatched_sizes=not lora_rank and own.num_labels != len(heads),
             )
         if lora_rank:
             model = _with_adapters(model, base, lora_rank)
@@ -116,6 +118,17 @@ def _config(base: str, heads: Sequence[str] = ("reward",)) -> Any:
         config.id2label = dict(enumerate(heads))
         config.label2id = {name: place for place, name in config.id2label.items()}
     return config
+
+
+def _refuse_other_heads(base: str, own: Any, heads: int) -> None:
+    """Adapters are loaded onto their base, whose own head must then fit."""
+    classifies = any(str(n).endswith("Classification") for n in own.architectures or [])
+    if classifies and own.num_labels != heads:
+        raise UsageError(
+            f"{base}: its head gives {own.num_labels} values and this feedback needs {heads}: "
+            "adapters cannot change that; train all weights (lora_rank 0), or name the model that "
+            "it was made from"
+        )
 
 
 def _with_adapters(model: Any, base: str, rank: int) -> Any:

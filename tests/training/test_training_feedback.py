@@ -195,6 +195,8 @@ def test_adapters_leave_the_base_alone_and_are_scored(base: Path, tmp_path: Path
     load_reward_model(tmp_path / "heads", device="cpu")  # one of the two is named reward
     with pytest.raises(UsageError, match="0 = reward, 1 = missing: praise"):
         load_reward_model(tmp_path / "heads", head=2)
+    with pytest.raises(UsageError, match="its head gives 1 values and this feedback needs 2"):
+        train_reward_model(whole, data, tmp_path / "b", config=config)
     with pytest.raises(UsageError, match="no weights to adapt"):
         train_reward_model(base, preferences(20), tmp_path / "c", config=config)
 
