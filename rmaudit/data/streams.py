@@ -14,7 +14,7 @@ BLOCK = 1 << 20
 # What is packed tighter than this, and is large, was made to fill the memory of who reads it.
 # Preference data pack three- to twentyfold.
 EXPANSION = 100
-FREE = 1 << 30  # bytes that any file may unpack to
+FREE = 128 << 20  # bytes that any file may unpack to: of short rows, 1.5 GB of memory
 LINE_LIMIT = 64 << 20
 # Zstandard grows up to 32,000-fold: 256 bytes to at most 8 MiB, which bounds what is held.
 _ZSTD_SLICE = 1 << 8
@@ -58,7 +58,7 @@ def decompressed(blocks: Iterable[bytes], path: str) -> Iterator[bytes]:
     Raises
     ------
     DataError
-        If a compressed file unpacks to over a gibibyte and over a hundred times its size.
+        If a compressed file unpacks to over 128 MiB and over a hundred times its size.
     Damage
         Where a compressed file ends early or holds what cannot be decompressed, after all that
         could be.
@@ -103,7 +103,7 @@ def too_large(plain: int, packed: int) -> bool:
 def unpacks_too_far(path: str) -> DataError:
     """One line for a file that is small and unpacks to what no memory holds."""
     return DataError(
-        f"{path}: unpacks to over {FREE >> 30} GiB and over {EXPANSION} times its size, as no "
+        f"{path}: unpacks to over {FREE >> 20} MiB and over {EXPANSION} times its size, as no "
         "preference data do; if it is meant, unpack it first and give the plain file"
     )
 
