@@ -67,14 +67,23 @@ class Calibration(Audit):
             "probability", "zero", "calibration error by kernel smoothing, without bins"
         ),
         "calibration.mce": MetricSpec(
-            "probability", "zero", "largest calibration error of a bin; biased upward"
+            "probability",
+            "zero",
+            "largest calibration error of a bin; biased upward, and its 95 % interval is wide (98 "
+            "to 99 % coverage in simulation at 200 prompts)",
         ),
         "calibration.brier": MetricSpec("-", "lower", "mean squared error of the probability"),
         "calibration.brier_reliability": MetricSpec(
-            "-", "lower", "part of the Brier score that is miscalibration"
+            "-",
+            "lower",
+            "part of the Brier score that is miscalibration; biased upward, and its 95 % interval "
+            "is wide (97 to 98 % coverage in simulation at 200 prompts)",
         ),
         "calibration.brier_resolution": MetricSpec(
-            "-", "higher", "part of the Brier score that telling pairs apart takes off"
+            "-",
+            "higher",
+            "part of the Brier score that telling pairs apart takes off; biased upward, and its 95 "
+            "% interval is short (92 to 94 % coverage in simulation at 200 prompts)",
         ),
         "calibration.nll": MetricSpec("-", "lower", "mean negative log-likelihood, in nats"),
         "calibration.overconfidence": MetricSpec(
@@ -84,7 +93,10 @@ class Calibration(Audit):
             "-", "one", "what margins should be divided by; above 1: over-confident"
         ),
         "calibration.ece_after_temperature": MetricSpec(
-            "probability", "zero", "ECE after temperature scaling, fitted on other prompts"
+            "probability",
+            "zero",
+            "ECE after temperature scaling, fitted on other prompts; biased upward, and its 95 % "
+            "interval is wide (97 to 98 % coverage in simulation at 200 prompts)",
         ),
     }
 

@@ -49,10 +49,23 @@ class Overoptimization(Audit):
     source = "Gao et al. 2022 (arXiv 2210.10760); Coste et al. 2023 (2310.02743)"
     order = 85
     metrics: ClassVar = {
-        "overoptimization.peak_kl": MetricSpec("nats", "higher", "KL of the fitted gold peak"),
-        "overoptimization.peak_n": MetricSpec("n", "higher", "best of n at the fitted gold peak"),
+        "overoptimization.peak_kl": MetricSpec(
+            "nats",
+            "higher",
+            "KL of the fitted gold peak; far beyond what was measured its 95 % interval is far too "
+            "short (45 to 88 % coverage in simulation at 200 prompts)",
+        ),
+        "overoptimization.peak_n": MetricSpec(
+            "n",
+            "higher",
+            "best of n at the fitted gold peak; far beyond what was measured its 95 % interval is "
+            "far too short (34 to 37 % coverage in simulation at 200 prompts)",
+        ),
         "overoptimization.safe_kl": MetricSpec(
-            "nats", "higher", "KL up to which the lower bound of the gold gain rises"
+            "nats",
+            "higher",
+            "KL up to which the lower bound of the gold gain rises; under tilting by a "
+            "heavy-tailed reward its 95 % interval covered 91 to 92 % in simulation at 200 prompts",
         ),
         "overoptimization.safe_n": MetricSpec(
             "n", "higher", "best of n up to which the lower bound of the gold gain rises"
@@ -69,8 +82,8 @@ class Overoptimization(Audit):
         "overoptimization.proxy_gold_gap": MetricSpec(
             "gold SD",
             "none",
-            "proxy gain (proxy SDs) less gold gain at the strongest; under tilting its 95 % "
-            "interval covered 90 to 93 % in simulation at 200 prompts",
+            "proxy gain (proxy SDs) less gold gain at the strongest; under tilting by a "
+            "heavy-tailed reward its 95 % interval covered 91 % in simulation at 200 prompts",
         ),
         "overoptimization.fit_alpha": MetricSpec(
             "gold SD per sqrt(nat)", "none", "alpha of d (alpha - beta d), d = sqrt(KL)"
@@ -78,8 +91,8 @@ class Overoptimization(Audit):
         "overoptimization.fit_beta": MetricSpec(
             "gold SD per nat",
             "none",
-            "beta of d (alpha - beta d), d = sqrt(KL); under tilting its 95 % interval covered 86 "
-            "to 92 % in simulation at 200 prompts",
+            "beta of d (alpha - beta d), d = sqrt(KL); under tilting by a heavy-tailed reward its "
+            "95 % interval covered 92 % in simulation at 200 prompts",
         ),
     }
 

@@ -83,7 +83,10 @@ class Preference(Audit):
             "probability", "higher", "accuracy of the subset with the lowest; its value is too low"
         ),
         "preference.tie_rate": MetricSpec(
-            "share", "zero", "pairs with a preference whose rewards are equal"
+            "share",
+            "zero",
+            "pairs with a preference whose rewards are equal; where they are few its 95 % interval "
+            "is short (93 % coverage in simulation of 4 in 200)",
         ),
         "preference.margin_mean": MetricSpec(
             "SD", "higher", "mean reward of the preferred output minus the other's"
