@@ -53,19 +53,19 @@ class Overoptimization(Audit):
             "nats",
             "higher",
             "KL of the fitted gold peak; far beyond what was measured its 95 % interval is far too "
-            "short (45 to 88 % coverage in simulation at 200 prompts)",
+            "short (47 to 88 % coverage in simulation at 200 prompts)",
         ),
         "overoptimization.peak_n": MetricSpec(
             "n",
             "higher",
             "best of n at the fitted gold peak; far beyond what was measured its 95 % interval is "
-            "far too short (34 to 37 % coverage in simulation at 200 prompts)",
+            "far too short (34 to 40 % coverage in simulation at 200 prompts)",
         ),
         "overoptimization.safe_kl": MetricSpec(
             "nats",
             "higher",
             "KL up to which the lower bound of the gold gain rises; under tilting by a "
-            "heavy-tailed reward its 95 % interval covered 91 to 92 % in simulation at 200 prompts",
+            "heavy-tailed reward its 95 % interval covered 92 % in simulation at 200 prompts",
         ),
         "overoptimization.safe_n": MetricSpec(
             "n", "higher", "best of n up to which the lower bound of the gold gain rises"
