@@ -215,7 +215,8 @@ def nothing_usable(source: Source, columns: Sequence[str]) -> DataError:
         return DataError(f"{source.path}: is empty; give a file with at least one row")
     reasons = ", ".join(f"{reason} ({count})" for reason, count in source.reasons.items())
     known = "; ".join(f"{kind}: {', '.join(_MAIN[kind])}" for kind in _MAIN)
-    shown = f"; its columns are {', '.join(columns[:12])}" if columns else ""
+    names = [name if len(name) <= 60 else f"{name[:60]}..." for name in columns[:12]]
+    shown = f"; its columns are {', '.join(names)}" if columns else ""
     return DataError(
         f"{source.path}: none of {source.rows_read} rows can be used: {reasons}{shown}; "
         f"needs JSON objects or table rows with columns of a type ({known})"

@@ -270,6 +270,7 @@ def test_the_same_file_is_read_as_the_type_that_is_asked_for() -> None:
         ("d.csv", b"prompt,prompt\na,b\n", "two columns have one name"),
         ("d.jsonl", b"hello\nworld\n", r"none of 2 rows can be used: not JSON \(2\)"),
         ("d.jsonl", b'{"a": 1}\n', "no data type fits its columns .*; its columns are a"),
+        ("d.csv", b"9" * 5000 + b",b\n1,2\n", r"its columns are 9{60}\.\.\., b;"),
         ("d.jsonl", '{"prompt": ""}'.encode("utf-16"), "is UTF-16"),
         ("d.parquet", b"PAR1 not", "cannot be read as parquet"),
         ("d.parquet", b"", "cannot be read as parquet"),
