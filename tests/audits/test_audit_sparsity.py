@@ -102,6 +102,30 @@ def test_a_planted_late_reward_is_found(make_case: Make, run_audit: Any) -> None
     assert half.value == 0.5  # equal prefixes: nothing is said yet
 
 
+def test_words_that_each_count_for_themselves_arrive_at_nine_tenths_and_are_no_fault(
+    make_case: Make, run_audit: Any
+) -> None:
+    # Correlation sqrt(0.8) = 0.894 at the eighth tenth, sqrt(0.9) = 0.949 at the ninth.
+    rng = np.random.default_rng(0)
+    rows = [
+        {
+            "prompt": f"p{i}",
+            **{
+                side: " ".join(f"{w:.4f}" for w in rng.normal(size=100))
+                for side in ("chosen", "rejected")
+            },
+        }
+        for i in range(250)
+    ]
+
+    def by_word(prompt: str, output: str) -> float:
+        return sum(map(float, output.split()))
+
+    result = run_audit(Sparsity(), make_case(rows, by_word))
+    assert result["sparsity.arrival_position"].value in (0.8, 0.9)
+    assert result.findings == ()
+
+
 def test_an_early_reward_arrives_early(make_case: Make, run_audit: Any) -> None:
     result = run_audit(Sparsity(), make_case(pairs(80), early))
     assert result["sparsity.arrival_position"].value == POSITIONS[0]
