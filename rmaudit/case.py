@@ -87,7 +87,7 @@ def data_requests(data: Dataset, name: str) -> list[Request]:
     frame = data.frame
     ids, prompts = frame["id"].tolist(), frame["prompt"].tolist()
     if data.type == "preference":
-        other = frame["prompt_rejected"].tolist() if "prompt_rejected" in frame else prompts
+        other = frame[data.rejected_prompt].tolist()
         return [
             Request("chosen", ids, prompts, frame["chosen"].tolist(), data=name),
             Request("rejected", ids, other, frame["rejected"].tolist(), data=name),

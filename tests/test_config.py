@@ -58,6 +58,7 @@ def test_flags_win_over_the_file_and_the_file_over_the_defaults(tmp_path: Path) 
         ('http_format = "grpc"\n', r"http_format: .*'json', 'vllm', 'tei' or 'openai'"),
         ('format = "{prompt}"\n', r"format: must contain \{output\}"),
         ("seed = \n", r"audit\.toml: not TOML"),
+        ("seed = " + "9" * 5000, r"audit\.toml: not TOML: Exceeds the limit"),
     ],
 )
 def test_a_fault_names_the_file_and_the_setting(text: str, said: str, tmp_path: Path) -> None:

@@ -88,8 +88,8 @@ class Content:
         rows = np.arange(len(frame))
         if data.type == "preference":
             others = prompts
-            if "prompt_rejected" in frame:
-                others = _hashes([_said(p) for p in frame["prompt_rejected"].tolist()])
+            if (other := data.rejected_prompt) != "prompt":
+                others = _hashes([_said(prompt) for prompt in frame[other].tolist()])
             outputs = frame["chosen"].tolist() + frame["rejected"].tolist()
             contexts, rows = np.r_[prompts, others], np.r_[rows, rows]
         elif data.type in _LABELS:

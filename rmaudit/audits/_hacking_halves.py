@@ -149,10 +149,9 @@ class Ground:
 
     def prompts(self, part: Margins, side: Literal["better", "worse"]) -> list[Prompt]:
         """The prompts of one side's outputs."""
-        frame = self.case.eval.frame
-        own = side == "worse" and "prompt_rejected" in frame
+        data = self.case.eval
         places = part.better if side == "better" else part.worse
-        column = frame["prompt_rejected" if own else "prompt"]
+        column = data.frame["prompt" if side == "better" else data.rejected_prompt]
         prompts: list[Prompt] = column.iloc[part.outputs.row[places]].tolist()
         return prompts
 

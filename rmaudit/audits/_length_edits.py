@@ -92,8 +92,7 @@ def edit_requests(case: Case, audit: str) -> list[Request]:
     pairs = comparisons(case)
     worse = pairs.worse[sampled(case, pairs)]
     frame = case.eval.frame.iloc[pairs.outputs.row[worse]]
-    prompt = "prompt_rejected" if "prompt_rejected" in frame else "prompt"
-    ids, prompts = frame["id"].tolist(), frame[prompt].tolist()
+    ids, prompts = frame["id"].tolist(), frame[case.eval.rejected_prompt].tolist()
     words: Sequence[str] = pairs.outputs.words[worse].tolist()
     return [
         Request(name, ids, prompts, [edit(name, output) for output in words], audit)

@@ -155,7 +155,6 @@ def _added(
     """The phrase, or as many words of a random output, at the end of less preferred outputs."""
     worse = pairs.worse[places]
     frame = case.eval.frame.iloc[pairs.outputs.row[worse]]
-    prompt = "prompt_rejected" if "prompt_rejected" in frame else "prompt"
     words = [str(text).rstrip() for text in pairs.outputs.words[worse]]
     rng = case.rng(f"poison.added.{number}")
     size = max(len(phrase.split()), 1)
@@ -168,7 +167,7 @@ def _added(
         number,
         True,
         frame["id"].tolist(),
-        frame[prompt].tolist(),
+        frame[case.eval.rejected_prompt].tolist(),
         [f"{text} {phrase}" for text in words],
         [f"{text} {control}" for text, control in zip(words, controls, strict=True)],
         places,

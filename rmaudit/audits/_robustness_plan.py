@@ -127,8 +127,7 @@ def _variants(
 ) -> Variants:
     frame, outputs = case.eval.frame, pairs.outputs
     prompts = frame["prompt"].to_numpy(dtype=object)
-    worse_column = "prompt_rejected" if "prompt_rejected" in frame else "prompt"
-    worse_prompts = frame[worse_column].to_numpy(dtype=object)
+    worse_prompts = frame[case.eval.rejected_prompt].to_numpy(dtype=object)
     kept: list[tuple[int, Prompt, Prompt, str]] = []
     for place, other in zip(order.tolist(), others, strict=True):
         if len(kept) == PAIR_LIMIT:

@@ -111,7 +111,7 @@ def _edited(
     case: Case, pairs: Comparisons, order: Integers, attribute: str, name: str, added: bool
 ) -> Edited:
     frame, outputs = case.eval.frame, pairs.outputs
-    prompts = frame["prompt_rejected" if "prompt_rejected" in frame else "prompt"].tolist()
+    prompts = frame[case.eval.rejected_prompt].tolist()
     ids = frame["id"].tolist()
     transform = find_transform(name)
     edited: list[tuple[int, int, str]] = []

@@ -75,9 +75,7 @@ class Sparsity(Audit):
         ids = frame["id"].tolist()
         wanted = []
         for side in ("chosen", "rejected"):
-            name = (
-                "prompt_rejected" if side == "rejected" and "prompt_rejected" in frame else "prompt"
-            )
+            name = case.eval.rejected_prompt if side == "rejected" else "prompt"
             prompts, outputs = frame[name].tolist(), frame[side].tolist()
             for position in POSITIONS[:-1]:
                 cut = [prefix(output, position) for output in outputs]

@@ -108,6 +108,15 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.frame)
 
+    @property
+    def rejected_prompt(self) -> str:
+        """The column with the prompt of the rejected output: pairs may have one of its own.
+
+        In data of another type a column of that name is metadata, and may hold anything.
+        """
+        own = self.type == "preference" and "prompt_rejected" in self.frame
+        return "prompt_rejected" if own else "prompt"
+
     @cached_property
     def clusters(self) -> NDArray[np.int64]:
         """The unit of resampling: codes 0..n_clusters-1 of ``group``, by default of the prompt.

@@ -39,8 +39,8 @@ def _texts(data: Dataset) -> Iterator[str]:
         else:
             yield from frame["output"]
         return
-    other = frame["prompt_rejected"] if "prompt_rejected" in frame else frame["prompt"]
-    sides = zip(frame["prompt"], other, frame["chosen"], frame["rejected"], strict=True)
+    columns = ("prompt", data.rejected_prompt, "chosen", "rejected")
+    sides = zip(*(frame[name] for name in columns), strict=True)
     for prompt, prompt_rejected, chosen, rejected in sides:
         yield from (prompt_key(prompt), prompt_key(prompt_rejected), chosen, rejected)
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rmaudit.data.types import Dataset, DataType, Prompt
+from rmaudit.data.types import Dataset, DataType
 from rmaudit.errors import DataError, UsageError
 from rmaudit.rewards.base import Encoded, Text
 from rmaudit.training.settings import RewardTrainingConfig
@@ -117,12 +117,8 @@ def encode_examples(data: Dataset, encode: Encode, config: RewardTrainingConfig)
 
 def _preferences(data: Dataset, config: RewardTrainingConfig) -> tuple[list[list[Text]], Floats]:
     frame = data.frame
-    prompts = frame["prompt"].tolist()
-    other = prompts
-    if "prompt_rejected" in frame:
-        own = frame["prompt_rejected"].tolist()
-        other = [o if _is_prompt(o) else p for o, p in zip(own, prompts, strict=True)]
-    sides = zip(prompts, frame["chosen"], other, frame["rejected"], strict=True)
+    columns = ("prompt", "chosen", data.rejected_prompt, "rejected")
+    sides = zip(*(frame[name].tolist() for name in columns), strict=True)
     texts = [[Text(p, chosen), Text(q, rejected)] for p, chosen, q, rejected in sides]
     probability = np.ones(len(frame))
     if config.soft_labels:
@@ -245,8 +241,3 @@ def check_settings(data: Dataset, config: RewardTrainingConfig) -> None:
     for name, kinds in wanted.items():
         if getattr(config, name) and data.type not in kinds:
             raise UsageError(f"{name} is for {' and '.join(kinds)} data, not for {data.type} data")
-
-
-def _is_prompt(value: Prompt | float | None) -> bool:
-    """Whether a cell of an optional prompt column is filled in."""
-    return isinstance(value, list) or (isinstance(value, str) and not pd.isna(value))

@@ -408,6 +408,14 @@ def test_columns_and_rows_are_checked_alike(
     )
 
 
+def test_a_prompt_of_the_rejected_output_is_one_of_pairs_alone() -> None:
+    pair = {"prompt": "p", "chosen": "a", "rejected": "b"}
+    assert load([pair]).rejected_prompt == "prompt"
+    assert load([{**pair, "prompt_rejected": "q"}]).rejected_prompt == "prompt_rejected"
+    rated = {"prompt": "p", "output": "a", "rating": 1, "prompt_rejected": 0.5}
+    assert load([rated]).rejected_prompt == "prompt"
+
+
 def test_scores_of_one_model_become_its_rewards() -> None:
     ranking = load([{"prompt": "p", "ranking": [1, 2], "scores": {"m": [3, None], "n": [1, 2]}},
                     {"prompt": "q", "ranking": [1, 2], "scores": {"n": [5, 6]}}])  # fmt: skip
