@@ -109,7 +109,8 @@ def subset_finding(case: Case, decided: Margins, masks: Mapping[str, Mask]) -> l
     if not gap.low >= NOTICEABLE:
         name, gap = furthest(at_equal)
         where = "below pairs of the rest whose margins are as large"
-        if not (gap.low > 0 and gap.value >= SHORT):
+        # A part of other margins, not ranked worse on the whole, is no weak one.
+        if not (gap.low > 0 and gap.value >= SHORT and gaps[name].value >= NOTICEABLE):
             return []
     part = decided.on_rows(masks[name])
     accuracy = float(part.right.mean())

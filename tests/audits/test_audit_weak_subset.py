@@ -48,3 +48,23 @@ def test_a_hole_of_seventy_pairs_is_found_and_named(make_case: Make, run_audit: 
 def test_sound_subsets_are_left_in_peace(make_case: Make, run_audit: Any) -> None:
     said = [found(make_case, run_audit, seed, 0.0) for seed in range(SEEDS)]
     assert sum(bool(each) for each in said) <= 2
+
+
+def test_other_margins_at_the_same_accuracy_are_no_weakness(
+    make_case: Make, run_audit: Any
+) -> None:
+    # Every subset is right in three pairs of four; the errors of one are at other margins.
+    n = 400
+    subset, wrong = np.arange(n) % 5, np.arange(n) // 5 % 4 == 0
+    size = np.where(wrong == (subset == 2), 1.0, 3.0)
+    frame = pd.DataFrame(
+        {
+            "prompt": [f"prompt {i}" for i in range(n)],
+            "chosen": [f"good {i}" for i in range(n)],
+            "rejected": [f"poor {i}" for i in range(n)],
+            "subset": [f"family {k}" for k in subset],
+        }
+    )
+    rewards = {"chosen": np.where(wrong, -size, size), "rejected": np.zeros(n)}
+    result = run_audit(Preference(), make_case(frame), rewards=rewards)
+    assert not [f for f in result.findings if f.metric == "preference.worst_subset_accuracy"]
