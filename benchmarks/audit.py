@@ -109,17 +109,22 @@ def again(folder: Path, data: Path, scratch: Path) -> dict[str, Any]:
     out = scratch / "again"
     command = [sys.executable, "-m", "rmaudit", "audit", "--model", str(folder), "--eval"]
     command += [str(data), "--only", SPINE, "--store", str(store), "--out", str(out), "--quiet"]
-    start = time.perf_counter()
+    start, before = time.perf_counter(), children_seconds()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     seconds = time.perf_counter() - start
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     cost = json.loads((out / "report.json").read_text())["cost"]
     return {
         "again_texts": cost["texts"],
         "again_texts_scored": cost["texts_scored"],
         "again_seconds": round(seconds, 1),
-        "again_processor_seconds": round(usage.ru_utime + usage.ru_stime, 1),
+        "again_processor_seconds": round(children_seconds() - before, 1),
     }
+
+
+def children_seconds() -> float:
+    """Of the processor, by all processes that this one has waited for so far."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def without_forward_passes(model: TransformersReward) -> TransformersReward:
