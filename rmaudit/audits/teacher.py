@@ -108,10 +108,8 @@ def pooled_sd(square: Float, freedom: Float, codes: Integers, confidence: float)
             reason, n=variance.n, n_clusters=variance.n_clusters, confidence=confidence
         )
     value, low, high = (math.sqrt(max(v, 0.0)) for v in (variance.value, *variance.ci))
-    influence = variance.influence
-    if influence is not None and value > 0:
-        influence = influence / (2 * value)
-    return replace(variance, value=value, low=low, high=high, influence=influence)
+    # Codes are those of the samples: the influences kept in a report are by evaluation prompt.
+    return replace(variance, value=value, low=low, high=high, influence=None)
 
 
 def saturated_share(own: Float, pooled: Estimate, codes: Integers, confidence: float) -> Estimate:
@@ -119,7 +117,8 @@ def saturated_share(own: Float, pooled: Estimate, codes: Integers, confidence: f
     if not pooled.defined:
         return pooled
     flat = (own <= FLAT * pooled.value).astype(np.float64)
-    return cluster_mean(flat, codes, confidence=confidence, bounds=(0, 1))
+    share = cluster_mean(flat, codes, confidence=confidence, bounds=(0, 1))
+    return replace(share, influence=None)
 
 
 def _finding(

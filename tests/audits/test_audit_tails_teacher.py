@@ -89,6 +89,17 @@ def test_flat_prompts_are_found(make_case: Make, run_audit: Any) -> None:
     assert whole.findings == ()
 
 
+def test_prompts_of_the_samples_are_not_taken_for_the_evaluations(
+    make_case: Make, run_audit: Any
+) -> None:
+    proxy = np.random.default_rng(3).normal(size=(200, 8))
+    for audit in (Tails(), Teacher()):
+        metrics = run_audit(audit, case_of(make_case, proxy)).metrics
+        assert metrics
+        assert all(metric.estimate.defined for metric in metrics)
+        assert all(metric.estimate.influence is None for metric in metrics)
+
+
 def test_a_constant_reward_teaches_nothing(make_case: Make, run_audit: Any) -> None:
     result = run_audit(Teacher(), case_of(make_case, np.full((30, 4), 0.7)))
     assert result["teacher.within_prompt_sd"].value == 0
