@@ -237,7 +237,7 @@ def test_an_interrupted_pass_goes_on_where_it_stopped(tmp_path):
     texts = [Text(f"prompt {i}", "w" * (i + 1)) for i in range(160)]  # batches of 64, 64, 32
 
     def interrupts(server, body):
-        if len(server.bodies) == 6:
+        if len(server.bodies) >= 6:  # again, should whoever runs then (a finaliser) swallow one
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
             return Answer("", status=503, headers={"Retry-After": "200"})
         return honest(server, body)
