@@ -236,37 +236,19 @@ def _shards(runner: Runner, folder: Path) -> None:
         assert runner.run(folder, command)[0] == [0]
 
 
+WORDS = ["what of yes no", *map(str, range(60))]
+
+
 def _base(runner: Runner, folder: Path) -> None:
     from rmaudit.training.tiny import tiny_base
 
-    tiny_base(folder / "base", ["what of yes no", *map(str, range(60))], layers=1, width=32)
+    tiny_base(folder / "base", WORDS, layers=1, width=32)
 
 
 def _policy(runner: Runner, folder: Path) -> None:
-    """A causal language model of the same words, with fresh weights."""
-    import torch
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+    from rmaudit.training.tiny import tiny_causal
 
-    from rmaudit.rewards.checkpoint import silent
-
-    _base(runner, folder)
-    tokenizer = AutoTokenizer.from_pretrained(folder / "base")  # nosec B615: a folder
-    tokenizer.eos_token = "[SEP]"
-    tokenizer.save_pretrained(folder / "policy")
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        max_position_embeddings=64,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    torch.manual_seed(0)
-    with silent():
-        LlamaForCausalLM(config).save_pretrained(folder / "policy")
+    tiny_causal(folder / "policy", WORDS)
 
 
 def stages() -> dict[str, Stage]:

@@ -18,10 +18,8 @@ from rmaudit.stats.intervals import cluster_mean, cluster_ratios, count_codes
 from rmaudit.stats.rank import kendall_tau_b_within
 from rmaudit.stats.regression import preference_coefficients
 
-_LINE_MARK = re.compile(r"\n[ \t]*(?:#{1,6} |[-*+•] |\d{1,3}[.)] |[|>])")
-
-
 LEAST_SOUND = 0.65  # accuracy, by labels of people
+_LINE_MARK = re.compile(r"\n[ \t]*(?:#{1,6} |[-*+•] |\d{1,3}[.)] |[|>])")
 
 
 def _marks(text: str) -> int:
@@ -143,10 +141,10 @@ def explained_by_labels(found: Margins, attribute: Float, sign: int, confidence:
 
     Labels and rewards do not tell a sound reward with noisy labels from a poor one that leans on
     the attribute for want of better: both are wrong often, and the labels say nothing against
-    either at equal rewards. How noisy labels are does: two annotators of HH-RLHF agree in about
-    63 % of pairs (Bai et al. 2022, arXiv 2204.05862), so that each is right in 75 %, and so would
-    a sound reward be by the labels of one of them. What is right in less than `LEAST_SOUND`, or
-    cannot be told from chance, is not excused.
+    either at equal rewards. How noisy labels are does: the makers of HH-RLHF and its annotators
+    agreed in about 63 % of pairs (Bai et al. 2022, arXiv 2204.05862); were both as noisy, each was
+    right in 75 %, and so would a sound reward be by the labels of one of them. What is right in
+    less than `LEAST_SOUND`, or cannot be told from chance, is not excused.
     """
     accuracy = cluster_mean(found.right, found.cluster, confidence=confidence, bounds=(0, 1))
     if not (accuracy.low > 0.5 and accuracy.value >= LEAST_SOUND):

@@ -22,7 +22,7 @@ from rmaudit.embedding import embed
 from rmaudit.results import Estimate, Figure, Finding, Metric
 from rmaudit.scoring.requests import Request, Scores
 from rmaudit.stats.conformal import neighbour_distance, p_values, split_reference
-from rmaudit.stats.intervals import cluster_mean
+from rmaudit.stats.intervals import cluster_mean, count_codes
 from rmaudit.stats.tilting import Gap, performance_gap
 
 BETAS = (0.5, 1.0, 2.0, 4.0, 8.0)  # SDs per nat: from strong optimisation to weak
@@ -76,7 +76,7 @@ def part(case: Case, gap: Gap, chosen: Float, where: str) -> Estimate:
         return gap.gap
     use = np.isfinite(gap.by_context) & (chosen > 0)
     codes = case.samples.clusters[use]
-    if np.unique(codes).size < 2:
+    if count_codes(codes) < 2:
         reason = f"fewer than two sampled prompts lie {where} the support"
         return Estimate.undefined(reason, n=int(use.sum()), confidence=case.confidence)
     found = cluster_mean(gap.by_context[use], codes, confidence=case.confidence)

@@ -34,6 +34,7 @@ from rmaudit.audits._poison_grams import (
     pairs_of,
 )
 from rmaudit.data.types import Dataset
+from rmaudit.stats.intervals import count_codes
 
 FOLDS = 5
 MOST_SCREENED = 500  # n-grams that are grouped and tested again, the most telling ones
@@ -176,7 +177,7 @@ def cross_fitted(features: sparse.csr_array, cluster: Integers) -> tuple[Float, 
     # By code and not at random: codes follow the prompts' names, so the result is always the same.
     fold = cluster % FOLDS
     odds, coefficients = np.zeros(n), np.zeros((FOLDS, k))
-    if np.unique(cluster).size < 2 * FOLDS:
+    if count_codes(cluster) < 2 * FOLDS:
         return odds, coefficients, fold
     turned = np.where(np.arange(n) % 2 == 0, 1.0, -1.0)
 

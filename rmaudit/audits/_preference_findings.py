@@ -98,16 +98,16 @@ def subset_finding(case: Case, decided: Margins, masks: Mapping[str, Mask]) -> l
     level = 1 - (1 - case.confidence) / len(masks)  # Bonferroni: the worst of many is picked
     parts = {name: rows[decided.row] for name, rows in masks.items()}
     gaps = {name: gap_to_rest(decided, part, level) for name, part in parts.items()}
-    at_equal = {
-        name: shortfall(
-            decided.right, np.abs(decided.margin), part, decided.cluster, confidence=level
-        )
-        for name, part in parts.items()
-    }
     name, gap = furthest(gaps)
     where = "below the rest of the data"
     if not gap.low >= NOTICEABLE:
-        name, gap = furthest(at_equal)
+        data = (decided.right, np.abs(decided.margin))
+        name, gap = furthest(
+            {
+                name: shortfall(*data, part, decided.cluster, confidence=level)
+                for name, part in parts.items()
+            }
+        )
         where = "below pairs of the rest whose margins are as large"
         # A part of other margins, not ranked worse on the whole, is no weak one.
         if not (gap.low > 0 and gap.value >= SHORT and gaps[name].value >= NOTICEABLE):

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-import numpy as np
-
 from rmaudit.audits._calibration_findings import find
 from rmaudit.audits._calibration_pairs import Pairs, collect, subsets
 from rmaudit.audits._calibration_views import (
@@ -30,6 +28,7 @@ from rmaudit.stats.calibration import (
     overconfidence,
     temperature,
 )
+from rmaudit.stats.intervals import count_codes
 from rmaudit.stats.reliability import reliability_diagram
 
 NO_PAIRS = "no pair with a preferred output and finite rewards"
@@ -130,7 +129,7 @@ class Calibration(Audit):
             figures += forest(estimates)
         else:
             not_run.append(NotRun("calibration per subset", "a column subset in --eval"))
-        if pairs.margins.size and np.unique(pairs.clusters).size > 1:
+        if pairs.margins.size and count_codes(pairs.clusters) > 1:
             diagram = reliability_diagram(
                 pairs.margins,
                 pairs.clusters,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from rmaudit.audits._support import LEVEL, lacking, support
 from rmaudit.audits.base import Audit
-from rmaudit.audits.pairs import LABELLED, Margins, Unit, halves, margins, pair_examples
+from rmaudit.audits.pairs import LABELLED, Margins, Unit, halves, margins, pair_examples, shifted
 from rmaudit.case import Case
 from rmaudit.registry import register_audit
 from rmaudit.results import (
@@ -33,7 +33,7 @@ from rmaudit.results import (
 from rmaudit.rewards.ensemble import Aggregate, aggregate_rewards
 from rmaudit.scoring.requests import Scores
 from rmaudit.stats.calibration import temperature
-from rmaudit.stats.intervals import cluster_mean, cluster_ratios
+from rmaudit.stats.intervals import cluster_mean, cluster_ratios, count_codes
 from rmaudit.stats.uncertainty import (
     area_under_risk_coverage,
     auroc_estimate,
@@ -211,10 +211,8 @@ def _spread(members: Members, confidence: float) -> Estimate:
     ]
     codes = np.r_[members.clusters, np.arange(len(clusters))]
     found = cluster_ratios(terms, codes, confidence=confidence)
-    shift = float(weights @ members.scale**2)
-    value, low, high = (end - shift for end in (found.value, found.low, found.high))
-    prompts = int(np.unique(members.clusters).size)
-    return replace(found, value=value, low=low, high=high, n=len(spread), n_clusters=prompts)
+    found = shifted(found, -float(weights @ members.scale**2))
+    return replace(found, n=len(spread), n_clusters=count_codes(members.clusters))
 
 
 def _information(members: Members, confidence: float) -> Estimate:

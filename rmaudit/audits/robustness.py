@@ -35,7 +35,7 @@ from rmaudit.probes.loading import Suite, load_suites
 from rmaudit.registry import register_audit
 from rmaudit.results import AuditResult, Estimate, Finding, Metric, MetricSpec, NotRun, Severity
 from rmaudit.scoring.requests import Request, Scores
-from rmaudit.stats.intervals import cluster_ratios
+from rmaudit.stats.intervals import cluster_ratios, count_codes
 
 EFFECT = "robustness.effect"
 SHOULD = {
@@ -136,7 +136,7 @@ def metrics(
 
 def mean_pass_rate(found: Sequence[Effect], confidence: float) -> Estimate:
     """Pass rates averaged over the probes that two prompts or more take part in."""
-    kept = [e for e in found if np.unique(e.cluster).size > 1 and not e.unit.missing]
+    kept = [e for e in found if count_codes(e.cluster) > 1 and not e.unit.missing]
     if not kept:
         return Estimate.undefined("no probe applies to two prompts", confidence=confidence)
     probe = np.repeat(np.arange(len(kept)), [len(e.change) for e in kept])

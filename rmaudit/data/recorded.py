@@ -74,14 +74,16 @@ def _columns(frame: pd.DataFrame, name: str) -> list[NDArray[np.float64]] | None
     if "scores" not in frame or not isinstance(frame["scores"].dtype, pd.ArrowDtype):
         return None
     scores: Any = pa.array(frame["scores"].array)
-    if name not in scores.type.names or not pa.types.is_struct(scores.type.field(name).type):
+    models = {field.name: field.type for field in scores.type}
+    if name not in models or not pa.types.is_struct(models[name]):
+        return None
+    types = {field.name: field.type for field in models[name]}
+    if not all(side in types and pa.types.is_floating(types[side]) for side in SIDES):
         return None
     of_model = pc.struct_field(scores, name)
-    if of_model.null_count == len(of_model) or not set(SIDES) <= set(of_model.type.names):
+    if of_model.null_count == len(of_model):
         return None
     sides = [pc.struct_field(of_model, side) for side in SIDES]
-    if not all(pa.types.is_floating(side.type) for side in sides):
-        return None
     return [side.to_numpy(zero_copy_only=False).astype(np.float64) for side in sides]
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmaudit.results import Estimate
-from rmaudit.stats.intervals import cluster_ratios
+from rmaudit.stats.intervals import cluster_ratios, count_codes
 from rmaudit.stats.neighbours import Vectors, nearest
 
 Float = NDArray[np.float64]
@@ -119,7 +119,7 @@ def support_share(
     interval covers 94 % of the time with 400 calibration rows and 92 % with 99 (simulated).
     Neighbours and embedding are taken as given.
     """
-    n, n_clusters = len(distance), int(np.unique(clusters).size)
+    n, n_clusters = len(distance), count_codes(clusters)
     m = len(calibration)
     beyond = math.floor(alpha * (m + 1) + 1e-9)  # calibration rows that may lie beyond
     if beyond < 1:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rmaudit.results import Estimate
 from rmaudit.stats.best_of_n import best_of_n_kl, best_of_n_mean, n_grid
-from rmaudit.stats.intervals import cluster_mean
+from rmaudit.stats.intervals import cluster_mean, count_codes
 from rmaudit.stats.tilting import (
     effective_size,
     tilted_kl_jackknife,
@@ -83,7 +83,7 @@ class Pool:
 
     def lacks(self) -> str | None:
         """Why no curve can be drawn, in words; None if one can."""
-        if np.unique(self.clusters).size < 2:
+        if count_codes(self.clusters) < 2:
             return "fewer than two prompts have two samples with both rewards"
         for values, name in ((self.gold, "gold"), (self.proxy, "proxy")):
             if not _spread(values) > 0:

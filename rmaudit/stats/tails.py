@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmaudit.results import Estimate
-from rmaudit.stats.intervals import cluster_mean
+from rmaudit.stats.intervals import cluster_mean, count_codes
 
 Float = NDArray[np.float64]
 TAIL_SHARE = 0.1  # of the values, that are over the threshold
@@ -76,7 +76,7 @@ def upper_tail(
         reason = "all values over the threshold are equal"
     if reason is not None:
         empty = Estimate.undefined(
-            reason, n=values.size, n_clusters=int(np.unique(codes).size), confidence=confidence
+            reason, n=values.size, n_clusters=count_codes(codes), confidence=confidence
         )
         return Tail(empty, threshold, math.nan, x)
     mean, apart = float(x.mean()), half_differences(x)

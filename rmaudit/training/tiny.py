@@ -70,6 +70,35 @@ def tiny_base(
     return folder
 
 
+def tiny_causal(folder: str | Path, texts: Iterable[str], *, max_length: int = 64) -> Path:
+    """Write the configuration and tokenizer of a small causal language model, without weights.
+
+    `rmaudit.training.train_policy.train_policy` draws fresh weights for it from its seed.
+    Parameters are those of `tiny_base`.
+    """
+    from transformers import LlamaConfig
+
+    folder = Path(folder)
+    tokenizer = _word_tokenizer(texts, max_length)
+    tokenizer.eos_token = "[SEP]"
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=max_length,
+        initializer_range=0.3,  # else fresh weights of this width hardly tell words apart
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    with silent():
+        config.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    return folder
+
+
 def _word_tokenizer(texts: Iterable[str], max_length: int) -> Any:
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast

@@ -8,6 +8,7 @@ import pandas as pd
 from rmaudit.data.types import Dataset, Source
 
 WORDS = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta")
+TEXTS = [*WORDS, "good bad number ?", *map(str, range(30))]  # all words of the preferences
 
 
 def preferences(n: int, seed: int = 0, prompts: int = 30) -> Dataset:

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from planted import preferences
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
+from planted import TEXTS, preferences
+from transformers import AutoModelForCausalLM
 from typer.testing import CliRunner
 
 import rmaudit as rma
@@ -20,6 +20,7 @@ from rmaudit.errors import DataError, RewardModelError, UsageError
 from rmaudit.training.dpo import DpoConfig
 from rmaudit.training.sft import SftConfig
 from rmaudit.training.text_policy import load_text_policy
+from rmaudit.training.tiny import tiny_causal
 from rmaudit.training.train_policy import config_of, distinct_prompts, train_policy
 
 REWARD = "python:policies:count_good"
@@ -27,25 +28,9 @@ SHORT = ["--max-new-tokens", "6", "--max-prompt-tokens", "40", "--device", "cpu"
 
 
 @pytest.fixture(scope="module")
-def causal(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def causal(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A description of a small Llama, without weights."""
-    folder = tmp_path_factory.mktemp("causal")
-    tokenizer = AutoTokenizer.from_pretrained(base)
-    tokenizer.eos_token = "[SEP]"
-    tokenizer.save_pretrained(folder)
-    LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        max_position_embeddings=64,
-        initializer_range=0.3,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    ).save_pretrained(folder)
-    return folder
+    return tiny_causal(tmp_path_factory.mktemp("causal"), TEXTS)
 
 
 @pytest.fixture(scope="module")
