@@ -33,7 +33,7 @@ import rmaudit
 from rmaudit.data.types import prompt_text
 from rmaudit.rewards import Text, load_reward_model
 from rmaudit.rewards.base import Encoded
-from rmaudit.rewards.transformers_model import TransformersReward
+from rmaudit.rewards.local.transformers_model import TransformersReward
 
 sys.path.append(sys.path.pop(0))  # here lies a statistics.py, which must not hide Python's own
 

@@ -26,8 +26,8 @@ import pandas as pd
 from scipy import stats
 
 from rmaudit.data import Dataset, load, score_names
-from rmaudit.overopt import Overopt, from_samples
-from rmaudit.overopt.clinic import from_clinic
+from rmaudit.overoptimization import Overopt, from_samples
+from rmaudit.overoptimization.from_clinic import from_clinic
 from rmaudit.rewards import load_reward_model
 
 PAIRS = (800, 2400)

@@ -23,7 +23,7 @@ import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from rmaudit.rewards import load_reward_model
-from rmaudit.rewards.transformers_model import TransformersReward
+from rmaudit.rewards.local.transformers_model import TransformersReward
 from rmaudit.scoring import Request, score
 
 LETTERS = [chr(97 + i) for i in range(26)]

@@ -15,14 +15,15 @@ import time
 
 import numpy as np
 
-from rmaudit.stats.conformal import (
+from rmaudit.support.conformal import (
     NEIGHBOURS,
     neighbour_distance,
     p_values,
     split_reference,
     support_share,
 )
-from rmaudit.stats.neighbours import Vectors, exact, nearest
+from rmaudit.support.neighbours import exact, nearest
+from rmaudit.typing import Vectors
 
 TOPICS, DIRECTIONS, RECALL_SAMPLE = 3000, 10, 10_000
 

@@ -17,7 +17,7 @@ import pandas as pd
 from rmaudit.audits.disagreement import Disagreement
 from rmaudit.case import Case
 from rmaudit.data.types import Dataset, Source
-from rmaudit.rewards.python_model import given_function
+from rmaudit.rewards.functions.function import given_function
 from rmaudit.scoring.requests import Column, Key, Scores
 
 

@@ -53,8 +53,13 @@ def picky(pairs):
 
 
 WARM = (
-    *("rmaudit.api", "rmaudit.overopt", "rmaudit.training.reward", "rmaudit.sharding"),
-    *("rmaudit.training.train_policy", "transformers.models.llama"),
+    *(
+        "rmaudit.api",
+        "rmaudit.overoptimization.from_samples",
+        "rmaudit.training.reward.train",
+        "rmaudit.sharding",
+    ),
+    *("rmaudit.training.policy.train", "transformers.models.llama"),
     *("matplotlib.backends.backend_pdf", "matplotlib.backends.backend_svg", "sklearn"),
 )
 

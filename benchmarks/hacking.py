@@ -16,7 +16,7 @@ from collections import defaultdict
 import numpy as np
 
 import rmaudit as rma
-from rmaudit.audits._hacking_attacks import BLACK, WHITE
+from rmaudit.audits.hacking.attacks import BLACK, WHITE
 
 MOST_CHARACTERS = 300  # of prompt and both outputs' longer one: short texts cost little
 

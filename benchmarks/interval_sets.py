@@ -18,11 +18,15 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 import rmaudit as rma
-from rmaudit import registry
-from rmaudit.audits import calibration, disagreement, generalization, preference, prompt, sparsity
-from rmaudit.audits._length_edits import Edited
-from rmaudit.audits._performance_gap import gap_metrics, gaps
-from rmaudit.audits.pairs import Margins, margins
+from rmaudit.audits import disagreement, sparsity
+from rmaudit.audits.base import audits as registered_audits
+from rmaudit.audits.calibration import audit as calibration
+from rmaudit.audits.common.pairs import Margins, margins
+from rmaudit.audits.generalization import audit as generalization
+from rmaudit.audits.generalization.performance_gap import gap_metrics, gaps
+from rmaudit.audits.length.edits import Edited
+from rmaudit.audits.preference import audit as preference
+from rmaudit.audits.prompt import audit as prompt
 from rmaudit.case import Case
 from rmaudit.results import Estimate, Metric
 from rmaudit.rewards.recorded import Recorded
@@ -131,7 +135,7 @@ def column(reward: Float, length: Integers) -> Column:
 
 def of_audit(name: str, data: Simulated) -> list[Metric]:
     """What an audit measures."""
-    (audit,) = registry.audits((name,))
+    (audit,) = registered_audits((name,))
     return list(audit.measure(data.case, data.scores).metrics)
 
 
@@ -194,12 +198,12 @@ def of_outside(data: Simulated) -> list[Metric]:
     outside = rng.random(int(data.of.max()) + 1) < 0.3
     members = disagreement.collect(data.case, data.scores)
     assert isinstance(members, disagreement.Members)
-    distance = rng.normal(size=outside.size)[data.of][found.row] + 0.5 * (1 - found.right)
+    distance = rng.normal(size=outside.size)[data.of][found.row] + 0.5 * (1 - found.correct)
     spread = members.spread * np.where(outside[data.of][members.pairs.row], 1.5, 1.0)
     metrics = named(
         {
             "generalization.error_distance_auroc": auroc_estimate(
-                distance, 1 - found.right, found.cluster
+                distance, 1 - found.correct, found.cluster
             ),
             "disagreement.outside_inside_ratio": ratio_of_means(
                 spread, outside[data.of][members.pairs.row], members.clusters

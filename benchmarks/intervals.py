@@ -33,7 +33,7 @@ from interval_sets import MEASURES, Simulated, simulated
 from rows import read
 from scipy.stats import binomtest
 
-from rmaudit import registry
+from rmaudit.audits.base import audits as registered_audits
 
 Row = dict[str, Any]
 Setting = tuple[int, bool]  # prompts; whether some have several pairs
@@ -150,7 +150,7 @@ def table(rows: Sequence[Row]) -> str:
         cells = [shown(*by_setting.get(setting, (0, 0))) for setting in settings]
         verdict_ = verdict(by_setting)
         lines.append(f"| `{id_}` | {' | '.join(cells)} | {sizes(by_setting)} | {verdict_} |")
-    every = {id_ for audit in registry.audits() for id_ in audit.metrics}
+    every = {id_ for audit in registered_audits() for id_ in audit.metrics}
     there = {id_.partition(" ")[0] for id_ in counts}
     absent = ", ".join(f"`{id_}`" for id_ in sorted(every - there))
     return "\n".join([*lines, "", f"Not simulated: {absent}."])

@@ -22,9 +22,9 @@ import pandas as pd
 import rmaudit as rma
 from rmaudit.console import Console
 from rmaudit.demo import draw
-from rmaudit.training.reward import train_reward_model
+from rmaudit.training.reward.train import train_reward_model
 from rmaudit.training.tiny import DEMO_TRAINING, tiny_base
-from rmaudit.worlds.clinic import ClinicWorld
+from rmaudit.worlds.clinic.world import ClinicWorld
 
 HOLE = "urgent symptom"
 COMPARISONS = 8  # of each context that is labelled

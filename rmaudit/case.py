@@ -7,17 +7,21 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rmaudit.data.types import Dataset
 from rmaudit.rewards.base import RewardModel
-from rmaudit.scoring.requests import Request, Scores
+from rmaudit.scoring.requests import Request, Scores, data_requests
 
-if TYPE_CHECKING:
-    from rmaudit.audits.base import Audit
+
+class Asking(Protocol):
+    """What asks for texts to be scored: an audit."""
+
+    def requests(self, case: Case) -> Sequence[Request]:
+        """The texts wanted beyond the data's own."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class Case:
         """The evaluation data's own texts, one column a side."""
         return tuple(data_requests(self.eval, "eval"))
 
-    def requests(self, audits: Iterable[Audit]) -> list[Request]:
+    def requests(self, audits: Iterable[Asking]) -> list[Request]:
         """Every text that the model is to score: the data's own and those that audits ask for."""
         return [*self.data_requests, *(r for audit in audits for r in audit.requests(self))]
 
@@ -76,37 +80,3 @@ class Case:
         if self.gold is None or self.samples is None:
             return []
         return data_requests(self.samples, "samples")
-
-
-def data_requests(data: Dataset, name: str) -> list[Request]:
-    """One request a side: chosen and rejected, or output, or output_0 ... output_{k-1}.
-
-    Rankings and samples may have rows of different length: row `i` takes part in column
-    `output_j` only if it has a `j`-th output.
-    """
-    frame = data.frame
-    ids, prompts = frame["id"].tolist(), frame["prompt"].tolist()
-    if data.type == "preference":
-        other = frame[data.rejected_prompt].tolist()
-        return [
-            Request("chosen", ids, prompts, frame["chosen"].tolist(), data=name),
-            Request("rejected", ids, other, frame["rejected"].tolist(), data=name),
-        ]
-    if data.type in ("rating", "unpaired"):
-        return [Request("output", ids, prompts, frame["output"].tolist(), data=name)]
-    if "outputs" not in frame:
-        return []
-    outputs = frame["outputs"].tolist()
-    requests = []
-    for j in range(max((len(o) for o in outputs), default=0)):
-        rows = [i for i, o in enumerate(outputs) if len(o) > j]
-        requests.append(
-            Request(
-                f"output_{j}",
-                [ids[i] for i in rows],
-                [prompts[i] for i in rows],
-                [outputs[i][j] for i in rows],
-                data=name,
-            )
-        )
-    return requests

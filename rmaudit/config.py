@@ -9,8 +9,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from rmaudit.errors import UsageError
-from rmaudit.rewards.http_client import is_url, shown_url
-from rmaudit.rewards.served import HttpFormat, ServerOptions
+from rmaudit.rewards.served.client import is_url, shown_url
+from rmaudit.rewards.served.model import HttpFormat, ServerOptions
 from rmaudit.toml import read_toml, schema_error
 
 # Settings of where texts are scored and results go: no number hangs on them.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console as RichConsole
 
     from rmaudit.scoring.progress import Progress
-    from rmaudit.training.settings import OnProgress, TrainingProgress
+    from rmaudit.training.reward.settings import OnProgress, TrainingProgress
 
 
 class Console:

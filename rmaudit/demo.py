@@ -15,7 +15,7 @@ from rmaudit.api import audit
 from rmaudit.data import load
 from rmaudit.rewards import load_reward_model
 from rmaudit.rewards.ensemble import Ensemble
-from rmaudit.worlds.clinic import ClinicWorld
+from rmaudit.worlds.clinic.world import ClinicWorld
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +74,7 @@ def _train(paths: dict[str, Path], folder: Path, seed: int, console: Console) ->
     """Three small transformers, from different seeds, on the same feedback."""
     from dataclasses import replace
 
-    from rmaudit.training.reward import train_reward_model
+    from rmaudit.training.reward.train import train_reward_model
     from rmaudit.training.tiny import DEMO_TRAINING, tiny_base
 
     feedback = load(paths["feedback"])
@@ -99,5 +99,7 @@ def _train(paths: dict[str, Path], folder: Path, seed: int, console: Console) ->
 
 
 def _synthetic() -> RewardModel:
-    members = [load_reward_model(f"python:rmaudit.worlds.careful:member_{i}") for i in range(3)]
+    members = [
+        load_reward_model(f"python:rmaudit.worlds.clinic.careful_tone:member_{i}") for i in range(3)
+    ]
     return Ensemble(members, name="careful (synthetic)")

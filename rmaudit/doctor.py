@@ -131,7 +131,7 @@ def memory() -> tuple[int | None, int | None]:
 
 
 def _devices() -> list[Check]:
-    from rmaudit.rewards.devices import devices
+    from rmaudit.rewards.local.devices import devices
 
     found = devices()
     if not found:

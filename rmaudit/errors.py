@@ -6,6 +6,9 @@ as it stands, with a traceback only under ``--debug``.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
@@ -41,3 +44,10 @@ class SchemaError(RmauditError):
 
 class PluginError(RmauditError):
     """A third-party plugin that failed to load; never passed over in silence."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint for a misspelt name."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    return f"did you mean {', '.join(close)}?" if close else f"known: {', '.join(known)}"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rmaudit.config import WHERE
-from rmaudit.rewards.devices import accelerators
+from rmaudit.rewards.local.devices import accelerators
 
 PACKAGES = (
     *("numpy", "pandas", "pyarrow", "scipy", "scikit-learn", "netcal"),

@@ -1,47 +1,80 @@
-"""Audits, reward kinds and the like by name: the project's own, and plugins by entry point.
+"""What is known by a name: audits, reward kinds, transforms, and the like.
 
-A plugin that fails to load is an error, with its name: an audit that silently vanishes would gate
-nothing.
+A module registers what it holds when it is imported. Third parties list their modules under the
+registry's entry-point group. A plugin that fails to load is an error, with its name: an audit that
+silently vanishes would gate nothing.
 """
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, TypeVar
+from typing import Any, Generic, TypeVar
 
-from rmaudit.errors import PluginError, UsageError
+from rmaudit.errors import PluginError, RmauditError, UsageError, nearest
 
-if TYPE_CHECKING:
-    from rmaudit.audits.base import Audit
-    from rmaudit.results import MetricSpec
-
-AuditClass = TypeVar("AuditClass", bound="type[Audit]")
-_AUDITS: dict[str, type[Audit]] = {}
+T = TypeVar("T")
 
 
-def register_audit(cls: AuditClass) -> AuditClass:
-    """Class decorator: makes an audit known by its `name`."""
-    known = _AUDITS.get(cls.name)
-    if known is not None and known.__module__ != cls.__module__:
-        raise PluginError(
-            f"two audits are named {cls.name!r} ({known.__module__}, {cls.__module__}): rename one"
-        )
-    _AUDITS[cls.name] = cls
-    return cls
+class Registry(Generic[T], Mapping[str, T]):
+    """Things of one kind by name; everything known is loaded when one is looked up.
 
+    Parameters
+    ----------
+    what
+        What one of them is called in messages: "audit".
+    package
+        The package whose modules register the project's own things when imported.
+    group
+        The entry-point group of third parties' modules.
+    error
+        What an unknown name raises.
+    """
 
-@cache
-def _load_all() -> None:
-    # By name: the audits import this module to register themselves.
-    package = importlib.import_module("rmaudit.audits")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{package.__name__}.{module.name}")
-    load_plugins("rmaudit.audits", lambda plugin: plugin)
+    def __init__(
+        self, what: str, package: str, group: str, error: type[RmauditError] = UsageError
+    ) -> None:
+        self.what, self.package, self.group, self.error = what, package, group, error
+        self._things: dict[str, T] = {}
+        self._loaded = False
+
+    def add(self, name: str, thing: T, module: str) -> None:
+        """Make `thing`, defined in `module`, known; `PluginError` if another has its name."""
+        known = self._things.get(name)
+        home = getattr(known, "__module__", None)
+        if known is not None and home is not None and home != module:
+            raise PluginError(f"two {self.what}s are named {name!r} ({home}, {module}): rename one")
+        self._things[name] = thing
+
+    def load(self) -> None:
+        """Import every module of the package and every plugin, once."""
+        if self._loaded:
+            return
+        self._loaded = True
+        package = importlib.import_module(self.package)
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{self.package}.{module.name}")
+        load_plugins(self.group, lambda plugin: plugin)
+
+    def __getitem__(self, name: str) -> T:
+        self.load()
+        if name not in self._things:
+            raise self.error(f"no {self.what} is named {name!r}; {nearest(name, self._things)}")
+        return self._things[name]
+
+    def __contains__(self, name: object) -> bool:
+        self.load()
+        return name in self._things
+
+    def __iter__(self) -> Iterator[str]:
+        self.load()
+        return iter(self._things)
+
+    def __len__(self) -> int:
+        self.load()
+        return len(self._things)
 
 
 def load_plugins(group: str, use: Callable[[object], object]) -> None:
@@ -56,24 +89,8 @@ def load_plugins(group: str, use: Callable[[object], object]) -> None:
             ) from error
 
 
-def audits(only: Iterable[str] | None = None) -> list[Audit]:
-    """The audits in page order, or those named in `only`."""
-    _load_all()
-    names = list(_AUDITS) if only is None else list(only)
-    for name in names:
-        if name not in _AUDITS:
-            raise UsageError(f"no audit is named {name!r}; {nearest(name, _AUDITS)}")
-    chosen = [_AUDITS[name]() for name in dict.fromkeys(names)]
-    return sorted(chosen, key=lambda audit: (audit.order, audit.name))
-
-
-def metric_specs() -> dict[str, MetricSpec]:
-    """Every public metric id of the registered audits."""
-    return {id_: spec for audit in audits() for id_, spec in audit.metrics.items()}
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint for a misspelt name."""
-    known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    return f"did you mean {', '.join(close)}?" if close else f"known: {', '.join(known)}"
+def __getattr__(name: str) -> Any:
+    """`register_audit` was here before it moved to `rmaudit.audits.base`; plugins import it."""
+    if name != "register_audit":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module("rmaudit.audits.base").register_audit

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rmaudit import registry
 from rmaudit.api import case_by
+from rmaudit.audits.base import audits as registered_audits
 from rmaudit.errors import UsageError
 from rmaudit.scoring import Cost, ScoreStore, open_store, score_shard
 from rmaudit.scoring.store import default_path
@@ -65,7 +65,7 @@ def run_shard(settings: AuditConfig, shard: Shard, console: Console) -> Cost:
     if settings.engine != "local":
         raise UsageError("--shard is one machine's share: leave out --engine")
     case = case_by(settings)
-    audits = [audit for audit in registry.audits(settings.only) if audit.missing(case) is None]
+    audits = [audit for audit in registered_audits(settings.only) if audit.missing(case) is None]
     share = (shard.index, shard.count)
     with open_store(settings.store) as store:
         cost = score_shard(

@@ -8,8 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rmaudit.errors import SchemaError
-from rmaudit.registry import nearest
+from rmaudit.errors import SchemaError, nearest
 
 if TYPE_CHECKING:
     from pydantic import ValidationError

@@ -12,8 +12,8 @@ import pytest
 
 import rmaudit as rma
 from rmaudit.data.types import prompt_key
-from rmaudit.worlds import careful
-from rmaudit.worlds.clinic import ClinicWorld
+from rmaudit.worlds.clinic import careful_tone as careful
+from rmaudit.worlds.clinic.world import ClinicWorld
 
 Key = tuple[str, tuple[tuple[str, str], ...]]
 Numbers = dict[Key, tuple[float, float, float]]

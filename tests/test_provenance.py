@@ -15,7 +15,7 @@ import pytest
 from rmaudit.errors import SchemaError
 from rmaudit.provenance import command, provenance
 from rmaudit.report.schema import ProvenanceRecord, check
-from rmaudit.rewards.devices import accelerators
+from rmaudit.rewards.local.devices import accelerators
 
 
 @pytest.mark.parametrize(

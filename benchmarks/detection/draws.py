@@ -21,7 +21,7 @@ from stress import plain
 
 import rmaudit as rma
 from rmaudit.data.types import prompt_text
-from rmaudit.worlds.clinic import ClinicWorld
+from rmaudit.worlds.clinic.world import ClinicWorld
 
 Floats = NDArray[np.float64]
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "data"

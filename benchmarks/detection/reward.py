@@ -16,7 +16,7 @@ from stress import ITEMS, NEUTRAL, SYCOPHANCY, TAKEN_BACK, TRIGGER, plain
 
 from detection.draws import SAMPLES, Draw, hard
 from detection.flaws import OF_POOR
-from rmaudit.audits._style_attributes import _HEDGES, _POLITE
+from rmaudit.audits.style.attributes import _HEDGES, _POLITE
 from rmaudit.data.types import Prompt, prompt_text
 
 # Words of manner do not count to the sound reward, whether they are put in or taken out.

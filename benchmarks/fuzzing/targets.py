@@ -27,7 +27,7 @@ import rmaudit
 from rmaudit.cli import app
 from rmaudit.data import Dataset, load, validate
 from rmaudit.errors import RmauditError
-from rmaudit.overopt import from_logs
+from rmaudit.overoptimization import from_logs
 from rmaudit.report.document import Report
 
 Rng = np.random.Generator

@@ -17,18 +17,15 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from scipy.stats import rankdata
 
-from rmaudit.audits.base import Audit, example
+from rmaudit.audits.base import Audit, example, register_audit
 from rmaudit.case import Case
-from rmaudit.registry import register_audit
 from rmaudit.results import AuditResult, Estimate, Figure, Finding, Metric, MetricSpec, NotRun
 from rmaudit.scoring.requests import Scores
 from rmaudit.stats.agreement import krippendorff_alpha, noise_ceiling, vote_counts
 from rmaudit.stats.bootstrap import cluster_bootstrap, cluster_sums, jackknife_influence
 from rmaudit.stats.deviations import total_deviation
 from rmaudit.stats.intervals import cluster_mean
-
-Float = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from rmaudit.typing import Float, Integers
 
 SMALLEST_GROUP = 30  # votes; fewer say nothing about an annotator
 BINS = 15  # equal-mass bins of vote_ece, as in `calibration`

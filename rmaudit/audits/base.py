@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
 
 from rmaudit.case import Case
 from rmaudit.data.types import prompt_text
+from rmaudit.registry import Registry
 from rmaudit.results import AuditResult, MetricSpec, Severity
 from rmaudit.scoring.requests import Request, Scores
 
@@ -42,6 +43,27 @@ class Audit(ABC):
     @abstractmethod
     def measure(self, case: Case, scores: Scores) -> AuditResult:
         """Numbers, findings, tables and figures from the scores."""
+
+
+AuditClass = TypeVar("AuditClass", bound=type[Audit])
+AUDITS: Registry[type[Audit]] = Registry("audit", "rmaudit.audits", "rmaudit.audits")
+
+
+def register_audit(cls: AuditClass) -> AuditClass:
+    """Class decorator: makes an audit known by its `name`."""
+    AUDITS.add(cls.name, cls, cls.__module__)
+    return cls
+
+
+def audits(only: Iterable[str] | None = None) -> list[Audit]:
+    """The audits in page order, or those named in `only`; `UsageError` if one is unknown."""
+    names = AUDITS if only is None else dict.fromkeys(only)
+    return sorted((AUDITS[name]() for name in names), key=lambda a: (a.order, a.name))
+
+
+def metric_specs() -> dict[str, MetricSpec]:
+    """Every public metric id of the registered audits."""
+    return {id_: spec for audit in audits() for id_, spec in audit.metrics.items()}
 
 
 def example(

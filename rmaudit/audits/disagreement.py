@@ -15,11 +15,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rmaudit.audits._support import LEVEL, lacking, support
-from rmaudit.audits.base import Audit
-from rmaudit.audits.pairs import LABELLED, Margins, Unit, halves, margins, pair_examples, shifted
+from rmaudit.audits.base import Audit, register_audit
+from rmaudit.audits.common.pairs import (
+    LABELLED,
+    Margins,
+    Unit,
+    halves,
+    margins,
+    pair_examples,
+    shifted,
+)
+from rmaudit.audits.common.support import LEVEL, lacking, support
 from rmaudit.case import Case
-from rmaudit.registry import register_audit
 from rmaudit.results import (
     AuditResult,
     Estimate,
@@ -43,8 +50,8 @@ from rmaudit.stats.uncertainty import (
     selective_accuracy,
     sign_disagreement,
 )
+from rmaudit.typing import Float
 
-Float = NDArray[np.float64]
 COVERAGE = 0.8
 CURVE_POINTS = 100
 
@@ -172,7 +179,7 @@ class Disagreement(Audit):
 def collect(case: Case, scores: Scores) -> Members | str:
     """Decided comparisons on which every member has finite rewards; the reason if there are none.
 
-    Of rankings, ratings and labels, the comparisons are those of `rmaudit.audits.pairs`.
+    Of rankings, ratings and labels, the comparisons are those of `rmaudit.audits.common.pairs`.
     """
     pairs = margins(case, scores).decided
     sides = [request.side for request in case.data_requests]

@@ -15,15 +15,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rmaudit.audits.base import Audit
+from rmaudit.audits.base import Audit, register_audit
 from rmaudit.case import Case
-from rmaudit.registry import register_audit
 from rmaudit.results import AuditResult, Estimate, Figure, Finding, Metric, MetricSpec
 from rmaudit.scoring.requests import Request, Scores
 from rmaudit.stats.bootstrap import cluster_bootstraps
 from rmaudit.stats.intervals import cluster_mean, cluster_ratio
-
-Float = NDArray[np.float64]
+from rmaudit.typing import Float
 
 POSITIONS = np.arange(1, 11) / 10  # shares of the output's words; the last is the whole output
 ROW_LIMIT = 250  # pairs: 9 prefixes of 2 outputs each

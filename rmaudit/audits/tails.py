@@ -8,21 +8,15 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from rmaudit.audits._samples import (
-    Float,
-    first_policy,
-    proxy_lacks,
-    proxy_matrix,
-    sample_requests,
-)
-from rmaudit.audits.base import Audit, example, grade
-from rmaudit.audits.pairs import Integers
+from rmaudit.audits.base import Audit, example, grade, register_audit
+from rmaudit.audits.common.samples import proxy_lacks, proxy_matrix, sample_requests
 from rmaudit.case import Case
 from rmaudit.data.types import Dataset
-from rmaudit.registry import register_audit
+from rmaudit.overoptimization.samples import first_policy
 from rmaudit.results import AuditResult, Figure, Finding, Metric, MetricSpec
 from rmaudit.scoring.requests import Request, Scores
 from rmaudit.stats.tails import Tail, upper_tail
+from rmaudit.typing import Float, Integers
 
 LEAST_SAMPLES = 4  # a prompt: the centre of fewer says little
 

@@ -10,21 +10,15 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from rmaudit.audits._samples import (
-    Float,
-    first_policy,
-    proxy_lacks,
-    proxy_matrix,
-    sample_requests,
-)
-from rmaudit.audits.base import Audit, example
-from rmaudit.audits.pairs import Integers
+from rmaudit.audits.base import Audit, example, register_audit
+from rmaudit.audits.common.samples import proxy_lacks, proxy_matrix, sample_requests
 from rmaudit.case import Case
 from rmaudit.data.types import Dataset
-from rmaudit.registry import register_audit
+from rmaudit.overoptimization.samples import first_policy
 from rmaudit.results import AuditResult, Estimate, Figure, Finding, Metric, MetricSpec
 from rmaudit.scoring.requests import Request, Scores
 from rmaudit.stats.intervals import cluster_mean, cluster_ratio
+from rmaudit.typing import Float, Integers
 
 FLAT = 0.1  # of the pooled SD, under which a prompt teaches nothing
 MUCH = 0.2  # share of flat prompts beyond which it is a finding

@@ -38,8 +38,8 @@ def gate(
     as_json: Annotated[bool, typer.Option("--json", help="The verdict as JSON.")] = False,
 ) -> int:
     """Hold a report against a policy. Exit 0 pass, 1 fail, 3 inconclusive."""
+    from rmaudit import files
     from rmaudit.api import gate
-    from rmaudit.report import files
 
     result = gate(report, policy, baseline)
     if junit is not None:

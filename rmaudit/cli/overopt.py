@@ -14,7 +14,7 @@ from rmaudit.console import Console
 from rmaudit.errors import UsageError
 
 if TYPE_CHECKING:
-    from rmaudit.overopt import Overopt
+    from rmaudit.overoptimization import Overopt
 
 T = TypeVar("T", int, float)
 Key = Annotated[str | None, typer.Option(help="Key of the log's records, if not a known one.")]
@@ -75,8 +75,8 @@ def overopt(
     """Over-optimisation: gold and proxy reward against KL, fits, peak, safe budget, figures."""
     if sum(bool(given) for given in (samples, log, world)) != 1:
         raise UsageError(f"give {SOURCES}")
-    from rmaudit.overopt import VENUES, from_logs
-    from rmaudit.overopt.result import SUMMARY
+    from rmaudit.overoptimization import VENUES, from_logs
+    from rmaudit.overoptimization.result import SUMMARY
 
     shared: dict[str, Any] = {"seed": seed, "resamples": resamples}
     if log:
@@ -121,7 +121,7 @@ def _samples(
     **settings: Any,
 ) -> Overopt:
     from rmaudit.data import load
-    from rmaudit.overopt import from_samples
+    from rmaudit.overoptimization import from_samples
     from rmaudit.rewards import load_reward_model
 
     return from_samples(
@@ -135,7 +135,7 @@ def _samples(
 def _world(name: str, out: Path, pairs: int, console: Console, shared: dict[str, Any]) -> Overopt:
     if name != "clinic":
         raise UsageError(f"no world is named {name!r}; known: clinic")
-    from rmaudit.overopt.clinic import from_clinic
+    from rmaudit.overoptimization.from_clinic import from_clinic
 
     return from_clinic(out / "clinic", pairs=pairs, say=console.say, **shared)
 

@@ -54,9 +54,8 @@ def show(
     probe_path: ProbePath = None,
 ) -> None:
     """One suite: its probes, what is expected of the reward, and its data sheet."""
-    from rmaudit.errors import UsageError
+    from rmaudit.errors import UsageError, nearest
     from rmaudit.probes import load_suites
-    from rmaudit.registry import nearest
 
     suites = {suite.name: suite for suite in load_suites(probe_path or ())}
     if name not in suites:

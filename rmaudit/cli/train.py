@@ -58,8 +58,8 @@ def reward(
 ) -> None:
     """Train a reward model on feedback; the same command resumes an interrupted run."""
     from rmaudit.api import load
-    from rmaudit.training.reward import train_reward_model
-    from rmaudit.training.settings import RewardTrainingConfig
+    from rmaudit.training.reward.settings import RewardTrainingConfig
+    from rmaudit.training.reward.train import train_reward_model
 
     config = RewardTrainingConfig(
         epochs=epochs,
@@ -133,9 +133,9 @@ def policy(
 ) -> None:
     """Optimise a policy, logging KL, rewards, length and entropy; the same command resumes."""
     from rmaudit.api import load, load_reward_model
-    from rmaudit.training.samples import sample_policy
-    from rmaudit.training.text_policy import load_text_policy
-    from rmaudit.training.train_policy import config_of, train_policy
+    from rmaudit.training.policy.samples import sample_policy
+    from rmaudit.training.policy.text import load_text_policy
+    from rmaudit.training.policy.train import config_of, train_policy
 
     if not temperature > 0:
         raise UsageError(f"temperature must be positive, not {temperature}")
@@ -202,16 +202,16 @@ def iterate(
     import json
 
     from rmaudit.api import load, load_reward_model
-    from rmaudit.training.iterated import (
+    from rmaudit.training.policy.iterated import (
         IterationConfig,
         Prompts,
         bradley_terry_labels,
         iterate_rlhf,
     )
-    from rmaudit.training.ppo import PpoConfig
-    from rmaudit.training.settings import RewardTrainingConfig
-    from rmaudit.training.text_policy import load_text_policy
-    from rmaudit.training.train_policy import distinct_prompts
+    from rmaudit.training.policy.ppo import PpoConfig
+    from rmaudit.training.policy.text import load_text_policy
+    from rmaudit.training.policy.train import distinct_prompts
+    from rmaudit.training.reward.settings import RewardTrainingConfig
 
     lengths = {"max_new_tokens": max_new_tokens, "max_prompt_tokens": max_prompt_tokens}
     start = load_text_policy(model, **lengths, device=device, seed=seed)

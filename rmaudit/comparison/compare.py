@@ -132,8 +132,8 @@ class Comparison:
         StoreError
             If it cannot be written.
         """
+        from rmaudit import files
         from rmaudit.comparison.page import render
-        from rmaudit.report import files
 
         folder = Path(folder)
         files.write(folder / "comparison.json", self.to_json())

@@ -32,13 +32,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from rmaudit.report.schema import MetricRecord
 from rmaudit.results import Better
+from rmaudit.typing import Float
 
-Float = NDArray[np.float64]
 KNOWN = 3.0  # standard errors from its turning point at which the sign of a value is known
 BOUNDED = ("probability", "share")  # units in which one prompt can move a mean by at most 1 / k
 

@@ -180,7 +180,7 @@ def write_card(path: Path, report: Report) -> None:
     StoreError
         If the file cannot be written.
     """
-    from rmaudit.report import files
+    from rmaudit import files
 
     if path.suffix.lower() != ".md":
         raise UsageError(f"--out {path}: a model card is a Markdown file, e.g. README.md")

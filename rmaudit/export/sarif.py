@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rmaudit._version import __version__
+from rmaudit.audits.base import metric_specs
 from rmaudit.gating.verdict import GateResult, RuleOutcome
-from rmaudit.registry import metric_specs
 
 SCHEMA = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"

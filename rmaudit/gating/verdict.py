@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from rmaudit.errors import EXIT_FAILED, EXIT_INCONCLUSIVE, EXIT_OK, UsageError
+from rmaudit.audits.base import metric_specs
+from rmaudit.errors import EXIT_FAILED, EXIT_INCONCLUSIVE, EXIT_OK, UsageError, nearest
 from rmaudit.gating.decision import Interval, Verdict, decide, prompts_to_survive
 from rmaudit.gating.policy import Policy, Rule
-from rmaudit.registry import metric_specs, nearest
 from rmaudit.stats.multiple import holm
 
 if TYPE_CHECKING:

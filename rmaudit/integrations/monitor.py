@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rmaudit.stats.sequential import BettingTest, share_bound
+from rmaudit.typing import Float
 
-Float = NDArray[np.float64]
 SUPPORT, DISAGREEMENT, GOLD = "support", "disagreement", "gold"
 ALARMS = (SUPPORT, DISAGREEMENT, GOLD)
 WINDOW_RISK = 0.2  # of an alarm's level, for what the window cannot know

@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from transformers import TrainerCallback
 
 from rmaudit.integrations.monitor import Alarm, RunMonitor
+from rmaudit.typing import Float
 
 if TYPE_CHECKING:
     from transformers import TrainerControl, TrainerState, TrainingArguments
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from rmaudit.report.document import Report
     from rmaudit.rewards.base import RewardModel, Text
 
-Float = NDArray[np.float64]
 RewardFunction = Callable[..., list[float]]
 Outside = Callable[[Sequence["Text"]], Float]
 _LOG = logging.getLogger(__name__)
@@ -95,7 +94,7 @@ class RunWatch(TrainerCallback):
     def model(self, model: RewardModel, *, as_gold: bool = False) -> RewardFunction:
         """A reward model of rmaudit as a reward function; of an ensemble also the disagreement."""
         from rmaudit.rewards.base import Text
-        from rmaudit.training.policy_reward import score
+        from rmaudit.training.policy.reward import score
 
         def reward(prompts: Sequence[Prompt], completions: Sequence[Any], **_: Any) -> list[float]:
             texts = [Text(p, _text(c)) for p, c in zip(prompts, completions, strict=True)]

@@ -12,12 +12,11 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
-from rmaudit.errors import SchemaError
+from rmaudit.errors import SchemaError, nearest
 from rmaudit.plots import cells, lines, rows
 from rmaudit.plots.marks import label, legend_columns
 from rmaudit.plots.style import STYLES, Style
 from rmaudit.plots.svg import tidy_svg
-from rmaudit.registry import nearest
 from rmaudit.results import Figure
 
 Data = Mapping[str, Any]

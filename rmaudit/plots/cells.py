@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 
-from rmaudit.plots.marks import Float, label, name_axes, nothing, numbers
+from rmaudit.plots.marks import label, name_axes, nothing, numbers
 from rmaudit.plots.style import (
     BELOW_TO_ABOVE,
     CELL_DARK,
@@ -20,6 +20,7 @@ from rmaudit.plots.style import (
     MUTED,
     SURFACE,
 )
+from rmaudit.typing import Float
 
 MOST_NUMBERS = 200  # cells whose numbers are written into them, at most
 

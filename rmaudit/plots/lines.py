@@ -9,7 +9,6 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from rmaudit.plots.marks import (
-    Float,
     label,
     legend,
     log_axis,
@@ -20,6 +19,7 @@ from rmaudit.plots.marks import (
     reference,
 )
 from rmaudit.plots.style import GRID, LINES, MARKERS, MUTED, SERIES
+from rmaudit.typing import Float
 
 Data = Mapping[str, Any]
 MOST_POINTS = 400  # of a scatter: each is some 60 bytes of the page

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-from numpy.typing import NDArray
 
 from rmaudit.plots.style import MUTED
 from rmaudit.plots.text import one_line
+from rmaudit.typing import Float
 
-Float = NDArray[np.float64]
 LABEL = 34  # characters of a label, at most
 
 

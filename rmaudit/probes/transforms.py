@@ -6,19 +6,17 @@ the changed text, or None where it does not apply: nothing to change, or nothing
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from rmaudit.errors import PluginError, SchemaError
-from rmaudit.registry import load_plugins, nearest
+from rmaudit.errors import SchemaError, nearest
+from rmaudit.registry import Registry
 
 Function = TypeVar("Function", bound=Callable[..., str | None])
 MOST_CHARACTERS = 100_000  # a longer text is left alone: no probe may cost quadratic time
@@ -73,7 +71,9 @@ class Transform:
         return None if changed == subject.text else changed
 
 
-_TRANSFORMS: dict[str, Transform] = {}
+TRANSFORMS: Registry[Transform] = Registry(
+    "transform", "rmaudit.probes", "rmaudit.transforms", SchemaError
+)
 
 
 def transform(name: str) -> Callable[[Function], Function]:
@@ -85,13 +85,8 @@ def transform(name: str) -> Callable[[Function], Function]:
     """
 
     def register(function: Function) -> Function:
-        known = _TRANSFORMS.get(name)
-        if known is not None and known.function.__module__ != function.__module__:
-            raise PluginError(
-                f"two transforms are named {name!r} ({known.function.__module__}, "
-                f"{function.__module__}): rename one"
-            )
-        _TRANSFORMS[name] = Transform(name, function, _checker(name, function))
+        made = Transform(name, function, _checker(name, function))
+        TRANSFORMS.add(name, made, function.__module__)
         return function
 
     return register
@@ -99,25 +94,14 @@ def transform(name: str) -> Callable[[Function], Function]:
 
 def find_transform(name: str) -> Transform:
     """A transform by name; `SchemaError` with the nearest names where there is none."""
-    known = transforms()
-    if name not in known:
-        raise SchemaError(f"no transform is named {name!r}; {nearest(name, known)}")
-    return known[name]
+    return TRANSFORMS[name]
 
 
 def transforms() -> Mapping[str, Transform]:
     """Every registered transform by name; those of plugins too (entry points of the group
     ``rmaudit.transforms``).
     """
-    _load_all()
-    return _TRANSFORMS
-
-
-@cache
-def _load_all() -> None:
-    for module in ("surface", "wording", "styling", "damage"):
-        importlib.import_module(f"rmaudit.probes.{module}")
-    load_plugins("rmaudit.transforms", lambda plugin: plugin)
+    return TRANSFORMS
 
 
 def _checker(name: str, function: Callable[..., str | None]) -> type[BaseModel]:

@@ -16,8 +16,7 @@ from pydantic import ValidationError
 
 from rmaudit._version import __version__
 from rmaudit.data.types import SetAside, Source
-from rmaudit.errors import SchemaError, UsageError
-from rmaudit.registry import nearest
+from rmaudit.errors import SchemaError, UsageError, nearest
 from rmaudit.report.folder import (
     INFLUENCE,
     SCORES,

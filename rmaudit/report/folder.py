@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from rmaudit import files
 from rmaudit.data.types import SetAside
 from rmaudit.errors import RmauditError, SchemaError
-from rmaudit.report import files
 from rmaudit.report.plain import plain
 
 if TYPE_CHECKING:

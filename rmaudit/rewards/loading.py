@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 from rmaudit.errors import RewardModelError, UsageError
 from rmaudit.rewards.base import RewardModel
-from rmaudit.rewards.checkpoint_files import Permissions, fetch, read_json
 from rmaudit.rewards.ensemble import Ensemble
-from rmaudit.rewards.http_client import is_url
-from rmaudit.rewards.python_model import RewardFunction, given_function, load_python
+from rmaudit.rewards.functions.function import RewardFunction, given_function, load_python
+from rmaudit.rewards.local.checkpoint_files import Permissions, fetch, read_json
+from rmaudit.rewards.local.rendering import DEFAULT_FORMAT
 from rmaudit.rewards.recorded import Recorded
-from rmaudit.rewards.rendering import DEFAULT_FORMAT
-from rmaudit.rewards.served import ServerOptions, load_served
+from rmaudit.rewards.served.client import is_url
+from rmaudit.rewards.served.model import ServerOptions, load_served
 
 ACCEPTED = (
     "a directory with a transformers sequence-classification model, a PEFT adapter or "
@@ -49,8 +49,8 @@ def load_reward_model(
         A directory with a transformers sequence-classification model, a PEFT adapter or
         ``ensemble.json``; a hub id, ``org/name`` or ``org/name@revision``;
         ``python:module:callable``; ``http://...`` or ``https://...``;
-        ``prm:PATH?aggregate=min`` (a process reward model: `rmaudit.rewards.process.Steps`);
-        ``dropout:PATH?members=5`` (draws of one model: `rmaudit.rewards.dropout`);
+        ``prm:PATH?aggregate=min`` (a process reward model: `rmaudit.rewards.local.process.Steps`);
+        ``dropout:PATH?members=5`` (draws of one model: `rmaudit.rewards.local.dropout`);
         ``recorded`` (rewards already in the data), or ``recorded:NAME`` (those of one model in a
         column ``scores``). From Python also a function that takes a list of (prompt, output) and
         returns as many numbers; nothing tells whether it has changed since, so later runs take its
@@ -73,11 +73,11 @@ def load_reward_model(
         How a reward server is spoken to: protocol, key, rubric, time limit, concurrency.
     reference_model, beta
         With a reference model (a directory or hub id), `spec` is a policy trained by DPO, and its
-        implicit reward is taken: see `rmaudit.rewards.implicit.ImplicitReward`.
+        implicit reward is taken: see `rmaudit.rewards.local.implicit.ImplicitReward`.
     backend
         What runs a sequence-classification model: "openvino" (an extra) is faster on many
         processors; its rewards are checked against torch's before use. See
-        `rmaudit.rewards.openvino_model.OpenVinoReward`.
+        `rmaudit.rewards.local.openvino_model.OpenVinoReward`.
     token_budget
         Padded tokens a batch of a sequence-classification model, at most (None: 4,096, on an
         accelerator 16,384). Which texts share a batch moves rewards in their last bits.
@@ -134,7 +134,7 @@ def _folder(spec: str, permissions: Permissions) -> tuple[Path, str]:
 def _load_implicit(
     policy: str, reference: str, permissions: Permissions, options: dict[str, Any], beta: float
 ) -> RewardModel:
-    from rmaudit.rewards.implicit import load_implicit
+    from rmaudit.rewards.local.implicit import load_implicit
 
     folder, name = _folder(policy, permissions)
     other, other_name = _folder(reference, permissions)
@@ -143,7 +143,7 @@ def _load_implicit(
 
 
 def _load_process(spec: str, permissions: Permissions, options: dict[str, Any]) -> RewardModel:
-    from rmaudit.rewards.process import Steps, load_process
+    from rmaudit.rewards.local.process import Steps, load_process
 
     path, _, query = spec.removeprefix("prm:").partition("?")
     steps = Steps.parse(query)
@@ -152,7 +152,7 @@ def _load_process(spec: str, permissions: Permissions, options: dict[str, Any]) 
 
 
 def _load_dropout(spec: str, permissions: Permissions, options: dict[str, Any]) -> RewardModel:
-    from rmaudit.rewards.dropout import dropout_ensemble
+    from rmaudit.rewards.local.dropout import dropout_ensemble
 
     path, _, query = spec.removeprefix("dropout:").partition("?")
     folder, name = _folder(path, permissions)
@@ -166,10 +166,10 @@ def _load_folder(
         return _load_ensemble(folder, name, permissions, options)
     others = {key: value for key, value in options.items() if key != "backend"}
     if options.get("backend") == "openvino":
-        from rmaudit.rewards.openvino_model import load_openvino
+        from rmaudit.rewards.local.openvino_model import load_openvino
 
         return load_openvino(folder, name, permissions, **others)
-    from rmaudit.rewards.transformers_model import load_transformers
+    from rmaudit.rewards.local.transformers_model import load_transformers
 
     return load_transformers(folder, name, permissions, **others)
 

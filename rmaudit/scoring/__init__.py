@@ -1,9 +1,9 @@
 """Requests, batches, the score store: every text any audit wants, scored in one pass."""
 
 from rmaudit.scoring.engine import score, score_shard
-from rmaudit.scoring.further import FurtherScoring
 from rmaudit.scoring.progress import Progress, SilentProgress, TerminalProgress
 from rmaudit.scoring.requests import Column, Cost, Request, Scores
+from rmaudit.scoring.search import FurtherScoring
 from rmaudit.scoring.store import NullStore, ScoreStore, open_store
 from rmaudit.scoring.table import scores_frame, write_scores
 

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from rmaudit.data.types import Prompt
+from rmaudit.data.types import Dataset, Prompt
 from rmaudit.rewards.base import Mode
 
 Key = tuple[str, str, str, Mode]
@@ -107,3 +107,37 @@ class Scores:
         """Rewards of each ensemble member, (n_members, n)."""
         key: Key = (data, audit, side, "plain")
         return np.stack([columns[key].reward for columns in self.members])
+
+
+def data_requests(data: Dataset, name: str) -> list[Request]:
+    """One request a side: chosen and rejected, or output, or output_0 ... output_{k-1}.
+
+    Rankings and samples may have rows of different length: row `i` takes part in column
+    `output_j` only if it has a `j`-th output.
+    """
+    frame = data.frame
+    ids, prompts = frame["id"].tolist(), frame["prompt"].tolist()
+    if data.type == "preference":
+        other = frame[data.rejected_prompt].tolist()
+        return [
+            Request("chosen", ids, prompts, frame["chosen"].tolist(), data=name),
+            Request("rejected", ids, other, frame["rejected"].tolist(), data=name),
+        ]
+    if data.type in ("rating", "unpaired"):
+        return [Request("output", ids, prompts, frame["output"].tolist(), data=name)]
+    if "outputs" not in frame:
+        return []
+    outputs = frame["outputs"].tolist()
+    requests = []
+    for j in range(max((len(o) for o in outputs), default=0)):
+        rows = [i for i, o in enumerate(outputs) if len(o) > j]
+        requests.append(
+            Request(
+                f"output_{j}",
+                [ids[i] for i in rows],
+                [prompts[i] for i in rows],
+                [outputs[i][j] for i in rows],
+                data=name,
+            )
+        )
+    return requests

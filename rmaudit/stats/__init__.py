@@ -3,9 +3,9 @@
 The modules: `intervals` (means, ratios and their differences), `bootstrap` (everything else),
 `deviations` (sizes that noise can only add to), `rank`, `regression`, `scale` (the unit of reward),
 `calibration`, `binning` and `reliability`, `strata` (a part of the data at equal margins),
-`best_of_n`, `tilting`, `optimization` and `overoptimization_fit` (curves of gold and proxy reward
-against KL), `tails`. Each name is to be had from its module; the common ones from here, loaded on
-use.
+`best_of_n`, `tilting`, `tails`. The curves of gold and proxy reward against KL and their fits live
+in `rmaudit.overoptimization`. Each name can be had from its module; the common ones from here,
+loaded on use.
 """
 
 from __future__ import annotations
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
     from rmaudit.stats.intervals import cluster_mean as cluster_mean
     from rmaudit.stats.intervals import cluster_ratio as cluster_ratio
     from rmaudit.stats.intervals import cluster_ratios as cluster_ratios
-    from rmaudit.stats.optimization import Pool as Pool
-    from rmaudit.stats.optimization import best_of_n_curve as best_of_n_curve
-    from rmaudit.stats.optimization import tilted_curve as tilted_curve
-    from rmaudit.stats.overoptimization_fit import overoptimization as overoptimization
     from rmaudit.stats.rank import auroc as auroc
     from rmaudit.stats.rank import kendall_tau_b as kendall_tau_b
     from rmaudit.stats.rank import spearman as spearman
@@ -37,34 +33,34 @@ if TYPE_CHECKING:
     from rmaudit.stats.scale import within_prompt_sd as within_prompt_sd
 
 _HOME = {
-    "Pool": "optimization",
-    "auroc": "rank",
-    "best_of_n_curve": "optimization",
-    "best_of_n_kl": "best_of_n",
-    "best_of_n_mean": "best_of_n",
-    "binned_calibration": "binning",
-    "brier_score": "calibration",
-    "cluster_bootstrap": "bootstrap",
-    "cluster_mean": "intervals",
-    "cluster_ratio": "intervals",
-    "cluster_ratios": "intervals",
-    "fixed_effects_slope": "regression",
-    "kendall_tau_b": "rank",
-    "negative_log_likelihood": "calibration",
-    "overconfidence": "calibration",
-    "overoptimization": "overoptimization_fit",
-    "reliability_diagram": "reliability",
-    "spearman": "rank",
-    "temperature": "calibration",
-    "tilted_curve": "optimization",
-    "within_prompt_sd": "scale",
+    "Pool": "rmaudit.overoptimization.curves",
+    "auroc": "rmaudit.stats.rank",
+    "best_of_n_curve": "rmaudit.overoptimization.curves",
+    "best_of_n_kl": "rmaudit.stats.best_of_n",
+    "best_of_n_mean": "rmaudit.stats.best_of_n",
+    "binned_calibration": "rmaudit.stats.binning",
+    "brier_score": "rmaudit.stats.calibration",
+    "cluster_bootstrap": "rmaudit.stats.bootstrap",
+    "cluster_mean": "rmaudit.stats.intervals",
+    "cluster_ratio": "rmaudit.stats.intervals",
+    "cluster_ratios": "rmaudit.stats.intervals",
+    "fixed_effects_slope": "rmaudit.stats.regression",
+    "kendall_tau_b": "rmaudit.stats.rank",
+    "negative_log_likelihood": "rmaudit.stats.calibration",
+    "overconfidence": "rmaudit.stats.calibration",
+    "overoptimization": "rmaudit.overoptimization.fits",
+    "reliability_diagram": "rmaudit.stats.reliability",
+    "spearman": "rmaudit.stats.rank",
+    "temperature": "rmaudit.stats.calibration",
+    "tilted_curve": "rmaudit.overoptimization.curves",
+    "within_prompt_sd": "rmaudit.stats.scale",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    return getattr(importlib.import_module(_HOME[name]), name)
 
 
 def __dir__() -> list[str]:

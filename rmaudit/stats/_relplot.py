@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from relplot.kernels import ReflectedGaussianKernel
 from relplot.metrics import smECE
 
-Float = NDArray[np.float64]
+from rmaudit.typing import Float
 
 
 def relplot_smooth_ece(confidence: Float, correct: Float) -> tuple[float, float]:

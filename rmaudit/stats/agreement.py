@@ -6,17 +6,12 @@ Votes come as one array of labels and one of item codes, one entry a vote, so th
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from rmaudit.results import Estimate
 from rmaudit.stats.bootstrap import cluster_bootstrap, cluster_sums
 from rmaudit.stats.intervals import cluster_ratio
-
-Array = NDArray[Any]
-Float = NDArray[np.float64]
+from rmaudit.typing import Array, Float
 
 
 def vote_counts(

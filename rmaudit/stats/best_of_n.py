@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import gammaln
 
-Float = NDArray[np.float64]
+from rmaudit.typing import Float
 
 
 def best_of_n_weights(proxy: Float, n: int) -> Float:

@@ -46,9 +46,7 @@ from rmaudit.stats.deviations import (
     largest_absolute,
     square_sum,
 )
-
-Array = NDArray[Any]
-Float = NDArray[np.float64]
+from rmaudit.typing import Array, Float
 
 BINS = 15
 NO_TEMPERATURE = "the temperature is undefined on some fold of the prompts"

@@ -14,18 +14,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import expit, stdtrit
 
 from rmaudit.results import Estimate
 from rmaudit.stats.intervals import cluster_mean, count_codes
-
-Array = NDArray[Any]
-Float = NDArray[np.float64]
+from rmaudit.typing import Array, Float
 
 
 def fold(margins: Array, targets: Array | None = None) -> tuple[Float, Float]:

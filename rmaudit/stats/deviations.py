@@ -21,8 +21,8 @@ from rmaudit.stats.bootstrap import (
     resample_weights,
     tail_probability,
 )
+from rmaudit.typing import Float
 
-Float = NDArray[np.float64]
 Size = Callable[[Float], Float]  # (..., k) to (...,): homogeneous, not negative
 
 METHOD = "cluster-bootstrap, inverted over the size of the deviations"

@@ -16,15 +16,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from rmaudit.results import Estimate
+from rmaudit.typing import Array
 
-Array = NDArray[Any]
 Bounds = tuple[float, float]
 
 

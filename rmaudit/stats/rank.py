@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import kendalltau, rankdata
 
-Array = NDArray[Any]
-Float = NDArray[np.float64]
+from rmaudit.typing import Array, Float
 
 _CELLS = 4_000_000  # entries of a block held at once: 32 MB
 _PAIRWISE_LIMIT = 256  # items a prompt, beyond which the sorting algorithm is the faster one

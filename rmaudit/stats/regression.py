@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from rmaudit.results import Estimate
 from rmaudit.stats.intervals import cluster_ratio
+from rmaudit.typing import Array, Float
 
-Array = NDArray[Any]
-Float = NDArray[np.float64]
 MOST_STEPS = 50  # of Newton's method, which takes about six
 MOST_ODDS = 200.0  # log-odds at which the labels are taken to be told without error
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +12,7 @@ from rmaudit.results import Estimate
 from rmaudit.stats.binning import BINS, bin_codes, equal_mass_edges
 from rmaudit.stats.calibration import fold
 from rmaudit.stats.intervals import cluster_mean
-
-Array = NDArray[Any]
-Float = NDArray[np.float64]
+from rmaudit.typing import Array, Float
 
 _CELLS = 4_000_000  # simulated answers held at once
 _NORMAL = 20_000  # answers, beyond which their sum is normal to any digit that is shown

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rmaudit.stats.intervals import count_codes
-
-Array = NDArray[Any]
+from rmaudit.typing import Array
 
 
 def within_prompt_sd(rewards: Array, prompts: Array, texts: Array | None = None) -> float:

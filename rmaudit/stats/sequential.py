@@ -13,10 +13,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import betaincinv
 
-Float = NDArray[np.float64]
 BETS = np.array([0.02, 0.05, 0.1, 0.2, 0.4, 0.7])  # of what can be lost, each with equal capital
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from rmaudit.results import Estimate
 from rmaudit.stats.intervals import count_codes
+from rmaudit.typing import Array
 
-Array = NDArray[Any]
 STRATA = 10
 
 

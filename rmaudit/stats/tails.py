@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 
 from rmaudit.results import Estimate
 from rmaudit.stats.intervals import cluster_mean, count_codes
+from rmaudit.typing import Float
 
-Float = NDArray[np.float64]
 TAIL_SHARE = 0.1  # of the values, that are over the threshold
 LEAST_EXCEEDANCES = 50
 

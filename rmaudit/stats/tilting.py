@@ -22,9 +22,7 @@ from scipy.optimize import brentq
 
 from rmaudit.results import Estimate
 from rmaudit.stats.intervals import cluster_mean, cluster_ratios
-
-Float = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from rmaudit.typing import Float, Integers
 
 LEAST_SAMPLES = 2  # of a context: one sample cannot be tilted
 LEAST_EFFECTIVE = 3.0  # median effective sample size, below which a tilted mean is not reported

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +16,7 @@ from scipy.special import expit, xlogy
 from rmaudit.results import Estimate
 from rmaudit.stats.intervals import Bounds, cluster_mean, cluster_ratios
 from rmaudit.stats.rank import auroc
-
-Array = NDArray[Any]
-Float = NDArray[np.float64]
+from rmaudit.typing import Array, Float
 
 
 def sign_disagreement(margins: Float) -> Float:

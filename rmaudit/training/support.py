@@ -10,15 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rmaudit.data.types import Dataset
-from rmaudit.embedding import TFIDF, Encoder, embed
 from rmaudit.errors import DataError
 from rmaudit.rewards.base import Text
-from rmaudit.stats.conformal import neighbour_distance, p_values, split_reference
-
-Floats = NDArray[np.float64]
+from rmaudit.support.conformal import neighbour_distance, p_values, split_reference
+from rmaudit.text.embedding import TFIDF, Encoder, embed
+from rmaudit.typing import Float
 
 LEVEL = 0.05
 MOST_FEEDBACK = 2000  # outputs of the feedback that are compared with: bounds the time of a step
@@ -26,7 +24,7 @@ MOST_FEEDBACK = 2000  # outputs of the feedback that are compared with: bounds t
 
 def outside_support(
     feedback: Dataset, *, embedder: str | Encoder = TFIDF, seed: int = 0
-) -> Callable[[Sequence[Text]], Floats]:
+) -> Callable[[Sequence[Text]], Float]:
     """A test for `ModelReward`: texts -> 1 where an output is outside the support, else 0, (n,).
 
     Parameters
@@ -34,8 +32,8 @@ def outside_support(
     feedback
         What the reward model was trained on; at most 2,000 distinct outputs are drawn from it.
     embedder
-        See `rmaudit.embedding.embed`. The space is fitted on the feedback alone, so that it is the
-        same at every step.
+        See `rmaudit.text.embedding.embed`. The space is fitted on the feedback alone, so that it is
+        the same at every step.
     seed
         Of the draw and of the split into neighbours and calibration.
 
@@ -55,9 +53,9 @@ def outside_support(
     reference = [known[i] for i in np.sort(kept)]
     near, held_out = split_reference(reference, rng)
 
-    def test(texts: Sequence[Text]) -> Floats:
+    def test(texts: Sequence[Text]) -> Float:
         outputs = [text.output for text in texts]
-        own, placed = embed(reference, bystanders=outputs, embedder=embedder, seed=seed)
+        own, placed = embed(reference, outsiders=outputs, embedder=embedder, seed=seed)
         calibration = neighbour_distance(own[held_out], own[near])
         values = p_values(neighbour_distance(placed, own[near]), calibration)
         return np.asarray(values <= LEVEL, dtype=np.float64)

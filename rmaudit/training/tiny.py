@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rmaudit.rewards.checkpoint import silent
-from rmaudit.training.settings import RewardTrainingConfig
+from rmaudit.rewards.local.checkpoint import silent
+from rmaudit.training.reward.settings import RewardTrainingConfig
 
 # What the demonstration trains with: three members on about 3,000 clinic pairs.
 DEMO_TRAINING = RewardTrainingConfig(
@@ -73,7 +73,7 @@ def tiny_base(
 def tiny_causal(folder: str | Path, texts: Iterable[str], *, max_length: int = 64) -> Path:
     """Write the configuration and tokenizer of a small causal language model, without weights.
 
-    `rmaudit.training.train_policy.train_policy` draws fresh weights for it from its seed.
+    `rmaudit.training.policy.train.train_policy` draws fresh weights for it from its seed.
     Parameters are those of `tiny_base`.
     """
     from transformers import LlamaConfig

@@ -10,15 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from rmaudit.errors import UsageError
+from rmaudit.typing import Float
 
-Floats = NDArray[np.float64]
-Policy = Callable[[int], Floats]
+Policy = Callable[[int], Float]
 """Context index -> log-probability of each output, (n_outputs,)."""
-RewardTable = Callable[[int], Floats]
+RewardTable = Callable[[int], Float]
 """Context index -> reward of each output, (n_outputs,)."""
 
 
@@ -37,7 +36,7 @@ class LiteralCoverage:
     rho_mass: float
 
 
-def tilt(log_policy: Floats, reward: Floats, beta: float) -> Floats:
+def tilt(log_policy: Float, reward: Float, beta: float) -> Float:
     """The maximiser of E[r] - beta KL(pi || pi_pre) on one context.
 
     log pi(o) = log pi_pre(o) + r(o)/beta - log Z; Z depends on the context (Eq. 17 of
@@ -65,12 +64,12 @@ def tilt(log_policy: Floats, reward: Floats, beta: float) -> Floats:
     return np.asarray(logits - logsumexp(logits), dtype=np.float64)
 
 
-def expectation(log_policy: Floats, values: Floats) -> float:
+def expectation(log_policy: Float, values: Float) -> float:
     """Sum over outputs of pi(o) values(o)."""
     return float(np.exp(log_policy) @ values)
 
 
-def kl_divergence(log_policy: Floats, log_reference: Floats) -> float:
+def kl_divergence(log_policy: Float, log_reference: Float) -> float:
     """KL(policy || reference) on one context, in nats, >= 0.
 
     Infinite where the policy goes where the reference never does; outputs of probability 0 under

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from rmaudit.audits._calibration_pairs import vote_shares
-from rmaudit.audits.calibration import NO_PAIRS, Calibration
+from rmaudit.audits.calibration.audit import NO_PAIRS, Calibration
+from rmaudit.audits.calibration.pairs import vote_shares
 from rmaudit.case import Case
 from rmaudit.data.types import Dataset, Source
 from rmaudit.results import AuditResult

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from known_rewards import table
 
-from rmaudit.audits.coverage import Coverage, good_turing
+from rmaudit.audits.coverage.audit import Coverage, good_turing
 from rmaudit.case import Case
 
 FAMILIES = {
@@ -187,7 +187,7 @@ def test_the_reward_models_own_states_are_an_embedder(
         place = np.array([[10.0, 0] if "chest" in text.prompt else [0, 10.0] for text in texts])
         return (place + rng.normal(size=place.shape)).astype(np.float32)
 
-    monkeypatch.setattr("rmaudit.rewards.hidden.hidden_states", hidden_states)
+    monkeypatch.setattr("rmaudit.rewards.local.hidden.hidden_states", hidden_states)
     kappa = run_audit(Coverage(), case)["coverage.kappa"].value
     assert 0.4 <= kappa <= 0.5  # half of the deployment is new to this model
     assert len(asked) == len(set(asked))  # each text once

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rmaudit.audits._data_content import (
+from rmaudit.audits.common.row_content import (
     NONE,
     Content,
     contradictions,
@@ -20,7 +20,7 @@ from rmaudit.audits._data_content import (
     leaked,
     normal,
 )
-from rmaudit.audits.data import Data
+from rmaudit.audits.data.audit import Data
 from rmaudit.case import Case
 from rmaudit.data import load
 from rmaudit.results import AuditResult

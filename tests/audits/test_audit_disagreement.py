@@ -14,7 +14,7 @@ from known_rewards import FunctionModel, table
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from rmaudit.audits._support import support
+from rmaudit.audits.common.support import support
 from rmaudit.audits.disagreement import Disagreement, collect
 from rmaudit.case import Case
 from rmaudit.results import Estimate

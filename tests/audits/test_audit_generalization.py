@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from known_rewards import table
 
-from rmaudit.audits._support import support
-from rmaudit.audits.generalization import Generalization
+from rmaudit.audits.common.support import support
+from rmaudit.audits.generalization.audit import Generalization
 from rmaudit.case import Case
 
 WORDS = [f"{a}{b}" for a in ("red", "blue", "green", "gold", "grey") for b in ("oak", "elm", "fir")]

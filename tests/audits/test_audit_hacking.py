@@ -14,12 +14,12 @@ import pytest
 from town_world import clean, town_pairs
 
 import rmaudit as rma
-from rmaudit.audits._hacking_attacks import WHITE, Attack
-from rmaudit.audits._hacking_constants import degenerate
-from rmaudit.audits._hacking_halves import half_of, split
-from rmaudit.audits._hacking_pool import ngrams, paid, preferred, wilson_low
-from rmaudit.audits._hacking_search import STAGES, Field, added, affordable, race_cost, search
-from rmaudit.audits.hacking import Hacking
+from rmaudit.audits.hacking.attacks import WHITE, Attack
+from rmaudit.audits.hacking.audit import Hacking
+from rmaudit.audits.hacking.candidates import ngrams, paid, preferred, wilson_low
+from rmaudit.audits.hacking.constants import degenerate
+from rmaudit.audits.hacking.halves import half_of, split
+from rmaudit.audits.hacking.search import STAGES, Field, added, affordable, race_cost, search
 from rmaudit.case import Case
 from rmaudit.results import AuditResult
 from rmaudit.scoring import FurtherScoring, NullStore, score
@@ -205,8 +205,8 @@ def test_gradients_are_those_of_the_reward_and_a_search_uses_them(tmp_path: Path
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
     from rmaudit.rewards.base import Text
-    from rmaudit.rewards.gradients import WordGradients
-    from rmaudit.rewards.transformers_model import TransformersReward
+    from rmaudit.rewards.local.gradients import WordGradients
+    from rmaudit.rewards.local.transformers_model import TransformersReward
     from rmaudit.training.tiny import tiny_base
 
     words = [f"word{i}" for i in range(400)]

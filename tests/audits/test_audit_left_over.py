@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from rmaudit.audits._attribute import left_over
-from rmaudit.audits.length import Length
-from rmaudit.audits.pairs import margins
+from rmaudit.audits.common.attribute import left_over
+from rmaudit.audits.common.pairs import margins
+from rmaudit.audits.length.audit import Length
 from rmaudit.case import Case
 from rmaudit.results import AuditResult
 from rmaudit.scoring.requests import Scores
@@ -115,7 +115,7 @@ def test_a_poor_reward_that_leans_on_length_is_found_and_a_poor_one_that_does_no
             frame[f"{side}_reward"] += taste
         case = make_case(frame, new_text=False)
         found = margins(case, score_with(case, **given(frame))).decided
-        assert 0.55 < found.right.mean() < 0.65
+        assert 0.55 < found.correct.mean() < 0.65
         assert left_over(found, np.log2(found.length), 0.95).high > 0
         result = run_audit(Length(), case, **given(frame))
         assert [finding.metric for finding in result.findings] == wanted

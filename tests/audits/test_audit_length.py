@@ -21,9 +21,9 @@ from preference_rows import (
 )
 from scipy.stats import kendalltau
 
-from rmaudit.audits._length_edits import CLOSINGS, PAIR_LIMIT, edit
-from rmaudit.audits._length_views import equal_mass
-from rmaudit.audits.length import Length
+from rmaudit.audits.length.audit import Length
+from rmaudit.audits.length.edits import CLOSINGS, PAIR_LIMIT, edit
+from rmaudit.audits.length.views import equal_mass
 from rmaudit.case import Case
 from rmaudit.results import AuditResult
 from rmaudit.scoring.requests import Scores

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from known_rewards import FunctionModel, column, score_case, table
 
-from rmaudit.audits.overoptimization import Overoptimization, aggregates
-from rmaudit.case import Case, data_requests
+from rmaudit.audits.overoptimization.audit import Overoptimization, aggregates
+from rmaudit.case import Case
+from rmaudit.scoring.requests import data_requests
 from rmaudit.stats.best_of_n import best_of_n_mean
 
 Make = Callable[..., Case]

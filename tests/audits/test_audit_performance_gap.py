@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from known_rewards import table
 
-from rmaudit.audits.generalization import Generalization
+from rmaudit.audits.generalization.audit import Generalization
 from rmaudit.case import Case
 from rmaudit.stats.tilting import performance_gap
 

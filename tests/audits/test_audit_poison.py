@@ -13,14 +13,14 @@ from known_rewards import table
 from scipy.stats import binom
 from town_world import clean, town_pairs
 
-from rmaudit.audits._poison_grams import count_grams, pairs_of, sample
-from rmaudit.audits._poison_labels import suspects
-from rmaudit.audits._poison_shift import screen, tail, written
-from rmaudit.audits._poison_views import words_part
-from rmaudit.audits.poison import Poison
+from rmaudit.audits.poison.audit import Poison
+from rmaudit.audits.poison.labels import suspects
+from rmaudit.audits.poison.shift import screen, tail, written
+from rmaudit.audits.poison.views import words_part
 from rmaudit.case import Case
 from rmaudit.data.types import Dataset
 from rmaudit.results import AuditResult
+from rmaudit.text.ngrams import count_grams, pairs_of, sample
 
 Make = Callable[..., Case]
 Run = Callable[..., AuditResult]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from known_rewards import table
 
-from rmaudit.audits.policy import Policy
+from rmaudit.audits.policy.audit import Policy
 from rmaudit.case import Case
 from rmaudit.errors import DataError
 

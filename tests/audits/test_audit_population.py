@@ -13,7 +13,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from rmaudit.worlds.clinic import ClinicWorld
+from rmaudit.worlds.clinic.world import ClinicWorld
 
 SEEDS = 20
 LEAST = 14  # of 20 intervals of 95 %: fewer have a chance of 3 in 100,000

@@ -25,8 +25,8 @@ from preference_rows import (
 from scipy.stats import kendalltau, spearmanr
 from sklearn.metrics import roc_auc_score
 
-from rmaudit.audits._preference_views import separation
-from rmaudit.audits.preference import Preference, worst
+from rmaudit.audits.preference.audit import Preference, worst
+from rmaudit.audits.preference.views import separation
 from rmaudit.case import Case
 from rmaudit.results import AuditResult
 from rmaudit.stats.scale import within_prompt_sd
@@ -128,7 +128,7 @@ def test_labelled_ties_by_definition(make_case: Make, run_audit: Run) -> None:
 
 @pytest.mark.parametrize("change", [shuffled, doubled, shifted_by_prompt, scaled, swapped])
 def test_what_must_not_matter(change: Any, make_case: Make, run_audit: Run) -> None:
-    # Halves have exact sums, so that equal rewards stay equal under a shift.
+    # PromptHalves have exact sums, so that equal rewards stay equal under a shift.
     frame = random_pairs()
     for side in ("chosen", "rejected"):
         frame[f"{side}_reward"] = np.round(frame[f"{side}_reward"] * 2) / 2

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rmaudit.audits.preflight import Preflight
+from rmaudit.audits.preflight.audit import Preflight
 from rmaudit.case import Case
 from rmaudit.data.types import Dataset, Source
 from rmaudit.rewards.base import Encoded, RewardModel
-from rmaudit.rewards.python_model import PythonReward
+from rmaudit.rewards.functions.function import PythonReward
 from rmaudit.rewards.recorded import Recorded
 from rmaudit.scoring import score
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from town_world import broken, clean, town_pairs
 
-from rmaudit.audits.prompt import (
+from rmaudit.audits.prompt.audit import (
     PAIR_LIMIT,
     SIDES,
     PromptDependence,

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from town_world import broken, clean, town_pairs
 
 import rmaudit as rma
-from rmaudit.audits import robustness
-from rmaudit.audits._robustness_plan import PAIR_LIMIT, plan
-from rmaudit.audits.pairs import comparisons
-from rmaudit.audits.robustness import Robustness
+from rmaudit.audits.common.pairs import comparisons
+from rmaudit.audits.robustness import audit as robustness
+from rmaudit.audits.robustness.audit import Robustness
+from rmaudit.audits.robustness.plan import PAIR_LIMIT, plan
 from rmaudit.case import Case
 from rmaudit.probes.loading import Suite, load_suite, load_suites
 from rmaudit.results import AuditResult

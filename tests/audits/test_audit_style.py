@@ -10,8 +10,8 @@ import pytest
 from preference_rows import given, random_pairs
 from town_world import clean, town_pairs
 
-from rmaudit.audits._style_attributes import amounts
-from rmaudit.audits.style import StyleAudit
+from rmaudit.audits.style.attributes import amounts
+from rmaudit.audits.style.audit import StyleAudit
 from rmaudit.case import Case
 from rmaudit.results import AuditResult
 

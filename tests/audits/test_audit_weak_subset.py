@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from rmaudit.audits.preference import Preference
+from rmaudit.audits.preference.audit import Preference
 from rmaudit.case import Case
 from rmaudit.results import Finding
 

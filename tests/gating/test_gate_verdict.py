@@ -114,7 +114,7 @@ def test_holm_leaves_a_lone_borderline_fail_open() -> None:
 
 
 def test_shipped_policies_are_valid_and_name_metrics_that_exist() -> None:
-    from rmaudit.registry import metric_specs
+    from rmaudit.audits.base import metric_specs
 
     known = metric_specs()
     for name in ("default", "strict", "pre-rlhf"):

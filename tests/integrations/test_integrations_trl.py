@@ -15,8 +15,8 @@ import pytest
 import torch
 import transformers
 
-from rmaudit.curves.logs import read_log
 from rmaudit.integrations.monitor import RunMonitor
+from rmaudit.overoptimization.logs import read_log
 
 with warnings.catch_warnings():  # of TRL's, on being imported
     warnings.simplefilter("ignore")
@@ -136,7 +136,7 @@ def test_an_alarm_stops_the_run(tmp_path: Path) -> None:
 
 def test_reward_models_of_rmaudit_as_reward_functions() -> None:
     from rmaudit.rewards.ensemble import Ensemble
-    from rmaudit.rewards.python_model import given_function
+    from rmaudit.rewards.functions.function import given_function
 
     def member(scale: float) -> Any:
         return given_function(lambda pairs: [scale * len(o) for _, o in pairs])

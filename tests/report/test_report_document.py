@@ -12,8 +12,8 @@ import pytest
 from report_samples import AUDITS, estimate, sample_report
 
 from rmaudit.errors import SchemaError, StoreError, UsageError
+from rmaudit.files import csv_text, file_name
 from rmaudit.report.document import Report
-from rmaudit.report.files import csv_text, file_name
 from rmaudit.results import AuditResult, Estimate, Finding, Metric
 
 

@@ -8,7 +8,7 @@ from tiny_models import LLAMA_TEMPLATE, tokenizer
 
 from rmaudit.errors import RewardModelError, UsageError
 from rmaudit.rewards import Text
-from rmaudit.rewards.encoding import TextEncoder, maximum_length
+from rmaudit.rewards.local.encoding import TextEncoder, maximum_length
 
 BOS, EOS = 0, 1
 STRICT_TEMPLATE = (

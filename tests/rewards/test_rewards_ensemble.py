@@ -12,7 +12,7 @@ from tiny_models import TEXTS, model, save, tokenizer
 from rmaudit.errors import RewardModelError, UsageError
 from rmaudit.rewards import load_reward_model
 from rmaudit.rewards.ensemble import Ensemble, aggregate_rewards
-from rmaudit.rewards.python_model import PythonReward
+from rmaudit.rewards.functions.function import PythonReward
 from rmaudit.rewards.recorded import Recorded
 
 # Text 1: 1, 2, 6: mean 3, least 1, variance (4 + 1 + 9) / 3 = 14 / 3. Text 2: all 5.

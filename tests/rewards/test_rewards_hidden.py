@@ -11,8 +11,8 @@ from tiny_models import TEXTS, save
 from rmaudit.errors import UsageError
 from rmaudit.rewards import load_reward_model
 from rmaudit.rewards.ensemble import Ensemble
-from rmaudit.rewards.hidden import hidden_states
-from rmaudit.rewards.transformers_model import TransformersReward
+from rmaudit.rewards.local.hidden import hidden_states
+from rmaudit.rewards.local.transformers_model import TransformersReward
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "bert", "deberta-v2", "roberta", "xlnet"])

@@ -10,11 +10,11 @@ from reward_server import Answer, serving, true_reward
 
 from rmaudit.errors import RewardModelError, UsageError
 from rmaudit.rewards import ServerOptions, Text, load_reward_model
-from rmaudit.rewards.http_client import Patience
-from rmaudit.rewards.judge import RUBRIC, score
+from rmaudit.rewards.served.client import RetryPolicy
+from rmaudit.rewards.served.judge import RUBRIC, score
 
 TEXTS = [Text("ask", "yes"), Text([{"role": "user", "content": "b"}], "no, no")]
-QUICK = Patience(tries=2, first=0.001)
+QUICK = RetryPolicy(tries=2, first=0.001)
 
 
 def run(behaviour, path, texts=TEXTS, *, format=None, head=None, **options):

@@ -11,7 +11,7 @@ from tiny_models import LLAMA_TEMPLATE, TEXTS, save
 
 from rmaudit.errors import RewardModelError, UsageError
 from rmaudit.rewards import Text, load_reward_model
-from rmaudit.rewards.openvino_model import OpenVinoReward
+from rmaudit.rewards.local.openvino_model import OpenVinoReward
 from rmaudit.scoring import Request, score
 
 MANY = [*TEXTS, *(Text(f"prompt {i}", "word " * (1 + i % 9) + str(i)) for i in range(30))]

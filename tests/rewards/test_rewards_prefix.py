@@ -11,8 +11,8 @@ import transformers
 from tiny_models import LLAMA_TEMPLATE, model, save, tokenizer
 
 from rmaudit.rewards import Text, load_reward_model
-from rmaudit.rewards.prefix import common_start, pack, starts
-from rmaudit.rewards.transformers_model import TransformersReward
+from rmaudit.rewards.local.prefix import common_start, pack, starts
+from rmaudit.rewards.local.transformers_model import TransformersReward
 from rmaudit.scoring import Request, score
 
 SHARING = ("llama", "qwen2", "qwen3", "gemma", "mistral", "gpt2")
@@ -130,7 +130,7 @@ def test_what_cannot_share_says_so_and_scores_as_before(kind, reason, tmp_path):
 def test_an_attention_that_gives_other_rewards_is_not_used(tmp_path, monkeypatch):
     folder = save(tmp_path, "llama")
     wrong = torch.tensor([[5.0], [6.0], [7.0]])
-    monkeypatch.setattr("rmaudit.rewards.transformers_model.shared_heads", lambda *_: wrong)
+    monkeypatch.setattr("rmaudit.rewards.local.transformers_model.shared_heads", lambda *_: wrong)
     rewarder = load_reward_model(folder)
     assert not rewarder.shares_prefixes
     assert "other rewards" in rewarder.describe()["prompt_encoded"]

@@ -12,7 +12,7 @@ from tiny_models import LLAMA_TEMPLATE, config, tokenizer
 
 from rmaudit.errors import RewardModelError, UsageError
 from rmaudit.rewards import Text, load_reward_model
-from rmaudit.rewards.process import Steps, aggregate_steps
+from rmaudit.rewards.local.process import Steps, aggregate_steps
 
 TEXTS = [Text("2 + 2?", "Two and two.\nThat is four."), Text("", "One step only."), Text("q", "")]
 

@@ -10,7 +10,7 @@ import pytest
 
 from rmaudit.errors import RewardModelError, UsageError
 from rmaudit.rewards import Text, load_reward_model
-from rmaudit.rewards.python_model import PythonReward
+from rmaudit.rewards.functions.function import PythonReward
 
 TEXTS = [Text("a", "bcd"), Text([{"role": "user", "content": "hi"}], "x")]
 

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rmaudit.case import data_requests
 from rmaudit.data.types import Dataset, Source
 from rmaudit.errors import DataError, RewardModelError
 from rmaudit.rewards import Text, load_reward_model
 from rmaudit.scoring import score
+from rmaudit.scoring.requests import data_requests
 
 RECORDED = load_reward_model("recorded")
 

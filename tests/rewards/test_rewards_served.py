@@ -20,10 +20,10 @@ from typer.testing import CliRunner
 from rmaudit.cli import app
 from rmaudit.errors import RewardModelError, UsageError
 from rmaudit.rewards import ServerOptions, Text, load_reward_model
-from rmaudit.rewards.http_client import JsonClient, Patience
+from rmaudit.rewards.served.client import JsonClient, RetryPolicy
 from rmaudit.scoring import Request, open_store, score
 
-QUICK = Patience(tries=4, first=0.002, longest=0.004, asked=0.05)
+QUICK = RetryPolicy(tries=4, first=0.002, longest=0.004, asked=0.05)
 TEXTS = [Text(f"prompt {i}", "word " * (i + 1)) for i in range(40)]
 EXPECTED = [true_reward(text.prompt, text.output) for text in TEXTS]
 KEY = "sk-never-to-be-seen-0123456789"
@@ -186,7 +186,7 @@ def waits(answer, patience):
 def test_the_wait_doubles_is_jittered_and_has_an_end():
     drawn = np.array(
         [
-            waits(Answer("", status=500), Patience(tries=5, first=1.0, longest=3.0))
+            waits(Answer("", status=500), RetryPolicy(tries=5, first=1.0, longest=3.0))
             for _ in range(12)
         ]
     )  # (12, 4)
@@ -198,7 +198,7 @@ def test_the_wait_doubles_is_jittered_and_has_an_end():
 
 
 def test_retry_after_is_honoured_as_seconds_and_as_a_date():
-    patience = Patience(tries=3, first=1.0, longest=2.0)
+    patience = RetryPolicy(tries=3, first=1.0, longest=2.0)
     asked = Answer("", status=429, headers={"Retry-After": "17"})
     assert waits(asked, patience) == [17.0, 17.0]
     until = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
@@ -243,7 +243,7 @@ def test_an_interrupted_pass_goes_on_where_it_stopped(tmp_path):
         return honest(server, body)
 
     with serving(interrupts) as server, open_store(tmp_path / "s.sqlite") as store:
-        model = load(server.url, concurrency=1, patience=Patience())
+        model = load(server.url, concurrency=1, patience=RetryPolicy())
         # A shell's background job ignores Ctrl-C, and so would the tests it runs.
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:

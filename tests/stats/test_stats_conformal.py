@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rmaudit.stats.conformal import (
+from rmaudit.support.conformal import (
     neighbour_distance,
     p_values,
     split_reference,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rmaudit.stats.neighbours import RECALL, exact, nearest
+from rmaudit.support.neighbours import RECALL, exact, nearest
 
 
 def unit(vectors: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -37,8 +37,8 @@ def test_blocks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(1)
     points, reference = unit(rng.normal(size=(50, 8))), unit(rng.normal(size=(70, 8)))
     whole = nearest(points, reference, 5)
-    monkeypatch.setattr("rmaudit.stats.neighbours.QUERY_BLOCK", 7)
-    monkeypatch.setattr("rmaudit.stats.neighbours.REFERENCE_BLOCK", 11)
+    monkeypatch.setattr("rmaudit.support.neighbours.QUERY_BLOCK", 7)
+    monkeypatch.setattr("rmaudit.support.neighbours.REFERENCE_BLOCK", 11)
     assert np.array_equal(nearest(points, reference, 5).place, whole.place)
 
 

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rmaudit.results import Estimate
-from rmaudit.stats.best_of_n import best_of_n_kl, n_of_best_of_n
-from rmaudit.stats.optimization import Curve, Pool, best_of_n_curve, tilted_curve, unit_parts
-from rmaudit.stats.overoptimization_fit import (
+from rmaudit.overoptimization.curves import Curve, Pool, best_of_n_curve, tilted_curve, unit_parts
+from rmaudit.overoptimization.fits import (
     Form,
     fit_form,
     form_terms,
     overoptimization,
     peak_of,
 )
+from rmaudit.results import Estimate
+from rmaudit.stats.best_of_n import best_of_n_kl, n_of_best_of_n
 
 NS = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 128, 256])
 

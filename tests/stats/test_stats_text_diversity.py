@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from rmaudit.stats.text_diversity import distinct_n, embedding_diversity, self_bleu
+from rmaudit.text.diversity import distinct_n, embedding_diversity, self_bleu
 
 
 def test_distinct_bigrams_by_hand() -> None:

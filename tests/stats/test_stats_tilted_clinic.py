@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from rmaudit.overoptimization.curves import Pool, best_of_n_curve, tilted_curve
 from rmaudit.stats.intervals import cluster_mean
-from rmaudit.stats.optimization import Pool, best_of_n_curve, tilted_curve
-from rmaudit.worlds.clinic import ClinicWorld
+from rmaudit.worlds.clinic.world import ClinicWorld
 from rmaudit.worlds.exact import expectation, kl_divergence
 
 SEED, PROMPTS, SAMPLES = 3, 80, 256

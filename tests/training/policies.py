@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from rmaudit.training.policy import CausalPolicy
-from rmaudit.training.policy_reward import Rewards
+from rmaudit.training.policy.model import CausalPolicy
+from rmaudit.training.policy.reward import Rewards
 
 PAD, EOS, VOCABULARY = 0, 1, 12
 PROMPTS = [[3, 4], [5], [6, 7, 8]]

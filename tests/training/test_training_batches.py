@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from rmaudit.training.batches import epoch_batches, micro_batches
 from rmaudit.training.precision import cpu_has_bfloat16, uses_bfloat16
+from rmaudit.training.reward.batches import epoch_batches, micro_batches
 
 LENGTHS = np.random.default_rng(0).integers(5, 300, size=203)
 

@@ -20,12 +20,12 @@ from rmaudit.data.types import Dataset
 from rmaudit.errors import DataError, UsageError
 from rmaudit.rewards import load_reward_model
 from rmaudit.rewards.base import Text
-from rmaudit.training.backbone import load_encoder
-from rmaudit.training.examples import encode_examples
-from rmaudit.training.objectives import critique_losses, evaluate, example_losses
-from rmaudit.training.policy_reward import score
-from rmaudit.training.reward import train_reward_model
-from rmaudit.training.settings import RewardTrainingConfig
+from rmaudit.training.policy.reward import score
+from rmaudit.training.reward.backbone import load_encoder
+from rmaudit.training.reward.examples import encode_examples
+from rmaudit.training.reward.objectives import critique_losses, evaluate, example_losses
+from rmaudit.training.reward.settings import RewardTrainingConfig
+from rmaudit.training.reward.train import train_reward_model
 
 QUICK = RewardTrainingConfig(
     epochs=8,

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from rmaudit.training.heldout import HeldOut, evaluate_margins
+from rmaudit.training.reward.heldout import HeldOut, evaluate_margins
 
 
 def test_losses_by_hand() -> None:

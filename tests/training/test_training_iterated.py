@@ -16,14 +16,14 @@ from policies import PROMPTS, llama_policy
 from rmaudit.errors import UsageError
 from rmaudit.rewards import load_reward_model
 from rmaudit.rewards.base import Text
-from rmaudit.training.iterated import (
+from rmaudit.training.policy.iterated import (
     IterationConfig,
     Prompts,
     bradley_terry_labels,
     iterate_rlhf,
 )
-from rmaudit.training.ppo import PpoConfig
-from rmaudit.training.settings import RewardTrainingConfig
+from rmaudit.training.policy.ppo import PpoConfig
+from rmaudit.training.reward.settings import RewardTrainingConfig
 
 NAMES = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "good", "bad", "number")
 CONFIG = IterationConfig(

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from rmaudit.training import losses
-from rmaudit.training.losses import bradley_terry
+from rmaudit.training.reward import losses
+from rmaudit.training.reward.losses import bradley_terry
 
 
 def double(values: object) -> torch.Tensor:

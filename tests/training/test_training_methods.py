@@ -15,14 +15,12 @@ import torch
 from policies import EOS, PROMPTS, count_reward, llama_policy
 
 from rmaudit.errors import RewardModelError, UsageError
-from rmaudit.training.a2c import A2cConfig, train_a2c
-from rmaudit.training.best_of_n import Pool, sample_pool
-from rmaudit.training.dpo import DpoConfig, implicit_reward, train_dpo
-from rmaudit.training.log import sampled
-from rmaudit.training.policy import CausalPolicy
-from rmaudit.training.policy_reward import Rewards
-from rmaudit.training.policy_run import PolicyConfig, choose_prompts, scores
-from rmaudit.training.ppo import (
+from rmaudit.training.policy.a2c import A2cConfig, train_a2c
+from rmaudit.training.policy.best_of_n import Pool, sample_pool
+from rmaudit.training.policy.dpo import DpoConfig, implicit_reward, train_dpo
+from rmaudit.training.policy.log import sampled
+from rmaudit.training.policy.model import CausalPolicy
+from rmaudit.training.policy.ppo import (
     PpoConfig,
     adapted_beta,
     clipped_policy_loss,
@@ -32,10 +30,12 @@ from rmaudit.training.ppo import (
     train_ppo,
     whiten,
 )
-from rmaudit.training.rloo import RlooConfig, leave_one_out, train_rloo
-from rmaudit.training.sft import SftConfig, negative_log_likelihood, train_sft
-from rmaudit.worlds.clinic import ClinicWorld
-from rmaudit.worlds.clinic_policy import ClinicReward, ClinicSetting
+from rmaudit.training.policy.reward import Rewards
+from rmaudit.training.policy.rloo import RlooConfig, leave_one_out, train_rloo
+from rmaudit.training.policy.run import PolicyConfig, choose_prompts, scores
+from rmaudit.training.policy.sft import SftConfig, negative_log_likelihood, train_sft
+from rmaudit.worlds.clinic.policy import ClinicReward, ClinicSetting
+from rmaudit.worlds.clinic.world import ClinicWorld
 
 QUICK: dict[str, Any] = {"steps": 12, "batch": 48, "learning_rate": 2e-2}
 METHODS: dict[str, tuple[Callable[..., Path], PolicyConfig]] = {
@@ -70,11 +70,11 @@ def test_gae_is_the_sum_of_discounted_errors(gae_lambda: float) -> None:
     generator = torch.Generator().manual_seed(0)
     lengths = [5, 1, 3]
     mask = torch.arange(5) < torch.tensor(lengths)[:, None]
-    paid = torch.randn(3, 5, generator=generator) * mask
+    token_reward = torch.randn(3, 5, generator=generator) * mask
     values = torch.randn(3, 5, generator=generator) * mask
-    advantages, returns = gae(paid, values, mask, gae_lambda)
+    advantages, returns = gae(token_reward, values, mask, gae_lambda)
     for row, length in enumerate(lengths):
-        r, v = paid[row].tolist(), [*values[row, :length].tolist(), 0.0]
+        r, v = token_reward[row].tolist(), [*values[row, :length].tolist(), 0.0]
         errors = [r[t] + v[t + 1] - v[t] for t in range(length)]
         for t in range(length):
             slow = sum(gae_lambda ** (u - t) * errors[u] for u in range(t, length))

@@ -16,9 +16,9 @@ from safetensors.torch import load_file
 
 from rmaudit.errors import UsageError
 from rmaudit.training.parallel import Parallel, local_device
-from rmaudit.training.reward import train_reward_model
-from rmaudit.training.settings import RewardTrainingConfig
-from rmaudit.training.sft import SftConfig, train_sft
+from rmaudit.training.policy.sft import SftConfig, train_sft
+from rmaudit.training.reward.settings import RewardTrainingConfig
+from rmaudit.training.reward.train import train_reward_model
 
 CONFIG = RewardTrainingConfig(
     epochs=1, learning_rate=1e-3, max_length=64, precision="float32", batch_pairs=6, threads=1
@@ -34,9 +34,9 @@ torch.set_num_threads(1)
 from planted import preferences
 from policies import PROMPTS, count_reward, llama_policy
 from test_training_parallel import CONFIG, SFT, SHOWN
-from rmaudit.training.ppo import PpoConfig, train_ppo
-from rmaudit.training.reward import train_reward_model
-from rmaudit.training.sft import train_sft
+from rmaudit.training.policy.ppo import PpoConfig, train_ppo
+from rmaudit.training.reward.train import train_reward_model
+from rmaudit.training.policy.sft import train_sft
 
 out = Path(sys.argv[3])
 train_reward_model(sys.argv[2], preferences(40), out / "reward", config=CONFIG)

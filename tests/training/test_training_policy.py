@@ -9,9 +9,9 @@ import pytest
 import torch
 from policies import EOS, VOCABULARY, llama_policy
 
-from rmaudit.training.log import describe, kl_k1, kl_k3, sequence_log_ratio
-from rmaudit.training.policy import CausalPolicy, Evaluation, Rollout
-from rmaudit.training.policy_reward import Rewards
+from rmaudit.training.policy.log import describe, kl_k1, kl_k3, sequence_log_ratio
+from rmaudit.training.policy.model import CausalPolicy, Evaluation, Rollout
+from rmaudit.training.policy.reward import Rewards
 
 PROMPTS = [[3, 4, 5], [6], [7, 8], [3, 4, 5]]
 
@@ -52,7 +52,7 @@ def test_memory_decides_how_not_what(monkeypatch: pytest.MonkeyPatch) -> None:
         return forward(logits_to_keep=logits_to_keep, **inputs)
 
     monkeypatch.setattr(policy.model, "forward", counted)
-    monkeypatch.setattr("rmaudit.training.policy.MOST_NUMBERS", 1)
+    monkeypatch.setattr("rmaudit.training.policy.model.MOST_NUMBERS", 1)
     with torch.no_grad():
         parts = policy.evaluate(rollout)  # a sequence at a time
     assert asked == [rollout.mask.shape[1] + 1] * len(PROMPTS)

@@ -20,9 +20,9 @@ from rmaudit.errors import DataError, RewardModelError, UsageError
 from rmaudit.rewards import load_reward_model
 from rmaudit.rewards.base import Text
 from rmaudit.training.checkpoint import CHECKPOINT, LOG
-from rmaudit.training.pairs import split
-from rmaudit.training.reward import train_reward_model
-from rmaudit.training.settings import RewardTrainingConfig, TrainingProgress
+from rmaudit.training.reward.pairs import split
+from rmaudit.training.reward.settings import RewardTrainingConfig, TrainingProgress
+from rmaudit.training.reward.train import train_reward_model
 
 QUICK = RewardTrainingConfig(
     epochs=3,

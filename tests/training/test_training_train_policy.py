@@ -17,11 +17,11 @@ from typer.testing import CliRunner
 import rmaudit as rma
 from rmaudit.cli import app
 from rmaudit.errors import DataError, RewardModelError, UsageError
-from rmaudit.training.dpo import DpoConfig
-from rmaudit.training.sft import SftConfig
-from rmaudit.training.text_policy import load_text_policy
+from rmaudit.training.policy.dpo import DpoConfig
+from rmaudit.training.policy.sft import SftConfig
+from rmaudit.training.policy.text import load_text_policy
+from rmaudit.training.policy.train import config_of, distinct_prompts, train_policy
 from rmaudit.training.tiny import tiny_causal
-from rmaudit.training.train_policy import config_of, distinct_prompts, train_policy
 
 REWARD = "python:policies:count_good"
 SHORT = ["--max-new-tokens", "6", "--max-prompt-tokens", "40", "--device", "cpu", "--quiet"]
@@ -85,7 +85,7 @@ def test_sft_then_dpo_then_its_reward(causal: Path, data: Path, tmp_path: Path) 
     implicit = rma.load_reward_model(second, reference_model=first, beta=0.5, device="cpu")
     frame = preferences(30, prompts=5).frame
     from rmaudit.rewards.base import Text
-    from rmaudit.training.policy_reward import score
+    from rmaudit.training.policy.reward import score
 
     margins = [
         score(implicit, [Text(p, o) for p, o in zip(frame["prompt"], frame[side], strict=True)])
@@ -111,7 +111,9 @@ def test_best_of_n_writes_samples_that_overopt_reads(
 def test_sampling_goes_on_where_it_was_killed(
     causal: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rmaudit.training.samples.SAMPLED_TOGETHER", 10)  # two prompts of five
+    monkeypatch.setattr(
+        "rmaudit.training.policy.samples.SAMPLED_TOGETHER", 10
+    )  # two prompts of five
     options = ["--method", "bon", "-m", causal, "--data", data, "--reward", REWARD, *SHORT]
     out = tmp_path / "out"
     assert run(*options, "--out", out, "-n", 5)[0] == 0
@@ -193,7 +195,7 @@ def test_quantised_weights_are_refused_before_any_training(
 
 
 def test_what_can_be_imitated() -> None:
-    from rmaudit.training.train_policy import _demonstrations
+    from rmaudit.training.policy.train import _demonstrations
 
     rows = {
         "preference": {"prompt": "p", "chosen": "a", "rejected": "b"},

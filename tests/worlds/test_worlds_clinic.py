@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from rmaudit.errors import UsageError
-from rmaudit.worlds import clinic_values as values
-from rmaudit.worlds.clinic import ClinicWorld
-from rmaudit.worlds.clinic_text import FAMILIES
+from rmaudit.worlds.clinic import values
+from rmaudit.worlds.clinic.text import FAMILIES
+from rmaudit.worlds.clinic.world import ClinicWorld
 from rmaudit.worlds.exact import kl_divergence, tilt
 
 

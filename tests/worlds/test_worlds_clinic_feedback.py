@@ -9,8 +9,7 @@ import pytest
 
 import rmaudit as rma
 from rmaudit.errors import UsageError
-from rmaudit.worlds.clinic import ClinicWorld
-from rmaudit.worlds.clinic_feedback import (
+from rmaudit.worlds.clinic.feedback import (
     RATING_NOISE,
     draw_critiques,
     draw_rankings,
@@ -18,6 +17,7 @@ from rmaudit.worlds.clinic_feedback import (
     read_critique,
     write_critique,
 )
+from rmaudit.worlds.clinic.world import ClinicWorld
 
 
 @pytest.fixture(scope="module")

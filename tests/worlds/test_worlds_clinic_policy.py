@@ -11,9 +11,9 @@ import torch
 
 from rmaudit.errors import UsageError
 from rmaudit.rewards.loading import load_reward_model
-from rmaudit.training.policy import CausalPolicy
-from rmaudit.worlds.clinic import ClinicWorld
-from rmaudit.worlds.clinic_policy import ClinicReward, ClinicSetting
+from rmaudit.training.policy.model import CausalPolicy
+from rmaudit.worlds.clinic.policy import ClinicReward, ClinicSetting
+from rmaudit.worlds.clinic.world import ClinicWorld
 
 
 @pytest.fixture(scope="module")
@@ -133,11 +133,11 @@ def test_draws_follow_the_worlds_own_policy(setting: ClinicSetting) -> None:
 
 def test_scores_of_every_text_are_kept(setting: ClinicSetting, tmp_path: Path) -> None:
     one = ClinicSetting(setting.world, n_contexts=1)
-    model = load_reward_model("python:rmaudit.worlds.careful:member_0")
+    model = load_reward_model("python:rmaudit.worlds.clinic.careful_tone:member_0")
     cache = tmp_path / "scores.npz"
     scores = one.score_all(model, cache=cache)
     assert scores.shape == (1, 1, 6144)
-    from rmaudit.worlds.careful import member_0
+    from rmaudit.worlds.clinic.careful_tone import member_0
 
     context = int(one.contexts[0])
     prompt = str(one.world.contexts["prompt"].iloc[context])

@@ -9,9 +9,9 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from rmaudit.errors import DataError
-from rmaudit.worlds import clinic_values as values
-from rmaudit.worlds.clinic import ClinicWorld
-from rmaudit.worlds.clinic_slots import slot_reward
+from rmaudit.worlds.clinic import values
+from rmaudit.worlds.clinic.slots import slot_reward
+from rmaudit.worlds.clinic.world import ClinicWorld
 
 
 def weight(world: ClinicWorld, reward: np.ndarray, slot: str, value: int) -> float:

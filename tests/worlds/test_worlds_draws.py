@@ -11,7 +11,7 @@ from scipy.special import expit
 
 from rmaudit.data import load
 from rmaudit.errors import UsageError
-from rmaudit.worlds.clinic import ClinicWorld
+from rmaudit.worlds.clinic.world import ClinicWorld
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,3 @@
+"""`calibration`: does sigmoid(margin) mean what it says?"""
+
+from rmaudit.audits.calibration.audit import Calibration as Calibration

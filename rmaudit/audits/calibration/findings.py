@@ -1,0 +1,178 @@
+"""What the calibration audit says of a fault, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rmaudit.audits.base import grade
+from rmaudit.audits.calibration.pairs import Pairs
+from rmaudit.audits.common.pairs import near_end, pair_examples
+from rmaudit.case import Case
+from rmaudit.results import Estimate, Finding
+from rmaudit.stats.binning import binned_calibration
+from rmaudit.stats.calibration import fold, overconfidence, temperature
+
+NOTICEABLE = 0.01  # a difference of probability that is worth a word
+NOTICEABLE_FACTOR = 1.1  # of margins: about as much
+NOTICEABLE_ERROR = 0.025  # on average, whatever its direction: its lower end is not exact
+MEDIUM, HIGH = 0.05, 0.10
+FACTORS = (2.0, 4.0)  # medium and high
+
+
+def find(
+    case: Case,
+    pairs: Pairs,
+    overall: Mapping[str, Estimate],
+    by_subset: Mapping[str, Pairs],
+) -> list[Finding]:
+    """Over- or under-confidence overall, in the worst subset, or error that averages out.
+
+    Near chance a temperature is hardly known, and the mean claim is the stronger test. Where
+    margins are tiny or huge it is the weaker: those claim the same at any temperature. Either may
+    speak, and the error is shared between the two.
+    """
+    if not overall["calibration.overconfidence"].defined:
+        return []
+    findings = []
+    data, level = (pairs.margins, pairs.clusters), 1 - (1 - case.confidence) / 2
+    mean = overconfidence(*data, targets=pairs.targets, confidence=level)
+    scale = temperature(*data, targets=pairs.targets, confidence=level)
+    bound, factor = near_end(mean), near_factor(scale)
+    error = overall["calibration.ece_debiased"]
+    off = error.low > NOTICEABLE_ERROR
+    if bound > NOTICEABLE:
+        findings.append(mean_finding(case, pairs, overall, mean))
+    elif factor > NOTICEABLE_FACTOR and not (off and still_off(case, pairs, scale)):
+        findings.append(scale_finding(case, pairs, overall, scale))
+    elif off:
+        title = f"sigmoid(margin) is off by {points(error.value)} on average, in both directions"
+        detail = (
+            "Too sure in some ranges and not sure enough in others: a single temperature does not "
+            "mend that. Look at the reliability diagram and at the subsets."
+        )
+        severity = grade(error.low, MEDIUM, HIGH)
+        findings.append(Finding(severity, "calibration", "calibration.ece_debiased", title, detail))
+    return findings + subset_finding(case, by_subset, bound)
+
+
+def still_off(case: Case, pairs: Pairs, scale: Estimate) -> bool:
+    """Whether claims are off for certain after the temperature, too: it does not mend them."""
+    divided = binned_calibration(
+        pairs.margins / scale.value,
+        pairs.clusters,
+        targets=pairs.targets,
+        rng=case.rng("calibration.divided"),
+        resamples=case.resamples,
+        confidence=case.confidence,
+    )
+    return divided.ece_debiased.low > NOTICEABLE_ERROR
+
+
+def near_factor(scale: Estimate) -> float:
+    """The factor that margins are off by at least; 1 if the interval holds 1 or is undefined."""
+    return max(scale.low, 1 / scale.high, 1.0) if scale.defined else 1.0
+
+
+def points(probability: float) -> str:
+    """A difference of probabilities in words."""
+    return f"{100 * abs(probability):.1f} points"
+
+
+def mean_finding(
+    case: Case, pairs: Pairs, overall: Mapping[str, Estimate], mean: Estimate
+) -> Finding:
+    """The model claims more, or less, than it keeps."""
+    over = mean.value > 0
+    return Finding(
+        grade(near_end(mean), MEDIUM, HIGH),
+        "calibration",
+        "calibration.overconfidence",
+        claim(pairs, mean),
+        f"The {mean.confidence:.1%} interval (the temperature is tested too) is "
+        f"{100 * mean.low:.1f} to {100 * mean.high:.1f} points. {remedy(overall, over)}",
+        examples(case, pairs, over),
+    )
+
+
+def scale_finding(
+    case: Case, pairs: Pairs, overall: Mapping[str, Estimate], scale: Estimate
+) -> Finding:
+    """Margins are off by a factor, though the mean claim is not off for certain."""
+    over = scale.value > 1
+    kind = "Over-confident" if over else "Under-confident"
+    return Finding(
+        grade(near_factor(scale), *FACTORS),
+        "calibration",
+        "calibration.temperature",
+        f"{kind}: margins are {scale.value:.2f} times as large as the labels bear out",
+        f"The {scale.confidence:.1%} interval (the mean claim is tested too) is {scale.low:.2f} to "
+        f"{scale.high:.2f}. {remedy(overall, over)}",
+        examples(case, pairs, over),
+    )
+
+
+def remedy(overall: Mapping[str, Estimate], over: bool) -> str:
+    """What over- or under-confidence does to a policy, and whether a temperature mends it."""
+    effect = (
+        "A policy trained on it is paid in full for differences that are not there."
+        if over
+        else "Its margins understate what it knows, so a KL weight tuned on them is too strict."
+    )
+    scale, after = overall["calibration.temperature"], overall["calibration.ece_after_temperature"]
+    if not scale.defined:
+        return f"{effect} No temperature mends it: {scale.undefined_reason}."
+    if not after.defined:
+        return f"{effect} Whether a temperature mends it is not known: {after.undefined_reason}."
+    return (
+        f"{effect} Dividing margins by {scale.value:.2f} would take the calibration error (ECE) "
+        f"from {overall['calibration.ece'].value:.3f} to {after.value:.3f}."
+    )
+
+
+def claim(pairs: Pairs, estimate: Estimate, where: str = "") -> str:
+    """What the model claims and what it keeps, in one sentence."""
+    claimed, correct = fold(pairs.margins, pairs.targets)
+    kind = "Over-confident" if estimate.value > 0 else "Under-confident"
+    return (
+        f"{kind}{where}: it claims to be right {claimed.mean():.1%} of the time and is in "
+        f"{correct.mean():.1%}"
+    )
+
+
+def subset_finding(case: Case, by_subset: Mapping[str, Pairs], overall: float) -> list[Finding]:
+    """The subset that is furthest off for certain, if it is clearly worse than the whole."""
+    if len(by_subset) < 2:
+        return []
+    level = 1 - (1 - case.confidence) / len(by_subset)  # Bonferroni: the worst of many is picked
+    found = {
+        name: overconfidence(p.margins, p.clusters, targets=p.targets, confidence=level)
+        for name, p in by_subset.items()
+    }
+    name = max(found, key=lambda key: near_end(found[key]))
+    bound = near_end(found[name])
+    if bound <= max(MEDIUM, overall + NOTICEABLE):
+        return []
+    over = found[name].value > 0
+    return [
+        Finding(
+            grade(bound, MEDIUM, HIGH),
+            "calibration",
+            "calibration.overconfidence",
+            claim(by_subset[name], found[name], f" on {name}"),
+            f"At least {points(bound)} off, allowing for {len(by_subset)} subsets looked at. One "
+            "temperature for all does not mend a subset: label more of it, or scale it apart.",
+            examples(case, by_subset[name], over),
+        )
+    ]
+
+
+def examples(case: Case, pairs: Pairs, over: bool) -> tuple[Mapping[str, Any], ...]:
+    """The pairs on which the model is most sure and wrong, or least sure and right."""
+    claimed, correct = fold(pairs.margins, pairs.targets)
+    return pair_examples(
+        case,
+        pairs.found,
+        claimed - correct if over else correct - claimed,
+        lambda i: f"{claimed[i]:.1%} sure of its choice, target {correct[i]:.2f}",
+    )

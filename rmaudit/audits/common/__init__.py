@@ -1,0 +1,1 @@
+"""What several audits share: comparisons, samples, surface attributes, the support test."""

@@ -1,0 +1,158 @@
+"""Where contexts lie relative to the feedback: what coverage, generalization and others share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from rmaudit.audits.common.memoize import memoize
+from rmaudit.audits.common.row_content import words_of
+from rmaudit.case import Case
+from rmaudit.data.types import Dataset
+from rmaudit.rewards.base import Text
+from rmaudit.scoring.requests import data_requests
+from rmaudit.support.conformal import neighbour_distance, p_values, split_reference
+from rmaudit.text.embedding import Encoder, embed, unavailable
+from rmaudit.typing import Float, Integers, Vectors
+
+REWARD_MODEL = "reward-model"  # the embedder that is the audited model itself
+LEVEL = 0.05  # a p-value at or below it is outside the support
+
+
+@dataclass(frozen=True)
+class Support:
+    """Vectors of the feedback and of other texts, and distances to the feedback's neighbours."""
+
+    feedback: Vectors
+    others: dict[str, Vectors]  # "deployment", "eval", "samples"
+    neighbours: Integers  # feedback rows
+    held_out: Integers  # feedback rows of the calibration part
+    clusters: Integers  # of the calibration part
+
+    @cached_property
+    def calibration(self) -> Float:
+        """Distances of the calibration part, (m,)."""
+        return neighbour_distance(self.feedback[self.held_out], self.feedback[self.neighbours])
+
+    @cached_property
+    def distances(self) -> dict[str, Float]:
+        """Distances of the other texts; only of those the space was fitted on are they tested."""
+        near = self.feedback[self.neighbours]
+        return {name: neighbour_distance(vectors, near) for name, vectors in self.others.items()}
+
+    def p(self, name: str) -> Float:
+        """Conformal p-values of the other texts, (n,); NaN without a calibration part."""
+        return p_values(self.distances[name], self.calibration)
+
+
+@memoize
+def contexts(case: Case, name: str = "deployment") -> Support:
+    """The prompts of feedback, deployment and evaluation in one space; once for each case.
+
+    Requires `Case.feedback`. The embedder is fitted on the feedback and on the input `name`
+    ("deployment" or "eval") alone, which keeps the two exchangeable if they were: a third table
+    that repeats prompts of one of them would draw the space toward it. The other is only placed.
+    """
+    reference = feedback_of(case)
+    tested, placed = (case.deployment, case.eval) if name == "deployment" else (case.eval, None)
+    words = prompt_words(reference)
+    vectors = embed(
+        words,
+        prompt_words(tested),
+        outsiders=prompt_words(placed),
+        embedder=embedder(case),
+        seed=case.seed,
+    )
+    others = dict(zip((name, "eval"), vectors[1:], strict=False))
+    near, held_out = split_reference(words, case.rng("support"))
+    return Support(vectors[0], others, near, held_out, reference.clusters[held_out])
+
+
+def support(case: Case) -> Float:
+    """Conformal p of each evaluation row's prompt against the feedback, (n_rows,), in (0, 1].
+
+    At most 0.05 is outside the support. See `lacking` for what it needs.
+    """
+    return contexts(case, "eval").p("eval")
+
+
+def lacking(case: Case) -> str | None:
+    """What the support of the feedback cannot be had without, in words."""
+    if case.feedback is None:
+        return "needs --feedback, the preference data that the reward model was trained on"
+    if not any(case.feedback.frame["prompt"]):
+        return "needs prompts in --feedback: all are empty"
+    if len(case.feedback) < 2:
+        return "needs two rows or more in --feedback: one cannot tell what is far from it"
+    if case.embedder == REWARD_MODEL:
+        if case.model.members[0].kind == "transformers":
+            return None
+        return "the embedder reward-model needs a transformers model as --model; or use tfidf"
+    return unavailable(case.embedder)
+
+
+def embedder(case: Case) -> str | Encoder:
+    """What to embed with; under "reward-model" the hidden state that the reward is read from.
+
+    Texts of (context, output) are those of `output_words`: a line break parts the two.
+    """
+    if case.embedder != REWARD_MODEL:
+        return case.embedder
+    from rmaudit.rewards.local.hidden import hidden_states
+
+    def encode(texts: list[str]) -> Vectors:
+        parted = [text.partition("\n") for text in texts]
+        return hidden_states(case.model, [Text(prompt, output) for prompt, _, output in parted])
+
+    return encode
+
+
+def feedback_of(case: Case) -> Dataset:
+    """The feedback of a case that has one; see `lacking`."""
+    if case.feedback is None:
+        raise ValueError("the case has no feedback")
+    return case.feedback
+
+
+def prompt_words(data: Dataset | None) -> list[str]:
+    """Normalised words of every row's prompt."""
+    return [] if data is None else [words_of(prompt) for prompt in data.frame["prompt"].tolist()]
+
+
+def output_words(data: Dataset, name: str) -> tuple[list[str], Integers]:
+    """Normalised (context, output) texts of all outputs, and the row of each."""
+    place = {id_: i for i, id_ in enumerate(data.frame["id"].tolist())}
+    texts: list[str] = []
+    rows: list[int] = []
+    for request in data_requests(data, name):
+        for id_, prompt, output in zip(request.ids, request.prompts, request.outputs, strict=True):
+            texts.append(f"{words_of(prompt)}\n{words_of(output)}")
+            rows.append(place[id_])
+    return texts, np.array(rows, dtype=np.int64)
+
+
+def by_row(texts: Sequence[str], rows: Integers, n: int) -> list[str]:
+    """The texts of each of n rows as one."""
+    parts: list[list[str]] = [[] for _ in range(n)]
+    for text, row in zip(texts, rows.tolist(), strict=True):
+        parts[row].append(text)
+    return ["\n".join(part) for part in parts]
+
+
+def pair_support(case: Case, others: dict[str, list[str]], purpose: str) -> Support:
+    """The same on (context, output) texts. All outputs of a feedback row fall in one part."""
+    reference = feedback_of(case)
+    texts, rows = output_words(reference, "feedback")
+    near, _ = split_reference(by_row(texts, rows, len(reference)), case.rng(purpose))
+    is_near = np.isin(rows, near)
+    vectors = embed(texts, *others.values(), embedder=embedder(case), seed=case.seed)
+    return Support(
+        vectors[0],
+        dict(zip(others, vectors[1:], strict=True)),
+        np.flatnonzero(is_near),
+        np.flatnonzero(~is_near),
+        reference.clusters[rows[~is_near]],
+    )

@@ -1,0 +1,241 @@
+"""`coverage`: how much of what the model will meet did people ever judge? (kappa and rho)"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+
+from rmaudit.audits.base import Audit, register_audit
+from rmaudit.audits.common.pairs import LABELLED, Margins, margins
+from rmaudit.audits.common.support import (
+    LEVEL,
+    Support,
+    contexts,
+    feedback_of,
+    lacking,
+    output_words,
+    pair_support,
+    prompt_words,
+)
+from rmaudit.audits.coverage.families import Families, clusters, families, hole_count, ledger
+from rmaudit.audits.coverage.label_next import label_next
+from rmaudit.audits.coverage.views import bars, curve, deficit_finding, hole_findings, projection
+from rmaudit.case import Case
+from rmaudit.data.types import Dataset
+from rmaudit.results import AuditResult, Estimate, Metric, MetricSpec, NotRun
+from rmaudit.scoring.requests import Scores
+from rmaudit.stats.intervals import cluster_mean
+from rmaudit.support.conformal import support_share
+from rmaudit.typing import Float, Integers
+
+FINE_TYPES = 100
+LEAST_VERBATIM = (
+    20  # deployment rows found word for word; with fewer, rho is over contexts inside the support
+)
+
+
+@register_audit
+class Coverage(Audit):
+    """Exact, conformal and type-wise readings of kappa and rho; the ledger; what to label next."""
+
+    name = "coverage"
+    title = "Coverage"
+    question = "How much of what the model will meet is like what people judged?"
+    meaning = (
+        "A context is inside the support unless it lies farther from the feedback than 95 % of "
+        "feedback held out from it. Of deployment drawn like the feedback, at least 95 % would "
+        "be inside, so the deficit is tested. A hole is a family of at least 1 % of deployment "
+        "with less than a tenth of that share in feedback. Rho is over the outputs of contexts "
+        f"found word for word in the feedback or, where under {LEAST_VERBATIM} rows are, of those "
+        "inside its support."
+    )
+    source = "Chaudhari et al. 2024 (arXiv 2404.08555), Section 5; Bates et al. 2023 (2104.08279)"
+    order = 60
+    metrics: ClassVar = {
+        **{
+            f"coverage.{which}{suffix}": MetricSpec("share", "higher", f"{what} {how}")
+            for which, what in (("kappa", "deployment contexts"), ("rho", "deployment outputs"))
+            for suffix, how in (
+                ("_exact", "found word for word in the feedback"),
+                ("", "inside the conformal support of the feedback"),
+                ("_mass", "of a type that is in the feedback"),
+            )
+        },
+        "coverage.kappa_deficit": MetricSpec("share", "zero", "0.95 minus kappa"),
+        "coverage.rho_deficit": MetricSpec("share", "zero", "0.95 minus rho"),
+        "coverage.holes": MetricSpec("count", "zero", "families common here, rare in feedback"),
+    }
+
+    def missing(self, case: Case) -> str | None:
+        """Needs feedback, and prompts of the deployment."""
+        if case.deployment is None:
+            return "needs --deployment, prompts that the model meets in use"
+        if not any(case.deployment.frame["prompt"]):
+            return "needs prompts in --deployment: all are empty"
+        return lacking(case)
+
+    def measure(self, case: Case, scores: Scores) -> AuditResult:
+        """Shares over deployment prompts; families; suggestions."""
+        deployment = case.deployment
+        if deployment is None:
+            return AuditResult(self.name, "not_run", self.missing(case))
+        where = contexts(case)
+        distance, p = where.distances["deployment"], where.p("deployment")
+        words = set(prompt_words(case.feedback))
+        exact = np.array([prompt in words for prompt in prompt_words(deployment)], dtype=float)
+        named = families(case, deployment, where)
+        found = margins(case, scores) if case.eval.type in LABELLED else None
+        table = ledger(case, deployment, (named.feedback, named.deployment), named.eval, found)
+        types = _types(case, named, where)
+        level, codes = case.confidence, deployment.clusters
+        kappa = support_share(
+            distance, where.calibration, codes, where.clusters, alpha=LEVEL, confidence=level
+        )
+        numbers = {
+            "kappa_exact": share_of(exact, codes, level),
+            "kappa": kappa,
+            "kappa_mass": seen_mass(*types, codes, level),
+            "kappa_deficit": deficit(kappa),
+            "holes": hole_count(table, len(deployment), kappa.n_clusters, level),
+        }
+        lacks: tuple[NotRun, ...] = ()
+        if deployment.columns("outputs"):
+            numbers |= output_numbers(case, deployment, exact > 0, p)
+        else:
+            lacks = (NotRun("rho", "the column outputs in --deployment"),)
+        dissent = disagreement(case, scores, named.eval, found)
+        vectors = where.others["deployment"]
+        suggested = label_next(deployment, vectors, distance, p, named.deployment, table, dissent)
+        return AuditResult(
+            self.name,
+            metrics=tuple(Metric(f"coverage.{name}", e) for name, e in numbers.items()),
+            findings=(
+                *hole_findings(case, deployment, table, named.deployment, p),
+                *deficit_finding(case, deployment, kappa, distance, p),
+            ),
+            tables={
+                "ledger": table.assign(families_from=named.source),
+                "label_next": suggested,
+                "good_turing": good_turing(prompt_words(case.feedback), types[0]),
+            },
+            figures=(curve(p), bars(table), projection(case, where)),
+            not_run=lacks,
+        )
+
+
+def _types(
+    case: Case, named: Families, where: Support
+) -> tuple[Sequence[object], Sequence[object]]:
+    """Types of context for the mass that was seen: the given families, or fine clusters."""
+    if named.source.startswith("the column"):
+        return named.feedback, named.deployment
+    fine = clusters([where.feedback, where.others["deployment"]], FINE_TYPES, case.seed)
+    return fine[0].tolist(), fine[1].tolist()
+
+
+def deficit(share: Estimate) -> Estimate:
+    """0.95 minus a support share; zero or less is what chance gives."""
+    return replace(
+        share,
+        value=1 - LEVEL - share.value,
+        low=1 - LEVEL - share.high,
+        high=1 - LEVEL - share.low,
+        influence=None,
+    )
+
+
+def seen_mass(
+    feedback: Sequence[object], deployment: Sequence[object], codes: Integers, level: float
+) -> Estimate:
+    """Share of deployment rows of a type that is in the feedback; 0 to 1, higher is better."""
+    seen = set(feedback)
+    inside = np.array([kind in seen for kind in deployment], dtype=float)
+    return share_of(inside, codes, level)
+
+
+def share_of(values: Float, codes: Integers, level: float) -> Estimate:
+    """A share of deployment rows, without an influence: that is over the evaluation's prompts."""
+    found = cluster_mean(values, codes, confidence=level, bounds=(0, 1))
+    return replace(found, influence=None)
+
+
+def output_numbers(
+    case: Case, deployment: Dataset, verbatim: np.ndarray, p: Float
+) -> dict[str, Estimate]:
+    """Rho over outputs of contexts found in the feedback, or in its support if too few are."""
+    texts, rows = output_words(deployment, "deployment")
+    chosen = verbatim if verbatim.sum() >= LEAST_VERBATIM else p > LEVEL
+    kept = chosen[rows]
+    texts, rows = [text for text, keep in zip(texts, kept, strict=True) if keep], rows[kept]
+    level, codes = case.confidence, deployment.clusters[rows]
+    if not len(texts):
+        nothing = Estimate.undefined("no deployment output has a context like the feedback")
+        return dict.fromkeys(("rho_exact", "rho", "rho_mass", "rho_deficit"), nothing)
+    where = pair_support(case, {"deployment": texts}, "output support")
+    known = set(output_words(feedback_of(case), "feedback")[0])
+    exact = np.array([text in known for text in texts], dtype=float)
+    rho = support_share(
+        where.distances["deployment"],
+        where.calibration,
+        codes,
+        where.clusters,
+        alpha=LEVEL,
+        confidence=level,
+    )
+    fine = clusters([where.feedback, where.others["deployment"]], FINE_TYPES, case.seed)
+    return {
+        "rho_exact": share_of(exact, codes, level),
+        "rho": rho,
+        "rho_mass": seen_mass(fine[0].tolist(), fine[1].tolist(), codes, level),
+        "rho_deficit": deficit(rho),
+    }
+
+
+def disagreement(
+    case: Case, scores: Scores, families: list[str] | None, found: Margins | None
+) -> dict[str, float]:
+    """SD over members of the margin, by family of the evaluation pairs, relative to the mean."""
+    if families is None or found is None or len(scores.members) < 2:
+        return {}
+    if case.eval.type != "preference":
+        return {}
+    margin = scores.member_rewards("chosen") - scores.member_rewards("rejected")
+    spread = margin.std(axis=0)
+    finite = np.isfinite(spread)
+    mean = float(spread[finite].mean()) if finite.any() else 0.0
+    if mean == 0:
+        return {}
+    grouped = pd.Series(spread[finite] / mean).groupby(np.array(families, dtype=object)[finite])
+    return {str(name): float(value) for name, value in grouped.mean().items()}
+
+
+def good_turing(prompts: Sequence[str], types: Sequence[object]) -> pd.DataFrame:
+    """Missing mass N1 / N of the feedback, of contexts and of types (Good 1953), a share.
+
+    The chance that one more context drawn like the feedback is new. Its SD is that of Esty (1983,
+    Annals of Statistics 11): ``sqrt(N1 / N * (1 - N1 / N) + 2 * N2 / N) / sqrt(N)``.
+    """
+    rows = []
+    for unit, values in (("context", prompts), ("type", types)):
+        counts = Counter(Counter(values).values())
+        n, once, twice = len(values), counts[1], counts[2]
+        missing = once / n
+        half = 1.96 * math.sqrt((missing * (1 - missing) + 2 * twice / n) / n)
+        rows.append(
+            {
+                "of": unit,
+                "n": n,
+                "seen_once": once,
+                "missing_mass": missing,
+                "low": max(0.0, missing - half),
+                # With none seen once, Esty's SD is zero: then the rule of three.
+                "high": min(1.0, max(missing + half, 3 / n)),
+            }
+        )
+    return pd.DataFrame(rows)

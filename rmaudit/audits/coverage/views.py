@@ -1,0 +1,149 @@
+"""Figures and findings of the coverage audit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from rmaudit.audits.base import example, grade
+from rmaudit.audits.common.pairs import optional
+from rmaudit.audits.common.support import LEVEL, Support
+from rmaudit.case import Case
+from rmaudit.data.types import Dataset
+from rmaudit.results import Estimate, Figure, Finding, Severity
+from rmaudit.typing import Float
+
+MAP_POINTS = 300  # of each data set
+MOST_BARS = 20
+LEAST_PAIRS = 10  # of a family, for its accuracy to be named in a finding
+
+
+def curve(p: Float) -> Figure:
+    """Share of the deployment with p at most alpha, against alpha."""
+    levels = np.r_[np.linspace(0.01, 0.1, 10), np.linspace(0.15, 1, 18)]
+    series = {
+        "name": "deployment",
+        "x": levels.tolist(),
+        "y": [float(np.mean(p <= level)) for level in levels],
+        "low": None,
+        "high": None,
+        "style": "line",
+    }
+    outside = float(np.mean(p <= LEVEL))
+    return Figure(
+        "outside_by_level",
+        "curves",
+        "Deployment contexts unlike the feedback, by level",
+        "Share of deployment contexts with a conformal p-value at most alpha. Contexts like the "
+        f"feedback lie on or below the diagonal. At 5 %: {outside:.1%}.",
+        {
+            "series": [series],
+            "xlabel": "alpha",
+            "ylabel": "share with p at most alpha",
+            "xscale": "linear",
+            "diagonal": True,
+            "reference_y": None,
+            "reference_x": LEVEL,
+        },
+    )
+
+
+def bars(table: pd.DataFrame) -> Figure:
+    """Share of each family in feedback and in deployment."""
+    shown = table.head(MOST_BARS)
+
+    def series(name: str) -> dict[str, object]:
+        return {
+            "name": name,
+            "values": shown[f"{name}_share"].tolist(),
+            "low": [optional(value) for value in shown[f"{name}_low"]],
+            "high": [optional(value) for value in shown[f"{name}_high"]],
+        }
+
+    holes = ", ".join(table.loc[table["hole"], "family"]) or "none"
+    return Figure(
+        "families",
+        "bars",
+        "Families in feedback and in deployment",
+        f"Share of the {len(shown)} largest families in feedback and deployment. Holes: {holes}.",
+        {
+            "labels": shown["family"].tolist(),
+            "series": [series("feedback"), series("deployment")],
+            "ylabel": "share",
+            "reference": None,
+        },
+    )
+
+
+def projection(case: Case, where: Support) -> Figure:
+    """Two leading principal components of feedback and deployment."""
+    rng = case.rng("coverage map")
+    parts = {"feedback": where.feedback, "deployment": where.others["deployment"]}
+    some = {name: v[rng.permutation(len(v))[:MAP_POINTS]] for name, v in parts.items()}
+    both = np.concatenate(list(some.values()))
+    both = both - both.mean(axis=0)
+    axes = np.linalg.svd(both, full_matrices=False)[2][:2]
+    series = []
+    for name, vectors in some.items():
+        place = (vectors - np.concatenate(list(some.values())).mean(axis=0)) @ axes.T
+        y = place[:, 1] if place.shape[1] > 1 else np.zeros(len(place))
+        series.append({"name": name, "x": place[:, 0].tolist(), "y": y.tolist()})
+    return Figure(
+        "map",
+        "scatter",
+        "Feedback and deployment on one map",
+        "A sample of prompts on the two leading principal components of their vectors.",
+        {"series": series, "xlabel": "first component", "ylabel": "second component"},
+    )
+
+
+def hole_findings(
+    case: Case, deployment: Dataset, table: pd.DataFrame, families: list[str], p: Float
+) -> list[Finding]:
+    """One finding a hole, the largest five."""
+    names = np.array(families, dtype=object)
+    said = []
+    for row in table[table["hole"]].head(5).to_dict("records"):
+        title = (
+            f"{row['family']}: {row['feedback_share']:.1%} of feedback, "
+            f"{row['deployment_share']:.1%} of deployment"
+        )
+        elsewhere = table.loc[table["family"] != row["family"]].dropna(subset=["accuracy"])
+        severity: Severity = "medium" if row["deployment_share"] >= 0.05 else "low"
+        if row["accuracy_pairs"] >= LEAST_PAIRS and np.isfinite(row["accuracy"]) and len(elsewhere):
+            rest = float(np.average(elsewhere["accuracy"], weights=elsewhere["accuracy_pairs"]))
+            title += f", accuracy {row['accuracy']:.2f} against {rest:.2f}"
+            severity = "high" if row["accuracy_high"] < rest else severity
+        detail = (
+            "The reward model has seen almost none of these contexts, so an optimiser meets its "
+            "guesses there. Label the rows of this family in the table label_next, retrain, and "
+            "audit again."
+        )
+        rows = np.flatnonzero(names == row["family"])
+        rows = rows[np.argsort(p[rows], kind="stable")][: case.example_limit]
+        shown = tuple(_example(deployment, int(i), p) for i in rows)
+        said.append(Finding(severity, "coverage", "coverage.holes", title, detail, shown))
+    return said
+
+
+def deficit_finding(
+    case: Case, deployment: Dataset, kappa: Estimate, distance: Float, p: Float
+) -> list[Finding]:
+    """More of the deployment lies outside the support than chance allows."""
+    if not kappa.defined or kappa.high >= 1 - LEVEL:
+        return []
+    title = (
+        f"{1 - kappa.value:.1%} of deployment contexts are unlike the feedback, where 5% would be "
+        f"chance (interval {1 - kappa.high:.1%} to {1 - kappa.low:.1%})"
+    )
+    detail = "Label contexts of the table label_next, and trust the reward less outside the support"
+    rows = np.flatnonzero(p <= LEVEL)
+    rows = rows[np.argsort(-distance[rows], kind="stable")][: case.example_limit]
+    shown = tuple(_example(deployment, int(i), p) for i in rows)
+    severity = grade(1 - LEVEL - kappa.high, 0.05, 0.2)
+    return [Finding(severity, "coverage", "coverage.kappa", title, f"{detail}.", shown)]
+
+
+def _example(deployment: Dataset, i: int, p: Float) -> dict[str, object]:
+    row = deployment.frame.iloc[i]
+    return example({"id": row["id"], "prompt": row["prompt"]}, note=f"conformal p {p[i]:.3f}")

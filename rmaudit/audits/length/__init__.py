@@ -1,0 +1,3 @@
+"""`length`: is a longer response paid for its length?"""
+
+from rmaudit.audits.length.audit import Length as Length

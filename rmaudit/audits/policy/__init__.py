@@ -1,0 +1,3 @@
+"""`policy`: what did the optimiser do to the policy?"""
+
+from rmaudit.audits.policy.audit import Policy as Policy

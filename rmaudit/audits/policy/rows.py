@@ -1,0 +1,192 @@
+"""What each row of samples says of its policy, as plain columns: part of `policy`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from rmaudit.audits.common.row_content import words_of
+from rmaudit.audits.common.samples import sample_rewards, scored
+from rmaudit.audits.common.support import LEVEL, embedder, lacking, pair_support
+from rmaudit.case import Case
+from rmaudit.data.types import Dataset
+from rmaudit.errors import DataError
+from rmaudit.overoptimization.samples import POLICY
+from rmaudit.scoring.requests import Scores
+from rmaudit.text.diversity import distinct_n, embedding_diversity, self_bleu
+from rmaudit.text.embedding import embed
+from rmaudit.typing import Float, Integers
+
+Value = TypeVar("Value")
+
+MOST_COMPARED = 16  # outputs of a row: pairs of texts grow with the square
+LISTS = ("logprobs", "reference_logprobs", "tokens")  # one number an output
+NUMBERS = ("heldout_nll", "task_score")  # one number a row
+
+
+def policy_names(samples: Dataset) -> list[str]:
+    """Policies in order of appearance: the first is the initial one."""
+    if POLICY not in samples.frame:
+        return []
+    return list(dict.fromkeys(samples.frame[POLICY].astype(str)))
+
+
+def policy_rows(case: Case, samples: Dataset, scores: Scores) -> pd.DataFrame:
+    """One row a row of the samples whose prompt every policy answered; NaN where unknown.
+
+    Columns: policy, cluster, and means over the row's outputs: distinct_2, self_bleu,
+    embedding_diversity, length, kl (of summed log-probabilities, nats), entropy_sum and
+    entropy_tokens, proxy, gold, outside (share outside the support), heldout_nll, task_score.
+
+    Raises
+    ------
+    DataError
+        If a column of numbers holds something else.
+    """
+    frame = samples.frame
+    names, codes = frame[POLICY].astype(str).to_numpy(), samples.clusters
+    rewards = sample_rewards(case, scores)
+    table = pd.DataFrame({"policy": names, "cluster": codes})
+    table["proxy"] = row_mean(rewards.proxy)
+    table["gold"] = row_mean(rewards.gold) if rewards.gold is not None else math.nan
+    for name in NUMBERS:
+        table[name] = _numbers(samples, name)
+    lists = {name: _lists(samples, name) for name in LISTS}
+    table["kl"] = [
+        _mean_difference(a, b)
+        for a, b in zip(lists["logprobs"], lists["reference_logprobs"], strict=True)
+    ]
+    outputs = frame["outputs"].tolist() if "outputs" in frame else [[]] * len(frame)
+    lengths = _lengths(samples, scores) if scored(case) else [[len(o) for o in r] for r in outputs]
+    table["length"] = [float(np.mean(row)) if len(row) else math.nan for row in lengths]
+    tokens = lists["tokens"] if "tokens" in frame else lengths
+    table["entropy_sum"], table["entropy_tokens"] = _entropy(lists["logprobs"], tokens)
+    if "tokens" not in frame and (not scored(case) or scores.length_unit != "tokens"):
+        table["entropy_sum"] = math.nan  # characters are no tokens
+    for name, values in _diversity(case, outputs).items():
+        table[name] = values
+    table["outside"] = _outside(case, frame, outputs)
+    everywhere = table.groupby("cluster")["policy"].transform("nunique") == len(set(names))
+    return table[everywhere].reset_index(drop=True)
+
+
+def row_mean(values: Float) -> Float:
+    """Mean of the finite entries of each row, (n_rows,); NaN for none."""
+    there = np.isfinite(values)
+    total, counts = np.where(there, values, 0.0).sum(axis=1), there.sum(axis=1)
+    means: Float = np.divide(total, counts, out=np.full(len(values), math.nan), where=counts > 0)
+    return means
+
+
+def _diversity(case: Case, outputs: list[list[str]]) -> dict[str, list[float]]:
+    """Of the first outputs of each row, the same number of each: more outputs repeat more."""
+    sizes = [len(row) for row in outputs if len(row) > 1 and any(row)]
+    size = min(min(sizes, default=0), MOST_COMPARED)
+    kept = [row[:size] if len(row) >= size and any(row) else [] for row in outputs]
+    words = [[text.lower().split() for text in row] for row in kept]
+    flat = [text for row in kept for text in row]
+    how = case.embedder if isinstance(embedder(case), str) else "tfidf"
+    vectors = embed(flat, embedder=how, seed=case.seed)[0]
+    parts = np.split(vectors, np.cumsum([len(row) for row in kept])[:-1])
+    return {
+        "distinct_2": [distinct_n(row) for row in words],
+        "self_bleu": [self_bleu(row) for row in words],
+        "embedding_diversity": [embedding_diversity(part) for part in parts],
+    }
+
+
+def _outside(case: Case, frame: pd.DataFrame, outputs: list[list[str]]) -> list[float]:
+    """Share of each row's outputs that lie outside the feedback; NaN without feedback."""
+    if case.feedback is None or lacking(case) is not None or not any(map(any, outputs)):
+        return [math.nan] * len(frame)
+    texts = [
+        f"{words_of(prompt)}\n{words_of(text)}"
+        for prompt, row in zip(frame["prompt"].tolist(), outputs, strict=True)
+        for text in row
+    ]
+    p = pair_support(case, {"samples": texts}, "policy support").p("samples")
+    out = np.where(np.isnan(p), math.nan, p <= LEVEL)
+    parts = np.split(out, np.cumsum([len(row) for row in outputs])[:-1])
+    return [float(part.mean()) if part.size else math.nan for part in parts]
+
+
+def _lengths(samples: Dataset, scores: Scores) -> list[list[int]]:
+    """Tokens of each output, as scored."""
+    outputs = samples.frame["outputs"].tolist()
+    lengths: list[list[int]] = [[] for _ in outputs]
+    for j in range(max((len(row) for row in outputs), default=0)):
+        rows = [i for i, row in enumerate(outputs) if len(row) > j]
+        found = scores.column(f"output_{j}", data="samples").output_tokens
+        for i, length in zip(rows, found.tolist(), strict=True):
+            lengths[i].append(length)
+    return lengths
+
+
+def _entropy(
+    log_probs: list[list[float]], tokens: Sequence[Sequence[float]]
+) -> tuple[list[float], list[float]]:
+    """Minus the log-probability and the tokens of each row: their ratio is entropy a token."""
+    sums, counts = [], []
+    for own, lengths in zip(log_probs, tokens, strict=True):
+        known = len(own) == len(lengths) and len(own) > 0 and sum(lengths) > 0
+        sums.append(-float(np.sum(own)) if known else math.nan)
+        counts.append(float(np.sum(lengths)) if known else math.nan)
+    return sums, counts
+
+
+def _mean_difference(own: list[float], reference: list[float]) -> float:
+    if not own or len(own) != len(reference):
+        return math.nan
+    return float(np.mean(np.array(own) - np.array(reference)))
+
+
+def _numbers(samples: Dataset, name: str) -> list[float]:
+    if name not in samples.frame:
+        return [math.nan] * len(samples)
+    return [
+        _checked(samples, name, i, _number, value)
+        for i, value in enumerate(samples.frame[name].tolist())
+    ]
+
+
+def _lists(samples: Dataset, name: str) -> list[list[float]]:
+    if name not in samples.frame:
+        return [[] for _ in range(len(samples))]
+    return [
+        _checked(samples, name, i, _floats, value)
+        for i, value in enumerate(samples.frame[name].tolist())
+    ]
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _floats(value: object) -> list[float]:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return []
+    if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray):
+        raise TypeError("no list")
+    return [math.nan if v is None else float(v) for v in value]
+
+
+def _checked(
+    samples: Dataset, name: str, i: int, read: Callable[[Any], Value], value: object
+) -> Value:
+    try:
+        return read(value)
+    except (TypeError, ValueError) as error:
+        row = int(samples.frame["row"].iloc[i])
+        kind = "a list of numbers, one an output" if name in LISTS else "a number"
+        raise DataError(
+            f"{samples.source.path}: row {row}, column {name!r}: must be {kind}"
+        ) from error
+
+
+def cluster_codes(clusters: Integers) -> Integers:
+    """Codes from 0 without gaps, (n,)."""
+    return np.unique(clusters, return_inverse=True)[1].astype(np.int64)

@@ -1,0 +1,226 @@
+"""What the preference audit says of a fault, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from rmaudit.audits.base import grade
+from rmaudit.audits.common.attribute import difference
+from rmaudit.audits.common.pairs import Margins, halves, pair_examples
+from rmaudit.audits.preference.style_matrix import StyleMatrix
+from rmaudit.audits.preference.views import BLIND
+from rmaudit.case import Case
+from rmaudit.results import Estimate, Finding, Severity
+from rmaudit.stats.intervals import cluster_ratios
+from rmaudit.stats.strata import shortfall
+from rmaudit.typing import Float, Mask
+
+ACCURACY = "preference.accuracy"
+TIE_RATE = "preference.tie_rate"
+HARD = "preference.style_hard"
+NOTICEABLE = 0.02  # of an accuracy, below that of the rest
+SHORT = 0.05  # the same at equal margins, where some differences show that mean little
+
+
+def findings(
+    case: Case,
+    found: Margins,
+    overall: Mapping[str, Estimate],
+    masks: Mapping[str, Mask],
+    surface: Mapping[str, Float],
+    tables: Mapping[str, pd.DataFrame],
+    matrix: StyleMatrix | str,
+) -> list[Finding]:
+    """Chance, blind rules, weak subsets, equal rewards, labelled ties, style; worst first."""
+    decided = found.decided
+    if not overall[ACCURACY].defined:
+        return []
+    said = chance_finding(case, decided, overall[ACCURACY])
+    said = said or blind_finding(case, decided, overall, surface)
+    said += subset_finding(case, decided, masks)
+    said += equal_reward_finding(case, decided, overall[TIE_RATE])
+    said += labelled_tie_finding(case, found, tables)
+    return said + style_finding(case, overall, matrix)
+
+
+def chance_finding(case: Case, decided: Margins, accuracy: Estimate) -> list[Finding]:
+    """It ranks no better than a coin, as far as these data can tell."""
+    if accuracy.low > 0.5:
+        return []
+    interval = f"{accuracy.low:.1%} to {accuracy.high:.1%}"
+    if accuracy.high < 0.5:
+        title = f"It ranks against the labels: accuracy is {accuracy.value:.1%}"
+        detail = (
+            f"The interval is {interval}. Check the sign of the head, and which side is chosen."
+        )
+    else:
+        title = f"Accuracy of {accuracy.value:.1%} cannot be told from chance"
+        detail = f"The interval is {interval} at {accuracy.n_clusters:,} prompts."
+        detail += " Label more pairs." if accuracy.high > 0.6 else " The model does not rank these."
+    severity: Severity = "medium" if accuracy.high > 0.6 else "high"
+    shown = pair_examples(case, decided, most_wrong(decided))
+    return [Finding(severity, "preference", ACCURACY, title, detail, shown)]
+
+
+def blind_finding(
+    case: Case, decided: Margins, overall: Mapping[str, Estimate], surface: Mapping[str, Float]
+) -> list[Finding]:
+    """A rule that reads no words ranks as well."""
+    best = max(BLIND, key=lambda id_: overall[id_].value)
+    rule = halves(difference(decided, surface[best]))
+    ones = np.ones(len(decided))
+    lead = cluster_ratios(
+        [(1.0, decided.correct - rule, ones)],
+        decided.cluster,
+        confidence=case.confidence,
+        bounds=(-1, 1),
+    )
+    if lead.low > 0:
+        return []
+    known = f"accuracy {overall[ACCURACY].value:.1%} against {overall[best].value:.1%}"
+    beaten = lead.high < 0
+    title = f"A blind rule ({BLIND[best]}) ranks {'better' if beaten else 'as well'}: {known}"
+    detail = (
+        f"The model's lead is {100 * lead.low:.1f} to {100 * lead.high:.1f} points. On these data "
+        "its accuracy says little about what it reads: balance the pairs, or look at the subsets "
+        "in which the rule is wrong."
+    )
+    shown = pair_examples(case, decided, np.where(rule == 1, most_wrong(decided), -np.inf))
+    return [Finding("high" if beaten else "medium", "preference", ACCURACY, title, detail, shown)]
+
+
+def subset_finding(case: Case, decided: Margins, masks: Mapping[str, Mask]) -> list[Finding]:
+    """The subset that is furthest below the rest for certain: in all, or at equal margins."""
+    if len(masks) < 2:
+        return []
+    level = 1 - (1 - case.confidence) / len(masks)  # Bonferroni: the worst of many is picked
+    parts = {name: rows[decided.row] for name, rows in masks.items()}
+    gaps = {name: gap_to_rest(decided, part, level) for name, part in parts.items()}
+    name, gap = furthest(gaps)
+    where = "below the rest of the data"
+    if not gap.low >= NOTICEABLE:
+        data = (decided.correct, np.abs(decided.margin))
+        name, gap = furthest(
+            {
+                name: shortfall(*data, part, decided.cluster, confidence=level)
+                for name, part in parts.items()
+            }
+        )
+        where = "below pairs of the rest whose margins are as large"
+        # A part of other margins, not ranked worse on the whole, is no weak one.
+        if not (gap.low > 0 and gap.value >= SHORT and gaps[name].value >= NOTICEABLE):
+            return []
+    part = decided.on_rows(masks[name])
+    accuracy = float(part.correct.mean())
+    detail = (
+        f"{100 * gap.value:.1f} points {where}, at least {100 * gap.low:.1f} "
+        f"allowing for {len(masks)} subsets looked at. The average hides it: gate this subset by "
+        "a rule of its own, and label more of it."
+    )
+    return [
+        Finding(
+            "high" if accuracy < 0.5 and gap.low >= 0.05 else grade(gap.low, 0.05, 0.15),
+            "preference",
+            "preference.worst_subset_accuracy",
+            f"Accuracy on {name} is {accuracy:.1%}",
+            detail,
+            pair_examples(case, part, most_wrong(part)),
+        )
+    ]
+
+
+def gap_to_rest(decided: Margins, part: Mask, confidence: float) -> Estimate:
+    """Accuracy of the other pairs minus that of a part."""
+    here = part.astype(np.float64)
+    terms = [(1.0, decided.correct * (1 - here), 1 - here), (-1.0, decided.correct * here, here)]
+    return cluster_ratios(terms, decided.cluster, confidence=confidence, bounds=(-1, 1))
+
+
+def furthest(found: Mapping[str, Estimate]) -> tuple[str, Estimate]:
+    """The part with the largest lower end, and its estimate; those without one come last."""
+    name = max(found, key=lambda key: found[key].low if found[key].defined else -np.inf)
+    return name, found[name]
+
+
+def equal_reward_finding(case: Case, decided: Margins, rate: Estimate) -> list[Finding]:
+    """It gives both outputs the same reward."""
+    if rate.low < 0.01:
+        return []
+    equal = decided.margin == 0
+    detail = (
+        "Each counts as half right, and gives an optimiser nothing to go by. Look for identical "
+        "outputs, saturation, low precision, or outputs cut off before they differ."
+    )
+    return [
+        Finding(
+            grade(rate.low, 0.05, 0.25),
+            "preference",
+            TIE_RATE,
+            f"{rate.value:.1%} of the pairs have equal rewards",
+            detail,
+            pair_examples(case, decided, np.where(equal, 0.0, -np.inf)),
+        )
+    ]
+
+
+def labelled_tie_finding(
+    case: Case, found: Margins, tables: Mapping[str, pd.DataFrame]
+) -> list[Finding]:
+    """It is as sure where people had no preference as where they had one."""
+    if "labelled_ties" not in tables:
+        return []
+    table = tables["labelled_ties"].set_index("what")
+    area = table.loc["auroc"]
+    if not area["high"] < 0.6:
+        return []
+    size = np.where(found.tied, np.abs(found.margin), -np.inf)
+    detail = (
+        "A pair with a preference has a larger margin than a labelled tie in "
+        f"{area['value']:.0%} of comparisons ({area['low']:.0%} to {area['high']:.0%}; half is "
+        "no distinction). "
+        "Trained on, such margins reward differences that people do not see."
+    )
+    return [
+        Finding(
+            "low",
+            "preference",
+            "preference.margin_mean",
+            f"Margins hardly tell labelled ties apart (AUROC {area['value']:.2f})",
+            detail,
+            pair_examples(case, found, size),
+        )
+    ]
+
+
+def style_finding(
+    case: Case, overall: Mapping[str, Estimate], matrix: StyleMatrix | str
+) -> list[Finding]:
+    """A plainer right answer loses to a fancier wrong one."""
+    hard = overall.get(HARD)
+    if isinstance(matrix, str) or hard is None or not hard.defined:
+        return []
+    easy = overall["preference.style_easy"]
+    if hard.high >= 0.5 and not hard.high < easy.low - 0.1:
+        return []
+    plainer = matrix.chosen < matrix.rejected
+    return [
+        Finding(
+            "high" if hard.high < 0.5 else "medium",
+            "preference",
+            HARD,
+            f"Style beats substance: accuracy falls from {easy.value:.1%} to {hard.value:.1%} "
+            "when the wrong answer is the fancier one",
+            "An optimiser will buy the style. See the style matrix for the styles that do it.",
+            pair_examples(
+                case, matrix.crossed, np.where(plainer, most_wrong(matrix.crossed), -np.inf)
+            ),
+        )
+    ]
+
+
+def most_wrong(found: Margins) -> Float:
+    """How far the wrong output is ahead, (n,); -infinity where it is not."""
+    return np.where(found.margin < 0, -found.margin, -np.inf)

@@ -1,0 +1,121 @@
+"""What preflight says of a fault, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmaudit.audits.base import grade
+from rmaudit.audits.preflight.sample import Rescored, Texts
+from rmaudit.case import Case
+from rmaudit.results import Finding, Metric
+from rmaudit.typing import Float
+
+DISCREPANCY = "preflight.max_batch_discrepancy"
+NONFINITE = "preflight.nonfinite_share"
+
+# In SD. Batching moved the rewards of a 22M-parameter encoder by 1e-5 in float32 and, with an
+# untrained head, by 0.1 in bfloat16: noise of a tenth of the spread is a finding.
+TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1}
+
+
+def nonfinite_findings(rewards: Float, texts: Texts, case: Case) -> list[Finding]:
+    """The finding on rewards that are no finite numbers."""
+    places = np.flatnonzero(~np.isfinite(rewards))
+    if not places.size:
+        return []
+    shown = [texts.example(int(i), f"reward {rewards[i]}") for i in places[: case.example_limit]]
+    detail = (
+        f"{places.size:,} of {rewards.size:,} texts have a reward that is NaN or infinite. They "
+        "are left out of every other number. Look for overflow (try --dtype float32), damaged "
+        "weights, or gaps in recorded rewards."
+    )
+    title = "Non-finite rewards"  # fixed: policies and readers look for these words
+    return [Finding("high", "preflight", NONFINITE, title, detail, tuple(shown))]
+
+
+def discrepancy_findings(rescored: Rescored | None, texts: Texts, case: Case) -> list[Finding]:
+    """A finding for each way of scoring that gives other rewards."""
+    if rescored is None:
+        return []
+    dtype = str(case.model.describe().get("dtype", "float32"))
+    tolerance = TOLERANCE.get(dtype, TOLERANCE["float32"])
+    findings = []
+    for name, moved in rescored.differences.items():
+        worst = np.argsort(-moved)
+        worst = worst[moved[worst] > tolerance][: case.example_limit]
+        if not worst.size:
+            continue
+        shown = [
+            texts.example(
+                int(rescored.places[i]),
+                f"reward {rescored.batched.reward[i]:.6g} as measured, "
+                f"{rescored.others[name][i]:.6g} {name}",
+            )
+            for i in worst
+        ]
+        largest = float(moved[worst[0]])
+        by = f"by up to {largest:.2g} SD" if np.isfinite(largest) else "between finite and not"
+        detail = (
+            f"The same text gets different rewards in a batch and {name}; {tolerance:g} SD "
+            f"is tolerated as rounding ({dtype}). Until this is repaired no number of this report "
+            "is the model's own. Look for randomness, state kept between calls, padding that is "
+            "not masked, a reward read at the wrong token, or a number format too coarse "
+            "(try --dtype float32)."
+        )
+        title = f"The reward of a text changes {by} when it is scored {name}"
+        findings.append(Finding("high", "preflight", DISCREPANCY, title, detail, tuple(shown)))
+    return findings
+
+
+# By metric: bounds for "medium" and "high", the title after the share, what to do.
+_FAULTS: dict[str, tuple[float, float, str, str]] = {
+    "preflight.output_truncated_share": (
+        0.0,
+        0.05,
+        "of the outputs are longer than the model can read",
+        "Only their end is rewarded. Leave such outputs out, or raise --max-length if the model "
+        "can read more.",
+    ),
+    "preflight.double_bos_share": (
+        0.0,
+        0.01,
+        "of the texts begin with two beginning-of-sequence tokens",
+        "The model was not trained on such texts. Remove the token from the data: it is added "
+        "when texts are made.",
+    ),
+    "preflight.truncated_share": (
+        0.10,
+        0.50,
+        "of the texts lost the beginning of their prompt",
+        "The model judges these outputs without all of the context. Raise --max-length if the "
+        "model can read more, or read its numbers on long prompts with care.",
+    ),
+}
+
+
+def text_findings(
+    metrics: Sequence[Metric], flags: Mapping[str, NDArray[np.bool_]], texts: Texts, case: Case
+) -> list[Finding]:
+    """Findings on how texts were made: cut, doubled tokens, padding token at the end."""
+    overall = {m.id: m.estimate for m in metrics if not m.slice}
+    findings = []
+    for id_, (medium, high, title, detail) in _FAULTS.items():
+        estimate = overall[id_]
+        if not estimate.defined or estimate.value == 0:
+            continue
+        places = np.flatnonzero(flags[id_])[: case.example_limit]
+        shown = tuple(texts.example(int(i), "") for i in places)
+        severity, said = grade(estimate.low, medium, high), f"{estimate.value:.2%} {title}"
+        findings.append(Finding(severity, "preflight", id_, said, detail, shown))
+    if case.model.describe().get("ends_in_padding_token"):
+        detail = (
+            "The reward is read at that last token. transformers itself passes over padding "
+            "tokens and reads the one before. If the model was trained that way (TRL does), give "
+            "it a chat template that does not end in its padding token, and compare."
+        )
+        title = "Texts end in the model's padding token"
+        findings.append(Finding("medium", "preflight", DISCREPANCY, title, detail))
+    return findings

@@ -1,0 +1,232 @@
+"""Curves of optimisation: proxy and gold reward against KL, prompt by prompt.
+
+A curve starts at the policy that was sampled (KL 0) and goes on to stronger optimisation: larger n
+for best of n, smaller beta for the tilted policy, later steps for a run of RL.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmaudit.results import Estimate
+from rmaudit.stats.best_of_n import best_of_n_kl, best_of_n_mean, n_grid
+from rmaudit.stats.intervals import cluster_mean, count_codes
+from rmaudit.stats.tilting import (
+    effective_size,
+    tilted_kl_jackknife,
+    tilted_mean,
+    tilted_weights,
+)
+from rmaudit.typing import Float, Integers
+
+Method = Literal["bon", "tilted", "rl"]
+LEAST_EFFECTIVE = 10.0  # median effective sample size of a point that a fit may use
+BETAS_PER_OCTAVE = 2
+BETA_OCTAVES = (4, -4)  # from 16 proxy SDs a nat, weak, to a sixteenth, strong
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Samples of a policy with both rewards, (n_prompts, size); see `Pool.of`."""
+
+    proxy: Float
+    gold: Float
+    clusters: Integers
+    set_aside: Mapping[str, int] = field(default_factory=dict)  # prompts, by reason
+
+    @classmethod
+    def of(cls, proxy: Float, gold: Float, clusters: Integers) -> Pool:
+        """Prompts that have enough samples with both rewards finite; the others are counted.
+
+        The size of the pools is the one that keeps the most samples: larger pools keep their first
+        samples, prompts with smaller pools are set aside, so that every point of a curve is about
+        the same prompts.
+
+        Parameters
+        ----------
+        proxy, gold
+            (n_prompts, at most N each), NaN where there is no sample or no reward.
+        clusters
+            Prompt codes, (n_prompts,).
+        """
+        there = np.isfinite(proxy) & np.isfinite(gold)
+        counts = there.sum(axis=1)
+        size = _common_size(counts)
+        kept = counts >= max(size, 2)
+        reasons = {
+            "no sample has both rewards": int(np.sum(counts == 0)),
+            "one sample has both rewards": int(np.sum(counts == 1)),
+            f"fewer samples with both rewards than the pool of {size}": int(
+                np.sum((counts > 1) & ~kept)
+            ),
+        }
+        # Sorting by "is missing" is stable: what is there moves to the front, in its order.
+        order = np.argsort(~there[kept], axis=1, kind="stable")[:, :size]
+        return cls(
+            np.take_along_axis(proxy[kept], order, axis=1),
+            np.take_along_axis(gold[kept], order, axis=1),
+            np.unique(clusters[kept], return_inverse=True)[1].astype(np.int64),
+            {reason: count for reason, count in reasons.items() if count},
+        )
+
+    @property
+    def size(self) -> int:
+        """Samples a prompt."""
+        return int(self.proxy.shape[1])
+
+    def lacks(self) -> str | None:
+        """Why no curve can be drawn, in words; None if one can."""
+        if count_codes(self.clusters) < 2:
+            return "fewer than two prompts have two samples with both rewards"
+        for values, name in ((self.gold, "gold"), (self.proxy, "proxy")):
+            if not _spread(values) > 0:
+                return f"the {name} reward is the same for all samples of a prompt"
+        return None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Proxy and gold reward under stronger and stronger optimisation, on each prompt."""
+
+    method: Method
+    strength: Float  # (n_points,): n, beta or step
+    kl: Float  # (n_prompts, n_points), nats
+    proxy: Float  # (n_prompts, n_points), raw
+    gold: Float
+    proxy_start: Float  # (n_prompts,): under the policy that was sampled
+    gold_start: Float
+    clusters: Integers  # (n_prompts,), codes from 0 without gaps
+    proxy_unit: Float  # (n_prompts, 2): squared deviations and degrees of freedom
+    gold_unit: Float
+    ess: Float  # (n_points,): median effective sample size; NaN where it does not apply
+    kl_start: float = 0.0  # nats: of the policy that gains are counted from
+    standardized: bool = False  # strength is in SDs of the proxy: it moves with their estimate
+
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        """Points that a fit may use, (n_points,): all but those of too few effective samples."""
+        return ~(self.ess < LEAST_EFFECTIVE)
+
+    def sd(self, which: Literal["proxy", "gold"]) -> float:
+        """Pooled within-prompt SD of a reward, in its own unit."""
+        square, freedom = (self.proxy_unit if which == "proxy" else self.gold_unit).sum(axis=0)
+        return math.sqrt(square / freedom) if freedom > 0 else math.nan
+
+    def means(self, which: Literal["proxy", "gold"], confidence: float = 0.95) -> list[Estimate]:
+        """The raw mean at each point, with intervals clustered by prompt."""
+        values = self.proxy if which == "proxy" else self.gold
+        return [cluster_mean(v, self.clusters, confidence=confidence) for v in values.T]
+
+    def gains(self, which: Literal["proxy", "gold"], confidence: float = 0.95) -> list[Estimate]:
+        """Gain over the policy that was sampled, in SDs of the reward, at each point.
+
+        Paired by prompt; the interval takes the SD as given.
+        """
+        values = self.proxy if which == "proxy" else self.gold
+        start = self.proxy_start if which == "proxy" else self.gold_start
+        gain = (values - start[:, None]) / self.sd(which)
+        return [cluster_mean(v, self.clusters, confidence=confidence) for v in gain.T]
+
+
+def best_of_n_curve(pool: Pool, ns: Sequence[int] | None = None) -> Curve:
+    """Best of n for each n, exact over the pool; KL is the bound of `best_of_n_kl`.
+
+    Parameters
+    ----------
+    pool
+        Samples; ensembles are aggregated before: what selects is ``pool.proxy``.
+    ns
+        Each from 1 to ``pool.size``; `n_grid` by default.
+
+    Raises
+    ------
+    ValueError
+        If an n is above the pool.
+    """
+    grid = n_grid(pool.size) if ns is None else np.array(sorted(set(ns)), dtype=np.int64)
+    if grid.size == 0 or grid[0] < 1 or grid[-1] > pool.size:
+        raise ValueError(f"n must be from 1 to {pool.size}, the samples a prompt")
+    proxy, gold = (
+        np.stack([best_of_n_mean(values, pool.proxy, int(n)) for n in grid], axis=1)
+        for values in (pool.proxy, pool.gold)
+    )
+    kl = np.broadcast_to([best_of_n_kl(int(n)) for n in grid], gold.shape)
+    nothing = np.full(grid.size, math.nan)
+    return _curve(pool, "bon", grid.astype(np.float64), np.array(kl), proxy, gold, nothing)
+
+
+def tilted_curve(pool: Pool, betas: Sequence[float] | None = None) -> Curve:
+    """The policy tilted by the proxy at each beta, by self-normalised importance weights.
+
+    Parameters
+    ----------
+    pool
+        Samples.
+    betas
+        > 0, in units of the proxy per nat; by default two an octave, from 16 within-prompt SDs of
+        the proxy to a sixteenth.
+    """
+    standardized = betas is None
+    if betas is None:
+        high, low = BETA_OCTAVES
+        steps = np.arange(high, low - 1e-9, -1 / BETAS_PER_OCTAVE)
+        betas = (_spread(pool.proxy) * 2.0**steps).tolist()
+    grid = np.array(sorted(betas, reverse=True), dtype=np.float64)
+    if grid.size == 0 or not grid[-1] > 0:
+        raise ValueError("beta must be positive")
+    weights = [tilted_weights(pool.proxy, beta) for beta in grid]
+    kl = np.stack([tilted_kl_jackknife(w) for w in weights], axis=1)
+    proxy, gold = (
+        np.stack([tilted_mean(values, pool.proxy, beta) for beta in grid], axis=1)
+        for values in (pool.proxy, pool.gold)
+    )
+    ess = np.array([float(np.median(effective_size(w))) for w in weights])
+    curve = _curve(pool, "tilted", grid, kl, proxy, gold, ess)
+    return replace(curve, standardized=standardized)
+
+
+def unit_parts(values: Float) -> Float:
+    """Squared deviations from the prompt's mean and degrees of freedom, (n_prompts, 2)."""
+    deviation = values - values.mean(axis=1, keepdims=True)
+    # The mean of equal numbers may differ from them by rounding; that is no variation.
+    deviation[np.abs(deviation) <= 1e-12 * np.abs(values)] = 0.0
+    freedom = np.full(len(values), max(values.shape[1] - 1, 0), dtype=np.float64)
+    return np.stack([(deviation**2).sum(axis=1), freedom], axis=1)
+
+
+def _curve(
+    pool: Pool, method: Method, strength: Float, kl: Float, proxy: Float, gold: Float, ess: Float
+) -> Curve:
+    return Curve(
+        method,
+        strength,
+        kl,
+        proxy,
+        gold,
+        pool.proxy.mean(axis=1),
+        pool.gold.mean(axis=1),
+        pool.clusters,
+        unit_parts(pool.proxy),
+        unit_parts(pool.gold),
+        ess,
+    )
+
+
+def _common_size(counts: Integers) -> int:
+    """The pool size that keeps the most samples, at least 2 where any prompt has two."""
+    sizes = np.unique(counts[counts >= 2])
+    if sizes.size == 0:
+        return 0
+    kept = [int(size) * int(np.sum(counts >= size)) for size in sizes]
+    return int(sizes[int(np.argmax(kept))])
+
+
+def _spread(values: Float) -> float:
+    square, freedom = unit_parts(values).sum(axis=0)
+    return math.sqrt(square / freedom) if freedom > 0 else math.nan

@@ -1,0 +1,162 @@
+"""Curves of best of n and of tilting, from samples with the rewards of one or several models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from rmaudit.data.types import Dataset
+from rmaudit.errors import DataError, UsageError
+from rmaudit.overoptimization.curves import Method, Pool, best_of_n_curve, tilted_curve
+from rmaudit.overoptimization.result import Overopt
+from rmaudit.overoptimization.samples import (
+    aggregates,
+    first_policy,
+    matrix,
+    scored_matrix,
+    widened,
+)
+from rmaudit.overoptimization.study import Study, study
+from rmaudit.rewards.base import RewardModel
+from rmaudit.scoring import Progress, open_store
+from rmaudit.scoring import score as run_requests
+from rmaudit.scoring.requests import data_requests
+from rmaudit.typing import Float
+
+
+def from_samples(
+    samples: Dataset,
+    models: Sequence[RewardModel],
+    *,
+    gold: RewardModel | str = "gold_rewards",
+    held_out: bool = False,
+    with_aggregates: bool = False,
+    methods: Sequence[Method] = ("bon", "tilted"),
+    ns: Sequence[int] | None = None,
+    betas: Sequence[float] | None = None,
+    seed: int = 0,
+    resamples: int = 2000,
+    confidence: float = 0.95,
+    store: Path | None = None,
+    cache: bool = True,
+    progress: Progress | None = None,
+) -> Overopt:
+    """Optimise samples of a policy against each model and read off the gold reward.
+
+    Parameters
+    ----------
+    samples
+        Of type samples: several outputs a prompt. Of several policies (column ``policy``) the
+        first.
+    models
+        What selects; each has a curve of its own.
+    gold
+        A reward model taken as the truth, or a column of lists with one number an output.
+    held_out
+        Whether `gold` is (or the column comes from) a reward model trained on feedback disjoint
+        from the models': its gap is a lower bound on the true one, and the result says so.
+    with_aggregates
+        Also mean, worst case and uncertainty-weighted reward of the models, each re-sorted by
+        itself.
+    methods, ns, betas
+        "bon" at each n, "tilted" at each beta; by default up to the pool, and by octaves.
+    seed, resamples, confidence
+        Of the bootstrap over prompts.
+    store, cache, progress
+        As in `rmaudit.audit`.
+
+    Raises
+    ------
+    UsageError
+        If an n is above the pool, or a beta is not positive.
+    DataError
+        If no curve can be drawn: one sample a prompt, a constant reward, no gold reward.
+    """
+    if betas is not None and not all(beta > 0 for beta in betas):
+        raise UsageError("every beta must be positive: small is strong optimisation")
+    rows = first_policy(samples)
+    chosen = samples.take(rows)
+    with open_store(store, cache=cache) as opened:
+
+        def rewards(model: RewardModel) -> Float:
+            scores = run_requests(
+                model,
+                data_requests(chosen, "samples"),
+                datasets={"samples": chosen},
+                store=opened,
+                progress=progress,
+            )
+            return scored_matrix(chosen, lambda side: scores.reward(side, data="samples"))
+
+        proxies = {model.name.removeprefix("recorded:"): rewards(model) for model in models}
+        truth = _column(chosen, gold) if isinstance(gold, str) else rewards(gold)
+    if with_aggregates and len(proxies) > 1:
+        every = np.stack(list(proxies.values()))
+        every = np.where(np.isfinite(every).all(axis=0), every, np.nan)
+        proxies |= aggregates(every)
+    studies: list[Study] = []
+    notes = [samples.source.losses] if samples.source.losses else []
+    for name, proxy in proxies.items():
+        pool = _pool(chosen, name, proxy, truth)
+        notes += [f"{name}: {n} prompts set aside, {why}" for why, n in pool.set_aside.items()]
+        _check(ns, pool)
+        for method in methods:
+            curve = best_of_n_curve(pool, ns) if method == "bon" else tilted_curve(pool, betas)
+            rng = np.random.default_rng([seed, len(studies)])
+            one = study(name, curve, rng, resamples=resamples, confidence=confidence)
+            studies.append(one)
+            if not one.found.safe_kl.defined:
+                notes.append(f"{name}, {method}: {one.found.safe_kl.undefined_reason}")
+    if held_out or not isinstance(gold, str):
+        source = f"the column {gold}" if isinstance(gold, str) else f"the model {gold.name}"
+        kind = ", trained on disjoint feedback: a lower bound on the true gap" if held_out else ""
+        notes.append(f"gold reward: {source}{kind}")
+    return Overopt(tuple(studies), tuple(dict.fromkeys(notes)), confidence)
+
+
+def _pool(samples: Dataset, name: str, proxy: Float, truth: Float) -> Pool:
+    width = max(proxy.shape[1], truth.shape[1])
+    pool = Pool.of(widened(proxy, width), widened(truth, width), samples.clusters)
+    reason = pool.lacks()
+    if reason is not None:
+        shown = "; ".join(f"{count} prompts: {why}" for why, count in pool.set_aside.items())
+        raise DataError(
+            f"{samples.source.path}, {name}: {reason}{' (' * bool(shown)}{shown}"
+            f"{')' * bool(shown)}; no curve can be drawn"
+        )
+    return pool
+
+
+def _check(ns: Sequence[int] | None, pool: Pool) -> None:
+    beyond = [n for n in ns or () if not 1 <= n <= pool.size]
+    if beyond:
+        raise UsageError(
+            f"n = {beyond[0]} is not from 1 to {pool.size}, the samples a prompt: "
+            "sample more, or leave it out"
+        )
+
+
+def _column(samples: Dataset, name: str) -> Float:
+    if name not in samples.frame:
+        raise DataError(
+            f"{samples.source.path}: no column {name!r}, the gold reward of every output; name "
+            "another with --gold-column, or give --gold, a reward model taken as the truth"
+        )
+    values = samples.frame[name].tolist()
+    try:
+        return matrix(cast("list[list[float] | None]", [_list(v) for v in values]))
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"{samples.source.path}: column {name!r} must hold a list of numbers a row"
+        ) from error
+
+
+def _list(value: object) -> list[float] | None:
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return None
+    if isinstance(value, str):
+        raise TypeError("text is no list of numbers")
+    return list(cast("Sequence[float]", value))

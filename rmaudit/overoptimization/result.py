@@ -1,0 +1,68 @@
+"""Curves of over-optimisation with what was found on them, and how they are kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from rmaudit.overoptimization.study import Study, curve_frame, fit_frame
+from rmaudit.results import Estimate
+
+
+@dataclass(frozen=True)
+class Overopt:
+    """Curves of one or several reward models or runs."""
+
+    studies: tuple[Study, ...]
+    notes: tuple[str, ...] = ()  # what was left out, and what a number does not say
+    confidence: float = 0.95
+
+    @property
+    def curve(self) -> pd.DataFrame:
+        """One row a point: the columns of curve.csv, rewards as raw means."""
+        return curve_frame(self.studies, self.confidence)
+
+    @property
+    def fits(self) -> pd.DataFrame:
+        """One row a curve and functional form: fit, peak, losses, safe budget, with intervals."""
+        return fit_frame(self.studies)
+
+    def summary(self) -> list[list[str]]:
+        """One row a curve: run, method, measured KL, peak, loss after it, safe KL and strength."""
+        rows = []
+        for one in self.studies:
+            found, fit = one.found, one.found.fit(one.form)
+            peak = _shown(fit.peak_kl) + (" (extrapolated)" if fit.extrapolated else "")
+            names = {"bon": "n", "tilted": "beta", "rl": "step"}
+            strength = f"{names[one.curve.method]} {_shown(found.safe_strength, ends=False)}"
+            rows.append(
+                [
+                    one.run,
+                    one.curve.method,
+                    f"{found.measured_kl:.2f}",
+                    _shown(found.gain_at_peak),
+                    _shown(found.loss_after_peak),
+                    peak,
+                    f"{_shown(found.safe_kl, ends=False)} ({strength})",
+                ]
+            )
+        return rows
+
+    def save(self, folder: str | Path, venues: tuple[str, ...] | None = None) -> list[Path]:
+        """Write curve.csv, fits.csv and the figures; see `save_figures`."""
+        from rmaudit.overoptimization.paper import VENUES, save_figures
+
+        return save_figures(self, folder, VENUES if venues is None else venues)
+
+
+SUMMARY = ("run", "method", "KL measured", "gold gain", "loss after", "fitted peak KL", "safe KL")
+"""The columns of `Overopt.summary`; gains in gold SDs."""
+
+
+def _shown(estimate: Estimate, *, ends: bool = True) -> str:
+    if not estimate.defined:
+        return "-"
+    value = f"{estimate.value:.2f}"
+    return f"{value} [{estimate.low:.2f}, {estimate.high:.2f}]" if ends else f"{estimate.value:.3g}"

@@ -1,0 +1,244 @@
+"""One curve with what was found on it, as a table, as the rows of curve.csv, and as a figure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rmaudit.overoptimization.curves import Curve
+from rmaudit.overoptimization.fits import (
+    Form,
+    Overoptimization,
+    form_terms,
+    overoptimization,
+)
+from rmaudit.results import Estimate, Figure
+
+COLUMNS = (
+    "method",
+    "n",
+    "beta",
+    "step",
+    "kl",
+    "proxy",
+    "proxy_low",
+    "proxy_high",
+    "gold",
+    "gold_low",
+    "gold_high",
+    "ess",
+    "run",
+)
+"""The columns of curve.csv: rewards are raw means, empty where a column does not apply."""
+_STRENGTH = {"bon": "n", "tilted": "beta", "rl": "step"}
+METHOD_NAMES = {"bon": "best of n", "tilted": "tilted", "rl": "RL"}
+FORM_OF: dict[str, Form] = {"bon": "bon", "tilted": "bon", "rl": "rl"}
+"""The form of a method's fit. The tilted policy's gain starts linear in sqrt(KL), as best of n's
+does, where that of the RL form starts with an infinite slope."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """One reward model (or run) under one method."""
+
+    run: str  # the name of the reward model or of the run
+    curve: Curve
+    found: Overoptimization
+
+    @property
+    def form(self) -> Form:
+        """The functional form that fits this method; both are in `fit_frame`."""
+        return FORM_OF[self.curve.method]
+
+
+def study(
+    run: str,
+    curve: Curve,
+    rng: np.random.Generator,
+    *,
+    resamples: int = 2000,
+    confidence: float = 0.95,
+) -> Study:
+    """Fits, peak and safe budget of a curve; see `overoptimization`."""
+    return Study(
+        run, curve, overoptimization(curve, rng, resamples=resamples, confidence=confidence)
+    )
+
+
+def curve_frame(studies: Sequence[Study], confidence: float = 0.95) -> pd.DataFrame:
+    """The rows of curve.csv: one a point, raw means with intervals."""
+    rows: list[dict[str, Any]] = []
+    for one in studies:
+        curve = one.curve
+        proxy, gold = (curve.means(which, confidence) for which in ("proxy", "gold"))
+        for k, strength in enumerate(curve.strength):
+            row: dict[str, Any] = dict.fromkeys(COLUMNS)
+            whole = strength if curve.method == "tilted" else int(strength)
+            row |= {"method": curve.method, _STRENGTH[curve.method]: whole, "run": one.run}
+            row |= {"kl": float(curve.kl[:, k].mean()), "ess": _number(curve.ess[k])}
+            for name, estimate in (("proxy", proxy[k]), ("gold", gold[k])):
+                mean = (curve.proxy if name == "proxy" else curve.gold)[:, k].mean()
+                row |= {name: float(mean)}
+                row |= {f"{name}_low": _number(estimate.low)}
+                row |= {f"{name}_high": _number(estimate.high)}
+            rows.append(row)
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    return frame.astype({"n": "Int64", "step": "Int64"})
+
+
+def fit_frame(studies: Sequence[Study]) -> pd.DataFrame:
+    """One row a run, method and form: alpha, beta, peak, what is lost, safe budget, intervals."""
+    rows = []
+    for one in studies:
+        for fit in one.found.fits:
+            row: dict[str, Any] = {
+                "run": one.run,
+                "method": one.curve.method,
+                "form": fit.form,
+                "prompts": len(one.curve.gold),
+                "measured_kl": one.found.measured_kl,
+            }
+            for name, estimate in (
+                ("alpha", fit.alpha),
+                ("beta", fit.beta),
+                ("peak_kl", fit.peak_kl),
+                ("peak_n", fit.peak_n),
+                ("best_kl", one.found.best_kl),
+                ("gain_at_peak", one.found.gain_at_peak),
+                ("loss_after_peak", one.found.loss_after_peak),
+                ("proxy_gold_gap", one.found.proxy_gold_gap),
+                ("safe_kl", one.found.safe_kl),
+                ("safe_strength", one.found.safe_strength),
+            ):
+                row |= _spread(name, estimate)
+            row["extrapolated"] = fit.extrapolated
+            row["residual"] = fit.residual
+            row["reason"] = fit.alpha.undefined_reason or fit.peak_kl.undefined_reason
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def gain_figure(
+    studies: Sequence[Study],
+    name: str,
+    title: str,
+    *,
+    confidence: float = 0.95,
+    with_proxy: bool = True,
+    with_fit: bool = True,
+) -> Figure:
+    """Gains against KL: gold with its interval and its fit, and the proxy.
+
+    Points of too few effective samples are grey; the fits do not use them.
+    """
+    series = []
+    methods = len({one.curve.method for one in studies})
+    for place, one in enumerate(studies):
+        parts = [one.run] if len(studies) > methods or methods == 1 < len(studies) else []
+        parts += [METHOD_NAMES[one.curve.method]] if methods > 1 else []
+        label = ", ".join(parts)
+        alone = len(studies) == 1
+        gold = {"color": place, "line": 0 if with_proxy else place + place // 6}
+        series.append(_series(one, "gold", _name(label, "gold", with_proxy), confidence) | gold)
+        if with_fit and one.found.fit(one.form).alpha.defined:
+            series.append(
+                _fit_series(one, _name(label, "gold, fitted")) | {"color": place, "line": 3}
+            )
+        if with_proxy:
+            shown = _series(one, "proxy", _name(label, "proxy"), confidence)
+            series.append(shown | {"color": 1 if alone else place, "line": 1})
+        if not one.curve.usable.all():
+            series.append(_weak_series(one, _name(label, "gold, under 10 effective samples")))
+    return Figure(
+        name,
+        "curves",
+        title,
+        " ".join(_sentence(one) for one in studies[:4]),
+        {
+            "series": series,
+            "xlabel": "KL from the initial policy (nats)",
+            "ylabel": "gain (SD)" if with_proxy else "gold gain (SD)",
+            "xscale": "linear",
+            "diagonal": False,
+            "reference_y": 0.0,
+            "reference_x": None,
+        },
+    )
+
+
+def _name(label: str, what: str, shown: bool = True) -> str:
+    return f"{label}: {what}" if label and shown else label or what
+
+
+def _series(one: Study, which: Any, name: str, confidence: float) -> dict[str, Any]:
+    used = np.flatnonzero(one.curve.usable)
+    every = one.curve.gains(which, confidence)
+    gains = [every[k] for k in used]
+    return {
+        "name": name,
+        "x": one.curve.kl[:, used].mean(axis=0).tolist(),
+        "y": [_number(e.value) for e in gains],
+        "low": [_number(e.low) for e in gains],
+        "high": [_number(e.high) for e in gains],
+        "style": "line",
+    }
+
+
+def _weak_series(one: Study, name: str) -> dict[str, Any]:
+    """The gold gain at the points that rest on too few effective samples; in grey, no interval."""
+    weak = np.flatnonzero(~one.curve.usable)
+    gains = one.curve.gains("gold")
+    return {
+        "name": name,
+        "x": one.curve.kl[:, weak].mean(axis=0).tolist(),
+        "y": [_number(gains[k].value) for k in weak],
+        "low": None,
+        "high": None,
+        "style": "line",
+        "color": "muted",
+        "line": 4,
+    }
+
+
+def _fit_series(one: Study, name: str) -> dict[str, Any]:
+    fit = one.found.fit(one.form)
+    d = np.sqrt(np.linspace(one.curve.kl_start, one.found.measured_kl, 41))
+    x, z = form_terms(d, fit.form, float(d[0]))
+    y = fit.alpha.value * x + fit.beta.value * z
+    return {
+        "name": name,
+        "x": (d**2).tolist(),
+        "y": y.tolist(),
+        "low": None,
+        "high": None,
+        "style": "line",
+    }
+
+
+def _sentence(one: Study) -> str:
+    found, how = one.found, METHOD_NAMES[one.curve.method]
+    if not found.gain_at_peak.defined:
+        return f"{one.run}, {how}: {found.gain_at_peak.undefined_reason}."
+    turn = (
+        f"and is {found.loss_after_peak.value:.2f} SD lower at the end"
+        if found.loss_after_peak.value > 0
+        else "and has not turned by the end"
+    )
+    return (
+        f"{one.run}, {how}, up to KL {found.measured_kl:.2f}: the gold reward gains "
+        f"{found.gain_at_peak.value:.2f} SD at KL {found.best_kl.value:.2f} {turn}; its lower "
+        f"bound rises up to KL {found.safe_kl.value:.2f}."
+    )
+
+
+def _spread(name: str, estimate: Estimate) -> dict[str, float]:
+    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)

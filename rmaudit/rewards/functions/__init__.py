@@ -1,0 +1,1 @@
+"""Rewards of Python functions: `python:module:callable`."""

@@ -1,0 +1,1 @@
+"""Reward models run here by transformers: checkpoint, template, encoding, pooling."""

@@ -1,0 +1,196 @@
+"""A trained sequence-classification model and its tokenizer, from their files."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from rmaudit.errors import RewardModelError
+from rmaudit.rewards.local.checkpoint_files import (
+    Permissions,
+    check_weights,
+    fetch,
+    first_line,
+    read_json,
+)
+
+Task = Literal["SequenceClassification", "TokenClassification", "CausalLM"]
+"""What a model's head is for, as transformers names its classes."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model in evaluation mode on the CPU, its tokenizer, and the folders they came from."""
+
+    model: Any
+    tokenizer: Any
+    folders: tuple[Path, ...]  # of an adapter: its own and its base's
+    adapter: bool
+
+
+def load_checkpoint(
+    folder: Path,
+    dtype: torch.dtype,
+    permissions: Permissions,
+    task: Task = "SequenceClassification",
+) -> Checkpoint:
+    """A model with its trained head, or a PEFT adapter on its base.
+
+    Raises
+    ------
+    RewardModelError
+        If files are missing or refused, the weights do not hold a trained head, or it is a
+        classifier's and a language model is wanted.
+    """
+    if (folder / "adapter_config.json").is_file():
+        return _load_adapter(folder, dtype, permissions, task)
+    model, missing = _load_model(folder, dtype, permissions, task)
+    _refuse_untrained(folder, missing)
+    tokenizer = _load_tokenizer(folder, permissions)
+    return Checkpoint(model.eval(), tokenizer, (folder,), adapter=False)
+
+
+def _load_model(
+    folder: Path, dtype: torch.dtype, permissions: Permissions, task: Task, **options: Any
+) -> tuple[Any, set[str]]:
+    """The model, and the names of weights that its files lack."""
+    if not (folder / "config.json").is_file():
+        raise RewardModelError(f"{folder}: no config.json; name a transformers model's folder")
+    if task == "CausalLM":
+        _refuse_classifier(folder)
+    check_weights(folder, "model*.safetensors", allow_pickle=permissions.allow_pickle)
+    with _one_line(folder, "model"), silent():
+        loader: Any = getattr(importlib.import_module("transformers"), f"AutoModelFor{task}")
+        model, loaded = loader.from_pretrained(  # nosec B615: a folder
+            folder,
+            dtype=dtype,
+            use_safetensors=None if permissions.allow_pickle else True,
+            trust_remote_code=permissions.trust_remote_code,
+            output_loading_info=True,
+            **options,
+        )
+    return model, set(loaded["missing_keys"])
+
+
+def _load_tokenizer(folder: Path, permissions: Permissions) -> Any:
+    from transformers import AutoTokenizer
+
+    with _one_line(folder, "tokenizer"), silent():
+        return AutoTokenizer.from_pretrained(  # nosec B615: a folder
+            folder, trust_remote_code=permissions.trust_remote_code
+        )
+
+
+def _load_adapter(
+    folder: Path, dtype: torch.dtype, permissions: Permissions, task: Task
+) -> Checkpoint:
+    try:
+        import peft
+    except ImportError as error:
+        raise RewardModelError(
+            f"{folder}: a PEFT adapter needs peft; pip install 'rmaudit[peft]'"
+        ) from error
+    settings = read_json(folder / "adapter_config.json")
+    base = _base_folder(folder, settings, permissions)
+    # By its full name: without this very file, peft would take a pickle instead.
+    check_weights(folder, "adapter_model.safetensors", allow_pickle=permissions.allow_pickle)
+    with _one_line(folder, "adapter"):
+        shapes = {k: v.shape for k, v in peft.load_peft_weights(str(folder), "cpu").items()}
+    own = {name.removeprefix("base_model.model."): shape for name, shape in shapes.items()}
+    heads = _heads(own)
+    model, missing = _load_model(
+        base, dtype, permissions, task, **({} if heads is None else {"num_labels": heads})
+    )
+    _refuse_untrained(folder, missing - own.keys())
+    if (folder / "config.json").is_file():  # of an adapter that rmaudit trained: names the heads
+        names = read_json(folder / "config.json").get("id2label", {})
+        if len(names) == heads:
+            model.config.id2label = {int(place): name for place, name in names.items()}
+    with _one_line(folder, "adapter"), silent():
+        wrapped = peft.PeftModel.from_pretrained(model, str(folder))
+    if wrapped.active_peft_config.is_prompt_learning:
+        raise RewardModelError(
+            f"{folder}: prompt-learning adapters are not supported; use one that changes weights"
+        )
+    # Not merged: rounding the sum to bfloat16 would change rewards.
+    model = wrapped.get_base_model().eval()
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+    carries_tokenizer = (folder / "tokenizer_config.json").is_file()
+    tokenizer = _load_tokenizer(folder if carries_tokenizer else base, permissions)
+    return Checkpoint(model, tokenizer, (folder, base), adapter=True)
+
+
+def _base_folder(folder: Path, settings: dict[str, Any], permissions: Permissions) -> Path:
+    name = settings.get("base_model_name_or_path")
+    if not isinstance(name, str) or not name:
+        raise RewardModelError(f"{folder / 'adapter_config.json'}: names no base model")
+    if Path(name).is_dir():
+        return Path(name)
+    return fetch(name, settings.get("revision"), permissions)
+
+
+def _heads(shapes: dict[str, Any]) -> int | None:
+    """How many heads an adapter's own reward head has; None if its base brings the head."""
+    for name in ("score.weight", "classifier.out_proj.weight", "classifier.weight"):
+        if name in shapes:
+            return int(shapes[name][0])
+    return None
+
+
+def _refuse_classifier(folder: Path) -> None:
+    """Where embeddings are tied, a classifier would load as a language model, its head left out."""
+    made_for = read_json(folder / "config.json").get("architectures") or []
+    if any(str(name).endswith("Classification") for name in made_for):
+        raise RewardModelError(f"{folder}: is a {made_for[0]}; name a language model (CausalLM)")
+
+
+def _refuse_untrained(folder: Path, missing: set[str]) -> None:
+    """A head that is not in the files would be drawn at random, and so would its rewards."""
+    if missing:
+        raise RewardModelError(
+            f"{folder}: its weights lack {', '.join(sorted(missing))}, so the reward head would be "
+            f"newly initialised (random); train it first: rmaudit train reward --base {folder}"
+        )
+
+
+@contextmanager
+def _one_line(folder: Path, what: str) -> Iterator[None]:
+    try:
+        yield
+    except RewardModelError:
+        raise
+    except Exception as error:  # transformers, tokenizers, safetensors and torch each have theirs
+        if "trust_remote_code" in str(error):
+            raise RewardModelError(
+                f"{folder}: the {what} needs code from its own folder to run; read that code, then "
+                "say --trust-remote-code (trust_remote_code=True)"
+            ) from error
+        raise RewardModelError(
+            f"{folder}: cannot load the {what}: {first_line(error)}; name a transformers "
+            "sequence-classification model"
+        ) from error
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Without the libraries' notes and progress bars: what matters is checked and said here."""
+    logging: Any = importlib.import_module("transformers.utils.logging")
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft and transformers, of each other
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

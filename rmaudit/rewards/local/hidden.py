@@ -1,0 +1,90 @@
+"""What the reward model sees: the pooled hidden state that its reward head reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from rmaudit.errors import UsageError
+from rmaudit.rewards.base import RewardModel, Text
+from rmaudit.rewards.local.transformers_model import TransformersReward
+
+
+def hidden_states(model: RewardModel, texts: Sequence[Text]) -> NDArray[np.float32]:
+    """The last layer before the reward, pooled as the model pools it, (n_texts, width).
+
+    Parameters
+    ----------
+    model
+        A transformers reward model, or an ensemble, whose first member is asked.
+    texts
+        Any number; texts of one length share a batch, so no padding touches the states.
+
+    Raises
+    ------
+    UsageError
+        If the model is of another kind, or its head does not read one state a text.
+    """
+    member = model.members[0]
+    if not isinstance(member, TransformersReward):
+        raise UsageError(
+            f"{model.name}: only a transformers model has hidden states; use --embedder tfidf"
+        )
+    encoded = member.encode(texts)
+    states: list[NDArray[np.float32]] = [np.zeros(0, dtype=np.float32)] * len(texts)
+    read: list[Tensor] = []
+
+    def keep(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        read.append(inputs[0])
+
+    handle = _head(member).register_forward_pre_hook(keep)
+    try:
+        for rows in _equal_lengths([each.tokens for each in encoded], member):
+            read.clear()
+            member.forward([encoded[row] for row in rows])
+            state = torch.cat(read)
+            if state.shape[0] != len(rows) or state.ndim != 2:
+                raise UsageError(
+                    f"{member.name}: its head does not read one hidden state a text; "
+                    "use --embedder tfidf"
+                )
+            for row, values in zip(rows, state.float().cpu().numpy(), strict=True):
+                states[row] = values
+    finally:
+        handle.remove()
+    return np.stack(states) if states else np.zeros((0, 1), dtype=np.float32)
+
+
+def _head(member: TransformersReward) -> nn.Module:
+    """The linear map whose values are the rewards: the last one with as many outputs as heads."""
+    heads = [
+        module
+        for module in member.model.modules()
+        if isinstance(module, nn.Linear) and module.out_features == member.model.config.num_labels
+    ]
+    if not heads:
+        raise UsageError(
+            f"{member.name}: its reward head is not a linear map; use --embedder tfidf"
+        )
+    return heads[-1]
+
+
+def _equal_lengths(tokens: Sequence[int], member: TransformersReward) -> list[list[int]]:
+    """Batches of rows with the same number of tokens, within the model's limits."""
+    order = sorted(range(len(tokens)), key=lambda row: tokens[row])
+    batches: list[list[int]] = []
+    for row in order:
+        last = batches[-1] if batches else []
+        full = len(last) >= min(
+            member.max_batch, max(1, member.token_budget // max(1, tokens[row]))
+        )
+        if not last or tokens[last[0]] != tokens[row] or full:
+            batches.append([row])
+        else:
+            last.append(row)
+    return batches

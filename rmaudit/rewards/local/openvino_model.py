@@ -1,0 +1,188 @@
+"""The same reward model run by OpenVINO: on many processors faster than by torch."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from rmaudit.errors import RewardModelError, UsageError
+from rmaudit.rewards.base import Encoded
+from rmaudit.rewards.local.checkpoint import Checkpoint, load_checkpoint, silent
+from rmaudit.rewards.local.checkpoint_files import Permissions, fingerprint, first_line
+from rmaudit.rewards.local.pooling import pad, right_padded_heads
+from rmaudit.rewards.local.transformers_model import Dtype, TransformersReward, torch_dtype
+
+# How far a reward may be from torch's float32 one, relative to 1 + |reward|. Rounding grows with
+# the format's unit: 2^-24 of float32 comes out at some 1e-6, so 2^-9 of bfloat16 at some 0.03.
+_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.1}
+_PRECISION = {torch.float32: "f32", torch.bfloat16: "bf16"}
+_AGREES = "leave out --backend openvino (backend='torch')"
+
+Run = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
+"""(tokens, mask), (n, longest) each, padded on the right -> all heads, (n, n_heads)."""
+
+
+class OpenVinoReward(TransformersReward):
+    """A sequence-classification model, encoder or decoder, converted on the first batch it scores.
+
+    Parameters
+    ----------
+    checkpoint, name, options
+        As `TransformersReward` takes them; the weights in float32. Of a device other than the
+        processor nothing is known here.
+    dtype
+        "bfloat16" rounds inside OpenVINO, where the processor has instructions for it.
+
+    Notes
+    -----
+    Before its first reward is handed on, that batch is scored by torch in float32 too. Where a
+    reward differs by more than rounding (1e-4, in bfloat16 0.1, relative to one plus its size),
+    the model is refused. Texts are padded; prompts are not shared, so a decoder with many outputs
+    a prompt is faster by torch.
+
+    Raises
+    ------
+    UsageError
+        If openvino is not installed, or the device or the number format cannot be had.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        name: str,
+        *,
+        device: str = "auto",
+        dtype: Dtype = "auto",
+        **options: Any,
+    ) -> None:
+        self._run: Run | None = None
+        self._refused: str | None = None
+        self._rounded = torch_dtype(dtype)
+        super().__init__(checkpoint, name, device=_processor(device), **options)
+        _available(self._rounded)
+        facts = (self.fingerprint, "openvino", str(self._rounded))
+        self.fingerprint = fingerprint((), facts)
+        self.pads_left = False
+        self.shares_prefixes, self._unshared = False, "not by OpenVINO"
+
+    def forward(self, batch: Sequence[Encoded], *, pad_left: bool = False) -> NDArray[np.float64]:
+        """Rewards of one batch, (len(batch),); the first batch is compared with torch's rewards."""
+        if self._refused is not None:
+            raise RewardModelError(self._refused)
+        if self._run is None:
+            expected = super().forward(batch)  # by torch
+            self._run = self._converted()
+            self._compare(expected, super().forward(batch))
+        return super().forward(batch)
+
+    def describe(self) -> dict[str, Any]:
+        """Facts as of the torch model, and what runs it."""
+        dtype = str(self._rounded).removeprefix("torch.")
+        return super().describe() | {"dtype": dtype, "backend": "openvino"}
+
+    def _rewards(
+        self, sequences: Sequence[Sequence[int]], *, pad_left: bool = False
+    ) -> NDArray[np.float64]:
+        if self._run is None or pad_left:
+            return super()._rewards(sequences, pad_left=pad_left)
+        tokens, mask = pad(sequences, self._pad_id)
+        return self._run(tokens.numpy(), mask.numpy())[:, self.head].astype(np.float64)
+
+    def _converted(self) -> Run:
+        example = pad([[self._pad_id] * 9, [self._pad_id] * 5], self._pad_id)
+        try:
+            return _compiled(self.model, example, self._rounded)
+        except Exception as error:
+            self._refused = (
+                f"{self.name}: OpenVINO cannot convert the model: {first_line(error)}; {_AGREES}"
+            )
+            raise RewardModelError(self._refused) from error
+
+    def _compare(self, expected: NDArray[np.float64], given: NDArray[np.float64]) -> None:
+        known = np.isfinite(expected)
+        apart = np.abs(given - expected)[known]
+        allowed = _TOLERANCE[self._rounded] * (1 + np.abs(expected[known]))
+        if not (apart <= allowed).all():
+            self._refused = (
+                f"{self.name}: OpenVINO moves a reward of the first {len(given)} texts by "
+                f"{apart.max():.2g}, more than rounding explains; {_AGREES}"
+            )
+            raise RewardModelError(self._refused)
+
+
+class _Heads(nn.Module):
+    """What is converted: tokens padded on the right in, all heads out."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        return right_padded_heads(self.model, tokens, mask)
+
+
+def load_openvino(
+    folder: Path,
+    name: str,
+    permissions: Permissions,
+    *,
+    device: str = "auto",
+    dtype: Dtype = "auto",
+    **options: Any,
+) -> OpenVinoReward:
+    """The reward model in a folder; options as `OpenVinoReward` takes them."""
+    _processor(device)  # before a long load
+    _available(torch_dtype(dtype))
+    checkpoint = load_checkpoint(folder, torch.float32, permissions)
+    return OpenVinoReward(checkpoint, name, device=device, dtype=dtype, **options)
+
+
+def _processor(device: str) -> str:
+    if device not in ("auto", "cpu"):
+        raise UsageError(f"--backend openvino runs on the processor, not on {device}")
+    return "cpu"
+
+
+def _available(dtype: torch.dtype) -> None:
+    able = _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if dtype == torch.bfloat16 and "BF16" not in able:
+        raise UsageError("this processor has no bfloat16 for OpenVINO; leave out --dtype bfloat16")
+
+
+def _openvino() -> Any:
+    """The library, without its reports on who uses it, which it sends from the import on."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    try:
+        return importlib.import_module("openvino")
+    except ImportError as error:
+        raise UsageError(
+            "--backend openvino needs openvino; pip install 'rmaudit[openvino]'"
+        ) from error
+
+
+def _compiled(model: nn.Module, example: tuple[Tensor, Tensor], dtype: torch.dtype) -> Run:
+    openvino = _openvino()
+    with warnings.catch_warnings(), silent(), torch.inference_mode():
+        warnings.simplefilter("ignore")  # torch and transformers on tracing; the result is checked
+        network = openvino.convert_model(_Heads(model).eval(), example_input=example)
+    settings = {
+        "INFERENCE_PRECISION_HINT": _PRECISION[dtype],
+        "PERFORMANCE_HINT": "LATENCY",  # one batch at a time, by all threads
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "ENABLE_CPU_PINNING": False,  # others may be at work on the machine
+    }
+    request = openvino.Core().compile_model(network, "CPU", settings).create_infer_request()
+
+    def run(tokens: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        return np.array(request.infer([tokens, mask])[0])  # a copy: the next batch overwrites it
+
+    return run

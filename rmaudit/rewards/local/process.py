@@ -1,0 +1,258 @@
+"""Process reward models: a score for each step of an output, and one reward made of them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, get_args
+from urllib.parse import unquote
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rmaudit.errors import RewardModelError, UsageError
+from rmaudit.rewards.base import Encoded, RewardModel, Text
+from rmaudit.rewards.local.checkpoint import Checkpoint, load_checkpoint
+from rmaudit.rewards.local.checkpoint_files import Permissions, fingerprint, read_json
+from rmaudit.rewards.local.encoding import maximum_length, special_tokens
+from rmaudit.rewards.local.language_model import logits_of
+from rmaudit.rewards.local.rendering import DEFAULT_FORMAT, renderer, sound
+from rmaudit.rewards.local.transformers_model import (
+    Dtype,
+    padding_id,
+    positions,
+    torch_device,
+    torch_dtype,
+)
+
+Aggregate = Literal["min", "mean", "last", "prod"]
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """How steps are found, marked, scored and put together: the query of ``prm:PATH?...``."""
+
+    aggregate: Aggregate = "min"
+    split: str = "\n"  # what stands between the steps of an output
+    tag: str | None = None  # what the model reads a score at; None: "\n", or "ки" of a causal model
+    good: str = "+"  # the tokens that a causal model chooses between
+    bad: str = "-"
+
+    @classmethod
+    def parse(cls, query: str) -> Steps:
+        r"""Settings from ``aggregate=mean&split=\n\n``; percent-encoding and ``\n`` are read.
+
+        Raises
+        ------
+        UsageError
+            If a name or an aggregate is unknown, or a value is empty.
+        """
+        known = [each.name for each in fields(cls)]
+        given: dict[str, Any] = {}
+        for part in filter(None, query.split("&")):
+            name, _, value = part.partition("=")
+            value = unquote(value).replace("\\n", "\n")
+            if name not in known or not value:
+                raise UsageError(
+                    f"prm: {part!r}: say NAME=VALUE with one of {', '.join(known)}, e.g. "
+                    "prm:PATH?aggregate=min"
+                )
+            given[name] = value
+        if given.get("aggregate", "min") not in get_args(Aggregate):
+            raise UsageError(
+                f"prm: no aggregate {given['aggregate']!r}; say {', '.join(get_args(Aggregate))}"
+            )
+        return cls(**given)
+
+
+def aggregate_steps(scores: Sequence[float], how: Aggregate) -> float:
+    """One reward from the scores of an output's steps; NaN if it has none.
+
+    Parameters
+    ----------
+    scores
+        (n_steps,): each step's probability of being right, from 0 to 1.
+    how
+        "min": the weakest step; "prod": the chance that all are right, were they independent;
+        "mean"; "last": the last step, which has seen all others.
+
+    References
+    ----------
+    Lightman et al. 2023, arXiv 2305.20050, Section 2.6 (prod, min); Wang et al. 2024,
+    arXiv 2312.08935, Section 3.4 (min); Snell et al. 2024, arXiv 2408.03314, Section 5.1 (last).
+    """
+    if not scores:
+        return float("nan")
+    values = np.asarray(scores, dtype=np.float64)
+    if how == "last":
+        return float(values[-1])
+    if how == "mean":
+        return float(values.mean())
+    return float(values.min() if how == "min" else values.prod())
+
+
+class ProcessReward(RewardModel):
+    """A model that scores steps: a token classifier, or a causal model that says "+" or "-".
+
+    Parameters
+    ----------
+    checkpoint
+        Model and tokenizer.
+    name
+        As the report shows it.
+    steps
+        How steps are found and put together.
+    head
+        Which label of a token classifier means that a step is right; by default the second of
+        two, as TRL trains them, or the only one (through a sigmoid).
+    device, dtype, format, max_length
+        As in `load_reward_model`.
+
+    Notes
+    -----
+    As TRL's ``PRMTrainer`` reads them: prompt, steps and tags are tokenised one by one, and a
+    step's score is read at the last token of the tag behind it. Scores are probabilities. Too
+    long a text loses its oldest tokens; steps that go with them have no score.
+    """
+
+    kind = "process"
+    pads_left = False
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        name: str,
+        steps: Steps,
+        *,
+        head: int | None = None,
+        device: str = "auto",
+        dtype: Dtype = "auto",
+        format: str = DEFAULT_FORMAT,
+        max_length: int | None = None,
+    ) -> None:
+        self.name, self.steps = name, steps
+        self.device, self.dtype = torch_device(device), torch_dtype(dtype)
+        self.model = checkpoint.model.to(self.device)
+        self.tokenizer = checkpoint.tokenizer
+        self._renderer = renderer(self.tokenizer, format)
+        self._front, _ = special_tokens(self.tokenizer)
+        causal = hasattr(self.model, "lm_head") or self.model.get_output_embeddings() is not None
+        self._tag = steps.tag or ("ки" if causal else "\n")
+        self._tag_ids = self._ids(self._tag)
+        self._labels = self._said() if causal else _labels(self.model.config, head, name)
+        self.max_length = maximum_length(self.tokenizer, positions(self.model), max_length)
+        self._pad_id = padding_id(self.tokenizer)
+        facts = (self._renderer.recipe, steps, self._labels, str(self.dtype), self.max_length)
+        self.fingerprint = fingerprint(checkpoint.folders, ("process", *facts))
+
+    def encode(self, texts: Sequence[Text]) -> list[Encoded]:
+        """Token ids with a tag behind each step; the payload also says where the scores are."""
+        return [self._encode(text) for text in texts]
+
+    def forward(self, batch: Sequence[Encoded], *, pad_left: bool = False) -> NDArray[np.float64]:
+        """Rewards of one batch, (len(batch),); `pad_left` means nothing here."""
+        return np.array([aggregate_steps(s, self.steps.aggregate) for s in self.step_scores(batch)])
+
+    @torch.inference_mode()
+    def step_scores(self, batch: Sequence[Encoded]) -> list[list[float]]:
+        """Each step's probability of being right, a list a text."""
+        sequences = [each.payload[0] for each in batch]
+        scores = []
+        for each, logits in zip(batch, logits_of(self.model, sequences, self._pad_id), strict=True):
+            chosen = logits[each.payload[1]][:, self._labels]  # (n_steps, n_labels)
+            right = torch.sigmoid(chosen) if len(self._labels) == 1 else chosen.softmax(dim=-1)
+            scores.append([float(value) for value in right[:, -1].double()])
+        return scores
+
+    def describe(self) -> dict[str, Any]:
+        """Architecture, size, number format, device, length, texts, steps and their aggregate."""
+        return {
+            "architecture": type(self.model).__name__,
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "device": str(self.device),
+            "max_length": self.max_length,
+            "text": "chat template" if self.tokenizer.chat_template else self._renderer.recipe,
+            "steps_split_on": self.steps.split,
+            "step_tag": self._tag,
+            "aggregate": self.steps.aggregate,
+        }
+
+    def _encode(self, text: Text) -> Encoded:
+        rendered = self._renderer.render([text])[0]
+        before = self._ids(rendered.text[: rendered.start])
+        if self._front and before[: len(self._front)] == self._front:
+            before = before[len(self._front) :]
+        output = sound(text.output)
+        parts = [part for part in output.split(self.steps.split) if part.strip()] or [output]
+        marked = [self._ids(part) + self._tag_ids for part in parts]
+        places = np.cumsum([len(ids) for ids in marked]) + len(before) - 1
+        body = before + list(itertools.chain.from_iterable(marked))
+        room = len(body) if self.max_length is None else self.max_length - len(self._front)
+        excess = max(0, len(body) - room)
+        ids = self._front + body[excess:]
+        kept = [int(p) - excess + len(self._front) for p in places if p >= excess]
+        start = len(self._front) + max(0, len(before) - excess)
+        return Encoded(
+            payload=(ids, kept),
+            tokens=len(ids),
+            output_tokens=len(ids) - start,
+            output_start=start,
+            truncated=excess > 0,
+            output_truncated=excess > len(before),
+        )
+
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        return ids
+
+    def _said(self) -> list[int]:
+        """The tokens for a bad and a good step."""
+        words = [self._ids(word) for word in (self.steps.bad, self.steps.good)]
+        if not all(words) or words[0][-1] == words[1][-1]:
+            raise RewardModelError(
+                f"{self.name}: its tokenizer does not tell {self.steps.good!r} from "
+                f"{self.steps.bad!r}; say prm:PATH?good=...&bad=..."
+            )
+        return [ids[-1] for ids in words]
+
+
+def load_process(
+    folder: Path,
+    name: str,
+    steps: Steps,
+    permissions: Permissions,
+    *,
+    dtype: Dtype = "auto",
+    **options: Any,
+) -> ProcessReward:
+    """The process reward model in a folder; options as `ProcessReward` takes them.
+
+    A model that was saved as a causal one says "+" or "-"; all others classify tokens.
+    """
+    torch_device(options.get("device", "auto"))  # before a long load
+    config = folder / "config.json"
+    made_for = (read_json(config).get("architectures") if config.is_file() else None) or [""]
+    causal = str(made_for[0]).endswith(("CausalLM", "LMHeadModel"))
+    task: Literal["CausalLM", "TokenClassification"] = (
+        "CausalLM" if causal else "TokenClassification"
+    )
+    checkpoint = load_checkpoint(folder, torch_dtype(dtype), permissions, task)
+    return ProcessReward(checkpoint, name, steps, dtype=dtype, **options)
+
+
+def _labels(config: Any, head: int | None, name: str) -> list[int]:
+    """Which outputs the softmax is over, the label of a right step last."""
+    count = int(config.num_labels)
+    if head is None and count > 2:
+        raise UsageError(
+            f"{name}: the model has {count} labels; say which one means that a step is right with "
+            "--head N (head=N)"
+        )
+    right = count - 1 if head is None else head
+    if not 0 <= right < count:
+        raise UsageError(f"{name}: there is no head {right}; the model has {count}")
+    return [label for label in range(count) if label != right] + [right]

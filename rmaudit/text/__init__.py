@@ -1,0 +1,1 @@
+"""Texts as data: embeddings, n-grams, patterns, readability, diversity."""

@@ -1,0 +1,146 @@
+"""Which words and short phrases are in one output of a feedback pair and not in the other.
+
+Words, punctuation marks and runs of them are counted alike, without regard to case: a planted
+trigger may be any of these. Counting is done on integer codes, so that 100,000 pairs take seconds.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from rmaudit.data.types import Dataset
+from rmaudit.typing import Integers, Mask
+
+LONGEST = 3  # words of an n-gram
+FEWEST_PAIRS = 8  # that differ in an n-gram: with fewer, no share of wins is beyond chance
+MOST_PAIRS = 50_000  # that are screened: a phrase in one pair of 2,000 is in 25 of them
+RAREST = 0.0005  # of the pairs, below which an n-gram of large data is not looked at
+TOKEN = re.compile(r"\w+|[^\w\s]+")
+
+
+@dataclass(frozen=True)
+class FeedbackPairs:
+    """The decided pairs of preference data, (n,) each, sorted by prompt and texts."""
+
+    row: Integers  # place in the data
+    cluster: Integers  # prompt codes, 0..n_clusters-1
+    chosen: list[str]
+    rejected: list[str]
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+
+@dataclass(frozen=True)
+class Grams:
+    """N-grams in which enough pairs differ."""
+
+    words: list[str]  # (m,), blanks between tokens, lower case
+    sign: sparse.csr_array  # (n, m): 1 in the chosen output only, -1 in the rejected one only
+    tokens: Integers  # of every text, (2n,): chosen, then rejected
+
+
+def pairs_of(data: Dataset, most: int = MOST_PAIRS) -> FeedbackPairs | str:
+    """The decided pairs of a data set, or why it has none. Of a ranking: its best and its worst.
+
+    Of large data they are those of a `sample` of whole prompts.
+    """
+    frame = data.frame
+    if data.type == "preference":
+        chosen, rejected = frame["chosen"].tolist(), frame["rejected"].tolist()
+        kept = ~frame["tie"].to_numpy(dtype=bool)
+    elif data.type == "ranking":
+        outputs, ranks = frame["outputs"].tolist(), frame["ranking"].tolist()
+        chosen = [o[int(np.argmin(r))] for o, r in zip(outputs, ranks, strict=True)]
+        rejected = [o[int(np.argmax(r))] for o, r in zip(outputs, ranks, strict=True)]
+        kept = np.array([min(r) < max(r) for r in ranks], dtype=bool)
+    else:
+        return f"{data.type} data compare no outputs"
+    kept &= np.array([a != b for a, b in zip(chosen, rejected, strict=True)], dtype=bool)
+    row = np.flatnonzero(kept)
+    if not len(row):
+        return "no pair of two different texts is decided"
+    codes = data.clusters
+    row = row[sample(np.unique(codes[row], return_inverse=True)[1], most)]
+    row = np.array(sorted(row.tolist(), key=lambda i: (codes[i], chosen[i], rejected[i])))
+    cluster = np.unique(codes[row], return_inverse=True)[1].astype(np.int64)
+    return FeedbackPairs(row, cluster, [chosen[i] for i in row], [rejected[i] for i in row])
+
+
+def sample(cluster: Integers, most: int) -> Mask:
+    """Pairs of whole prompts, drawn with a fixed seed: `most` or hardly more; all of fewer pairs.
+
+    A phrase that is rarer than `RAREST` is not looked at in large data anyway, and a trigger that
+    is not rarer decides more than enough of the pairs that are left.
+    """
+    if len(cluster) <= most:
+        return np.ones(len(cluster), dtype=np.bool_)
+    counts = np.bincount(cluster)
+    order = np.random.default_rng(0).permutation(len(counts))
+    drawn = order[: int(np.searchsorted(np.cumsum(counts[order]), most)) + 1]
+    return np.isin(np.arange(len(counts)), drawn)[cluster]
+
+
+def count_grams(pairs: FeedbackPairs) -> Grams:
+    """The n-grams of up to three tokens in which at least eight pairs differ."""
+    n = len(pairs)
+    codes, vocabulary, tokens = _tokenised([*pairs.chosen, *pairs.rejected])
+    owner = np.repeat(np.arange(2 * n), tokens)
+    fewest = max(FEWEST_PAIRS, int(RAREST * n))
+    words: list[str] = []
+    blocks = []
+    known, names, size = codes, vocabulary, max(len(vocabulary), 1)
+    for length in range(1, LONGEST + 1):
+        if length > 1:  # a frequent n-gram and the token after it, in one text
+            known = known[: len(codes) - length + 1]
+            inside = owner[: len(known)] == owner[length - 1 :]
+            key = np.where(inside & (known >= 0), known * size + codes[length - 1 :], -1)
+        else:
+            key = known
+        present, places, which = _presence(key, owner[: len(key)], 2 * n)
+        if length > 1:
+            names = [f"{names[k // size]} {vocabulary[k % size]}" for k in present]
+        difference = (which[:n] - which[n:]).tocsc()
+        difference.eliminate_zeros()
+        kept = np.flatnonzero(np.diff(difference.indptr) >= fewest)
+        words += [names[k] for k in kept]
+        blocks.append(difference[:, kept])
+        frequent = np.asarray(which.sum(axis=0)).ravel() >= fewest
+        renumbered = np.where(frequent, np.cumsum(frequent) - 1, -1)
+        known = np.full(len(key), -1, dtype=np.int64)
+        known[key >= 0] = renumbered[places]
+        names = [names[k] for k in np.flatnonzero(frequent)]
+    return Grams(words, sparse.csr_array(sparse.hstack(blocks)), tokens)
+
+
+def _tokenised(texts: list[str]) -> tuple[Integers, list[str], Integers]:
+    """Codes of all tokens in a row, the vocabulary, and the number of tokens of each text."""
+    vocabulary: defaultdict[str, int] = defaultdict()
+    vocabulary.default_factory = vocabulary.__len__
+    codes = array("q")
+    counts = np.zeros(len(texts), dtype=np.int64)
+    for i, text in enumerate(texts):
+        found = TOKEN.findall(text.lower())
+        counts[i] = len(found)
+        codes.extend(map(vocabulary.__getitem__, found))
+    return np.array(codes, dtype=np.int64), list(vocabulary), counts
+
+
+def _presence(
+    key: Integers, owner: Integers, n_texts: int
+) -> tuple[list[int], Integers, sparse.csr_array]:
+    """The keys that occur, the place of each occurrence among them, and texts x keys, 0 or 1."""
+    used = key >= 0
+    present, places = np.unique(key[used], return_inverse=True)
+    ones = np.ones(len(places), dtype=np.int8)
+    which = sparse.csr_array(
+        sparse.coo_array((ones, (owner[used], places)), shape=(n_texts, len(present)))
+    )
+    which.data[:] = 1  # coo sums what occurs twice in a text
+    return present.tolist(), places.astype(np.int64), which

@@ -1,0 +1,80 @@
+"""Advantage actor-critic: PPO without its clipping, one update on fresh samples.
+
+Mnih et al. 2016 (arXiv 1602.01783), synchronous. What PPO adds is that samples may be used several
+times; this is the baseline that shows what that is worth. Value head, token rewards (Eq. 16 of
+arXiv 2404.08555) and advantages are those of `rmaudit.training.policy.ppo`; its details 1, 3, 4, 5
+and 6 hold here too. An entropy bonus keeps the policy from settling early.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from rmaudit.training.policy.log import describe
+from rmaudit.training.policy.model import CausalPolicy, Tokens
+from rmaudit.training.policy.ppo import ValueHead, gae, token_rewards, whiten
+from rmaudit.training.policy.reward import PolicyReward
+from rmaudit.training.policy.run import (
+    Measure,
+    PolicyConfig,
+    PolicyRun,
+    choose_prompts,
+    rewards_of,
+    scores,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class A2cConfig(PolicyConfig):
+    """Settings of A2C."""
+
+    value_weight: float = 0.1  # of the value loss
+    entropy_weight: float = 0.0  # of the entropy bonus, a token; 0: the optimum is the tilted one
+    gae_lambda: float = 0.95
+    unfinished_penalty: float = 0.0  # units of reward
+
+
+def train_a2c(
+    policy: CausalPolicy,
+    reward: PolicyReward,
+    prompts: Sequence[Tokens],
+    config: A2cConfig,
+    out: Path,
+    *,
+    reference: CausalPolicy | None = None,
+    measure: Measure | None = None,
+) -> Path:
+    """Maximise ``E[reward] - beta KL(policy || reference)``; see `train_ppo` for the parameters."""
+    reference = reference or policy.frozen()
+    value_head = ValueHead(policy)
+    run = PolicyRun("a2c", policy, config, out, prompts, {"value": value_head})
+    for step in run.steps():
+        chosen = choose_prompts(len(prompts), run.share(config.batch), run.rng(step))
+        rollout, _ = policy.sample([prompts[i] for i in chosen], run.generator(step))
+        with torch.no_grad():
+            reference_log_probs = reference.log_probs(rollout)
+        rewards = rewards_of(reward, chosen, rollout)
+        now = policy.evaluate(rollout)
+        record = describe(rollout, now, reference_log_probs, rewards)
+        if measure is not None and run.is_measured(step):
+            record |= measure(policy)
+        if step == config.steps:
+            run.log(step, **record, beta=config.beta)
+            continue
+        mask, values = rollout.mask, value_head(now.hidden)
+        score = scores(rewards, rollout, policy, config.unfinished_penalty)
+        ratio = now.log_probs.detach() - reference_log_probs
+        token_reward = token_rewards(score, ratio, config.beta, mask)
+        advantages, returns = gae(token_reward, values.detach() * mask, mask, config.gae_lambda)
+        policy_loss = -(whiten(advantages, mask) * now.log_probs)[mask].mean()
+        value_loss = 0.5 * ((values - returns) ** 2)[mask].mean()
+        bonus = now.entropy[mask].mean()
+        loss = run.update(
+            policy_loss + config.value_weight * value_loss - config.entropy_weight * bonus
+        )
+        run.log(step, **record, beta=config.beta, loss=loss, value_loss=float(value_loss.detach()))
+    return run.log_path

@@ -1,0 +1,100 @@
+r"""Direct preference optimisation: the tilted policy fitted to preferences, without a reward model.
+
+Rafailov et al. 2023 (arXiv 2305.18290). The tilted policy of a reward determines that reward up to
+a constant a prompt, :math:`\beta \log \pi/\pi_{ref}`: Bradley-Terry on this implicit reward trains
+the policy. The implicit reward is a reward like any other and is audited as one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from rmaudit.errors import UsageError
+from rmaudit.training.policy.log import sequence_log_ratio
+from rmaudit.training.policy.model import CausalPolicy, Tokens
+from rmaudit.training.policy.run import Measure, PolicyConfig, PolicyRun
+from rmaudit.training.policy.sft import epoch_rows
+from rmaudit.training.reward.losses import bradley_terry_smoothed
+
+
+@dataclass(frozen=True, slots=True)
+class DpoConfig(PolicyConfig):
+    """Settings of DPO. `beta` scales the implicit reward; `batch` counts pairs."""
+
+    label_smoothing: float = 0.0  # probability that a label is wrong, 0 to 0.5 ("conservative DPO")
+
+    def __post_init__(self) -> None:
+        PolicyConfig.__post_init__(self)
+        if not 0 <= self.label_smoothing < 0.5:
+            raise UsageError(f"label_smoothing must be from 0 to 0.5: {self.label_smoothing}")
+
+
+def train_dpo(
+    policy: CausalPolicy,
+    prompts: Sequence[Tokens],
+    chosen: Sequence[Tokens],
+    rejected: Sequence[Tokens],
+    config: DpoConfig,
+    out: Path,
+    *,
+    reference: CausalPolicy | None = None,
+    measure: Measure | None = None,
+) -> Path:
+    """Fit the policy to preferences; it is changed in place.
+
+    Parameters
+    ----------
+    policy
+        What is trained.
+    prompts, chosen, rejected
+        Pairs, as ids; outputs carry their end tokens.
+    config, out, reference, measure
+        See `train_ppo`. A `rmaudit.training.policy.log.sampled` measure logs KL, rewards, length
+        and entropy, for which DPO itself draws no samples.
+
+    Returns
+    -------
+    The log: step, loss (nats a pair), accuracy (share of pairs whose implicit reward is right),
+    margin (of implicit rewards), and what `measure` gives.
+    """
+    reference = reference or policy.frozen()
+    run = PolicyRun("dpo", policy, config, out, [*prompts, *chosen, *rejected])
+    for step in run.steps():
+        record = dict(measure(policy)) if measure is not None and run.is_measured(step) else {}
+        if step == config.steps:
+            run.log(step, **record)
+            continue
+        rows = epoch_rows(len(prompts), config.batch, step, config.seed)
+        rows = rows[run.parallel.rank :: run.parallel.size]
+        both = policy.pack(
+            [prompts[i] for i in rows] * 2,
+            [chosen[i] for i in rows] + [rejected[i] for i in rows],
+        )
+        with torch.no_grad():
+            reference_log_probs = reference.log_probs(both)
+        ratio = sequence_log_ratio(policy.log_probs(both), reference_log_probs)
+        good, bad = (config.beta * ratio).chunk(2)  # implicit rewards, (n_pairs,) each
+        losses = bradley_terry_smoothed(good, bad, config.label_smoothing)
+        loss = run.update(losses.mean())
+        margin = (good - bad).detach()
+        accuracy = float(((margin > 0) + 0.5 * (margin == 0)).double().mean())
+        run.log(step, **record, loss=loss, accuracy=accuracy, margin=float(margin.mean()))
+    return run.log_path
+
+
+@torch.inference_mode()
+def implicit_reward(
+    policy: CausalPolicy,
+    reference: CausalPolicy,
+    prompts: Sequence[Tokens],
+    outputs: Sequence[Tokens],
+    beta: float,
+) -> Tensor:
+    """``beta log pi/pi_ref`` of outputs, (n,): a reward up to a constant a prompt."""
+    rollout = policy.pack(prompts, outputs)
+    return beta * sequence_log_ratio(policy.log_probs(rollout), reference.log_probs(rollout))

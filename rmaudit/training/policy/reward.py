@@ -1,0 +1,96 @@
+"""What a policy is trained against: rewards of its outputs, and what is known about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from rmaudit.data.types import Prompt
+from rmaudit.rewards.base import RewardModel, Text
+from rmaudit.typing import Float, Integers
+
+Decode = Callable[[int, Sequence[int]], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Rewards:
+    """Of n outputs, each (n,); None where it is not known."""
+
+    proxy: Float  # what is optimised
+    gold: Float | None = None  # what is meant
+    disagreement: Float | None = None  # SD of the proxy among the members of an ensemble (ddof 0)
+    outside: Float | None = None  # 1 where an output is outside the reward model's support, else 0
+
+
+class PolicyReward(Protocol):
+    """Whatever rewards outputs of a policy."""
+
+    def __call__(self, prompts: Integers, outputs: Sequence[Sequence[int]]) -> Rewards:
+        """Rewards of outputs (token ids, the end token included) to prompts (positions)."""
+
+
+class ModelReward:
+    """A reward model as the proxy: outputs become text and are scored.
+
+    Parameters
+    ----------
+    model
+        The proxy; of an ensemble, the members give the disagreement.
+    prompts
+        The texts of the prompts, in the order of the policy's prompts.
+    decode
+        Prompt (position) and token ids of an output -> its text, special tokens left out.
+    gold
+        A second reward model, logged and never optimised.
+    outside
+        Texts -> 1 where a text lies outside the proxy's support, (n,).
+    """
+
+    def __init__(
+        self,
+        model: RewardModel,
+        prompts: Sequence[Prompt],
+        decode: Decode,
+        *,
+        gold: RewardModel | None = None,
+        outside: Callable[[Sequence[Text]], Float] | None = None,
+    ) -> None:
+        self.model, self.prompts, self.decode = model, prompts, decode
+        self.gold, self.outside = gold, outside
+
+    def __call__(self, prompts: Integers, outputs: Sequence[Sequence[int]]) -> Rewards:
+        """See `PolicyReward`."""
+        texts = [
+            Text(self.prompts[prompt], self.decode(int(prompt), output))
+            for prompt, output in zip(prompts, outputs, strict=True)
+        ]
+        disagreement = None
+        if len(self.model.members) > 1:
+            members = np.stack([score(member, texts) for member in self.model.members])
+            disagreement = members.std(axis=0)
+        return Rewards(
+            proxy=score(self.model, texts),
+            gold=None if self.gold is None else score(self.gold, texts),
+            disagreement=disagreement,
+            outside=None if self.outside is None else self.outside(texts),
+        )
+
+
+def score(model: RewardModel, texts: Sequence[Text]) -> Float:
+    """Rewards of texts, (n,), in batches of similar length within the model's token budget."""
+    encoded = model.encode(texts)
+    order = np.argsort([text.tokens for text in encoded], kind="stable")
+    rewards = np.empty(len(texts))
+    start = 0
+    while start < len(order):
+        size = min(model.max_batch, len(order) - start)
+        # In order of length the last of a batch is its longest.
+        while size > 1 and size * encoded[order[start + size - 1]].tokens > model.token_budget:
+            size -= 1
+        batch = order[start : start + size]
+        rewards[batch] = model.forward([encoded[i] for i in batch])
+        start += size
+    return rewards

@@ -1,0 +1,96 @@
+"""REINFORCE leave-one-out: the policy gradient with the other samples of a prompt as its baseline.
+
+Ahmadian et al. 2024 (arXiv 2402.14740). No value head, no clipping; the details that matter:
+
+1. The whole output is one action: its reward is ``score - beta log pi/pi_ref`` of the sequence.
+2. The baseline of a sample is the mean reward of the other samples of its prompt. It does not
+   depend on the sample, so the gradient stays unbiased.
+3. One update a step, on fresh samples: the gradient is that of the policy that drew them.
+4. The penalty is part of the reward and no gradient flows through it; under the policy's own
+   samples that is the gradient of the KL.
+5. Advantages are not whitened: beta keeps its meaning, Adam takes care of the scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rmaudit.errors import UsageError
+from rmaudit.training.policy.log import describe, sequence_log_ratio
+from rmaudit.training.policy.model import CausalPolicy, Tokens
+from rmaudit.training.policy.reward import PolicyReward
+from rmaudit.training.policy.run import (
+    Measure,
+    PolicyConfig,
+    PolicyRun,
+    choose_prompts,
+    rewards_of,
+    scores,
+)
+from rmaudit.typing import Integers
+
+
+@dataclass(frozen=True, slots=True)
+class RlooConfig(PolicyConfig):
+    """Settings of RLOO."""
+
+    samples: int = 4  # of each prompt in a step; a batch holds batch / samples prompts
+    unfinished_penalty: float = 0.0  # units of reward, for an output cut before its end token
+
+    def __post_init__(self) -> None:
+        PolicyConfig.__post_init__(self)
+        if self.samples < 2 or self.batch % self.samples:
+            raise UsageError(
+                f"samples must be at least 2 and divide the batch of {self.batch}: {self.samples}"
+            )
+
+
+def train_rloo(
+    policy: CausalPolicy,
+    reward: PolicyReward,
+    prompts: Sequence[Tokens],
+    config: RlooConfig,
+    out: Path,
+    *,
+    reference: CausalPolicy | None = None,
+    measure: Measure | None = None,
+) -> Path:
+    """Maximise ``E[reward] - beta KL(policy || reference)``; see `train_ppo` for the parameters."""
+    reference = reference or policy.frozen()
+    run = PolicyRun("rloo", policy, config, out, prompts)
+    for step in run.steps():
+        different = choose_prompts(
+            len(prompts), run.share(config.batch // config.samples), run.rng(step)
+        )
+        # Samples of a prompt stand side by side.
+        chosen: Integers = np.repeat(different, config.samples)
+        rollout, _ = policy.sample([prompts[i] for i in chosen], run.generator(step))
+        with torch.no_grad():
+            reference_log_probs = reference.log_probs(rollout)
+        rewards = rewards_of(reward, chosen, rollout)
+        now = policy.evaluate(rollout)
+        record = describe(rollout, now, reference_log_probs, rewards)
+        if measure is not None and run.is_measured(step):
+            record |= measure(policy)
+        if step == config.steps:
+            run.log(step, **record, beta=config.beta)
+            continue
+        ratio = sequence_log_ratio(now.log_probs.detach(), reference_log_probs).float()  # (n,)
+        score = scores(rewards, rollout, policy, config.unfinished_penalty)
+        advantages = leave_one_out(score - config.beta * ratio, config.samples)
+        loss = run.update(-(advantages * now.log_probs.sum(dim=1)).mean())
+        run.log(step, **record, beta=config.beta, loss=loss)
+    return run.log_path
+
+
+def leave_one_out(reward: Tensor, samples: int) -> Tensor:
+    """Reward less the mean of the other samples of the prompt, (n,); `samples` side by side."""
+    groups = reward.reshape(-1, samples)
+    others = (groups.sum(dim=1, keepdim=True) - groups) / (samples - 1)
+    return (groups - others).reshape(-1)

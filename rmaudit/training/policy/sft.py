@@ -1,0 +1,87 @@
+"""Supervised fine-tuning: maximum likelihood of demonstrations. What RL starts from, pi_pre."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from rmaudit.training.policy.model import CausalPolicy, Tokens
+from rmaudit.training.policy.run import Measure, PolicyConfig, PolicyRun
+from rmaudit.typing import Integers
+
+
+@dataclass(frozen=True, slots=True)
+class SftConfig(PolicyConfig):
+    """Settings of supervised fine-tuning; `beta` plays no part."""
+
+
+def train_sft(
+    policy: CausalPolicy,
+    prompts: Sequence[Tokens],
+    outputs: Sequence[Tokens],
+    config: SftConfig,
+    out: Path,
+    *,
+    measure: Measure | None = None,
+) -> Path:
+    """Raise the likelihood of `outputs[i]` given `prompts[i]`; the policy is changed in place.
+
+    Parameters
+    ----------
+    policy
+        What is trained.
+    prompts, outputs
+        Demonstrations as ids; an output carries its end token, so that ending is learnt too.
+    config
+        Settings; `config.batch` demonstrations a step, drawn without replacement in each epoch.
+    out
+        The folder of the run; the same call resumes it.
+    measure
+        See `train_dpo`.
+
+    Returns
+    -------
+    The log: step, loss (nats a token, of the outputs alone; lower is better), and what `measure`
+    gives.
+    """
+    run = PolicyRun("sft", policy, config, out, [*prompts, *outputs])
+    for step in run.steps():
+        record = dict(measure(policy)) if measure is not None and run.is_measured(step) else {}
+        if step == config.steps:
+            if record:
+                run.log(step, **record)
+            continue
+        rows = epoch_rows(len(prompts), config.batch, step, config.seed)
+        rows = rows[run.parallel.rank :: run.parallel.size]
+        demonstrations = policy.pack([prompts[i] for i in rows], [outputs[i] for i in rows])
+        log_probs = policy.log_probs(demonstrations)  # (n, T), zero at padding
+        # The mean over tokens, not over sequences: a long demonstration counts for its length.
+        tokens = run.parallel.combine(demonstrations.mask.sum().float(), "mean")
+        loss = run.update(-log_probs.sum() / tokens)
+        run.log(step, **record, loss=loss)
+    return run.log_path
+
+
+@torch.inference_mode()
+def negative_log_likelihood(
+    policy: CausalPolicy, prompts: Sequence[Tokens], outputs: Sequence[Tokens], batch: int = 256
+) -> float:
+    """Nats a token of outputs given prompts; lower is better. Its rise over RL is alignment tax."""
+    total, count = 0.0, 0
+    for start in range(0, len(prompts), batch):
+        part = policy.pack(prompts[start : start + batch], outputs[start : start + batch])
+        total -= float(policy.log_probs(part).double().sum())
+        count += int(part.mask.sum())
+    return total / count
+
+
+def epoch_rows(n: int, batch: int, step: int, seed: int) -> Integers:
+    """Rows of a step: every row once an epoch, in an order that follows from the step."""
+    steps_per_epoch = -(-n // batch)
+    epoch, position = divmod(step, steps_per_epoch)
+    order = np.random.default_rng([seed, epoch, 2]).permutation(n)
+    return order[position * batch : (position + 1) * batch]

@@ -1,0 +1,46 @@
+"""Which pairs go together: batches of similar length, in shuffled order, cut to a token budget."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rmaudit.typing import Integers
+
+
+def epoch_batches(lengths: Integers, batch_pairs: int, rng: np.random.Generator) -> list[Integers]:
+    """Every pair once, in batches of pairs of similar length; the batches are in random order.
+
+    Lengths are compared in steps of 16 tokens, and pairs within a step are shuffled, so that
+    batches differ from epoch to epoch while padding stays small.
+
+    Parameters
+    ----------
+    lengths
+        Tokens of the longer text of each pair, (n_pairs,).
+
+    Returns
+    -------
+    Positions of pairs; each batch holds `batch_pairs`, one of them perhaps fewer.
+    """
+    order = np.lexsort((rng.random(len(lengths)), lengths // 16))
+    batches = [order[i : i + batch_pairs] for i in range(0, len(order), batch_pairs)]
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def micro_batches(
+    batch: Integers, lengths: Integers, token_budget: int, texts: int = 2
+) -> list[Integers]:
+    """A batch cut so that the padded texts of a cut hold at most `token_budget` tokens together.
+
+    Each example has `texts` of them, two for a pair. One may exceed the budget on its own.
+    Gradients of the cuts add up to the batch's.
+    """
+    cuts: list[list[int]] = [[]]
+    longest = 0
+    for position in batch[np.argsort(lengths[batch], kind="stable")]:
+        longest = max(longest, int(lengths[position]))
+        if cuts[-1] and texts * longest * (len(cuts[-1]) + 1) > token_budget:
+            cuts.append([])
+            longest = int(lengths[position])
+        cuts[-1].append(int(position))
+    return [np.array(cut, dtype=np.int64) for cut in cuts if cut]

@@ -1,0 +1,184 @@
+"""Reward models from feedback, on any Hugging Face backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from rmaudit.data.types import Dataset
+from rmaudit.training.checkpoint import close_run, identity, open_in_turn, write_json
+from rmaudit.training.parallel import Parallel
+from rmaudit.training.reward import backbone
+from rmaudit.training.reward.examples import Examples, check_settings, encode_examples
+from rmaudit.training.reward.loop import RewardTraining
+from rmaudit.training.reward.pairs import split, usable
+from rmaudit.training.reward.settings import (
+    MemberResult,
+    OnProgress,
+    RewardTrainingConfig,
+    RewardTrainingResult,
+    TrainingProgress,
+)
+
+
+def train_reward_model(
+    base: str | Path,
+    data: Dataset,
+    out: str | Path,
+    *,
+    config: RewardTrainingConfig | None = None,
+    on_progress: OnProgress | None = None,
+) -> RewardTrainingResult:
+    """Train one reward model, or an ensemble of several seeds.
+
+    Maximum likelihood of the feedback with AdamW: preferences under Bradley-Terry (Eq. 11 of arXiv
+    2404.08555), rankings under Plackett-Luce, ratings by squared error (Eq. 7), good and bad
+    outputs by the logistic loss, critiques as attributes beside them
+    (`rmaudit.training.reward.objectives`). Linear warm-up and decay, gradient clipping, and early
+    stopping on the loss of held-out prompts, that of preferences taken at its best scale (a
+    reward has no unit). Dropout is off. The same call resumes a killed run, and returns at once if
+    it has ended; on a CPU with the same number of threads the weights are the same bit for bit
+    either way.
+
+    Parameters
+    ----------
+    base
+        A transformers directory or hub id; a directory without weights gives a fresh model.
+    data
+        Feedback: preference, ranking, rating or unpaired data; its type picks the loss. Labelled
+        ties are left out and counted. A column `missing`, lists of what the worst output of a row
+        lacks, trains a head for each name beside the reward, which stays head 0.
+    out
+        Folder for the result: a model that `AutoModelForSequenceClassification` and
+        `AutoTokenizer` load, beside `training.json` and `training-log.jsonl` (step, loss,
+        learning_rate, pairs_per_second; at evaluations held_out_loss, held_out_loss_rescaled,
+        held_out_accuracy). With
+        several members: `member_0`, `member_1`, ... and `ensemble.json`.
+    on_progress
+        Called after every step.
+
+    Raises
+    ------
+    DataError
+        If the data holds no feedback that can be used, or too few prompts.
+    RewardModelError
+        If the base cannot be loaded, or the loss stops being finite.
+    UsageError
+        If `out` holds a run on another base, other data or with other settings, or if a setting
+        means nothing for this type of data.
+    """
+    config = config or RewardTrainingConfig()
+    out = Path(out)
+    feedback = usable(data)
+    check_settings(feedback, config)
+    encoder = backbone.load_encoder(str(base), config.max_length)
+    tokenizer = encoder.tokenizer
+    examples = encode_examples(feedback, encoder.encode, config)
+    positions = split(feedback, config.held_out_share, np.random.default_rng(config.seed))
+    targets = examples.target.tobytes() + examples.missing.tobytes()
+    run = identity(str(base), feedback, asdict(config), targets)
+    members, parallel = [], Parallel()
+    for member in range(config.members):
+        folder = out / f"member_{member}" if config.members > 1 else out
+        stored = open_in_turn(parallel, folder, {**run, "member": member})
+        if stored is None:
+            training = _start(str(base), tokenizer, examples, positions, config, member, folder)
+            with _threads(config.threads):
+                training.run(partial(_report, on_progress, config, member))
+            result = _finish(training, tokenizer, folder)
+            if parallel.is_first:
+                close_run(folder, {**run, "member": member}, asdict(result))
+            parallel.wait()
+        else:
+            result = MemberResult(**stored)
+        members.append(result)
+    if config.members > 1 and parallel.is_first:
+        _write_ensemble(out, config)
+    return RewardTrainingResult(
+        path=out,
+        members=tuple(members),
+        rows_read=len(data) + len(data.set_aside),
+        rows_set_aside=len(data.set_aside),
+        ties_dropped=len(data) - len(feedback),
+        pairs=len(examples),
+        pairs_held_out=len(positions[1]),
+        outputs_truncated=examples.outputs_truncated,
+    )
+
+
+def _write_ensemble(out: Path, config: RewardTrainingConfig) -> None:
+    content = {
+        "members": [f"member_{member}" for member in range(config.members)],
+        "aggregate": "mean",
+        "uncertainty_weight": config.uncertainty_weight,
+    }
+    write_json(out / "ensemble.json", content)
+
+
+def _start(
+    base: str,
+    tokenizer: object,
+    examples: Examples,
+    positions: tuple[np.ndarray, np.ndarray],
+    config: RewardTrainingConfig,
+    member: int,
+    out: Path,
+) -> RewardTraining:
+    """A member at its first step, or where its checkpoint in `out` left it."""
+    seed = config.seed + member
+    train, held_out = (examples.take(p) for p in positions)
+    model = backbone.load_backbone(
+        base, tokenizer, seed, heads=examples.heads, lora_rank=config.lora_rank
+    )
+    return RewardTraining(model, model.config.pad_token_id, train, held_out, config, seed, out)
+
+
+def _finish(training: RewardTraining, tokenizer: object, out: Path) -> MemberResult:
+    if training.parallel.is_first:
+        backbone.save_backbone(training.model, tokenizer, out)
+    return MemberResult(
+        path=str(out),
+        seed=training.seed,
+        steps=training.step,
+        kept_step=training.kept["step"],
+        held_out_loss=training.kept["held_out"]["held_out_loss"],
+        held_out_accuracy=training.kept["held_out"]["held_out_accuracy"],
+        pairs_per_second=training.pairs_per_second,
+    )
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _report(
+    on_progress: OnProgress | None,
+    config: RewardTrainingConfig,
+    member: int,
+    training: RewardTraining,
+) -> None:
+    if on_progress is not None:
+        on_progress(
+            TrainingProgress(
+                member=member,
+                members=config.members,
+                step=training.step,
+                steps=training.steps,
+                loss=training.loss,
+                held_out_loss=training.kept["held_out"]["held_out_loss"],
+                held_out_accuracy=training.kept["held_out"]["held_out_accuracy"],
+                pairs_per_second=training.pairs_per_second,
+            )
+        )
