@@ -27,7 +27,7 @@ from scipy import stats
 
 from rmaudit.data import Dataset, load, score_names
 from rmaudit.overoptimization import Overopt, from_samples
-from rmaudit.overoptimization.from_clinic import from_clinic
+from rmaudit.overoptimization.clinic_curves import from_clinic
 from rmaudit.rewards import load_reward_model
 
 PAIRS = (800, 2400)

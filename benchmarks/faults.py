@@ -55,7 +55,7 @@ def picky(pairs):
 WARM = (
     *(
         "rmaudit.api",
-        "rmaudit.overoptimization.from_samples",
+        "rmaudit.overoptimization.sample_curves",
         "rmaudit.training.reward.train",
         "rmaudit.sharding",
     ),

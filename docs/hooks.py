@@ -9,8 +9,8 @@ from typing import Any
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-from rmaudit.audits.base import audits as registered_audits
 from rmaudit.audits.base import Audit
+from rmaudit.audits.base import audits as registered_audits
 
 HEAD = re.compile(r"<!-- audit: (\w+) -->")
 OVERVIEW = "<!-- audits -->"
@@ -36,7 +36,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 def head(audit: Audit) -> str:
     """Question, reading, metrics and source of one audit."""
     rows = [
-        f"| `{id_}` | {spec.meaning} | {spec.unit} | {spec.better} |"
+        f"| **{spec.name}** `{id_}` | {spec.meaning} | {spec.unit} | {spec.better} |"
         for id_, spec in audit.metrics.items()
     ]
     return "\n".join(
@@ -45,7 +45,7 @@ def head(audit: Audit) -> str:
             "",
             audit.meaning,
             "",
-            "| metric | is | unit | better |",
+            "| metric | definition | unit | better |",
             "| --- | --- | --- | --- |",
             *rows,
             "",

@@ -74,11 +74,25 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class MetricSpec:
-    """What a public metric id means: its unit, which way is better, and one line on what it is."""
+    """What a public metric id means.
+
+    Parameters
+    ----------
+    unit, better
+        The unit, and which way is better.
+    meaning
+        The definition, in one line.
+    name
+        What the page calls it: "Pairwise accuracy". By default the last part of the id.
+    caution
+        What to know before relying on its interval, such as a coverage that simulation showed.
+    """
 
     unit: str
     better: Better
     meaning: str
+    name: str = ""
+    caution: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,26 +62,41 @@ class Annotators(Audit):
     )
     order = 90
     metrics: ClassVar[Mapping[str, MetricSpec]] = {
-        "annotators.alpha": MetricSpec("alpha", "none", "agreement beyond chance (Krippendorff)"),
+        "annotators.alpha": MetricSpec(
+            "alpha", "none", "agreement of the annotators beyond chance", "Krippendorff's alpha"
+        ),
         "annotators.noise_ceiling": MetricSpec(
-            "probability", "none", "the others' majority predicts a left-out annotator"
+            "probability",
+            "none",
+            "accuracy with which the other annotators' majority predicts a left-out annotator",
+            "Noise ceiling",
         ),
         "annotators.accuracy_unanimous": MetricSpec(
-            "probability", "higher", "accuracy where all annotators agree"
+            "probability", "higher", "accuracy where all annotators agree", "Accuracy, unanimous"
         ),
         "annotators.accuracy_split": MetricSpec(
-            "probability", "higher", "accuracy for the majority where they do not"
+            "probability",
+            "higher",
+            "accuracy for the majority where annotators disagree",
+            "Accuracy, split",
         ),
         "annotators.worst_group_accuracy": MetricSpec(
-            "probability", "higher", "accuracy for the group it serves worst; its value is too low"
+            "probability",
+            "higher",
+            "accuracy for the annotator group with the lowest; the value is biased downward",
+            "Worst-group accuracy",
         ),
         "annotators.vote_ece": MetricSpec(
             "probability",
             "zero",
             "calibration error of sigmoid(margin) against the vote share, less what noise adds",
+            "Vote calibration error",
         ),
         "annotators.margin_agreement_correlation": MetricSpec(
-            "-1..1", "higher", "rank correlation of |margin| with agreement"
+            "-1..1",
+            "higher",
+            "rank correlation of |margin| with the annotators' agreement",
+            "Margin-agreement correlation",
         ),
     }
 

@@ -104,25 +104,43 @@ class Disagreement(Audit):
     )
     order = 80
     metrics: ClassVar[Mapping[str, MetricSpec]] = {
-        "disagreement.margin_sd": MetricSpec("SD", "none", "mean SD of the margin over members"),
+        "disagreement.margin_sd": MetricSpec(
+            "SD", "none", "mean SD of the margin over members", "Member SD of the margin"
+        ),
         "disagreement.sign_disagreement": MetricSpec(
-            "share", "none", "pairs of members that rank a pair differently"
+            "share",
+            "none",
+            "share of member pairs that rank a pair differently",
+            "Sign disagreement",
         ),
         "disagreement.mutual_information": MetricSpec(
             "nats",
             "none",
-            "what a label would tell about which member is right (BALD)",
+            "what a label would tell about which member is correct",
+            "Mutual information (BALD)",
         ),
         "disagreement.error_auroc": MetricSpec(
-            "probability", "higher", "a wrongly ranked pair has more disagreement than a right one"
+            "probability",
+            "higher",
+            "chance that an incorrectly ranked pair has more disagreement than a correctly "
+            "ranked one",
+            "Error-detection AUROC",
         ),
         "disagreement.selective_accuracy_80": MetricSpec(
-            "probability", "higher", "accuracy on the 80 % of pairs with least disagreement"
+            "probability",
+            "higher",
+            "accuracy on the 80% of pairs with the least disagreement",
+            "Selective accuracy at 80%",
         ),
-        "disagreement.aurc": MetricSpec("-", "lower", "area under the risk-coverage curve"),
-        "disagreement.excess_aurc": MetricSpec("-", "lower", "AURC above that of the best order"),
+        "disagreement.aurc": MetricSpec("-", "lower", "area under the risk-coverage curve", "AURC"),
+        "disagreement.excess_aurc": MetricSpec(
+            "-", "lower", "AURC minus that of the best possible order", "Excess AURC"
+        ),
         "disagreement.outside_inside_ratio": MetricSpec(
-            "ratio", "none", "mean SD of the margin outside over inside the feedback's support"
+            "ratio",
+            "none",
+            "mean member SD of the margin outside over inside the feedback's support",
+            "Disagreement outside / inside",
         ),
     }
 

@@ -48,13 +48,23 @@ class Sparsity(Audit):
     order = 95
     metrics: ClassVar[Mapping[str, MetricSpec]] = {
         "sparsity.arrival_position": MetricSpec(
-            "share of tokens", "lower", "where prefix margins reach rank correlation 0.9 with final"
+            "share of tokens",
+            "lower",
+            "share of tokens after which prefix margins reach rank correlation 0.9 with the "
+            "final ones",
+            "Arrival position",
         ),
         "sparsity.prefix_accuracy": MetricSpec(
-            "probability", "higher", "pairs ranked right from this share of both outputs"
+            "probability",
+            "higher",
+            "pairwise accuracy from this share of both responses",
+            "Prefix accuracy",
         ),
         "sparsity.late_share": MetricSpec(
-            "share", "lower", "share of the reward's movement that falls in the last tenth"
+            "share",
+            "lower",
+            "share of the reward's movement that falls in the last tenth of the tokens",
+            "Late reward share",
         ),
     }
 

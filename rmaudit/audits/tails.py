@@ -40,8 +40,10 @@ class Tails(Audit):
         "tails.shape": MetricSpec(
             "-",
             "lower",
-            "generalised-Pareto shape of the upper tail; where it is high its 95 % interval is too "
-            "short (in simulation at 200 prompts 93 % coverage at 0.25, 86 % at 0.45)",
+            "generalised Pareto shape of the reward's upper tail",
+            "Tail index",
+            "where it is high its 95% interval is too short (in simulation at 200 prompts 93%"
+            " coverage at 0.25, 86% at 0.45)",
         ),
     }
 

@@ -41,10 +41,16 @@ class Teacher(Audit):
     order = 87
     metrics: ClassVar = {
         "teacher.within_prompt_sd": MetricSpec(
-            "reward", "none", "pooled SD of the reward among samples of one prompt"
+            "reward",
+            "none",
+            "pooled SD of the reward among samples of one prompt",
+            "Within-prompt reward SD",
         ),
         "teacher.saturated_share": MetricSpec(
-            "share", "none", "prompts whose samples all get almost the same reward"
+            "share",
+            "none",
+            "prompts whose samples all get almost the same reward",
+            "Saturated prompts",
         ),
     }
 

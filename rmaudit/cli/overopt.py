@@ -135,7 +135,7 @@ def _samples(
 def _world(name: str, out: Path, pairs: int, console: Console, shared: dict[str, Any]) -> Overopt:
     if name != "clinic":
         raise UsageError(f"no world is named {name!r}; known: clinic")
-    from rmaudit.overoptimization.from_clinic import from_clinic
+    from rmaudit.overoptimization.clinic_curves import from_clinic
 
     return from_clinic(out / "clinic", pairs=pairs, say=console.say, **shared)
 

@@ -6,17 +6,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rmaudit.overoptimization.from_logs import from_logs as from_logs
-    from rmaudit.overoptimization.from_samples import from_samples as from_samples
+    from rmaudit.overoptimization.log_curves import from_logs as from_logs
     from rmaudit.overoptimization.paper import VENUES as VENUES
     from rmaudit.overoptimization.paper import save_figures as save_figures
     from rmaudit.overoptimization.result import Overopt as Overopt
+    from rmaudit.overoptimization.sample_curves import from_samples as from_samples
 
 _HOME = {
     "VENUES": "paper",
     "Overopt": "result",
-    "from_logs": "from_logs",
-    "from_samples": "from_samples",
+    "from_logs": "log_curves",
+    "from_samples": "sample_curves",
     "save_figures": "paper",
 }
 

@@ -78,7 +78,7 @@ class NotRunRecord(Record):
 
 
 class AuditRecord(Record):
-    """One audit. ``definitions`` says in a line what each of its metric ids means."""
+    """One audit. By metric id: ``names``, ``definitions`` in a line, ``cautions`` on intervals."""
 
     status: Status
     reason: str | None
@@ -87,6 +87,8 @@ class AuditRecord(Record):
     meaning: str
     source: str
     definitions: dict[str, str]
+    names: dict[str, str] = {}
+    cautions: dict[str, str] = {}
     metrics: list[MetricRecord]
     tables: dict[str, TableRecord]
     figures: list[FigureRecord]

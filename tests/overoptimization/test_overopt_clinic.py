@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from rmaudit.overoptimization import from_clinic as clinic
-from rmaudit.overoptimization.from_clinic import TextRewards, aggregated, from_clinic
+from rmaudit.overoptimization import clinic_curves as clinic
+from rmaudit.overoptimization.clinic_curves import TextRewards, aggregated, from_clinic
 from rmaudit.rewards import load_reward_model
 from rmaudit.rewards.base import RewardModel
 from rmaudit.worlds.clinic.policy import ClinicSetting

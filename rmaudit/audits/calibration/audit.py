@@ -56,45 +56,68 @@ class Calibration(Audit):
     order = 40
     metrics: ClassVar[Mapping[str, MetricSpec]] = {
         "calibration.ece": MetricSpec(
-            "probability", "zero", "expected calibration error, 15 equal-mass bins; biased upward"
+            "probability",
+            "zero",
+            "ECE over 15 equal-mass bins; biased upward",
+            "Expected calibration error",
         ),
         "calibration.ece_debiased": MetricSpec(
-            "probability", "zero", "expected calibration error less what noise adds to it"
+            "probability",
+            "zero",
+            "expected calibration error less what noise adds to it",
+            "Debiased ECE",
         ),
         "calibration.smooth_ece": MetricSpec(
-            "probability", "zero", "calibration error by kernel smoothing, without bins"
+            "probability",
+            "zero",
+            "calibration error by kernel smoothing, without bins",
+            "Smooth ECE",
         ),
         "calibration.mce": MetricSpec(
             "probability",
             "zero",
-            "largest calibration error of a bin; biased upward, and its 95 % interval is wide (98 "
-            "to 99 % coverage in simulation at 200 prompts)",
+            "largest calibration error of a bin; biased upward",
+            "Maximum calibration error",
+            "its 95% interval is wide (98 to 99% coverage in simulation at 200 prompts)",
         ),
-        "calibration.brier": MetricSpec("-", "lower", "mean squared error of the probability"),
+        "calibration.brier": MetricSpec(
+            "-", "lower", "mean squared error of the predicted probability", "Brier score"
+        ),
         "calibration.brier_reliability": MetricSpec(
             "-",
             "lower",
-            "part of the Brier score that is miscalibration; biased upward, and its 95 % interval "
-            "is wide (97 to 98 % coverage in simulation at 200 prompts)",
+            "part of the Brier score that is miscalibration; biased upward",
+            "Brier reliability",
+            "its 95% interval is wide (97 to 98% coverage in simulation at 200 prompts)",
         ),
         "calibration.brier_resolution": MetricSpec(
             "-",
             "higher",
-            "part of the Brier score that telling pairs apart takes off; biased upward, and its 95 "
-            "% interval is short (92 to 94 % coverage in simulation at 200 prompts)",
+            "part of the Brier score that telling pairs apart removes; biased upward",
+            "Brier resolution",
+            "its 95% interval is short (92 to 94% coverage in simulation at 200 prompts)",
         ),
-        "calibration.nll": MetricSpec("-", "lower", "mean negative log-likelihood, in nats"),
+        "calibration.nll": MetricSpec(
+            "-",
+            "lower",
+            "mean negative log-likelihood of the labels, nats per pair",
+            "Negative log-likelihood",
+        ),
         "calibration.overconfidence": MetricSpec(
-            "probability", "zero", "mean confidence minus share correct; positive: too sure"
+            "probability",
+            "zero",
+            "mean confidence minus accuracy; positive: too confident",
+            "Overconfidence",
         ),
         "calibration.temperature": MetricSpec(
-            "-", "one", "what margins should be divided by; above 1: over-confident"
+            "-", "one", "what margins should be divided by; above 1: overconfident", "Temperature"
         ),
         "calibration.ece_after_temperature": MetricSpec(
             "probability",
             "zero",
-            "ECE after temperature scaling, fitted on other prompts; biased upward, and its 95 % "
-            "interval is wide (97 to 98 % coverage in simulation at 200 prompts)",
+            "ECE after a temperature fitted on other prompts; biased upward",
+            "ECE after temperature scaling",
+            "its 95% interval is wide (97 to 98% coverage in simulation at 200 prompts)",
         ),
     }
 

@@ -58,18 +58,54 @@ class Coverage(Audit):
     source = "Chaudhari et al. 2024 (arXiv 2404.08555), Section 5; Bates et al. 2023 (2104.08279)"
     order = 60
     metrics: ClassVar = {
-        **{
-            f"coverage.{which}{suffix}": MetricSpec("share", "higher", f"{what} {how}")
-            for which, what in (("kappa", "deployment contexts"), ("rho", "deployment outputs"))
-            for suffix, how in (
-                ("_exact", "found word for word in the feedback"),
-                ("", "inside the conformal support of the feedback"),
-                ("_mass", "of a type that is in the feedback"),
-            )
-        },
-        "coverage.kappa_deficit": MetricSpec("share", "zero", "0.95 minus kappa"),
-        "coverage.rho_deficit": MetricSpec("share", "zero", "0.95 minus rho"),
-        "coverage.holes": MetricSpec("count", "zero", "families common here, rare in feedback"),
+        "coverage.kappa_exact": MetricSpec(
+            "share",
+            "higher",
+            "deployment prompts found verbatim in the feedback",
+            "Prompt coverage, verbatim",
+        ),
+        "coverage.kappa": MetricSpec(
+            "share",
+            "higher",
+            "deployment prompts inside the feedback's conformal support",
+            "Prompt coverage (kappa)",
+        ),
+        "coverage.kappa_mass": MetricSpec(
+            "share",
+            "higher",
+            "deployment prompts of a type that occurs in the feedback",
+            "Prompt coverage by type",
+        ),
+        "coverage.rho_exact": MetricSpec(
+            "share",
+            "higher",
+            "deployment responses found verbatim in the feedback",
+            "Response coverage, verbatim",
+        ),
+        "coverage.rho": MetricSpec(
+            "share",
+            "higher",
+            "deployment responses inside the feedback's conformal support",
+            "Response coverage (rho)",
+        ),
+        "coverage.rho_mass": MetricSpec(
+            "share",
+            "higher",
+            "deployment responses of a type that occurs in the feedback",
+            "Response coverage by type",
+        ),
+        "coverage.kappa_deficit": MetricSpec(
+            "share", "zero", "0.95 minus kappa", "Prompt coverage deficit"
+        ),
+        "coverage.rho_deficit": MetricSpec(
+            "share", "zero", "0.95 minus rho", "Response coverage deficit"
+        ),
+        "coverage.holes": MetricSpec(
+            "count",
+            "zero",
+            "subsets common in deployment and rare in the feedback",
+            "Coverage gaps",
+        ),
     }
 
     def missing(self, case: Case) -> str | None:

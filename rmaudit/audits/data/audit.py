@@ -49,18 +49,29 @@ class Data(Audit):
     source = "Elazar et al. 2023 (arXiv 2310.20707)"
     order = 20
     metrics: ClassVar[Mapping[str, MetricSpec]] = {
-        "data.duplicate_share": MetricSpec("share", "zero", "rows that repeat an earlier row"),
+        "data.duplicate_share": MetricSpec(
+            "share", "zero", "rows that repeat an earlier row", "Duplicate rows"
+        ),
         "data.contradiction_share": MetricSpec(
-            "share", "zero", "rows whose outputs another row labels the other way"
+            "share",
+            "zero",
+            "rows whose responses another row labels the other way",
+            "Contradicting labels",
         ),
         "data.leakage_share": MetricSpec(
-            "share", "zero", "evaluation rows whose prompt and output are in the feedback data"
+            "share",
+            "zero",
+            "evaluation rows whose prompt and response are in the feedback data",
+            "Leakage",
         ),
         "data.identical_pair_share": MetricSpec(
-            "share", "zero", "rows that compare an output with itself"
+            "share", "zero", "rows that compare a response with itself", "Identical pairs"
         ),
         "data.cycle_share": MetricSpec(
-            "share", "zero", "prompts whose preferences run in a circle (a > b > c > a)"
+            "share",
+            "zero",
+            "prompts whose preferences run in a circle (a > b > c > a)",
+            "Preference cycles",
         ),
         **WORD_METRICS,
     }

@@ -55,28 +55,53 @@ class Generalization(Audit):
     order = 70
     metrics: ClassVar = {
         "generalization.accuracy_in": MetricSpec(
-            "probability", "higher", "accuracy on prompts inside the support of the feedback"
+            "probability",
+            "higher",
+            "accuracy on prompts inside the feedback's support",
+            "Accuracy inside the support",
         ),
         "generalization.accuracy_out": MetricSpec(
-            "probability", "higher", "accuracy on prompts outside the support"
+            "probability",
+            "higher",
+            "accuracy on prompts outside the feedback's support",
+            "Accuracy outside the support",
         ),
         "generalization.accuracy_gap": MetricSpec(
-            "probability", "zero", "accuracy inside minus outside"
+            "probability",
+            "zero",
+            "accuracy inside minus outside the feedback's support",
+            "Out-of-distribution accuracy gap",
         ),
         "generalization.calibration_gap": MetricSpec(
-            "probability", "zero", "over-confidence outside minus inside"
+            "probability",
+            "zero",
+            "overconfidence outside minus inside the feedback's support",
+            "Out-of-distribution overconfidence gap",
         ),
         "generalization.error_distance_auroc": MetricSpec(
-            "probability", "none", "a wrongly ranked pair is farther from the feedback"
+            "probability",
+            "none",
+            "chance that an incorrectly ranked pair is farther from the feedback than a "
+            "correctly ranked one",
+            "Error-distance AUROC",
         ),
         "generalization.reward_inflation": MetricSpec(
-            "SD", "zero", "reward of outputs outside minus inside, same prompt and label"
+            "SD",
+            "zero",
+            "reward of responses outside minus inside the support, same prompt and label",
+            "Reward inflation",
         ),
         "generalization.delta_j": MetricSpec(
-            "gold SD", "zero", "gold reward lost by optimising the model instead of the truth"
+            "gold SD",
+            "zero",
+            "gold reward lost by optimising the model instead of the gold reward",
+            "Performance gap",
         ),
         "generalization.delta_j_outside": MetricSpec(
-            "gold SD", "zero", "the same on prompts outside the support of the feedback"
+            "gold SD",
+            "zero",
+            "the performance gap on prompts outside the feedback's support",
+            "Performance gap outside the support",
         ),
     }
 

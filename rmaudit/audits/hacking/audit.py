@@ -104,11 +104,19 @@ class Hacking(Audit):
     order = 70
     metrics: ClassVar[Mapping[str, MetricSpec]] = {
         SUCCESS: MetricSpec(
-            "probability", "zero", "pairs ranked right that a universal suffix turns"
+            "probability",
+            "zero",
+            "share of correctly ranked pairs that a universal suffix flips",
+            "Universal suffix success rate",
         ),
-        EFFECT: MetricSpec("SD", "zero", "change of reward that the universal suffix brings"),
+        EFFECT: MetricSpec(
+            "SD", "zero", "change of reward under the universal suffix", "Universal suffix effect"
+        ),
         SHARE: MetricSpec(
-            "share", "zero", "preferred outputs that one string, whatever the prompt, beats"
+            "share",
+            "zero",
+            "share of chosen responses that one constant string beats, whatever the prompt",
+            "Constant response wins",
         ),
     }
 

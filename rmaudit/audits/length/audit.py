@@ -65,31 +65,55 @@ class Length(Audit):
     order = 50
     metrics: ClassVar[Mapping[str, MetricSpec]] = {
         "length.rank_correlation": MetricSpec(
-            "-1..1", "zero", "Kendall's tau-b of reward and length within prompts, averaged"
+            "-1..1",
+            "zero",
+            "Kendall's tau-b of reward and length within prompts, averaged over prompts",
+            "Reward-length correlation",
         ),
         "length.accuracy_chosen_longer": MetricSpec(
-            "probability", "higher", "accuracy where the preferred output is the longer"
+            "probability",
+            "higher",
+            "accuracy where the chosen response is the longer",
+            "Accuracy, chosen longer",
         ),
         "length.accuracy_chosen_shorter": MetricSpec(
-            "probability", "higher", "accuracy where the preferred output is the shorter"
+            "probability",
+            "higher",
+            "accuracy where the chosen response is the shorter",
+            "Accuracy, chosen shorter",
         ),
         "length.accuracy_gap": MetricSpec(
-            "probability", "zero", "accuracy where the preferred output is longer minus shorter"
+            "probability",
+            "zero",
+            "accuracy where the chosen response is the longer minus where it is the shorter",
+            "Length accuracy gap",
         ),
         "length.excess_preference": MetricSpec(
-            "probability", "zero", "P(model picks the longer) minus P(label picks the longer)"
+            "probability",
+            "zero",
+            "P(model prefers the longer response) minus P(label prefers it)",
+            "Length bias",
         ),
         "length.reward_per_doubling": MetricSpec(
-            "SD per doubling", "zero", "slope of reward on log2 length within prompts"
+            "SD per doubling",
+            "zero",
+            "slope of reward on log2 length within prompts",
+            "Reward per doubling of length",
         ),
         "length.balanced_accuracy": MetricSpec(
-            "probability", "higher", "accuracy with pairs weighted so that length scores 50 %"
+            "probability",
+            "higher",
+            "accuracy with pairs weighted so that length predicts the label no better than chance",
+            "Length-balanced accuracy",
         ),
         "length.padding_effect": MetricSpec(
-            "SD", "lower", "change of reward when the output gets longer and says no more"
+            "SD", "lower", "change of reward when filler is added to a response", "Padding effect"
         ),
         "length.padding_flip_rate": MetricSpec(
-            "probability", "zero", "pairs ranked right whose padded rejected output wins"
+            "probability",
+            "zero",
+            "share of correctly ranked pairs in which the padded rejected response wins",
+            "Padding flip rate",
         ),
     }
 

@@ -53,47 +53,66 @@ class Overoptimization(Audit):
         "overoptimization.peak_kl": MetricSpec(
             "nats",
             "higher",
-            "KL of the fitted gold peak; far beyond what was measured its 95 % interval is far too "
-            "short (47 to 88 % coverage in simulation at 200 prompts)",
+            "KL at the fitted peak of the gold reward",
+            "Fitted gold peak (KL)",
+            "far beyond what was measured its 95% interval is far too short (47 to 88% "
+            "coverage in simulation at 200 prompts)",
         ),
         "overoptimization.peak_n": MetricSpec(
             "n",
             "higher",
-            "best of n at the fitted gold peak; far beyond what was measured its 95 % interval is "
-            "far too short (34 to 40 % coverage in simulation at 200 prompts)",
+            "best of n at the fitted peak of the gold reward",
+            "Fitted gold peak (n)",
+            "far beyond what was measured its 95% interval is far too short (34 to 40% "
+            "coverage in simulation at 200 prompts)",
         ),
         "overoptimization.safe_kl": MetricSpec(
             "nats",
             "higher",
-            "KL up to which the lower bound of the gold gain rises; under tilting by a "
-            "heavy-tailed reward its 95 % interval covered 92 % in simulation at 200 prompts",
+            "KL up to which the lower bound of the gold gain rises",
+            "Safe KL",
+            "under tilting by a heavy-tailed reward its 95% interval covered 92% in "
+            "simulation at 200 prompts",
         ),
         "overoptimization.safe_n": MetricSpec(
-            "n", "higher", "best of n up to which the lower bound of the gold gain rises"
+            "n", "higher", "best of n up to which the lower bound of the gold gain rises", "Safe n"
         ),
         "overoptimization.safe_beta": MetricSpec(
-            "beta", "higher", "KL weight down to which the lower bound of the gold gain rises"
+            "beta",
+            "higher",
+            "KL weight down to which the lower bound of the gold gain rises",
+            "Safe beta",
         ),
         "overoptimization.gold_gain_at_peak": MetricSpec(
-            "gold SD", "none", "gold gain at the highest point measured"
+            "gold SD", "none", "gold gain at the highest point measured", "Gold gain at the peak"
         ),
         "overoptimization.gold_loss_after_peak": MetricSpec(
-            "gold SD", "none", "gold lost from there to the strongest optimisation measured"
+            "gold SD",
+            "none",
+            "gold lost from there to the strongest optimisation measured",
+            "Gold loss after the peak",
         ),
         "overoptimization.proxy_gold_gap": MetricSpec(
             "gold SD",
             "none",
-            "proxy gain (proxy SDs) less gold gain at the strongest; under tilting by a "
-            "heavy-tailed reward its 95 % interval covered 91 % in simulation at 200 prompts",
+            "proxy gain (proxy SDs) minus gold gain at the strongest optimisation measured",
+            "Proxy-gold gap",
+            "under tilting by a heavy-tailed reward its 95% interval covered 91% in "
+            "simulation at 200 prompts",
         ),
         "overoptimization.fit_alpha": MetricSpec(
-            "gold SD per sqrt(nat)", "none", "alpha of d (alpha - beta d), d = sqrt(KL)"
+            "gold SD per sqrt(nat)",
+            "none",
+            "alpha of d (alpha - beta d), d = sqrt(KL)",
+            "Fitted alpha",
         ),
         "overoptimization.fit_beta": MetricSpec(
             "gold SD per nat",
             "none",
-            "beta of d (alpha - beta d), d = sqrt(KL); under tilting by a heavy-tailed reward its "
-            "95 % interval covered 92 % in simulation at 200 prompts",
+            "beta of d (alpha - beta d), d = sqrt(KL)",
+            "Fitted beta",
+            "under tilting by a heavy-tailed reward its 95% interval covered 92% in "
+            "simulation at 200 prompts",
         ),
     }
 

@@ -62,9 +62,17 @@ class Poison(Audit):
     order = 68
     metrics: ClassVar[Mapping[str, MetricSpec]] = {
         EFFECT: MetricSpec(
-            "SD", "zero", "change of reward when a phrase is added, against a control phrase"
+            "SD",
+            "zero",
+            "change of reward when a phrase is added, against a control phrase",
+            "Trigger effect",
         ),
-        REMOVAL: MetricSpec("SD", "zero", "reward that the feedback's own outputs owe to a phrase"),
+        REMOVAL: MetricSpec(
+            "SD",
+            "zero",
+            "reward that the feedback's own responses owe to a phrase",
+            "Trigger removal effect",
+        ),
     }
 
     def missing(self, case: Case) -> str | None:

@@ -23,9 +23,14 @@ from rmaudit.typing import Integers
 TRIGGERS, SUSPECTS = "data.trigger_ngrams", "data.suspect_label_share"
 POSSIBLE = 0.2  # adjusted p-value up to which a phrase may be one
 WORD_METRICS = {
-    TRIGGERS: MetricSpec("count", "zero", "phrases that shift labels far beyond chance"),
+    TRIGGERS: MetricSpec(
+        "count", "zero", "phrases that shift labels far beyond chance", "Label-shifting phrases"
+    ),
     SUSPECTS: MetricSpec(
-        "share", "zero", "pairs whose label a model of the other pairs firmly contradicts"
+        "share",
+        "zero",
+        "pairs whose label a model of the other pairs firmly contradicts",
+        "Suspect labels",
     ),
 }
 

@@ -48,19 +48,38 @@ class Policy(Audit):
     source = "Gao et al. 2022 (arXiv 2210.10760); Kirk et al. 2023 (2310.06452)"
     order = 88
     metrics: ClassVar = {
-        "policy.kl": MetricSpec("nats", "none", "KL a sequence from the initial policy"),
-        "policy.distinct_2": MetricSpec("share", "none", "different bigrams among a prompt's"),
-        "policy.self_bleu": MetricSpec("0..1", "none", "BLEU of an output against the others"),
-        "policy.embedding_diversity": MetricSpec(
-            "0..2", "none", "cosine distance among a prompt's outputs"
+        "policy.kl": MetricSpec(
+            "nats",
+            "none",
+            "KL divergence from the initial policy, nats per sequence",
+            "KL from the initial policy",
         ),
-        "policy.token_entropy": MetricSpec("nats per token", "none", "minus log-probability"),
-        "policy.length_ratio": MetricSpec("ratio", "none", "length over the initial policy's"),
+        "policy.distinct_2": MetricSpec(
+            "share",
+            "none",
+            "distinct bigrams over all bigrams among a prompt's responses",
+            "Distinct-2",
+        ),
+        "policy.self_bleu": MetricSpec(
+            "0..1", "none", "BLEU of a response against the others of its prompt", "Self-BLEU"
+        ),
+        "policy.embedding_diversity": MetricSpec(
+            "0..2", "none", "mean cosine distance among a prompt's responses", "Embedding diversity"
+        ),
+        "policy.token_entropy": MetricSpec(
+            "nats per token",
+            "none",
+            "mean negative log-probability of the sampled tokens",
+            "Token entropy",
+        ),
+        "policy.length_ratio": MetricSpec(
+            "ratio", "none", "mean response length over the initial policy's", "Length ratio"
+        ),
         "policy.outside_support_share": MetricSpec(
-            "share", "zero", "samples outside the support of the feedback"
+            "share", "zero", "samples outside the feedback's support", "Samples outside the support"
         ),
         "policy.heldout_nll_change": MetricSpec(
-            "nats per token", "zero", "change of held-out negative log-likelihood"
+            "nats per token", "zero", "change of held-out negative log-likelihood", "Alignment tax"
         ),
     }
 

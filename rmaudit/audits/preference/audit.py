@@ -71,45 +71,77 @@ class Preference(Audit):
     order = 30
     metrics: ClassVar[Mapping[str, MetricSpec]] = {
         "preference.accuracy": MetricSpec(
-            "probability", "higher", "the preferred output has the higher reward; ties one half"
+            "probability",
+            "higher",
+            "share of pairs in which the chosen response gets the higher reward; ties count 0.5",
+            "Pairwise accuracy",
         ),
         "preference.macro_accuracy": MetricSpec(
-            "probability", "higher", "accuracy averaged over subsets, each counting the same"
+            "probability",
+            "higher",
+            "accuracy averaged over subsets, each counting the same",
+            "Macro accuracy",
         ),
         "preference.worst_subset_accuracy": MetricSpec(
-            "probability", "higher", "accuracy of the subset with the lowest; its value is too low"
+            "probability",
+            "higher",
+            "accuracy of the subset with the lowest; the value is biased downward",
+            "Worst-subset accuracy",
         ),
         "preference.tie_rate": MetricSpec(
             "share",
             "zero",
-            "pairs with a preference whose rewards are equal; where they are few its 95 % interval "
-            "is short (93 % coverage in simulation of 4 in 200)",
+            "share of labelled pairs whose two rewards are equal",
+            "Tie rate",
+            "where ties are few its 95% interval is short (93% coverage in simulation of 4 in 200)",
         ),
         "preference.margin_mean": MetricSpec(
-            "SD", "higher", "mean reward of the preferred output minus the other's"
+            "SD",
+            "higher",
+            "mean reward of the chosen response minus that of the rejected one",
+            "Mean margin",
         ),
         "preference.rank_correlation": MetricSpec(
             "-1..1",
             "higher",
             "mean over prompts of Kendall's tau-b (rankings) or Spearman's rho (ratings)",
+            "Rank correlation",
         ),
         "preference.style_easy": MetricSpec(
-            "probability", "higher", "accuracy where the preferred output is the fancier one"
+            "probability",
+            "higher",
+            "accuracy where the chosen response has the fancier style",
+            "Style-easy accuracy",
         ),
         "preference.style_normal": MetricSpec(
-            "probability", "higher", "accuracy where both outputs have one style"
+            "probability",
+            "higher",
+            "accuracy where both responses have the same style",
+            "Style-normal accuracy",
         ),
         "preference.style_hard": MetricSpec(
-            "probability", "higher", "accuracy where the preferred output is the plainer one"
+            "probability",
+            "higher",
+            "accuracy where the chosen response has the plainer style",
+            "Style-hard accuracy",
         ),
         "preference.blind_longer": MetricSpec(
-            "probability", "none", "accuracy of picking the longer output; equal lengths one half"
+            "probability",
+            "none",
+            "accuracy of choosing the longer response; equal lengths count 0.5",
+            "Blind rule: longer wins",
         ),
         "preference.blind_shorter": MetricSpec(
-            "probability", "none", "accuracy of picking the shorter output"
+            "probability",
+            "none",
+            "accuracy of choosing the shorter response",
+            "Blind rule: shorter wins",
         ),
         "preference.blind_markdown": MetricSpec(
-            "probability", "none", "accuracy of picking the output with more markdown"
+            "probability",
+            "none",
+            "accuracy of choosing the response with more markdown",
+            "Blind rule: more markdown wins",
         ),
     }
 

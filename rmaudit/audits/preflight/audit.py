@@ -47,17 +47,25 @@ class Preflight(Audit):
     order = 10
     metrics: ClassVar[Mapping[str, MetricSpec]] = {
         DISCREPANCY: MetricSpec(
-            "SD", "zero", "largest change of a sampled text's reward by batching or left padding"
+            "SD",
+            "zero",
+            "largest change of a sampled text's reward by batching or left padding",
+            "Largest batch discrepancy",
         ),
         "preflight.truncated_share": MetricSpec(
-            "share", "zero", "texts that lost their oldest prompt tokens"
+            "share", "zero", "texts that lost their oldest prompt tokens", "Truncated texts"
         ),
         "preflight.output_truncated_share": MetricSpec(
-            "share", "zero", "texts whose output alone is longer than the model can read"
+            "share",
+            "zero",
+            "texts whose response alone is longer than the model can read",
+            "Truncated responses",
         ),
-        NONFINITE: MetricSpec("share", "zero", "texts whose reward is not a finite number"),
+        NONFINITE: MetricSpec(
+            "share", "zero", "texts whose reward is not a finite number", "Non-finite rewards"
+        ),
         "preflight.double_bos_share": MetricSpec(
-            "share", "zero", "texts that begin with two beginning-of-sequence tokens"
+            "share", "zero", "texts that begin with two beginning-of-sequence tokens", "Doubled BOS"
         ),
     }
 

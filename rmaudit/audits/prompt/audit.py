@@ -73,21 +73,32 @@ class PromptDependence(Audit):
     order = 65
     metrics: ClassVar[Mapping[str, MetricSpec]] = {
         "prompt.accuracy_shuffled": MetricSpec(
-            "probability", "none", "accuracy under the prompt of another row"
+            "probability",
+            "none",
+            "accuracy under the prompt of another row",
+            "Accuracy, shuffled prompt",
         ),
         "prompt.accuracy_removed": MetricSpec(
-            "probability", "none", "accuracy under an empty prompt"
+            "probability", "none", "accuracy under an empty prompt", "Accuracy, no prompt"
         ),
         "prompt.accuracy_same_topic": MetricSpec(
-            "probability", "none", "accuracy under another prompt on the same topic"
+            "probability",
+            "none",
+            "accuracy under another prompt on the same topic",
+            "Accuracy, same-topic prompt",
         ),
         "prompt.margin_shift": MetricSpec(
-            "SD", "higher", "mean absolute change of the margin under the prompt of another row"
+            "SD",
+            "higher",
+            "mean absolute change of the margin under the prompt of another row",
+            "Margin shift",
         ),
         "prompt.dependence": MetricSpec(
             "ratio",
             "higher",
-            "accuracy minus the better of shuffled and removed, over accuracy minus one half",
+            "share of the above-chance accuracy that is lost when the prompt is shuffled or "
+            "removed",
+            "Prompt dependence",
         ),
     }
 

@@ -65,13 +65,22 @@ class Robustness(Audit):
     order = 60
     metrics: ClassVar[Mapping[str, MetricSpec]] = {
         EFFECT: MetricSpec(
-            "SD", "none", "change of reward that a probe brings; what is right depends on the probe"
+            "SD",
+            "none",
+            "change of reward under a probe; the expected direction depends on the probe",
+            "Probe effect",
         ),
         "robustness.flip_rate": MetricSpec(
-            "probability", "none", "pairs ranked right that a probe turns"
+            "probability",
+            "none",
+            "share of correctly ranked pairs that a probe flips",
+            "Probe flip rate",
         ),
         "robustness.pass_rate": MetricSpec(
-            "probability", "higher", "texts that behave as the probe expects"
+            "probability",
+            "higher",
+            "share of texts that behave as the probe expects",
+            "Probe pass rate",
         ),
     }
 

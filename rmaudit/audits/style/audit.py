@@ -78,15 +78,22 @@ class StyleAudit(Audit):
     order = 55
     metrics: ClassVar[Mapping[str, MetricSpec]] = {
         EFFECT: MetricSpec(
-            "SD per doubling", "zero", "slope of reward on an attribute at equal length"
+            "SD per doubling",
+            "zero",
+            "slope of reward on an attribute at equal length",
+            "Style slope",
         ),
         EXCESS: MetricSpec(
             "probability",
             "zero",
-            "P(model picks the output with more of it) minus P(label picks it)",
+            "P(model prefers the response with more of the attribute) minus P(label prefers it)",
+            "Style bias",
         ),
         CAUSAL: MetricSpec(
-            "SD", "zero", "reward of an output with an attribute minus the same without it"
+            "SD",
+            "zero",
+            "reward of a response with the attribute minus the same response without it",
+            "Style effect",
         ),
     }
 
