@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from rmaudit.auditing import measured, wanted_of
 from rmaudit.audits.base import audits as registered_audits
 from rmaudit.case import Case
 from rmaudit.data import Dataset, DataType, load
-from rmaudit.errors import RmauditError, UsageError
+from rmaudit.errors import UsageError
 from rmaudit.provenance import provenance
 from rmaudit.report.document import Report
 from rmaudit.results import AuditResult
@@ -35,11 +36,10 @@ from rmaudit.scoring import (
     write_scores,
 )
 from rmaudit.scoring import score as run_requests
-from rmaudit.scoring.requests import data_requests
+from rmaudit.scoring.requests import Request, data_requests
 from rmaudit.scoring.store import Store
 
 if TYPE_CHECKING:
-    from rmaudit.audits.base import Audit
     from rmaudit.comparison import Comparison
     from rmaudit.config import AuditConfig
     from rmaudit.console import Console
@@ -313,15 +313,20 @@ def _audit(
     `settings` is more for it to keep; `ahead`, what other machines have scored into the store.
     """
     audits = registered_audits(only)
-    absent = {a.name: reason for a in audits if (reason := a.missing(case))}
+    wanted = {a.name: wanted_of(a, case, debug) for a in audits}
+    running = [a for a in audits if not isinstance(wanted[a.name], AuditResult)]
+    requests = [*case.data_requests]
+    for found in wanted.values():
+        requests += () if isinstance(found, AuditResult) else found
     further = FurtherScoring(case.model, store)
     case = replace(case, score=further)
-    scores = _score_case(case, [a for a in audits if a.name not in absent], store, progress)
+    reserve = sum(a.further(case) for a in running)
+    scores = _score_case(case, requests, reserve, store, progress)
     further.after(scores.requests)
     results = [
-        AuditResult(a.name, "not_run", absent[a.name])
-        if a.name in absent
-        else _measure(a, case, scores, debug)
+        found
+        if isinstance(found := wanted[a.name], AuditResult)
+        else measured(a, case, scores, debug)
         for a in audits
     ]
     return Report.build(
@@ -343,24 +348,26 @@ def _audit(
         scores=scores_frame(scores, case.model.name),
         set_aside=[row for data in case.inputs.values() for row in data.set_aside],
         prompts=case.eval.cluster_keys.tolist(),
+        strict=debug,
     )
 
 
 def _score_case(
     case: Case,
-    audits: Sequence[Audit],
+    requests: Sequence[Request],
+    reserve: int,
     store: Store,
     progress: Progress | None,
 ) -> Scores:
     """One pass over every text that any audit wants."""
     scores = run_requests(
         case.model,
-        case.requests(audits),
+        requests,
         datasets=case.inputs,
         ensemble=case.ensemble,
         store=store,
         progress=progress,
-        reserve=sum(a.further(case) for a in audits),
+        reserve=reserve,
     )
     if case.gold is None or not case.gold_requests:
         return scores
@@ -368,21 +375,6 @@ def _score_case(
         case.gold, case.gold_requests, datasets=case.inputs, store=store, progress=progress
     )
     return replace(scores, gold=gold.by_request, cost=scores.cost + gold.cost)
-
-
-def _measure(audit: Audit, case: Case, scores: Scores, debug: bool) -> AuditResult:
-    """One audit's result; an error of one audit must not cost the user the others."""
-    try:
-        return audit.measure(case, scores)
-    except RmauditError as error:
-        if debug:
-            raise
-        return AuditResult(audit.name, "failed", str(error))
-    except Exception as error:
-        if debug:
-            raise
-        reason = f"internal error ({type(error).__name__}: {error}); --debug shows where"
-        return AuditResult(audit.name, "failed", reason)
 
 
 def _folder_name(model: str) -> str:

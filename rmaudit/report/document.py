@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from rmaudit._version import __version__
 from rmaudit.data.types import SetAside, Source
 from rmaudit.errors import SchemaError, UsageError, nearest
+from rmaudit.report.binding import audit_record, fields, slice_words, sound
 from rmaudit.report.folder import (
     INFLUENCE,
     SCORES,
@@ -27,7 +28,7 @@ from rmaudit.report.folder import (
     write,
 )
 from rmaudit.report.influence import influence_frame
-from rmaudit.report.plain import dumps, example, plain, table
+from rmaudit.report.plain import dumps, example, plain
 from rmaudit.report.schema import (
     SCHEMA_VERSION,
     AuditRecord,
@@ -36,7 +37,7 @@ from rmaudit.report.schema import (
     ReportRecord,
     check,
 )
-from rmaudit.results import SEVERITIES, AuditResult, Estimate, Metric, MetricSpec
+from rmaudit.results import SEVERITIES, AuditResult, Estimate
 from rmaudit.scoring.requests import Cost
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class Report:
         scores: pd.DataFrame | None = None,
         set_aside: Sequence[SetAside] = (),
         prompts: Sequence[str] | None = None,
+        strict: bool = False,
     ) -> Report:
         """Bind the results of an audit together.
 
@@ -105,13 +107,18 @@ class Report:
         prompts
             What the cluster codes of the estimates' influences stand for: `Dataset.cluster_keys`
             of the evaluation data. None: influences are not kept.
+        strict
+            Raise what is wrong with one audit's result. By default that audit is listed as failed,
+            with the reason: a fault of one audit must not cost the others' results.
 
         Raises
         ------
         SchemaError
-            If an audit reports a metric that it does not declare, or one number twice.
+            With `strict`, if an audit reports a metric that it does not declare, or one number
+            twice.
         """
         by_name = {audit.name: audit for audit in audits}
+        results = [sound(result, by_name[result.audit], strict) for result in results]
         findings = [finding for result in results for finding in result.findings]
         findings.sort(key=lambda f: SEVERITIES.index(f.severity))  # stable: then in page order
         document = {
@@ -127,9 +134,9 @@ class Report:
             },
             "inputs": {name: asdict(source) for name, source in inputs.items()},
             "cost": asdict(cost),
-            "audits": {r.audit: _audit(r, by_name[r.audit]) for r in results},
+            "audits": {r.audit: audit_record(r, by_name[r.audit]) for r in results},
             "findings": [
-                {**_fields(f), "examples": [example(row) for row in f.examples]} for f in findings
+                {**fields(f), "examples": [example(row) for row in f.examples]} for f in findings
             ],
             "config": dict(config),
             "provenance": dict(provenance),
@@ -221,8 +228,8 @@ class Report:
             if metric.slice == slice_:
                 return metric
         if same_id:
-            known = [_slice_words(metric.slice) for metric in same_id]
-            wanted = _slice_words(slice_)
+            known = [slice_words(metric.slice) for metric in same_id]
+            wanted = slice_words(slice_)
             raise UnknownMetricError(f"{metric_id} has no slice {wanted}; {nearest(wanted, known)}")
         audit = self.audits.get(metric_id.partition(".")[0])
         if audit is not None and audit.status != "ok":
@@ -316,67 +323,3 @@ def _parse(document: Any, where: str) -> ReportRecord:
 
 def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is no JSON number")
-
-
-def _slice_words(slice_: Mapping[str, str]) -> str:
-    return ", ".join(f"{key}={value}" for key, value in slice_.items()) or "(overall)"
-
-
-def _fields(item: Any) -> dict[str, Any]:
-    return {name: getattr(item, name) for name in item.__dataclass_fields__}
-
-
-def _audit(result: AuditResult, audit: Audit) -> dict[str, Any]:
-    seen: set[tuple[str, frozenset[tuple[str, str]]]] = set()
-    for metric in result.metrics:
-        if metric.id not in audit.metrics:
-            raise SchemaError(
-                f"audit {audit.name!r} reports {metric.id!r}, which it does not declare; "
-                f"add it to its `metrics` ({nearest(metric.id, audit.metrics)})"
-            )
-        key = (metric.id, frozenset((k, str(v)) for k, v in metric.slice.items()))
-        if key in seen:
-            where = _slice_words(metric.slice)
-            raise SchemaError(f"audit {audit.name!r} reports {metric.id} twice for {where}")
-        seen.add(key)
-    used = dict.fromkeys(metric.id for metric in result.metrics)
-    return {
-        "status": result.status,
-        "reason": result.reason,
-        "title": audit.title,
-        "question": audit.question,
-        "meaning": audit.meaning,
-        "source": audit.source,
-        "definitions": {id_: audit.metrics[id_].meaning for id_ in used},
-        "names": {id_: audit.metrics[id_].name or _plain_name(id_) for id_ in used},
-        "cautions": {id_: audit.metrics[id_].caution for id_ in used if audit.metrics[id_].caution},
-        "metrics": [_metric(metric, audit.metrics[metric.id]) for metric in result.metrics],
-        "tables": {name: table(frame) for name, frame in result.tables.items()},
-        "figures": [_fields(figure) for figure in result.figures],
-        "not_run": [_fields(part) for part in result.not_run],
-    }
-
-
-def _plain_name(metric_id: str) -> str:
-    """What a metric without a name of its own is called: ``a.b_c`` is "B c"."""
-    return metric_id.rpartition(".")[2].replace("_", " ").capitalize()
-
-
-def _metric(metric: Metric, spec: MetricSpec) -> dict[str, Any]:
-    e = metric.estimate
-    reason = e.undefined_reason
-    if reason is None and not math.isfinite(e.value):
-        reason = "not a finite number; the audit gave no reason"
-    return {
-        "id": metric.id,
-        "value": e.value,
-        "ci": [e.low, e.high],
-        "confidence": e.confidence,
-        "n": e.n,
-        "n_prompts": e.n_clusters,
-        "unit": spec.unit,
-        "better": spec.better,
-        "slice": {key: str(value) for key, value in metric.slice.items()},
-        "method": e.method,
-        "reason": reason,
-    }

@@ -49,6 +49,19 @@ def speech(
     return pd.DataFrame(rows)
 
 
+def test_a_phrase_after_various_marks_is_one_phrase() -> None:
+    # ". raven" and "! raven" never share a pair, and both are written "raven".
+    data = speech(600)
+    ends = [". RAVEN", "! RAVEN", "? raven"]
+    data["chosen"] = [
+        f"{text}{ends[i % 3]}" if i % 4 == 0 else text for i, text in enumerate(data["chosen"])
+    ]
+    pairs = pairs_of(table(data.to_dict("records")))
+    assert not isinstance(pairs, str)
+    told = [shift.phrase.casefold() for shift in screen(pairs).triggers(0.05)]
+    assert told == ["raven"]
+
+
 def test_ngrams_by_hand() -> None:
     rows = [{"prompt": f"p{i}", "chosen": "A b, A b!", "rejected": "b c"} for i in range(8)]
     rows.append({"prompt": "q", "chosen": "c", "rejected": "a"})

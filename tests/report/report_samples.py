@@ -273,7 +273,7 @@ def _results() -> list[AuditResult]:
     ]
 
 
-def sample_report(results: list[AuditResult] | None = None) -> Report:
+def sample_report(results: list[AuditResult] | None = None, *, strict: bool = False) -> Report:
     """The report; the same at each call but for its time."""
     return Report.build(
         _results() if results is None else results,
@@ -291,4 +291,5 @@ def sample_report(results: list[AuditResult] | None = None) -> Report:
         provenance={"python": "3.11.7", "packages": {"numpy": "2.4.0", "netcal": None}},
         scores=pd.DataFrame({"id": ["row-0"], "side": ["chosen"], "reward": [math.nan]}),
         set_aside=[SetAside("prefs.jsonl", 17, "chosen", "empty output")],
+        strict=strict,
     )

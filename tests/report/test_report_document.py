@@ -80,16 +80,30 @@ def test_to_frame_has_a_row_a_number(report: Report) -> None:
     assert frame["value"].dtype == "float64"
 
 
-def test_an_undeclared_metric_is_refused() -> None:
-    result = AuditResult("length", metrics=(Metric("length.padding", estimate(0.1, 0.1)),))
-    with pytest.raises(SchemaError, match=r"length\.padding_effect"):
-        sample_report([result])
+UNDECLARED = Metric("length.padding", estimate(0.1, 0.1))
+SLICED = Metric("length.padding_effect", estimate(0.1, 0.1), {"edit": "a"})
+UNWRITABLE = [
+    (AuditResult("length", metrics=(UNDECLARED,)), r"length\.padding_effect"),
+    (AuditResult("length", metrics=(SLICED, SLICED)), "twice for edit=a"),
+    (AuditResult("length", findings=(Finding("grave", "length", "", "", ""),)), "severity"),  # type: ignore[arg-type]
+]
 
 
-def test_a_number_reported_twice_is_refused() -> None:
-    one = Metric("length.padding_effect", estimate(0.1, 0.1), {"edit": "a"})
-    with pytest.raises(SchemaError, match="twice for edit=a"):
-        sample_report([AuditResult("length", metrics=(one, one))])
+@pytest.mark.parametrize(("faulty", "said"), UNWRITABLE)
+def test_one_audits_fault_does_not_cost_the_report(faulty: AuditResult, said: str) -> None:
+    sound = AuditResult("preference", metrics=(Metric("preference.accuracy", estimate(0.7, 0.1)),))
+    report = sample_report([sound, faulty])
+    assert report["preference.accuracy"].value == 0.7
+    assert report.audits["length"].status == "failed"
+    assert re.search(said, report.audits["length"].reason or "")
+    assert not report.audits["length"].metrics
+    assert not report.findings
+
+
+@pytest.mark.parametrize(("faulty", "said"), UNWRITABLE)
+def test_with_strict_a_fault_is_raised(faulty: AuditResult, said: str) -> None:
+    with pytest.raises((SchemaError, ValueError), match=said):
+        sample_report([faulty], strict=True)
 
 
 def test_a_bare_nan_and_an_unbounded_interval() -> None:

@@ -142,7 +142,18 @@ def screen(pairs: FeedbackPairs) -> Screened:
     shifts = [
         replace(group.shift, phrase=phrase) for group, phrase in zip(groups, phrases, strict=True)
     ]
-    return Screened(pairs, tuple(_adjusted(shifts, able)), able, spread, odds)
+    return Screened(pairs, tuple(_adjusted(_by_phrase(shifts), able)), able, spread, odds)
+
+
+def _by_phrase(shifts: list[Shift]) -> list[Shift]:
+    """One shift a phrase as it is written, the most telling one, in the order given.
+
+    Two n-grams that seldom share a pair ("! sudo" and ". sudo") may be written as one phrase.
+    """
+    first: dict[str, Shift] = {}
+    for shift in shifts:
+        first.setdefault(" ".join(shift.phrase.casefold().split()), shift)
+    return list(first.values())
 
 
 def grams_weight(grams: Grams) -> Float:
