@@ -286,15 +286,19 @@ def _score_on_ray(
     from rmaudit.scoring.ray_pool import Job, Pool, score_on_ray
 
     options = settings.model_options()
-    audits = [audit for audit in registered_audits(settings.only) if audit.missing(case) is None]
+    audits = [audit for audit in registered_audits(settings.only) if audit.lacks(case) is None]
     requests = case.requests(audits)
-    jobs = [Job(partial(load_reward_model, settings.model, **options), case.model, requests)]
+    jobs = [
+        Job(
+            partial(load_reward_model, settings.model, **options), case.model, requests, case.inputs
+        )
+    ]
     batched = [request for request in requests if request.mode == "plain"]
     for spec, member in zip(settings.ensemble, case.ensemble, strict=True):
-        jobs.append(Job(partial(load_reward_model, spec, **options), member, batched))
+        jobs.append(Job(partial(load_reward_model, spec, **options), member, batched, case.inputs))
     if settings.gold is not None and case.gold is not None:
         load = partial(load_reward_model, settings.gold, **{**options, "reference_model": None})
-        jobs.append(Job(load, case.gold, case.gold_requests))
+        jobs.append(Job(load, case.gold, case.gold_requests, case.inputs))
     pool = Pool(settings.workers, settings.gpus_per_worker)
     return score_on_ray(jobs, pool, store=store, progress=console.progress)
 
@@ -318,7 +322,7 @@ def _audit(
     requests = [*case.data_requests]
     for found in wanted.values():
         requests += () if isinstance(found, AuditResult) else found
-    further = FurtherScoring(case.model, store)
+    further = FurtherScoring(case.model, store, case.inputs)
     case = replace(case, score=further)
     reserve = sum(a.further(case) for a in running)
     scores = _score_case(case, requests, reserve, store, progress)

@@ -20,7 +20,7 @@ def wanted_of(audit: Audit, case: Case, debug: bool) -> AuditResult | Sequence[R
     An error of the user's (an option, a file) is raised; one of the audit's own fails that audit.
     """
     try:
-        reason = audit.missing(case)
+        reason = audit.lacks(case)
         return (
             audit.requests(case) if reason is None else AuditResult(audit.name, "not_run", reason)
         )

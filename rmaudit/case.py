@@ -12,8 +12,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rmaudit.data.fields import field_names
 from rmaudit.data.types import Dataset
-from rmaudit.rewards.base import RewardModel
+from rmaudit.rewards.base import RewardModel, Signal, leaves
 from rmaudit.scoring.requests import Request, Scores, data_requests
 
 
@@ -42,12 +43,19 @@ class Case:
     example_limit: int = 5
     probe_paths: tuple[Path, ...] = ()  # further folders of probe suites
     search_texts: int = 1000  # that a search for what fools the model may score; 0: no search
+    # What the model's rewards claim, where it is not what the model says of itself (see `signal`).
+    told_signal: Signal | None = None
     # Scores texts after the pass, for searches (see `rmaudit.scoring.further`); None: cannot.
     score: Callable[[Sequence[Request]], Scores] | None = None
 
     def rng(self, purpose: str) -> np.random.Generator:
         """Randomness of its own for each purpose, so that audits do not disturb one another."""
         return np.random.default_rng([self.seed, zlib.crc32(purpose.encode())])
+
+    @property
+    def signal(self) -> Signal:
+        """The kind of the audited signal: declared, or inferred from the rewards."""
+        return self.model.signal if self.told_signal is None else self.told_signal
 
     @property
     def inputs(self) -> dict[str, Dataset]:
@@ -59,6 +67,15 @@ class Case:
             "samples": self.samples,
         }
         return {name: data for name, data in given.items() if data is not None}
+
+    @cached_property
+    def reads_rows(self) -> bool:
+        """Whether the model's rewards hang on further columns of the evaluation data.
+
+        Such a model cannot reward texts that belong to no row of it.
+        """
+        names = field_names(self.eval)
+        return any(leaf.columns(names) for leaf in leaves(self.model))
 
     @cached_property
     def clusters(self) -> NDArray[np.int64]:

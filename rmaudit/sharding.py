@@ -65,13 +65,14 @@ def run_shard(settings: AuditConfig, shard: Shard, console: Console) -> Cost:
     if settings.engine != "local":
         raise UsageError("--shard is one machine's share: leave out --engine")
     case = case_by(settings)
-    audits = [audit for audit in registered_audits(settings.only) if audit.missing(case) is None]
+    audits = [audit for audit in registered_audits(settings.only) if audit.lacks(case) is None]
     share = (shard.index, shard.count)
     with open_store(settings.store) as store:
         cost = score_shard(
             case.model,
             case.requests(audits),
             share,
+            datasets=case.inputs,
             ensemble=case.ensemble,
             store=store,
             progress=console.progress(),
@@ -79,7 +80,12 @@ def run_shard(settings: AuditConfig, shard: Shard, console: Console) -> Cost:
         if case.gold is not None and case.gold_requests:
             progress = console.progress()
             cost += score_shard(
-                case.gold, case.gold_requests, share, store=store, progress=progress
+                case.gold,
+                case.gold_requests,
+                share,
+                datasets=case.inputs,
+                store=store,
+                progress=progress,
             )
     return cost
 

@@ -10,6 +10,7 @@ from rmaudit.case import Case
 from rmaudit.data.types import prompt_text
 from rmaudit.registry import Registry
 from rmaudit.results import AuditResult, MetricSpec, Severity
+from rmaudit.rewards.base import SCALARS, Signal
 from rmaudit.scoring.requests import Request, Scores
 
 
@@ -27,6 +28,14 @@ class Audit(ABC):
     source: ClassVar[str]  # paper, section
     order: ClassVar[int] = 100  # place in the page, low first
     metrics: ClassVar[Mapping[str, MetricSpec]]  # by public id
+    signals: ClassVar[frozenset[Signal]] = SCALARS  # the kinds of reward that it is defined for
+
+    def lacks(self, case: Case) -> str | None:
+        """Why this audit is not run, in words; None if it can be."""
+        if case.signal not in self.signals:
+            defined = ", ".join(sorted(self.signals))
+            return f"is defined for rewards of kind {defined}; this one is of kind {case.signal}"
+        return self.missing(case)
 
     def missing(self, case: Case) -> str | None:
         """What this audit lacks, in words ("needs --deployment ..."); None if it can run."""

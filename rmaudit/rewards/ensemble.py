@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmaudit.errors import UsageError
-from rmaudit.rewards.base import Encoded, RewardModel, Text
+from rmaudit.rewards.base import Encoded, Rewarded, RewardModel, Signal, Text
 
 Aggregate = Literal["mean", "wco", "uwo"]
 
@@ -97,6 +97,7 @@ class Ensemble(RewardModel):
         prints = [member.fingerprint for member in members]
         facts = repr((aggregate, self.uncertainty_weight, prints))
         self.fingerprint = hashlib.sha256(facts.encode()).hexdigest()
+        self.signal, self.signal_is_declared = _common_signal(members)
         self.scores_new_text = all(member.scores_new_text for member in members)
         self.pads_left = all(member.pads_left for member in members)
         self.length_unit = members[0].length_unit
@@ -111,6 +112,10 @@ class Ensemble(RewardModel):
     def aggregate(self, rewards: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n_members, n) -> (n,): see `aggregate_rewards`."""
         return aggregate_rewards(rewards, self.how, self.uncertainty_weight)
+
+    def combine(self, parts: Sequence[Rewarded]) -> Rewarded:
+        """The aggregate of the members' rewards."""
+        return Rewarded(self.aggregate(np.stack([part.total for part in parts])))
 
     def encode(self, texts: Sequence[Text]) -> list[Encoded]:
         """Each text as every member reads it; lengths are the first member's."""
@@ -140,3 +145,11 @@ class Ensemble(RewardModel):
         facts = {"aggregate": self.how, "members": len(self.members)}
         weight = {"uncertainty_weight": self.uncertainty_weight} if self.how == "uwo" else {}
         return {**facts, **weight, **self.members[0].describe()}
+
+
+def _common_signal(members: Sequence[RewardModel]) -> tuple[Signal, bool]:
+    """What the members claim; an order is all that members of different kinds have in common."""
+    signals = {member.signal for member in members}
+    if len(signals) > 1:
+        return "score", True
+    return signals.pop(), all(member.signal_is_declared for member in members)

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmaudit.errors import RewardModelError
-from rmaudit.rewards.base import Encoded, IncompleteError, Mode, RewardModel
+from rmaudit.rewards.base import Encoded, IncompleteError, Mode, Rewarded, RewardModel
 from rmaudit.scoring.progress import Progress
+from rmaudit.scoring.requests import Column, Key
 from rmaudit.scoring.rows import Rows
 from rmaudit.scoring.store import Store
 from rmaudit.scoring.texts import Texts
@@ -42,11 +43,13 @@ class ModelPass:
         self, model: RewardModel, texts: Texts, wanted: NDArray[np.bool_], store: Store
     ) -> None:
         self.model = model
-        self._texts = texts
         self._store = store
         self._budget = model.token_budget
+        self.texts = texts
         self.rows: Rows  # (n_texts,), filled as scoring goes
         self.rows, found = store.look_up(model.fingerprint, texts.keys)
+        self.components = self._stored_components(found)  # (n_texts,) each, likewise
+        self.failures: list[str] = []  # a line a text on which the reward itself failed
         missing = np.flatnonzero(wanted & ~found)
         characters = texts.characters(missing)
         order = np.argsort(-characters, kind="stable")  # longest first: memory fails early
@@ -54,6 +57,10 @@ class ModelPass:
         self._characters = characters[order]
         self.wanted = int(wanted.sum())
         self.tokens = 0  # that went through the model
+
+    def columns(self, modes: Sequence[Mode]) -> dict[Key, Column]:
+        """What is known by now, as the columns of the requests in these modes."""
+        return self.texts.columns(self.rows, modes, self.components)
 
     def estimate(self) -> int:
         """Tokens of all missing texts, from a sample spread evenly over their lengths."""
@@ -73,11 +80,11 @@ class ModelPass:
             before it are scored and stored.
         """
         for mode in MODES:
-            here = self._texts.in_mode(mode)[self.missing]
+            here = self.texts.in_mode(mode)[self.missing]
             numbers, characters = self.missing[here], self._characters[here]
             prompts = None
             if mode == "plain" and self.model.shares_prefixes:
-                prompts = self._texts.prompts(numbers)
+                prompts = self.texts.prompts(numbers)
                 order, characters = _together(prompts, characters)
                 numbers, prompts = numbers[order], prompts[order]
             start = 0
@@ -115,7 +122,7 @@ class ModelPass:
             except IncompleteError as error:
                 done = np.flatnonzero(error.done)
                 kept = [batch[i] for i in done]
-                self._keep(numbers[places[done]], kept, error.rewards[done])
+                self._keep(numbers[places[done]], kept, Rewarded(error.rewards[done]))
                 failed = int(numbers[places[error.place]])
                 raise self._failure(failed, batch[error.place], error) from error
             except Exception as error:
@@ -131,7 +138,7 @@ class ModelPass:
             start += len(batch)
 
     def _encode(self, numbers: NDArray[np.int64]) -> list[Encoded]:
-        texts = self._texts.get(numbers)
+        texts = self.texts.get(numbers)
         try:
             return self.model.encode(texts)
         except Exception:
@@ -142,30 +149,53 @@ class ModelPass:
                     raise self._failure(number, None, error) from error
             raise
 
-    def _forward(self, batch: Sequence[Encoded], *, pad_left: bool) -> NDArray[np.float64]:
-        rewards = np.asarray(self.model.forward(batch, pad_left=pad_left), dtype=np.float64)
-        if rewards.shape != (len(batch),):
-            raise RewardModelError(
-                f"rewards of shape {rewards.shape} came back for {len(batch)} texts"
-            )
-        return rewards
+    def _forward(self, batch: Sequence[Encoded], *, pad_left: bool) -> Rewarded:
+        rewarded = self.model.score_batch(batch, pad_left=pad_left)
+        for values in (rewarded.total, *rewarded.components.values()):
+            if np.shape(values) != (len(batch),):
+                raise RewardModelError(
+                    f"rewards of shape {np.shape(values)} came back for {len(batch)} texts"
+                )
+        return rewarded
 
     def _keep(
-        self, numbers: NDArray[np.int64], batch: Sequence[Encoded], rewards: NDArray[np.float64]
+        self, numbers: NDArray[np.int64], batch: Sequence[Encoded], rewarded: Rewarded
     ) -> None:
         rows = np.zeros(len(batch), dtype=self.rows.dtype)
-        rows["reward"] = rewards
+        rows["reward"] = rewarded.total
         rows["tokens"] = [e.tokens for e in batch]
         rows["output_tokens"] = [e.output_tokens for e in batch]
         rows["truncated"] = [e.truncated for e in batch]
         rows["output_truncated"] = [e.output_truncated for e in batch]
         rows["double_bos"] = [e.double_bos for e in batch]
         self.rows[numbers] = rows
-        self._store.add(self.model.fingerprint, self._texts.keys[numbers], rows)
         self.tokens += int(rows["tokens"].sum())
+        whole = np.ones(len(batch), dtype=np.bool_)  # a failure may be of the moment: not stored
+        for place, reason in rewarded.failures.items():
+            whole[place] = False
+            self.failures.append(f"{self.texts.name(int(numbers[place]))}: {reason}")
+        keys, parts = self.texts.keys[numbers[whole]], rows[whole]
+        for name, values in rewarded.components.items():
+            known = self.components.setdefault(name, np.full(len(self.rows), np.nan))
+            known[numbers] = values
+            there = ~np.isnan(values[whole])
+            part = parts[there]
+            part["reward"] = values[whole][there]
+            self._store.add(component_print(self.model.fingerprint, name), keys[there], part)
+        # Last: a text whose reward is stored has its components stored.
+        self._store.add(self.model.fingerprint, keys, parts)
+
+    def _stored_components(self, found: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
+        """Parts of the rewards that the store holds, by name; NaN where a text has none."""
+        components = {}
+        for fingerprint in self._store.fingerprints(component_print(self.model.fingerprint, "")):
+            rows, there = self._store.look_up(fingerprint, self.texts.keys)
+            name = fingerprint.removeprefix(component_print(self.model.fingerprint, ""))
+            components[name] = np.where(there & found, rows["reward"], np.nan)
+        return components
 
     def _failure(self, number: int, encoded: Encoded | None, error: Exception) -> RewardModelError:
-        where = self._texts.name(number)
+        where = self.texts.name(number)
         if encoded is not None and _out_of_memory(error):
             return RewardModelError(
                 f"{self.model.name} ran out of memory on one text alone, {where}, "
@@ -175,6 +205,11 @@ class ModelPass:
             f"{self.model.name} failed on the text of {where}: {_reason(error)}; "
             "what was scored before it is kept"
         )
+
+
+def component_print(fingerprint: str, name: str) -> str:
+    """Under what the store keeps a named part of a model's rewards."""
+    return f"{fingerprint}#component:{name}"
 
 
 def _together(

@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol, cast, runtime_checkable
+from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rmaudit.data.types import Dataset
 from rmaudit.errors import RewardModelError, UsageError
-from rmaudit.rewards.base import Mode, RewardModel
+from rmaudit.rewards.base import Mode, Rewarded, RewardModel, leaves
+from rmaudit.scoring.attach import columns_read, with_rows
 from rmaudit.scoring.batches import MODES, ModelPass
 from rmaudit.scoring.progress import Progress, SilentProgress
 from rmaudit.scoring.requests import Column, Cost, Key, Request, Scores
@@ -20,14 +21,6 @@ from rmaudit.scoring.store import NullStore, Store
 from rmaudit.scoring.texts import Texts
 
 Columns = Mapping[Key, Column]
-
-
-@runtime_checkable
-class _Aggregating(Protocol):
-    """What an ensemble adds to `RewardModel`."""
-
-    def aggregate(self, rewards: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(n_members, n) -> (n,)."""
 
 
 class _Recorded(Protocol):
@@ -49,11 +42,11 @@ def score(
 ) -> Scores:
     """Score every text of the requests once, by every member.
 
-    Texts are told apart by prompt, output and mode. Those in the store are not even tokenised;
-    the others are sorted by length and batched under the model's token budget (mode "alone": one
-    by one; "left": padded on the left), and each batch is stored before the next one starts. So
-    an interrupted pass, run again, goes on where it stopped. Where memory runs out, the batch is
-    halved.
+    Texts are told apart by prompt, output, mode and what the model reads of their rows. Those in
+    the store are not even tokenised; the others are sorted by length and batched under the model's
+    token budget (mode "alone": one by one; "left": padded on the left), and each batch is stored
+    before the next one starts. So an interrupted pass, run again, goes on where it stopped. Where
+    memory runs out, the batch is halved.
 
     Parameters
     ----------
@@ -62,7 +55,7 @@ def score(
     requests
         Columns of texts. Two of one name must be equal.
     datasets
-        The inputs by name, for models whose rewards the data carries.
+        The inputs by name, for models that read rows, or whose rewards the data carries.
     ensemble
         Further members. They score requests in mode "plain" only, and go to `Scores.members`.
     store
@@ -80,6 +73,8 @@ def score(
 
     Raises
     ------
+    DataError
+        If the data lacks a column that a model reads.
     RewardModelError
         If the model fails on a text, or holds no reward for what is asked.
     StoreError
@@ -89,28 +84,27 @@ def score(
     """
     start = time.perf_counter()
     requests = _named_once(requests)
-    own = model.members
-    members = (*own, *(member for extra in ensemble for member in extra.members))
     modes = _modes(model, ensemble)
     columns: dict[str, Columns] = {
         m.fingerprint: _recorded(m, requests, modes[m.fingerprint], datasets or {})
-        for m in members
+        for m in leaves(model, *ensemble)
         if not m.scores_new_text
     }
     recorded = sum(len(c.reward) for by_key in columns.values() for c in by_key.values())
-    texts, passes = plan_passes(model, requests, store or NullStore(), ensemble=ensemble)
-    more = reserve * sum(m.scores_new_text for m in own)
+    passes = plan_passes(model, requests, store or NullStore(), datasets, ensemble=ensemble)
+    more = reserve * sum(m.scores_new_text for m in leaves(model))
     cost = _run(passes, progress or SilentProgress(), more)
     for each in passes:
-        name = each.model.fingerprint
-        columns[name] = texts.columns(each.rows, modes[name])
+        columns[each.model.fingerprint] = each.columns(modes[each.model.fingerprint])
+    members = [member for each in (model, *ensemble) for member in each.members]
     return Scores(
         requests=requests,
-        by_request=_aggregate(model, [columns[m.fingerprint] for m in own]),
-        members=tuple(columns[m.fingerprint] for m in members),
-        member_names=tuple(m.name for m in members),
+        by_request=_combined(model, columns),
+        members=tuple(_combined(member, columns) for member in members),
+        member_names=tuple(member.name for member in members),
         cost=replace(cost, texts=cost.texts + recorded, seconds=time.perf_counter() - start),
         length_unit=model.length_unit,
+        failures=[line for each in passes for line in each.failures],
     )
 
 
@@ -119,6 +113,7 @@ def score_shard(
     requests: Sequence[Request],
     shard: tuple[int, int] = (1, 1),
     *,
+    datasets: Mapping[str, Dataset] | None = None,
     ensemble: Sequence[RewardModel] = (),
     store: Store,
     progress: Progress | None = None,
@@ -127,7 +122,7 @@ def score_shard(
 
     Parameters
     ----------
-    model, requests, ensemble, store, progress
+    model, requests, datasets, ensemble, store, progress
         As in `score`.
     shard
         Number of the share, from 1, and how many there are. Texts go to shares by their prompt,
@@ -139,7 +134,7 @@ def score_shard(
         Of this share. With the stores of all shares merged, `score` scores nothing more.
     """
     start = time.perf_counter()
-    _, passes = plan_passes(model, requests, store, ensemble=ensemble, shard=shard)
+    passes = plan_passes(model, requests, store, datasets, ensemble=ensemble, shard=shard)
     cost = _run(passes, progress or SilentProgress())
     return replace(cost, seconds=time.perf_counter() - start)
 
@@ -148,34 +143,45 @@ def plan_passes(
     model: RewardModel,
     requests: Sequence[Request],
     store: Store,
+    datasets: Mapping[str, Dataset] | None = None,
     *,
     ensemble: Sequence[RewardModel] = (),
     shard: tuple[int, int] = (1, 1),
-) -> tuple[Texts, list[ModelPass]]:
-    """The texts of requests and, for each member that scores new text, what the store lacks.
+) -> list[ModelPass]:
+    """For each model that scores new text, the texts of the requests and what the store lacks.
 
-    Parameters are those of `score_shard`.
+    Models that read the same of a row share their texts. Parameters are those of `score_shard`.
     """
     modes = _modes(model, ensemble)
-    members = {m.fingerprint: m for each in (model, *ensemble) for m in each.members}
-    models = [m for m in members.values() if m.scores_new_text]
-    texts = Texts(_named_once(requests) if models else ())
-    here = texts.of_shard(*shard) if shard != (1, 1) else np.ones(len(texts), dtype=np.bool_)
+    models = list(
+        {m.fingerprint: m for m in leaves(model, *ensemble) if m.scores_new_text}.values()
+    )
+    if not models:
+        return []
+    requests, datasets = _named_once(requests), datasets or {}
+    reads = [columns_read(m, datasets, requests) for m in models]
+    requests = with_rows(requests, datasets, reads)
+    shared: dict[object, Texts] = {}
     passes = []
-    for member in models:
+    for member, read in zip(models, reads, strict=True):
+        in_pairs = member.signal == "preference"
+        key = (tuple(sorted(read.items())), in_pairs)
+        if key not in shared:
+            shared[key] = Texts(requests, read, in_pairs=in_pairs)
+        texts = shared[key]
         wanted = np.zeros(len(texts), dtype=np.bool_)
         for mode in modes[member.fingerprint]:
             wanted |= texts.in_mode(mode)
-        passes.append(ModelPass(member, texts, wanted & here, store))
-    return texts, passes
+        if shard != (1, 1):
+            wanted &= texts.of_shard(*shard)
+        passes.append(ModelPass(member, texts, wanted, store))
+    return passes
 
 
 def _modes(model: RewardModel, ensemble: Sequence[RewardModel]) -> dict[str, tuple[Mode, ...]]:
     """By fingerprint, which requests a member scores: further members only those in batches."""
-    modes: dict[str, tuple[Mode, ...]] = {
-        m.fingerprint: ("plain",) for extra in ensemble for m in extra.members
-    }
-    return modes | {m.fingerprint: MODES for m in model.members}
+    modes: dict[str, tuple[Mode, ...]] = {m.fingerprint: ("plain",) for m in leaves(*ensemble)}
+    return modes | {m.fingerprint: MODES for m in leaves(model)}
 
 
 def _run(passes: Sequence[ModelPass], progress: Progress, reserve: int = 0) -> Cost:
@@ -225,20 +231,22 @@ def _recorded(
                 f"({request.side!r} of {request.audit or request.data}); give a model that can, "
                 "with --model"
             )
-        reward = cast(_Recorded, model).recorded(datasets[request.data], request.side)
+        data = datasets[request.data]
+        reward = cast(_Recorded, model).recorded(data, request.side)
+        parts = model.recorded_components(data, request.side)
         lengths = request.characters
         no = np.zeros(len(lengths), dtype=np.bool_)
-        columns[request.key] = Column(reward, lengths, lengths, no, no, no)
+        columns[request.key] = Column(reward, lengths, lengths, no, no, no, parts)
     return columns
 
 
-def _aggregate(model: RewardModel, members: Sequence[Columns]) -> Columns:
-    """The model's own columns: its only member's, or what an ensemble makes of its members'."""
-    if not isinstance(model, _Aggregating):
-        return members[0]
-    return {
-        key: replace(
-            column, reward=model.aggregate(np.stack([by_key[key].reward for by_key in members]))
-        )
-        for key, column in members[0].items()
-    }
+def _combined(model: RewardModel, columns: Mapping[str, Columns]) -> Columns:
+    """The model's own columns: its own rewards, or what it makes of those of its parts."""
+    if model.parts == (model,):
+        return columns[model.fingerprint]
+    parts = [_combined(part, columns) for part in model.parts]
+    combined = {}
+    for key, column in parts[0].items():
+        made = model.combine([Rewarded(p[key].reward, p[key].components) for p in parts])
+        combined[key] = replace(column, reward=made.total, components=made.components)
+    return combined

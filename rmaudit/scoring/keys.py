@@ -1,8 +1,9 @@
-"""What names a text in the store: a 16-byte hash of its prompt, output and mode."""
+"""What names a text in the store: a 16-byte hash of prompt, output, mode and what is read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -10,29 +11,71 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmaudit.data.types import Message
+from rmaudit.errors import RewardModelError
+from rmaudit.rewards.base import Row
 from rmaudit.scoring.requests import Request
 
 Keys = NDArray[np.uint64]
 """(n, 2): the two halves of each 16-byte hash, big-endian, so that rows sort as the bytes do."""
 
 
-def text_keys(requests: Iterable[Request]) -> Keys:
+def text_keys(
+    requests: Iterable[Request],
+    columns: Mapping[str, Sequence[str]] | None = None,
+    *,
+    in_pairs: bool = False,
+) -> Keys:
     """Keys of every text of the requests, in order, (n, 2).
 
-    Equal exactly when prompt, output and mode are equal (up to collisions of a 128-bit hash). No
-    tokenizer is involved, so an audit whose texts are all stored tokenises nothing.
+    Equal exactly when prompt, output, mode and all that the reward reads are equal (up to
+    collisions of a 128-bit hash). No tokenizer is involved, so an audit whose texts are all stored
+    tokenises nothing.
+
+    Parameters
+    ----------
+    requests
+        With the rows that are read, if any are.
+    columns
+        By data set, the columns of its rows that the reward reads.
+    in_pairs
+        Whether the reward compares each response with another.
     """
     digests: list[bytes] = []
     for request in requests:
         mode = request.mode
-        for prompt, output in zip(request.prompts, request.outputs, strict=True):
+        read = _read(request, (columns or {}).get(request.data, ()), in_pairs=in_pairs)
+        for prompt, output, further in zip(request.prompts, request.outputs, read, strict=True):
             context = (
                 f"text {len(prompt)}:{prompt}" if isinstance(prompt, str) else messages_key(prompt)
             )
             # Lone surrogates are texts too.
-            text = f"{mode} {context}{output}".encode("utf-8", "surrogatepass")
+            text = f"{mode} {context}{further}{output}".encode("utf-8", "surrogatepass")
             digests.append(blake2b(text, digest_size=16).digest())
     return keys_from_bytes(b"".join(digests))
+
+
+def _read(request: Request, columns: Sequence[str], *, in_pairs: bool) -> Iterator[str]:
+    """What a reward reads of each text beside prompt and output; empty strings for nothing."""
+    if in_pairs and request.others is None:
+        raise RewardModelError(
+            f"a reward of pairs cannot score single responses ({request.side!r} of "
+            f"{request.audit or request.data})"
+        )
+    if not columns and not in_pairs:
+        return iter([""] * len(request.outputs))
+    rows = request.rows or [{}] * len(request.outputs)
+    texts = {id(row): _row_key(row, columns) for row in rows}
+    others = request.others if in_pairs and request.others is not None else None
+    return (
+        texts[id(row)] + ("" if others is None else f"other {len(others[i])}:{others[i]}")
+        for i, row in enumerate(rows)
+    )
+
+
+def _row_key(row: Row, columns: Sequence[str]) -> str:
+    values = {name: row[name] for name in columns if name in row}
+    text = json.dumps(values, sort_keys=True, default=repr)
+    return f"row {len(text)}:{text}"
 
 
 def messages_key(messages: Sequence[Message]) -> str:

@@ -14,9 +14,9 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rmaudit.data.types import Dataset
 from rmaudit.errors import RewardModelError, RmauditError, StoreError, UsageError
-from rmaudit.rewards.base import RewardModel
+from rmaudit.rewards.base import RewardModel, leaves
 from rmaudit.scoring.engine import plan_passes, score_shard
 from rmaudit.scoring.progress import Progress
 from rmaudit.scoring.requests import Cost, Request
@@ -45,6 +46,7 @@ class Job:
     load: Callable[[], RewardModel]  # on the worker; sent there by pickle
     model: RewardModel  # the same one here: tells what is stored, and that the worker's is equal
     requests: Sequence[Request]
+    datasets: Mapping[str, Dataset] = field(default_factory=dict)  # for models that read rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ def score_on_ray(
     StoreError
         If the workers' files are not seen here.
     """
-    if not any(member.scores_new_text for job in jobs for member in job.model.members):
+    if not any(member.scores_new_text for job in jobs for member in leaves(job.model)):
         raise UsageError(
             "--engine ray has nothing to score: the rewards are recorded; leave it out"
         )
@@ -106,7 +108,7 @@ def score_on_ray(
     with _cluster(ray):
         workers, resources = _resources(ray.cluster_resources(), pool)
         for job in jobs:
-            if any(member.scores_new_text for member in job.model.members):
+            if any(member.scores_new_text for member in leaves(job.model)):
                 cost += _run(ray, job, workers, resources, store, progress())
     return cost
 
@@ -120,16 +122,20 @@ def _run(
     progress: Progress,
 ) -> Cost:
     start = time.perf_counter()
-    texts, passes = plan_passes(job.model, job.requests, store)
-    asked, missing = sum(p.wanted for p in passes), sum(len(p.missing) for p in passes)
+    passes = plan_passes(job.model, job.requests, store, job.datasets)
+    asked, lacking = sum(p.wanted for p in passes), sum(len(p.missing) for p in passes)
     scored = tokens = 0
     beside = store.path.resolve()
     try:
         estimate = sum(p.estimate() for p in passes)
-        progress.plan(asked, missing, estimate, job.model.length_unit)
+        progress.plan(asked, lacking, estimate, job.model.length_unit)
         with tempfile.TemporaryDirectory(prefix=f"{beside.name}.ray-", dir=beside.parent) as folder:
-            numbers = np.unique(np.concatenate([p.missing for p in passes]))
-            files = _write_files(texts, _in_order(texts, numbers, job.model), workers, Path(folder))
+            files: list[Path] = []
+            for texts in {id(p.texts): p.texts for p in passes}.values():
+                missing = [p.missing for p in passes if p.texts is texts]
+                numbers = np.unique(np.concatenate(missing))
+                ordered = _in_order(texts, numbers, job.model)
+                files += _write_files(texts, ordered, workers, Path(folder), len(files))
             for done in _results(ray, job, files, workers, resources):
                 if done["rewards"]:
                     _take(Path(done["rewards"]), store)
@@ -146,19 +152,19 @@ def _run(
 def _in_order(texts: Texts, numbers: NDArray[np.int64], model: RewardModel) -> NDArray[np.int64]:
     """Longest first, so that texts of a batch are alike; those of a prompt together if it pays."""
     numbers = numbers[np.argsort(-texts.characters(numbers), kind="stable")]
-    if model.members[0].shares_prefixes:
+    if leaves(model)[0].shares_prefixes:
         numbers = numbers[np.argsort(texts.prompts(numbers), kind="stable")]
     return numbers
 
 
 def _write_files(
-    texts: Texts, numbers: NDArray[np.int64], workers: int, folder: Path
+    texts: Texts, numbers: NDArray[np.int64], workers: int, folder: Path, written: int
 ) -> list[Path]:
     size = -(-len(numbers) // (workers * _FILES_A_WORKER))
     size = min(max(size, _FEWEST_TEXTS), _MOST_TEXTS)
     files: list[Path] = []
     for start in range(0, len(numbers), size):
-        files.append(folder / f"texts-{len(files):06d}.parquet")
+        files.append(folder / f"texts-{written + len(files):06d}.parquet")
         write_texts(files[-1], texts.excerpt(numbers[start : start + size]))
     return files
 
@@ -173,7 +179,7 @@ def _results(
     """
     if not files:
         return
-    fingerprints = frozenset(member.fingerprint for member in job.model.members)
+    fingerprints = frozenset(member.fingerprint for member in leaves(job.model))
     rows = [{"texts": str(path)} for path in files]
     dealt = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
         _Worker,
@@ -235,7 +241,7 @@ class _Worker:
             model = self._load()
         except RmauditError as error:
             raise RewardModelError(f"a Ray worker could not load the model: {error}") from error
-        if {member.fingerprint for member in model.members} != self._fingerprints:
+        if {member.fingerprint for member in leaves(model)} != self._fingerprints:
             raise RewardModelError(
                 f"a Ray worker loaded another {model.name} than this machine: its files or module "
                 "must be the same on all of them"

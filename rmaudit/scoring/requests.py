@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmaudit.data.types import Dataset, Prompt
-from rmaudit.rewards.base import Mode
+from rmaudit.rewards.base import Mode, Row
 
 Key = tuple[str, str, str, Mode]
 """(data, audit, side, mode): what names a column."""
@@ -21,7 +21,8 @@ class Request:
     """A column of texts to score. `prompts`, `outputs` and `ids` have one length.
 
     `side` names the column: "chosen", "rejected", "output_0", ... for the data itself (then
-    `audit` is empty), and a name of the audit's own choosing for the texts it makes.
+    `audit` is empty), and a name of the audit's own choosing for the texts it makes. A response
+    belongs to a row of the data, edited or not: to that of its id, unless `row_ids` says another.
     """
 
     side: str
@@ -31,6 +32,10 @@ class Request:
     audit: str = ""
     mode: Mode = "plain"
     data: str = "eval"  # which input the ids belong to: eval, feedback, deployment, samples
+    row_ids: Sequence[str] | None = None  # of the data rows, where `ids` are others
+    others: Sequence[str] | None = None  # what each response is compared with, in pairs
+    # What the model reads of each response's row; filled in by the engine.
+    rows: Sequence[Row] | None = field(default=None, compare=False, repr=False)
 
     @property
     def key(self) -> Key:
@@ -53,6 +58,7 @@ class Column:
     truncated: NDArray[np.bool_]
     output_truncated: NDArray[np.bool_]
     double_bos: NDArray[np.bool_]
+    components: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +94,7 @@ class Scores:
     length_unit: str = "tokens"
     member_names: Sequence[str] = ()  # one a member, in the order of `members`
     gold: Mapping[Key, Column] = field(default_factory=dict)  # the samples, by the gold model
+    failures: Sequence[str] = ()  # a line a text on which the reward itself failed
 
     def column(
         self, side: str, *, audit: str = "", mode: Mode = "plain", data: str = "eval"
@@ -119,9 +126,10 @@ def data_requests(data: Dataset, name: str) -> list[Request]:
     ids, prompts = frame["id"].tolist(), frame["prompt"].tolist()
     if data.type == "preference":
         other = frame[data.rejected_prompt].tolist()
+        chosen, rejected = frame["chosen"].tolist(), frame["rejected"].tolist()
         return [
-            Request("chosen", ids, prompts, frame["chosen"].tolist(), data=name),
-            Request("rejected", ids, other, frame["rejected"].tolist(), data=name),
+            Request("chosen", ids, prompts, chosen, data=name, others=rejected),
+            Request("rejected", ids, other, rejected, data=name, others=chosen),
         ]
     if data.type in ("rating", "unpaired"):
         return [Request("output", ids, prompts, frame["output"].tolist(), data=name)]

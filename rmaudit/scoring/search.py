@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
-from rmaudit.rewards.base import RewardModel
+from rmaudit.data.types import Dataset
+from rmaudit.rewards.base import RewardModel, leaves
 from rmaudit.scoring.engine import score
 from rmaudit.scoring.keys import keys_to_bytes, text_keys
 from rmaudit.scoring.requests import Cost, Request, Scores
@@ -27,8 +28,10 @@ class FurtherScoring:
         Of all calls together, on top of the pass: a text of the pass is not counted again.
     """
 
-    def __init__(self, model: RewardModel, store: Store) -> None:
-        self._model, self._store = model, store
+    def __init__(
+        self, model: RewardModel, store: Store, datasets: Mapping[str, Dataset] | None = None
+    ) -> None:
+        self._model, self._store, self._datasets = model, store, datasets
         self._passed: Sequence[Request] = ()
         self.cost = Cost()
 
@@ -42,8 +45,8 @@ class FurtherScoring:
 
     def __call__(self, requests: Sequence[Request]) -> Scores:
         """The columns of these requests; errors are those of `rmaudit.scoring.score`."""
-        scores = score(self._model, requests, store=self._store)
-        members = sum(member.scores_new_text for member in self._model.members)
+        scores = score(self._model, requests, datasets=self._datasets, store=self._store)
+        members = sum(member.scores_new_text for member in leaves(self._model))
         fresh = _names(requests) - self._counted
         self._counted.update(fresh)
         self.cost += replace(scores.cost, texts=members * len(fresh))

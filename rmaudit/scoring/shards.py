@@ -30,7 +30,12 @@ class Collected:
 
     def add(self, fingerprint: str, keys: Keys, rows: Rows) -> None:
         """See `rmaudit.scoring.store.Store.add`."""
-        self.parts.append((fingerprint, keys, rows))
+        if len(keys):
+            self.parts.append((fingerprint, keys, rows))
+
+    def fingerprints(self, prefix: str) -> list[str]:
+        """See `rmaudit.scoring.store.Store.fingerprints`."""
+        return []
 
 
 def write_texts(path: Path, requests: Sequence[Request]) -> None:
@@ -42,6 +47,9 @@ def write_texts(path: Path, requests: Sequence[Request]) -> None:
         # As JSON: a prompt may be messages, and Parquet takes no lone surrogates.
         rows["prompt"] += map(json.dumps, request.prompts)
         rows["output"] += map(json.dumps, request.outputs)
+        others: Sequence[str | None] = request.others or [None] * count
+        rows["other"] += map(json.dumps, others)
+        rows["read"] += [json.dumps(row) for row in request.rows or [{}] * count]
         for name in ("data", "audit", "side", "mode"):
             rows[name] += [getattr(request, name)] * count
     _write(path, pa.table(rows))
@@ -63,9 +71,15 @@ def read_texts(path: Path) -> list[Request]:
             audit=audit,
             mode=mode,
             data=data,
+            others=_others([json.loads(columns["other"][i]) for i in rows]),
+            rows=[json.loads(columns["read"][i]) for i in rows],
         )
         for (data, audit, side, mode), rows in places.items()
     ]
+
+
+def _others(others: list[str | None]) -> list[str] | None:
+    return [each for each in others if each is not None] or None
 
 
 def write_rewards(path: Path, collected: Collected) -> None:

@@ -78,6 +78,9 @@ class Store(Protocol):
     def add(self, fingerprint: str, keys: Keys, rows: Rows) -> None:
         """Keep rows for keys, all or none."""
 
+    def fingerprints(self, prefix: str) -> list[str]:
+        """The fingerprints under which something is kept that begin so, sorted."""
+
 
 def default_path() -> Path:
     """``RMAUDIT_STORE``, or a file in the user's cache folder."""
@@ -110,6 +113,10 @@ class NullStore:
 
     def add(self, fingerprint: str, keys: Keys, rows: Rows) -> None:
         """See `Store.add`."""
+
+    def fingerprints(self, prefix: str) -> list[str]:
+        """See `Store.fingerprints`."""
+        return []
 
     def close(self) -> None:
         """Nothing to close."""
@@ -159,6 +166,15 @@ class ScoreStore:
         """See `Store.add`; on disk when it returns, whatever happens to the process."""
         if len(keys):
             self._guarded(lambda connection: self._add(connection, fingerprint, keys, rows))
+
+    def fingerprints(self, prefix: str) -> list[str]:
+        """See `Store.fingerprints`."""
+        statement = "SELECT fingerprint FROM models WHERE substr(fingerprint, 1, ?) = ? ORDER BY 1"
+        return self._guarded(
+            lambda connection: [
+                name for (name,) in connection.execute(statement, (len(prefix), prefix))
+            ]
+        )
 
     def merge(self, path: Path) -> int:
         """Take over the rewards of another store, such as another machine's share.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 
@@ -17,16 +17,25 @@ from rmaudit.scoring.rows import Rows
 
 
 class Texts:
-    """Distinct (prompt, output, mode) of some requests, numbered in ascending order of their keys.
+    """Distinct texts of some requests, numbered in ascending order of their keys.
 
-    The texts themselves stay where they are, in the requests.
+    Texts are told apart by prompt, output, mode and what the reward reads of their rows: `columns`
+    by data set, and the other response if it compares `in_pairs`. The texts themselves stay where
+    they are, in the requests.
     """
 
-    def __init__(self, requests: Sequence[Request]) -> None:
+    def __init__(
+        self,
+        requests: Sequence[Request],
+        columns: Mapping[str, Sequence[str]] | None = None,
+        *,
+        in_pairs: bool = False,
+    ) -> None:
         self._requests = requests
+        self._columns, self._in_pairs = columns or {}, in_pairs
         counts = [len(request.outputs) for request in requests]
         self._offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
-        every = distinct(text_keys(requests))
+        every = distinct(text_keys(requests, self._columns, in_pairs=in_pairs))
         self.keys = every.keys
         self._inverse = every.inverse
         self._request = np.searchsorted(self._offsets, every.first, side="right") - 1
@@ -42,10 +51,15 @@ class Texts:
 
     def get(self, numbers: NDArray[np.int64]) -> list[Text]:
         """The texts of these numbers."""
-        return [
-            Text(self._requests[request].prompts[row], self._requests[request].outputs[row])
-            for request, row in self._places(numbers)
-        ]
+        return [self._text(self._requests[place], row) for place, row in self._places(numbers)]
+
+    def _text(self, request: Request, row: int) -> Text:
+        read = {}
+        if request.rows is not None:
+            given = request.rows[row]
+            read = {name: given[name] for name in self._columns.get(request.data, ())}
+        other = request.others[row] if self._in_pairs and request.others is not None else None
+        return Text(request.prompts[row], request.outputs[row], read, other)
 
     def excerpt(self, numbers: NDArray[np.int64]) -> list[Request]:
         """The texts of these numbers as requests, which keep their names."""
@@ -100,13 +114,20 @@ class Texts:
         asked = f", asked for by {request.audit}" if request.audit else ""
         return f"id {request.ids[row]!r} ({request.side} of {request.data}{asked})"
 
-    def columns(self, rows: Rows, modes: Sequence[Mode]) -> dict[Key, Column]:
-        """Rows by text number, (n_texts,), as the columns of the requests in these modes."""
+    def columns(
+        self, rows: Rows, modes: Sequence[Mode], components: Mapping[str, NDArray[np.float64]]
+    ) -> dict[Key, Column]:
+        """Rows by text number, (n_texts,), as the columns of the requests in these modes.
+
+        `components` are parts of the rewards by name, (n_texts,) each.
+        """
         columns = {}
         for place, request in enumerate(self._requests):
             if request.mode in modes:
                 start, end = self._offsets[place], self._offsets[place + 1]
-                columns[request.key] = _column(rows[self._inverse[start:end]])
+                here = self._inverse[start:end]
+                parts = {name: values[here] for name, values in components.items()}
+                columns[request.key] = _column(rows[here], parts)
         return columns
 
     def _places(self, numbers: NDArray[np.int64]) -> list[tuple[int, int]]:
@@ -120,6 +141,9 @@ def _excerpt(request: Request, rows: Sequence[int]) -> Request:
         ids=[request.ids[i] for i in rows],
         prompts=[request.prompts[i] for i in rows],
         outputs=[request.outputs[i] for i in rows],
+        row_ids=None if request.row_ids is None else [request.row_ids[i] for i in rows],
+        others=None if request.others is None else [request.others[i] for i in rows],
+        rows=None if request.rows is None else [request.rows[i] for i in rows],
     )
 
 
@@ -127,7 +151,7 @@ def _characters(prompt: Prompt) -> int:
     return len(prompt) if isinstance(prompt, str) else sum(len(m["content"]) for m in prompt)
 
 
-def _column(rows: Rows) -> Column:
+def _column(rows: Rows, components: Mapping[str, NDArray[np.float64]]) -> Column:
     return Column(
         reward=rows["reward"].copy(),
         tokens=rows["tokens"].astype(np.int64),
@@ -135,4 +159,5 @@ def _column(rows: Rows) -> Column:
         truncated=rows["truncated"].copy(),
         output_truncated=rows["output_truncated"].copy(),
         double_bos=rows["double_bos"].copy(),
+        components=components,
     )

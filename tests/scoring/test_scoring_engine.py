@@ -15,7 +15,7 @@ from scoring_stub import StubModel, expected, make_request, reward_of
 
 from rmaudit.data.types import Dataset, Source
 from rmaudit.errors import RewardModelError, UsageError
-from rmaudit.rewards.base import Encoded, RewardModel, Text
+from rmaudit.rewards.base import Encoded, Rewarded, RewardModel, Text
 from rmaudit.scoring import NullStore, Request, ScoreStore, batches, score
 
 
@@ -382,8 +382,8 @@ class StubEnsemble(RewardModel):
     def members(self) -> tuple[RewardModel, ...]:
         return self._members
 
-    def aggregate(self, rewards: np.ndarray) -> np.ndarray:
-        return np.min(rewards, axis=0)
+    def combine(self, parts: Sequence[Rewarded]) -> Rewarded:
+        return Rewarded(np.min([part.total for part in parts], axis=0))
 
     def encode(self, texts: Sequence[Text]) -> list[Encoded]:
         raise AssertionError("members are scored, not the ensemble")

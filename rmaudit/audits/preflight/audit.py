@@ -88,6 +88,7 @@ class Preflight(Audit):
             [texts.prompts[i] for i in places],
             [texts.outputs[i] for i in places],
             self.name,
+            row_ids=[texts.ids[i] for i in places],
         )
         return [ask("plain"), *(ask(mode) for mode in _checks(case).values())]
 

@@ -116,6 +116,7 @@ def effects(case: Case, scores: Scores, found: Margins, suites: Sequence[Suite])
         contrast_effect(case, scores, found.unit, suite, entry)
         for suite in suites
         for entry in suite.file.contrasts
+        if not case.reads_rows
     ]
     return sorted(done, key=lambda effect: effect.suite.name)
 

@@ -63,7 +63,7 @@ def requests(case: Case, suites: Sequence[Suite], audit: str) -> list[Request]:
             side = worse_side(made.key)
             wanted.append(Request(side, rejected, made.prompts_worse, outputs, audit))
     for suite in suites:
-        for entry in suite.file.contrasts:
+        for entry in suite.file.contrasts if not case.reads_rows else ():
             wanted += contrast_requests(suite, entry, audit)
     return [request for request in wanted if request.ids]
 
