@@ -25,6 +25,7 @@ from rmaudit.report.folder import (
     read_influence,
     read_set_aside,
     read_table,
+    report_file,
     write,
 )
 from rmaudit.report.influence import influence_frame
@@ -93,6 +94,7 @@ class Report:
         set_aside: Sequence[SetAside] = (),
         prompts: Sequence[str] | None = None,
         strict: bool = False,
+        benchmark: Mapping[str, Any] | None = None,
     ) -> Report:
         """Bind the results of an audit together.
 
@@ -110,6 +112,8 @@ class Report:
         strict
             Raise what is wrong with one audit's result. By default that audit is listed as failed,
             with the reason: a fault of one audit must not cost the others' results.
+        benchmark
+            ``suite`` and ``official`` of a benchmark run: further keys of the record.
 
         Raises
         ------
@@ -140,6 +144,7 @@ class Report:
             ],
             "config": dict(config),
             "provenance": dict(provenance),
+            **(benchmark or {}),
         }
         influence = None
         if prompts is not None:
@@ -159,7 +164,7 @@ class Report:
             If the file is not a report, or a newer version's.
         """
         file = Path(path)
-        file = file / "report.json" if file.is_dir() else file
+        file = report_file(file) if file.is_dir() else file
         try:
             text = file.read_text(encoding="utf-8")
         except OSError as error:
@@ -173,6 +178,16 @@ class Report:
         except (ValueError, RecursionError) as error:
             raise SchemaError(f"{file}: not JSON: {error}") from error
         return cls(_parse(document, str(file)), file.parent)
+
+    @property
+    def suite(self) -> Mapping[str, Any] | None:
+        """Of a benchmark run: name, title, headline, notes; None for an audit."""
+        return (self.record.model_extra or {}).get("suite")
+
+    @property
+    def official(self) -> Mapping[str, float | None]:
+        """Of a benchmark run: its own numbers by name, null where its rule gives none."""
+        return (self.record.model_extra or {}).get("official", {})
 
     @cached_property
     def scores(self) -> pd.DataFrame | None:

@@ -19,10 +19,17 @@ if TYPE_CHECKING:
     from rmaudit.report.document import Report
 
 REPORT = "report.json"
+BENCHMARK = "bench.json"  # the same record, of a benchmark run
 SCORES = "scores.parquet"
 INFLUENCE = "influence.parquet"
 SET_ASIDE = "set_aside.jsonl"
 NAMED = ("metric", "slice", "prompt")  # columns of the influences that say whose a value is
+
+
+def report_file(folder: Path) -> Path:
+    """The record in a folder: report.json, or bench.json where there is no report."""
+    names = [name for name in (REPORT, BENCHMARK) if (folder / name).is_file()]
+    return folder / (names or [REPORT])[0]
 
 
 def write(report: Report, folder: Path, paper: str) -> None:

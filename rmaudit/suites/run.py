@@ -1,0 +1,305 @@
+"""From a suite, its published rows and a reward model to a result."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rmaudit.data.types import Dataset, Source
+from rmaudit.errors import DataError, UsageError
+from rmaudit.results import AuditResult, Finding, MetricSpec
+from rmaudit.rewards.base import RewardModel
+from rmaudit.scoring import Progress, Scores, score
+from rmaudit.scoring.requests import data_requests
+from rmaudit.scoring.store import Store
+from rmaudit.suites import measures
+from rmaudit.suites.base import SUITES, Item, Suite, as_array
+from rmaudit.suites.entries import Entry, read_entries
+from rmaudit.suites.scored import Official, Scored
+from rmaudit.typing import Float
+
+MOST_TIES = 0.05  # of the pairs, beyond which the official number says little of the model
+
+
+@dataclass(frozen=True)
+class SuiteRun:
+    """One benchmark and one reward model: official numbers, ours, and the rewards."""
+
+    suite: Suite
+    dataset: Dataset
+    official: Official
+    headline: str | None
+    result: AuditResult
+    scores: Scores
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What a report says of a suite: the interface of an audit's class."""
+
+    name: str
+    title: str
+    question: str
+    meaning: str
+    source: str
+    metrics: Mapping[str, MetricSpec]
+
+    @classmethod
+    def of(cls, suite: Suite) -> Declared:
+        """A suite as a report needs it."""
+        quirks = " ".join(suite.quirks)
+        meaning = f"{suite.rule} {quirks}".strip()
+        return cls(
+            suite.key, suite.title, suite.question, meaning, suite.source, measures.specs(suite)
+        )
+
+
+def run_suite(
+    name: str,
+    data: str | Path,
+    model: RewardModel,
+    *,
+    store: Store | None = None,
+    progress: Progress | None = None,
+    limit: int | None = None,
+    threshold: float | None = None,
+    logit: bool = True,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> SuiteRun:
+    """Score one benchmark's responses, or read the rewards in its file, and apply its rule.
+
+    Parameters
+    ----------
+    name
+        Of the suite.
+    data
+        The published file or folder; see `rmaudit.suites.entries.read_entries`.
+    model
+        `recorded` takes the rewards from the fields of the benchmark's own result files.
+    threshold
+        Above which the reward of a step is good, for suites of steps.
+    logit
+        Whether sigmoid(margin) claims to be a probability.
+
+    Raises
+    ------
+    DataError
+        If a row lacks what the suite declares, or there are no recorded rewards.
+    """
+    suite = SUITES[name]()
+    items, source = load_items(suite, data, limit)
+    dataset = as_dataset(items, source)
+    clusters = dataset.clusters
+    if model.scores_new_text:
+        rewards, scores = _scored_by(model, items, dataset, store, progress)
+    else:
+        rewards, scores = _recorded(suite, items, source), Scores([], {})
+    scored = Scored(
+        items, rewards, clusters, recorded=not model.scores_new_text, threshold=threshold
+    )
+    official = suite.official(scored)
+    headline = measures.headline_of(official, suite.headlines)
+    found, absent = measures.metrics(
+        suite,
+        scored,
+        official,
+        headline,
+        logit=logit,
+        rng=np.random.default_rng([seed, len(items)]),
+        confidence=confidence,
+    )
+    result = AuditResult(
+        suite.key,
+        metrics=tuple(found),
+        findings=tuple(_findings(suite, scored)),
+        not_run=tuple(absent),
+    )
+    notes = (*_undefined(official), *suite.notes(scored))
+    return SuiteRun(suite, dataset, official, headline, result, scores, notes)
+
+
+def load_items(
+    suite: Suite, data: str | Path, limit: int | None = None
+) -> tuple[list[Item], Source]:
+    """The items of a published file, each with an id of its own."""
+    entries, source = read_entries(data, limit)
+    _check(suite, entries, source)
+    items = suite.items(entries)
+    seen: Counter[str] = Counter()
+    distinct = []
+    for item in items:
+        seen[item.id] += 1
+        again = seen[item.id]
+        distinct.append(item if again == 1 else replace(item, id=f"{item.id}#{again}"))
+    return distinct, source
+
+
+def as_dataset(items: Sequence[Item], source: Source) -> Dataset:
+    """The items as samples: a prompt with its responses; the cluster is the group."""
+    frame = pd.DataFrame(
+        {
+            "id": [item.id for item in items],
+            "prompt": pd.Series([item.prompt for item in items], dtype=object),
+            "outputs": pd.Series([list(item.responses) for item in items], dtype=object),
+            "group": [item.cluster for item in items],
+            "subset": [item.subset for item in items],
+            "row": np.arange(1, len(items) + 1),
+        }
+    )
+    return Dataset("samples", frame, source)
+
+
+def preferences(spec: str, limit: int | None = None) -> Dataset:
+    """A suite's pairs as preference data: what ``--eval suite:NAME:FILE`` reads.
+
+    Each pair of a better and a worse response is a row; rows of one item share its group, and the
+    suite's subset and styles are columns. Recorded rewards become ``chosen_reward`` and
+    ``rejected_reward``.
+
+    Raises
+    ------
+    UsageError
+        If the suite is unknown or has no pairs of texts.
+    """
+    _, _, rest = spec.partition(":")
+    name, colon, data = rest.partition(":")
+    if not colon or not data:
+        raise UsageError(f"{spec}: say suite:NAME:FILE, such as suite:rm-bench:total_dataset.json")
+    suite = SUITES[name]()
+    items, source = load_items(suite, data, limit)
+    rows = [row for item in items for row in _pair_rows(item)]
+    if not rows:
+        raise UsageError(
+            f"{data}: {suite.title} has no pairs of texts here that an audit could run on"
+        )
+    frame = pd.DataFrame(rows)
+    frame["row"] = np.arange(1, len(frame) + 1)
+    used = Source(source.path, source.sha256, len(frame), len(frame), 0)
+    return Dataset("preference", frame, used)
+
+
+def _pair_rows(item: Item) -> list[dict[str, Any]]:
+    if not item.responses:
+        return []
+    styles = item.facts.get("styles")
+    rows = []
+    for k, (i, j) in enumerate(item.pairs):
+        row: dict[str, Any] = {
+            "id": item.id if len(item.pairs) == 1 else f"{item.id}/{k}",
+            "prompt": item.prompt,
+            "chosen": item.responses[i],
+            "rejected": item.responses[j],
+            "tie": False,
+            "group": item.cluster,
+            "subset": item.subset,
+        }
+        if styles:
+            row["style"] = f"{styles[i]} against {styles[j]}"
+        if item.rewards is not None:
+            row["chosen_reward"], row["rejected_reward"] = item.rewards[i], item.rewards[j]
+        rows.append(row)
+    return rows
+
+
+def _check(suite: Suite, entries: Sequence[Entry], source: Source) -> None:
+    """Refuse a file of another benchmark before any row of it is read."""
+    if suite.fits(entries[0].row):
+        return
+    others = [name for name, cls in SUITES.items() if cls().fits(entries[0].row)]
+    hint = f"; it looks like {' or '.join(others)}" if others else ""
+    columns = " or ".join(", ".join(names) for names in suite.columns)
+    raise DataError(
+        f"{source.path}: is no file of {suite.title}: its rows need the columns {columns}{hint}. "
+        f"Download {suite.download}"
+    )
+
+
+def _scored_by(
+    model: RewardModel,
+    items: Sequence[Item],
+    dataset: Dataset,
+    store: Store | None,
+    progress: Progress | None,
+) -> tuple[list[Float], Scores]:
+    without = next((item for item in items if not item.responses), None)
+    if without is not None:
+        raise DataError(
+            f"{dataset.source.path}: {without.id} has no texts to score (a file of results?); "
+            "give the benchmark's data, or --model recorded"
+        )
+    requests = data_requests(dataset, "eval")
+    scores = score(model, requests, datasets={"eval": dataset}, store=store, progress=progress)
+    rewards = [np.full(item.size, np.nan) for item in items]
+    place = {item.id: i for i, item in enumerate(items)}
+    for request in requests:
+        column = int(request.side.removeprefix("output_"))
+        for id_, value in zip(request.ids, scores.reward(request.side), strict=True):
+            rewards[place[id_]][column] = value
+    return rewards, scores
+
+
+def _recorded(suite: Suite, items: Sequence[Item], source: Source) -> list[Float]:
+    if not any(item.rewards is not None or suite.verdicts(item) for item in items):
+        raise DataError(
+            f"{source.path}: no recorded rewards: --model recorded reads {suite.recorded} of "
+            f"{suite.title}"
+        )
+    return [
+        as_array(item.rewards)
+        if item.rewards is not None
+        else np.full(0 if suite.verdicts(item) else item.size, np.nan)
+        for item in items
+    ]
+
+
+def _undefined(official: Official) -> list[str]:
+    """Why official numbers are null, each reason once."""
+    reasons: dict[str, list[str]] = {}
+    for name, number in official.items():
+        if not number.defined:
+            reasons.setdefault(number.reason or "", []).append(name)
+    return [
+        f"{', '.join(names[:6])}{' and others' if len(names) > 6 else ''}: no number ({reason})"
+        for reason, names in reasons.items()
+    ]
+
+
+def _findings(suite: Suite, scored: Scored) -> list[Finding]:
+    """What makes the official number say less than it seems to."""
+    findings = []
+    rewards = np.concatenate([r for r in scored.rewards if r.size] or [np.zeros(0)])
+    broken = int((~np.isfinite(rewards)).sum())
+    if broken:
+        findings.append(
+            Finding(
+                "high",
+                suite.key,
+                f"{suite.key}.nonfinite_share",
+                "Non-finite rewards",
+                f"{broken:,} of {rewards.size:,} rewards are missing or not finite. The official "
+                "rule counts what is compared with them as lost; accuracy leaves it out.",
+            )
+        )
+    pairs = measures.Pairs.of(scored)
+    known = pairs.known
+    ties = float((pairs.better == pairs.worse)[known].mean()) if known.any() else 0.0
+    if ties > MOST_TIES:
+        findings.append(
+            Finding(
+                "medium",
+                suite.key,
+                f"{suite.key}.tie_rate",
+                f"Ties: {ties:.1%} of the pairs get equal rewards",
+                "The official rule counts them as lost, so that its number mixes coarse rewards "
+                "with wrong ones; score_ties_half and accuracy do not.",
+            )
+        )
+    return findings
