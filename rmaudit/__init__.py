@@ -12,6 +12,7 @@ from rmaudit._version import __version__
 
 _PUBLIC = {
     "audit": "rmaudit.api",
+    "bench": "rmaudit.benchmark",
     "compare": "rmaudit.api",
     "gate": "rmaudit.api",
     "load": "rmaudit.api",

@@ -38,6 +38,7 @@ from rmaudit.scoring import (
 from rmaudit.scoring import score as run_requests
 from rmaudit.scoring.requests import Request, data_requests
 from rmaudit.scoring.store import Store
+from rmaudit.suites import preferences
 
 if TYPE_CHECKING:
     from rmaudit.comparison import Comparison
@@ -111,13 +112,13 @@ def audit(
         One line on what is wrong with the inputs and what to do.
     """
     case = Case(
-        model=_model(model),
+        model=as_model(model),
         eval=_data(eval, limit),
         feedback=_optional_data(feedback, limit),
         deployment=_optional_data(deployment, limit, "deployment"),
         samples=_optional_data(samples, limit, "samples"),
-        ensemble=tuple(_model(member) for member in ensemble),
-        gold=None if gold is None else _model(gold),
+        ensemble=tuple(as_model(member) for member in ensemble),
+        gold=None if gold is None else as_model(gold),
         seed=seed,
         resamples=resamples,
         confidence=confidence,
@@ -142,7 +143,7 @@ def score(
 
     Returns one row a text: id, side, reward (float64), tokens, truncated, model, request.
     """
-    model, data = _model(model), _data(data, limit)
+    model, data = as_model(model), _data(data, limit)
     with open_store(store, cache=cache) as opened:
         scores = run_requests(
             model,
@@ -263,12 +264,17 @@ def _report(report: Report | str | Path) -> Report:
     return report if isinstance(report, Report) else Report.load(report)
 
 
-def _model(model: Model) -> RewardModel:
+def as_model(model: Model) -> RewardModel:
+    """A loaded reward model, or what `load_reward_model` makes of it."""
     return model if isinstance(model, RewardModel) else load_reward_model(model)
 
 
 def _data(data: Data, limit: int | None, type: DataType | None = None) -> Dataset:
-    return data if isinstance(data, Dataset) else load(data, type, limit)
+    if isinstance(data, Dataset):
+        return data
+    if isinstance(data, str) and data.startswith("suite:"):
+        return preferences(data, limit)
+    return load(data, type, limit)
 
 
 def _optional_data(

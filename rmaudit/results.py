@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import pandas as pd
@@ -93,6 +93,34 @@ class MetricSpec:
     meaning: str
     name: str = ""
     caution: str = ""
+
+
+class Described(Protocol):
+    """What a report says of an audit or a benchmark beside its numbers."""
+
+    @property
+    def name(self) -> str:
+        """The first part of its metric ids."""
+
+    @property
+    def title(self) -> str:
+        """The heading."""
+
+    @property
+    def question(self) -> str:
+        """What is asked, in one sentence."""
+
+    @property
+    def meaning(self) -> str:
+        """How to read the numbers."""
+
+    @property
+    def source(self) -> str:
+        """Paper, section."""
+
+    @property
+    def metrics(self) -> Mapping[str, MetricSpec]:
+        """What each metric id means."""
 
 
 @dataclass(frozen=True, slots=True)

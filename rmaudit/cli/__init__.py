@@ -14,6 +14,7 @@ import typer
 from rmaudit._version import __version__
 from rmaudit.cli import (
     audit,
+    bench,
     card,
     compare,
     demo,
@@ -58,6 +59,7 @@ for _module in (
     demo,
     audit,
     gate,
+    bench,
     compare,
     validate,
     probes,

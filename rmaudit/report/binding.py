@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
 from rmaudit.errors import SchemaError, nearest
 from rmaudit.report.plain import plain, table
 from rmaudit.report.schema import AuditRecord, FindingRecord
-from rmaudit.results import AuditResult, Metric, MetricSpec
-
-if TYPE_CHECKING:
-    from rmaudit.audits.base import Audit
+from rmaudit.results import AuditResult, Described, Metric, MetricSpec
 
 
-def sound(result: AuditResult, audit: Audit, strict: bool) -> AuditResult:
+def sound(result: AuditResult, audit: Described, strict: bool) -> AuditResult:
     """The result, or that of a failed audit where it cannot be written down."""
     try:
         AuditRecord.model_validate(plain(audit_record(result, audit)))
@@ -38,7 +35,7 @@ def _first_fault(error: Exception) -> str:
     return f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
 
 
-def audit_record(result: AuditResult, audit: Audit) -> dict[str, Any]:
+def audit_record(result: AuditResult, audit: Described) -> dict[str, Any]:
     """The fields of `AuditRecord`; `SchemaError` if a metric is undeclared, or there twice."""
     seen: set[tuple[str, frozenset[tuple[str, str]]]] = set()
     for metric in result.metrics:

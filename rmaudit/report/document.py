@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import pandas as pd
 from pydantic import ValidationError
@@ -38,11 +38,8 @@ from rmaudit.report.schema import (
     ReportRecord,
     check,
 )
-from rmaudit.results import SEVERITIES, AuditResult, Estimate
+from rmaudit.results import SEVERITIES, AuditResult, Described, Estimate
 from rmaudit.scoring.requests import Cost
-
-if TYPE_CHECKING:
-    from rmaudit.audits.base import Audit
 
 
 class Model(Protocol):
@@ -83,7 +80,7 @@ class Report:
         cls,
         results: Sequence[AuditResult],
         *,
-        audits: Sequence[Audit],
+        audits: Sequence[Described],
         model: Model,
         inputs: Mapping[str, Source],
         cost: Cost,
@@ -187,7 +184,8 @@ class Report:
     @property
     def official(self) -> Mapping[str, float | None]:
         """Of a benchmark run: its own numbers by name, null where its rule gives none."""
-        return (self.record.model_extra or {}).get("official", {})
+        numbers: Mapping[str, float | None] = (self.record.model_extra or {}).get("official", {})
+        return numbers
 
     @cached_property
     def scores(self) -> pd.DataFrame | None:
@@ -319,6 +317,10 @@ class Report:
         StoreError
             If it cannot be written.
         """
+        if self.suite is not None:
+            from rmaudit.report.benchmark import write_benchmark
+
+            return write_benchmark(self, Path(folder))
         write(self, Path(folder), paper)
         return Path(folder)
 

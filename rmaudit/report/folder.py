@@ -54,14 +54,7 @@ def write(report: Report, folder: Path, paper: str) -> None:
         write_scores(folder / SCORES, scores)
         stale.discard(SCORES)
     if influence is not None:
-        # One group of rows: each would repeat the names of all prompts.
-        whole = influence.to_parquet(
-            index=False,
-            row_group_size=max(1, len(influence)),
-            use_dictionary=[*NAMED],  # the values are all different
-            write_statistics=False,
-        )
-        files.write(folder / INFLUENCE, whole)
+        write_influence(folder, influence)
         stale.discard(INFLUENCE)
     for name, audit in report.audits.items():
         for title, content in audit.tables.items():
@@ -78,6 +71,18 @@ def write(report: Report, folder: Path, paper: str) -> None:
     files.write(folder / "report.html", render(report, drawn))
     for path in stale:
         files.remove(folder / path)
+
+
+def write_influence(folder: Path, influence: pd.DataFrame) -> None:
+    """Write influence.parquet (see `rmaudit.report.influence`)."""
+    # One group of rows: each would repeat the names of all prompts.
+    whole = influence.to_parquet(
+        index=False,
+        row_group_size=max(1, len(influence)),
+        use_dictionary=[*NAMED],  # the values are all different
+        write_statistics=False,
+    )
+    files.write(folder / INFLUENCE, whole)
 
 
 def read_table(path: Path) -> pd.DataFrame | None:

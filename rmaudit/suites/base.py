@@ -8,8 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
-import numpy as np
-
 from rmaudit.data.types import Prompt
 from rmaudit.registry import Registry
 from rmaudit.suites.entries import Entry
@@ -85,6 +83,11 @@ class Suite(ABC):
         """Whether an item has what the file records in place of rewards."""
         return False
 
+    def recorded_by(self, entry: Entry) -> str | None:
+        """Whose rewards a row records, where it says so."""
+        model = entry.row.get("model")
+        return model if isinstance(model, str) else None
+
     def notes(self, scored: Scored) -> list[str]:
         """What a reader must know of this run beside its numbers."""
         return []
@@ -131,8 +134,3 @@ def stable_keys(entries: Iterable[Entry], group: str, name: str) -> list[str]:
         keys.append(f"{of}\t{places[of] if of in broken else value}")
         places[of] += 1
     return keys
-
-
-def as_array(values: Sequence[float]) -> Float:
-    """Rewards as an array."""
-    return np.asarray(values, dtype=np.float64)

@@ -64,6 +64,13 @@ class JudgeBench(Suite):
             facts={"label": label, "decisions": _decisions(judgments, rewards)},
         )
 
+    def recorded_by(self, entry: Entry) -> str | None:
+        """The judge model of a row's first judgment."""
+        first = (_judgments(entry) or [None])[0]
+        judgment = (first or {}).get("judgment")
+        model = judgment.get("judge_model") if isinstance(judgment, dict) else None
+        return model if isinstance(model, str) else None
+
     def verdicts(self, item: Item) -> bool:
         """Whether the pair was judged at all."""
         return item.facts["decisions"] is not None
@@ -152,7 +159,9 @@ def _won(scored: Scored, place: int, decisions: Decisions) -> float:
         return scored.win(rewards[better], rewards[worse])
     votes = _votes(label, decisions)
     if scored.fair:
-        return math.nan if all(d is None for d in decisions) else (1 + (votes > 0) - (votes < 0)) / 2
+        return (
+            math.nan if all(d is None for d in decisions) else (1 + (votes > 0) - (votes < 0)) / 2
+        )
     return float(votes > 0)
 
 
@@ -160,4 +169,3 @@ def _votes(label: str, decisions: Decisions) -> int:
     first, second = (*decisions, None, None)[:2]
     turned = _TURNED.get(second, second) if second is not None else None
     return sum((d == label) - (d == _TURNED[label]) for d in (first, turned))
-

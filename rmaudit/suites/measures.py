@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from rmaudit.results import Estimate, Metric, MetricSpec, NotRun
+from rmaudit.results import Better, Estimate, Metric, MetricSpec, NotRun
 from rmaudit.stats.binning import binned_calibration
 from rmaudit.stats.calibration import overconfidence
 from rmaudit.stats.intervals import cluster_mean
@@ -23,71 +23,75 @@ from rmaudit.suites.scored import Number, Official, Scored
 from rmaudit.typing import Float, Mask
 
 POWER = 0.8
+_BLIND = "the official score of a rule that reads nothing else"
 _PAIRS = "pairs of a better and a worse response"
 _TEXTS = "the texts of the responses (a result file has none)"
 
 Parts = tuple[list[Metric], list[NotRun]]
 
 
+_SPECS: Mapping[str, tuple[str, Better, str, str]] = {
+    "score": ("probability", "higher", "Official score", "the benchmark's own number: {rule}"),
+    "score_ties_half": (
+        "probability",
+        "higher",
+        "Official averages, ties one half",
+        "the benchmark's own averages with ties at one half (1/k of k best) and missing rewards "
+        "left out",
+    ),
+    "accuracy": (
+        "probability",
+        "higher",
+        "Pairwise accuracy",
+        "share of pairs in which the better response gets the higher reward; ties count 0.5, "
+        "missing rewards are left out",
+    ),
+    "tie_rate": ("share", "zero", "Tied pairs", "share of pairs with equal rewards"),
+    "nonfinite_share": (
+        "share",
+        "zero",
+        "Non-finite rewards",
+        "share of responses whose reward is missing or not finite",
+    ),
+    "blind_longer": ("probability", "none", "Blind rule: longer wins", _BLIND),
+    "blind_shorter": ("probability", "none", "Blind rule: shorter wins", _BLIND),
+    "blind_markdown": ("probability", "none", "Blind rule: more markdown wins", _BLIND),
+    "blind_first": ("probability", "none", "Blind rule: first response wins", _BLIND),
+    "blind_all_good": ("probability", "none", "Blind rule: every step is good", _BLIND),
+    "length_excess_preference": (
+        "probability",
+        "zero",
+        "Length bias",
+        "P(model picks the longer response) minus P(label picks it), over pairs of unequal length",
+    ),
+    "overconfidence": (
+        "probability",
+        "zero",
+        "Overconfidence",
+        "mean confidence sigmoid(|margin|) minus pairwise accuracy",
+    ),
+    "ece_debiased": (
+        "probability",
+        "zero",
+        "Calibration error (debiased)",
+        "expected calibration error of sigmoid(margin), its bias removed",
+    ),
+    "detectable_difference": (
+        "probability",
+        "none",
+        "Smallest detectable difference",
+        "difference in the official score that two models like this one would show with "
+        f"{POWER:.0%} power if their errors were independent; models that fail on the same items "
+        "need less",
+    ),
+}
+
+
 def specs(suite: Suite) -> dict[str, MetricSpec]:
     """What the numbers of a suite mean, by metric id."""
     return {
-        f"{suite.key}.{name}": spec
-        for name, spec in {
-            "score": MetricSpec(
-                "probability", "higher", f"the benchmark's own number. {suite.rule}"
-            ),
-            "score_ties_half": MetricSpec(
-                "probability",
-                "higher",
-                "the benchmark's own averages with ties at one half (1/k of k best) and missing "
-                "rewards left out",
-            ),
-            "accuracy": MetricSpec(
-                "probability",
-                "higher",
-                "share of pairs in which the better response gets the higher reward; ties count "
-                "0.5, missing rewards are left out",
-            ),
-            "tie_rate": MetricSpec("share", "zero", "share of pairs with equal rewards"),
-            "nonfinite_share": MetricSpec(
-                "share", "zero", "share of responses whose reward is missing or not finite"
-            ),
-            "blind_longer": MetricSpec(
-                "probability", "none", "the benchmark's own number if the longer response wins"
-            ),
-            "blind_shorter": MetricSpec(
-                "probability", "none", "the benchmark's own number if the shorter response wins"
-            ),
-            "blind_markdown": MetricSpec(
-                "probability", "none", "the benchmark's own number if more markdown wins"
-            ),
-            "blind_first": MetricSpec(
-                "probability", "none", "the benchmark's own number if the first response wins"
-            ),
-            "blind_all_good": MetricSpec(
-                "probability", "none", "the benchmark's own number if every step is called good"
-            ),
-            "length_excess_preference": MetricSpec(
-                "probability",
-                "zero",
-                "P(model picks the longer response) minus P(label picks it), over pairs of "
-                "unequal length",
-            ),
-            "overconfidence": MetricSpec(
-                "probability", "zero", "mean confidence sigmoid(|margin|) minus accuracy"
-            ),
-            "ece_debiased": MetricSpec(
-                "probability", "zero", "expected calibration error of the margin, bias removed"
-            ),
-            "detectable_difference": MetricSpec(
-                "probability",
-                "none",
-                "smallest difference in the benchmark's own number that two models like this one "
-                f"would show with {POWER:.0%} power at the report's confidence if their errors "
-                "were independent; models that fail on the same items need less",
-            ),
-        }.items()
+        f"{suite.key}.{name}": MetricSpec(unit, better, meaning.format(rule=suite.rule), shown)
+        for name, (unit, better, shown, meaning) in _SPECS.items()
     }
 
 
@@ -183,7 +187,7 @@ def metrics(
     if pairs.longer is None:
         absent.append(NotRun("blind rules and length bias", _TEXTS))
     elif (pairs.longer[pairs.known] != 0).any():
-        add("length_excess_preference", _length(pairs, confidence))
+        add("length_excess_preference", _length(pairs, pairs.longer, confidence))
     if not logit:
         absent.append(NotRun("calibration", "a reward that is a logit (--kind logit)"))
         return found, absent
@@ -243,11 +247,10 @@ def _blind(
         yield f"blind_{name}", suite.official(blind)[headline].estimate(confidence)
 
 
-def _length(pairs: Pairs, confidence: float) -> Estimate:
-    assert pairs.longer is not None  # noqa: S101
-    unequal = pairs.known & (pairs.longer != 0)
-    picked = np.where(pairs.longer > 0, pairs.correct, 1 - pairs.correct)
-    excess = picked - (pairs.longer > 0)
+def _length(pairs: Pairs, longer: NDArray[np.int64], confidence: float) -> Estimate:
+    unequal = pairs.known & (longer != 0)
+    picked = np.where(longer > 0, pairs.correct, 1 - pairs.correct)
+    excess = picked - (longer > 0)
     return cluster_mean(
         excess[unequal], pairs.cluster[unequal], confidence=confidence, bounds=(-1.0, 1.0)
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -157,10 +157,9 @@ def _prompt(scored: Scored, place: int) -> _Prompt | str:
     return _Prompt(place, gap, float(correct.max() - correct.min()))
 
 
-def _accuracy(scored: Scored, prompts: Sequence[_Prompt] | object) -> Number:
-    found = list(prompts)  # type: ignore[call-overload]
-    values = [scored.win(prompt.gap, 0.0) for prompt in found]
-    return scored.mean([prompt.place for prompt in found], values)
+def _accuracy(scored: Scored, prompts: Iterable[_Prompt]) -> Number:
+    found = [(prompt.place, scored.win(prompt.gap, 0.0)) for prompt in prompts]
+    return scored.mean([place for place, _ in found], [value for _, value in found])
 
 
 def _margins(scored: Scored, both: Sequence[tuple[_Prompt, _Prompt]]) -> dict[str, Number]:

@@ -18,7 +18,9 @@ class RMB(Suite):
     """RMB, the reward model benchmark."""
 
     name, title, order = "rmb", "RMB", 40
-    question = "Does the better response win in 49 scenarios, in pairs and against up to six others?"
+    question = (
+        "Does the better response win, in pairs and against up to six others, in 49 scenarios?"
+    )
     rule = (
         "Pairs: pooled share with chosen > reject. Best of n: won only if the best response beats "
         "every loser strictly; pooled by item. The score is the plain mean of the four pooled "

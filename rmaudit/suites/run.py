@@ -19,9 +19,9 @@ from rmaudit.scoring import Progress, Scores, score
 from rmaudit.scoring.requests import data_requests
 from rmaudit.scoring.store import Store
 from rmaudit.suites import measures
-from rmaudit.suites.base import SUITES, Item, Suite, as_array
+from rmaudit.suites.base import SUITES, Item, Suite, suites
 from rmaudit.suites.entries import Entry, read_entries
-from rmaudit.suites.scored import Official, Scored
+from rmaudit.suites.scored import Official, Scored, as_array
 from rmaudit.typing import Float
 
 MOST_TIES = 0.05  # of the pairs, beyond which the official number says little of the model
@@ -38,6 +38,7 @@ class SuiteRun:
     result: AuditResult
     scores: Scores
     notes: tuple[str, ...] = ()
+    recorded_by: str = ""  # whose rewards the file records, as far as it says
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,8 @@ def run_suite(
         If a row lacks what the suite declares, or there are no recorded rewards.
     """
     suite = SUITES[name]()
-    items, source = load_items(suite, data, limit)
+    entries, source = read_entries(data, limit)
+    items = items_of(suite, entries, source)
     dataset = as_dataset(items, source)
     clusters = dataset.clusters
     if model.scores_new_text:
@@ -123,14 +125,18 @@ def run_suite(
         not_run=tuple(absent),
     )
     notes = (*_undefined(official), *suite.notes(scored))
-    return SuiteRun(suite, dataset, official, headline, result, scores, notes)
+    named = suite.recorded_by(entries[0]) or Path(data).stem
+    return SuiteRun(suite, dataset, official, headline, result, scores, notes, named)
 
 
-def load_items(
-    suite: Suite, data: str | Path, limit: int | None = None
-) -> tuple[list[Item], Source]:
-    """The items of a published file, each with an id of its own."""
-    entries, source = read_entries(data, limit)
+def items_of(suite: Suite, entries: Sequence[Entry], source: Source) -> list[Item]:
+    """The items of published rows, each with an id of its own.
+
+    Raises
+    ------
+    DataError
+        If the rows are another benchmark's, or one lacks what the suite declares.
+    """
     _check(suite, entries, source)
     items = suite.items(entries)
     seen: Counter[str] = Counter()
@@ -139,7 +145,24 @@ def load_items(
         seen[item.id] += 1
         again = seen[item.id]
         distinct.append(item if again == 1 else replace(item, id=f"{item.id}#{again}"))
-    return distinct, source
+    return distinct
+
+
+def suites_in(folder: Path) -> list[tuple[str, Path]]:
+    """The files and folders in a folder that are a suite's, with its name, by path.
+
+    What fits no suite, or more than one, is passed over.
+    """
+    found = []
+    for path in sorted(folder.iterdir()):
+        try:
+            first = read_entries(path, 1)[0][0].row
+        except (DataError, OSError):
+            continue
+        names = [suite.name for suite in suites() if suite.fits(first)]
+        if len(names) == 1:
+            found.append((names[0], path))
+    return found
 
 
 def as_dataset(items: Sequence[Item], source: Source) -> Dataset:
@@ -174,7 +197,8 @@ def preferences(spec: str, limit: int | None = None) -> Dataset:
     if not colon or not data:
         raise UsageError(f"{spec}: say suite:NAME:FILE, such as suite:rm-bench:total_dataset.json")
     suite = SUITES[name]()
-    items, source = load_items(suite, data, limit)
+    entries, source = read_entries(data, limit)
+    items = items_of(suite, entries, source)
     rows = [row for item in items for row in _pair_rows(item)]
     if not rows:
         raise UsageError(

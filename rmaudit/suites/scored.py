@@ -164,7 +164,8 @@ class Scored:
         self, places: Sequence[int], numerator: Sequence[float], denominator: Sequence[float]
     ) -> Number:
         """The sum of numerators over that of denominators."""
-        at, num, den = (np.asarray(each) for each in (places, numerator, denominator))
+        at = np.asarray(places, dtype=np.int64)
+        num, den = as_array(numerator), as_array(denominator)
         if self.fair and num.size:
             known = ~np.isnan(num)
             at, num, den = at[known], num[known], den[known]
@@ -173,8 +174,14 @@ class Scored:
             return Number.none(NO_ROWS if not len(places) else ALL_MISSING)
         count = int(self.clusters.max()) + 1
         codes = self.clusters[at]
-        term = Term(1.0, np.bincount(codes, num, count), np.bincount(codes, den, count))
+        sums = [np.bincount(codes, each, count).astype(np.float64) for each in (num, den)]
+        term = Term(1.0, *sums)
         return Number(float(num.sum()) / total, (term,), int(at.size))
 
 
 Official = Mapping[str, Number]
+
+
+def as_array(values: Sequence[float]) -> Float:
+    """Numbers as an array."""
+    return np.asarray(values, dtype=np.float64)

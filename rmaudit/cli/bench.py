@@ -1,0 +1,228 @@
+"""`rmaudit bench`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rmaudit.cli import command
+from rmaudit.cli.audit import (
+    ApiKeyEnv,
+    Backend,
+    Beta,
+    Concurrency,
+    Device,
+    Dtype,
+    Head,
+    HttpFormat,
+    HttpModel,
+    Limit,
+    MaxLength,
+    Model,
+    NoCache,
+    Pickle,
+    Reference,
+    Rubric,
+    Store,
+    TextFormat,
+    Timeout,
+    TokenBudget,
+    Trust,
+)
+from rmaudit.console import Console
+
+if TYPE_CHECKING:
+    from rmaudit.config import AuditConfig
+    from rmaudit.report.document import Report
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    command.add(app, "bench", bench)
+
+
+def bench(
+    console: Console,
+    suite: Annotated[
+        str, typer.Argument(help="A suite; list: what there is; all: every suite in a folder.")
+    ],
+    data: Annotated[
+        str | None, typer.Option(help="The published file, a folder of them, or org/name:split.")
+    ] = None,
+    model: Model = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Default: reports/<suite>-<model>-<time>.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="What to call the model in tables.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="A step is good above it, in suites of steps.")
+    ] = None,
+    limit: Limit = None,
+    seed: Annotated[int | None, typer.Option(help="Of every random choice.")] = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    backend: Backend = None,
+    head: Head = None,
+    format: TextFormat = None,
+    max_length: MaxLength = None,
+    token_budget: TokenBudget = None,
+    trust_remote_code: Trust = False,
+    allow_pickle: Pickle = False,
+    reference_model: Reference = None,
+    beta: Beta = None,
+    http_format: HttpFormat = None,
+    http_model: HttpModel = None,
+    api_key_env: ApiKeyEnv = None,
+    rubric: Rubric = None,
+    timeout: Timeout = None,
+    concurrency: Concurrency = None,
+    store: Store = None,
+    no_cache: NoCache = False,
+) -> None:
+    """Run a published benchmark with its own scoring, intervals beside it: writes bench.json."""
+    given = dict(locals())
+    for key in ("console", "suite", "data", "name", "threshold"):
+        del given[key]
+    if suite == "list":
+        _list(console)
+        return
+    from rmaudit.config import AuditConfig
+
+    settings = AuditConfig.resolve({**given, "eval": _data(suite, data)}, None)
+    if suite == "all":
+        _all(console, settings, name, threshold)
+        return
+    folder = settings.out or Path("reports") / _folder(suite, settings.model)
+    report = _run(console, suite, settings, settings.eval, folder, name, threshold)
+    show(console, report)
+    console.say(f"results: {folder / 'bench.json'}", path=str(folder / "bench.json"))
+
+
+def _data(suite: str, data: str | None) -> str:
+    """The data that were given, or the suite's on the hub."""
+    from rmaudit.errors import UsageError
+    from rmaudit.suites import SUITES
+
+    if suite == "all":
+        if data is None or not Path(data).is_dir():
+            raise UsageError("bench all needs --data FOLDER: each file or folder in it is tried")
+        return data
+    declared = SUITES[suite]()
+    found = data or declared.hub
+    if found is None:
+        raise UsageError(f"say --data FILE: download {declared.download}")
+    return found
+
+
+def _run(
+    console: Console,
+    suite: str,
+    settings: AuditConfig,
+    data: str,
+    folder: Path,
+    name: str | None,
+    threshold: float | None,
+) -> Report:
+    from rmaudit.benchmark import bench
+    from rmaudit.rewards import load_reward_model
+
+    report = bench(
+        suite,
+        data,
+        load_reward_model(settings.model, **settings.model_options()),
+        name=name,
+        limit=settings.limit,
+        threshold=threshold,
+        seed=settings.seed,
+        confidence=settings.confidence,
+        store=settings.store,
+        cache=not settings.no_cache,
+        progress=console.progress(),
+        settings=settings.recorded(),
+    )
+    report.save(folder)
+    return report
+
+
+def _all(
+    console: Console, settings: AuditConfig, name: str | None, threshold: float | None
+) -> None:
+    """Every file or folder in a folder that is a suite's, each into a folder of its own."""
+    from rmaudit.errors import DataError
+    from rmaudit.suites.run import suites_in
+
+    found = suites_in(Path(settings.eval))
+    if not found:
+        raise DataError(f"{settings.eval}: no file in it is one of a known suite")
+    out = settings.out or Path("reports") / _folder("all", settings.model)
+    reports = []
+    for suite, path in found:
+        console.say(f"{suite}: {path}")
+        folder = out / (suite if [s for s, _ in found].count(suite) == 1 else path.stem)
+        reports.append(_run(console, suite, settings, str(path), folder, name, threshold))
+    rows = [_headline(report) for report in reports]
+    columns = ["suite", "score", "interval", "accuracy", "best blind rule", "items"]
+    console.table(f"{reports[0].record.model.name}", columns, rows)
+    console.say(f"results: {out}", path=str(out))
+
+
+def _headline(report: Report) -> list[str]:
+    from rmaudit.report.wording import words
+
+    overall = {m.id.partition(".")[2]: m for m in report.metrics() if not m.slice}
+    score, accuracy = words(overall["score"]), overall.get("accuracy")
+    blind = [(m.value, n) for n, m in overall.items() if n.startswith("blind_") and m.value]
+    best = max(blind, default=None)
+    suite: dict[str, Any] = dict(report.suite or {})
+    return [
+        suite["title"],
+        score.value,
+        score.interval or score.reason or "",
+        "" if accuracy is None else words(accuracy).value,
+        "" if best is None else f"{best[0]:.3f} ({best[1].removeprefix('blind_')})",
+        f"{suite['items']:,}",
+    ]
+
+
+def show(console: Console, report: Report) -> None:
+    """The official numbers, ours beside them, and what to know of both, on stdout."""
+    from rmaudit.report.wording import words
+
+    suite: dict[str, Any] = dict(report.suite or {})
+    parts = {m.slice["part"]: m for m in report.metrics() if "part" in m.slice}
+    rows = []
+    for name, metric in parts.items():
+        said = words(metric)
+        rows.append([name, said.value, said.interval or said.reason or "", said.n])
+    title = f"{suite['title']}: {report.record.model.name}, official numbers"
+    console.table(title, ["name", "value", "interval", "rows"], rows)
+    (audit,) = report.audits.values()
+    ours = [m for m in audit.metrics if not m.slice]
+    rows = []
+    for metric in ours:
+        said = words(metric)
+        rows.append([audit.names[metric.id], said.value, said.interval or said.reason or ""])
+    console.table("Beside them", ["name", "value", "interval"], rows)
+    for finding in report.findings:
+        console.warn(f"{finding.title}. {finding.detail}")
+    for note in suite["notes"]:
+        console.say(note)
+
+
+def _list(console: Console) -> None:
+    from rmaudit.suites.base import suites
+
+    rows = [
+        [s.name, f"{s.question}\nData: {s.download}.\nRecorded rewards: {s.recorded}."]
+        for s in suites()
+    ]
+    console.table("Published benchmarks", ["suite", "what it asks"], rows)
+
+
+def _folder(suite: str, model: str) -> str:
+    from rmaudit.files import file_name
+
+    return f"{file_name(suite, Path(model).name)[:60]}-{time.strftime('%Y%m%d-%H%M%S')}"
