@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rmaudit.errors import DataError, StoreError, UsageError
-from rmaudit.report.wording import key_numbers, verdict, words
+from rmaudit.report.verdict import key_numbers, verdict
+from rmaudit.report.wording import words
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCard

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +17,10 @@ from markupsafe import Markup, escape
 from rmaudit.errors import SchemaError
 from rmaudit.plots import page_svg, to_pdf, to_svg, visible
 from rmaudit.report import wording
+from rmaudit.report.causes import grouped
+from rmaudit.report.marks import interval_plot, marked
 from rmaudit.report.schema import AuditRecord, FigureRecord, MetricRecord
+from rmaudit.report.verdict import key_numbers, verdict
 
 if TYPE_CHECKING:
     from rmaudit.report.document import Report
@@ -90,24 +94,28 @@ def summary(report: Report) -> str:
 
 
 def _view(report: Report, drawn: Drawings, figures: Mapping[Any, Any]) -> dict[str, Any]:
-    ran = {name: audit for name, audit in report.audits.items() if audit.status != "not_run"}
+    audits = report.audits
+    ran = {name: audit for name, audit in audits.items() if audit.status != "not_run"}
     numbered = [(f"finding-{i}", finding) for i, finding in enumerate(report.findings, 1)]
+    overall = {n: [m for m in a.metrics if not m.slice] for n, a in ran.items()}
     script, style = (asset(name) for name in ("page.js", "page.css"))
     return {
         "report": report.record,
-        "verdict": wording.verdict(report),
-        "key_numbers": wording.key_numbers(report),
-        "definitions": {
-            id_: text for audit in report.audits.values() for id_, text in audit.definitions.items()
-        },
-        "findings": numbered,
-        "by_audit": {
-            name: [(anchor, f) for anchor, f in numbered if f.audit == name]
-            for name in report.audits
-        },
+        "verdict": verdict(report),
+        "key_numbers": key_numbers(report),
+        "undefined_reason": next((m.reason for m in report.metrics() if m.reason), None),
+        "names": {id_: text for a in audits.values() for id_, text in a.names.items()},
+        "definitions": {id_: text for a in audits.values() for id_, text in a.definitions.items()},
+        "cautions": {id_: text for a in audits.values() for id_, text in a.cautions.items()},
+        "groups": grouped(report.findings),
+        "reproduce": _command(report),
+        "by_audit": {name: [(a, f) for a, f in numbered if f.audit == name] for name in audits},
         "ran": ran,
-        "not_run": {n: audit for n, audit in report.audits.items() if n not in ran},
-        "overall": {n: [m for m in a.metrics if not m.slice] for n, a in ran.items()},
+        "not_run": {n: audit for n, audit in audits.items() if n not in ran},
+        "shown": {name: [m for m in metrics if _speaks(m)] for name, metrics in overall.items()},
+        "folded": {
+            name: [m for m in metrics if not _speaks(m)] for name, metrics in overall.items()
+        },
         "slices": {name: _slices(audit) for name, audit in ran.items()},
         "drawn": drawn,
         "figures": figures,
@@ -117,6 +125,23 @@ def _view(report: Report, drawn: Drawings, figures: Mapping[Any, Any]) -> dict[s
         "most_rows": MOST_ROWS,
         "most_examples": MOST_EXAMPLES,
     }
+
+
+def _speaks(metric: MetricRecord) -> bool:
+    """Whether a number is worth a row of its own: defined, and not an exact "nothing found"."""
+    return metric.value is not None and not (metric.better == "zero" and metric.value == 0)
+
+
+def _command(report: Report) -> str | None:
+    """The start of the command that measures it again; None where settings name no files."""
+    config = report.record.config
+    if not isinstance(config.get("model"), str) or not isinstance(config.get("eval"), str):
+        return None
+    parts = ["rmaudit audit", "--model", shlex.quote(str(config["model"]))]
+    for name in ("eval", "feedback", "deployment", "samples", "gold"):
+        if isinstance(config.get(name), str):
+            parts += [f"--{name}", shlex.quote(str(config[name]))]
+    return " ".join([*parts, "--seed", str(report.record.seed)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +196,9 @@ def environment(text_limit: int) -> Environment:
     )
     environment.filters.update(
         words=wording.words,
+        interval_plot=interval_plot,
+        slice_words=wording.slice_words,
+        marked=marked,
         number=wording.number,
         linked=_linked,
         shorten=lambda text: _shorten(text, text_limit),

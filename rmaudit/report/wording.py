@@ -1,17 +1,13 @@
-"""How numbers, units and the verdict read."""
+"""How numbers and units read."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from rmaudit.report.schema import MetricRecord
-from rmaudit.results import SEVERITIES, Better, Severity
-
-if TYPE_CHECKING:
-    from rmaudit.report.document import Report
+from rmaudit.results import Better
 
 BETTER: dict[Better, str] = {
     "higher": "higher",
@@ -20,25 +16,26 @@ BETTER: dict[Better, str] = {
     "one": "near 1",
     "none": "",
 }
-UNITS = {"-": "", "-1..1": "of \u22121 to 1"}
-# What the first screen shows, as far as it was measured, in this order.
-KEY_NUMBERS = (
-    "preference.accuracy",
-    "calibration.overconfidence",
-    "length.excess_preference",
-    "coverage.kappa",
-    "coverage.rho",
-    "generalization.accuracy_gap",
-    "prompt.dependence",
-    "robustness.pass_rate",
-    "hacking.suffix_success_rate",
-    "disagreement.error_auroc",
-    "tails.shape",
-    "overoptimization.safe_kl",
-    "length.padding_effect",
-    "annotators.alpha",
+UNITS = {
+    "-": "",
+    "-1..1": "",
+    "0..1": "",
+    "0..2": "",
+    "alpha": "",
+    "n": "",
+    "beta": "",
+    "SD": "reward SD",
+    "SD per doubling": "reward SD per doubling",
+    "reward": "reward units",
+    "nats": "nats",
+}
+METHODS = {"bon": "best of n", "tilted": "tilting", "rl": "RL"}
+SHARES = ("probability", "share", "share of tokens")
+# Differences of two shares: signed, in percentage points.
+DIFFERENCES = (
+    *("_gap", "excess_preference", "_deficit", "calibration.overconfidence"),
+    "region_gap",
 )
-KEY_LIMIT = 8
 MOST_DIGITS = 4
 
 
@@ -77,93 +74,42 @@ class Number:
     reason: str | None  # set where the number is undefined
 
 
+def is_difference(metric_id: str) -> bool:
+    """Whether a metric is a difference of two shares, which reads in points."""
+    return metric_id.endswith(DIFFERENCES)
+
+
+def slice_words(slice_: Mapping[str, str]) -> str:
+    """A slice as it reads: "urgent symptom", "best of n"."""
+    return ", ".join(METHODS.get(v, v) if k == "method" else v for k, v in slice_.items())
+
+
+def unit_of(metric_id: str, unit: str) -> tuple[float, str, str]:
+    """How a metric's values are shown: (factor, what follows a value, the unit in words)."""
+    if unit in SHARES:
+        return (100.0, "", "points") if is_difference(metric_id) else (100.0, "%", "")
+    return 1.0, "", UNITS.get(unit, unit)
+
+
 def words(metric: MetricRecord) -> Number:
     """A metric in words: sensible digits, the unit named, the better direction said."""
-    unit = UNITS.get(metric.unit, metric.unit)
+    factor, after, unit = unit_of(metric.id, metric.unit)
     n = f"{metric.n:,}" if metric.n else ""
     if metric.n_prompts and metric.n_prompts != metric.n:
         n = f"{n} in {metric.n_prompts:,} prompts"
     better = BETTER[metric.better]
     if metric.value is None:
         return Number("undefined", "", unit, better, n, metric.reason)
-    low, high = metric.ci
-    places = digits(metric.value, low, high)
+    value = metric.value * factor
+    low, high = (None if end is None else end * factor for end in metric.ci)
+    places = digits(value, low, high)
+    if factor == 100:  # a tenth of a percent is as fine as anybody reads
+        places = min(places, 1)
+    sign = "+" if unit == "points" and value > 0 else ""
     interval = ""
-    if low == high == metric.value:
+    if low == high == value:
         interval = "exact"
     elif low is not None or high is not None:
-        ends = ["unbounded" if end is None else number(end, places) for end in (low, high)]
+        ends = ["unbounded" if e is None else number(e, places) + after for e in (low, high)]
         interval = f"{ends[0]} to {ends[1]}"
-    return Number(number(metric.value, places), interval, unit, better, n, None)
-
-
-def key_numbers(report: Report) -> list[MetricRecord]:
-    """The overall numbers of the first screen: those named above, else the first of each audit."""
-    overall = {metric.id: metric for metric in report.metrics() if not metric.slice}
-    named = [overall[id_] for id_ in KEY_NUMBERS if id_ in overall]
-    if named:
-        return named[:KEY_LIMIT]
-    first = {id_.partition(".")[0]: metric for id_, metric in reversed(overall.items())}
-    return list(reversed(first.values()))[:KEY_LIMIT]
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The answer to "can I optimise against this model?", in a few words and then in sentences."""
-
-    tone: Severity
-    answer: str
-    sentences: tuple[str, ...]
-    counts: dict[Severity, int]
-
-
-def verdict(report: Report) -> Verdict:
-    """What the findings say; and what was not measured, which is never passed over."""
-    counts: dict[Severity, int] = dict.fromkeys(SEVERITIES, 0)
-    for finding in report.findings:
-        counts[finding.severity] += 1
-    titles = {
-        status: [audit.title for audit in report.audits.values() if audit.status == status]
-        for status in ("ok", "failed", "not_run")
-    }
-    tone, answer, first = _answer(counts, titles["ok"])
-    sentences = [first]
-    if titles["failed"]:
-        verb = "audit failed" if len(titles["failed"]) == 1 else "audits failed"
-        sentences.append(f"{len(titles['failed'])} {verb} ({', '.join(titles['failed'])}).")
-    if titles["not_run"]:
-        sentences.append(
-            f"{len(titles['not_run'])} of {len(report.audits)} audits did not run: "
-            "what was not measured is not known to be safe."
-        )
-    if titles["failed"] and tone != "high":
-        tone, answer = "medium", "Not known."
-    return Verdict(tone, answer, tuple(sentences), counts)
-
-
-def _answer(counts: dict[Severity, int], ran: Sequence[str]) -> tuple[Severity, str, str]:
-    high, medium = counts["high"], counts["medium"]
-    if not ran:
-        return "medium", "Not known.", "No audit ran."
-    if high:
-        return (
-            "high",
-            "Not as it stands.",
-            f"{_findings(high)} of high severity: what an optimiser would exploit first.",
-        )
-    if medium:
-        return (
-            "medium",
-            "Only with care.",
-            f"No finding of high severity, {medium} of medium: fix or bound "
-            f"{'it' if medium == 1 else 'them'} before a long run.",
-        )
-    return (
-        "info",
-        "Nothing found against it.",
-        f"The {len(ran)} audits that ran found no fault of high or medium severity.",
-    )
-
-
-def _findings(count: int) -> str:
-    return "One finding" if count == 1 else f"{count} findings"
+    return Number(f"{sign}{number(value, places)}{after}", interval, unit, better, n, None)

@@ -198,7 +198,7 @@ def test_a_report_of_nothing_can_be_saved(tmp_path: Path) -> None:
     empty = sample_report([])
     empty.save(tmp_path)
     assert Report.load(tmp_path).to_frame().empty
-    assert "No audit ran" in (tmp_path / "report.html").read_text()
+    assert "Not enough was measured to say" in (tmp_path / "report.html").read_text()
 
 
 def test_a_finding_on_another_audit_is_sorted_in() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 import re
 from html.parser import HTMLParser
 from importlib.resources import files
@@ -14,13 +15,16 @@ from figure_samples import HOSTILE
 from report_samples import ATTACK, Model, estimate, sample_report
 
 from rmaudit.plots import visible
+from rmaudit.report.causes import grouped
 from rmaudit.report.document import Report
+from rmaudit.report.marks import interval_plot, marked
 from rmaudit.report.page import PAGE_BYTES, render, summary
 from rmaudit.report.schema import MetricRecord
-from rmaudit.report.wording import digits, number, verdict, words
-from rmaudit.results import AuditResult, Figure, Finding, Metric, Severity
+from rmaudit.report.verdict import key_numbers, verdict
+from rmaudit.report.wording import digits, number, words
+from rmaudit.results import AuditResult, Estimate, Figure, Finding, Metric, Severity
 
-VOID = {"meta", "link", "br", "hr", "img", "input", "path", "use", "rect"}
+VOID = {"meta", "link", "br", "hr", "img", "input", "path", "use", "rect", "circle"}
 
 
 class Page(HTMLParser):
@@ -112,7 +116,7 @@ def test_the_first_screen_answers_the_question(report: Report, text: str) -> Non
     assert "Not as it stands." in first
     for id_ in ("preference.accuracy", "calibration.overconfidence", "length.excess_preference"):
         assert id_ in first
-    assert "0.691 to 0.733" in first
+    assert "69.1% to 73.3%" in first
     assert all(audit.title in first for audit in report.audits.values())
 
 
@@ -182,12 +186,84 @@ def _verdict(*severities: Severity, status: str = "ok") -> tuple[str, str]:
 def test_verdicts() -> None:
     assert _verdict("low", "high")[0] == "Not as it stands."
     assert _verdict("medium", "low")[0] == "Only with care."
-    assert _verdict("low", "info")[0] == "Nothing found against it."
+    # One narrow audit without a fault says nothing about the model.
+    assert _verdict("low", "info")[0] == "Not enough was measured to say."
     assert "1 of 2 audits did not run" in _verdict(status="not_run")[1]
     # A failed audit leaves the question open, however good the rest looks.
-    assert _verdict(status="failed")[0] == "Not known."
+    assert _verdict(status="failed")[0] == "Not enough was measured to say."
     assert _verdict("high", status="failed")[0] == "Not as it stands."
-    assert verdict(sample_report([AuditResult("tails", "not_run", "x")])).answer == "Not known."
+    nothing = verdict(sample_report([AuditResult("tails", "not_run", "x")]))
+    assert nothing.answer == "Not enough was measured to say."
+
+
+MEASURED = ("preference.accuracy", "length.excess_preference", "overoptimization.safe_kl")
+
+
+def _measured(metric: str, *, value: float = 0.5) -> AuditResult:
+    number = estimate(value, 0.1) if math.isfinite(value) else Estimate.undefined("all NaN")
+    return AuditResult(metric.partition(".")[0], metrics=(Metric(metric, number),))
+
+
+def test_no_fault_is_told_only_where_ranking_and_exploits_were_measured() -> None:
+    def answer(*results: AuditResult) -> str:
+        return verdict(sample_report(list(results))).answer
+
+    ranked, length, budget = map(_measured, MEASURED)
+    assert answer(ranked, length, budget) == "Nothing found against it."
+    gap = AuditResult("tails", "not_run", "needs samples")
+    assert answer(ranked, length, budget, gap) == "No fault found in what was measured."
+    assert answer(ranked) == answer(ranked, length) == answer(length, budget)
+    assert answer(ranked) == "Not enough was measured to say."
+    # Numbers that are all undefined are not measured.
+    blank = [_measured(metric, value=math.nan) for metric in MEASURED]
+    judged = verdict(sample_report(blank))
+    assert judged.answer == "Not enough was measured to say."
+    assert "all NaN" in " ".join(judged.sentences)
+
+
+def test_findings_of_one_flaw_are_one_item_worst_first() -> None:
+    found = [
+        ("low", "length", "length.excess_preference"),
+        ("medium", "preference", "preference.blind_longer"),
+        ("high", "length", "length.padding_effect"),
+        ("high", "calibration", "calibration.overconfidence"),
+    ]
+    results: dict[str, list[Finding]] = {}
+    for severity, audit, metric in found:
+        finding = Finding(severity, audit, metric, "t", "d")  # type: ignore[arg-type]
+        results.setdefault(audit, []).append(finding)
+    report = sample_report([AuditResult(a, findings=tuple(f)) for a, f in results.items()])
+    groups = grouped(report.findings)
+    assert [g.cause.name for g in groups] == ["Length bias", "Miscalibration"]
+    assert [p.finding.severity for p in groups[0].proofs] == ["high", "medium", "low"]
+    assert set(groups[0].audits) == {"length", "preference"}
+    anchors = [p.anchor for g in groups for p in g.proofs]
+    assert sorted(anchors) == [f"finding-{i}" for i in range(1, 5)]
+
+
+def test_a_budget_with_a_slice_is_a_key_number_and_an_action() -> None:
+    safe = Metric("overoptimization.safe_kl", estimate(2.5, 0.5), {"method": "bon"})
+    blank = Metric("overoptimization.safe_kl", Estimate.undefined("ESS"), {"method": "tilted"})
+    report = sample_report([AuditResult("overoptimization", metrics=(safe, blank))])
+    assert [(m.id, m.slice) for m in key_numbers(report)] == [
+        ("overoptimization.safe_kl", {"method": "bon"})
+    ]
+    assert "Cap KL at 2.50 nats." in verdict(report).actions
+
+
+def test_words_that_differ_are_marked_and_escaped() -> None:
+    shown = marked("the <b>cat</b> sat here", "the dog sat here")
+    assert shown == "the <mark>&lt;b&gt;cat&lt;/b&gt;</mark> sat here"
+    assert marked("one two three", "quite other words") == "one two three"
+
+
+def test_an_interval_is_drawn_to_scale() -> None:
+    record = sample_report().metric("preference.accuracy")
+    at = {"value": 0.5, "ci": (0.25, 0.75)}
+    svg = str(interval_plot(record.model_copy(update=at)))
+    # A share is drawn from 0 to 1 on 5 ... 127: a quarter is 35.5, a half is 66.
+    assert all(part in svg for part in ('d="M35.5 8H96.5"', 'cx="66.0"', 'd="M66.0 1V15"'))
+    assert interval_plot(record.model_copy(update={"value": None, "ci": (None, None)})) == ""
 
 
 @pytest.mark.parametrize(
@@ -218,8 +294,8 @@ def test_intervals_in_words() -> None:
         changed: MetricRecord = record.model_copy(update={"value": 0.5, "ci": (low, high)})
         return words(changed).interval
 
-    assert interval(0.48, 0.52) == "0.480 to 0.520"
-    assert interval(0.4, None) == "0.400 to unbounded"
+    assert interval(0.48, 0.52) == "48.0% to 52.0%"
+    assert interval(0.4, None) == "40% to unbounded"
     assert interval(None, None) == ""
     assert interval(0.5, 0.5) == "exact"
     assert words(record).n == "1,000 in 240 prompts"
