@@ -99,10 +99,11 @@ class Measured:
         return op in ("<=", ">=") or self.estimate.value != threshold
 
     def _decision(self, op: str, threshold: float) -> Decision:
-        from rmaudit.gating.decision import Interval, decide
+        from rmaudit.gating.decision import decide
+        from rmaudit.stats.law import Law
 
         e = self.estimate
-        interval = Interval(e.value, e.low, e.high, e.confidence, e.n_clusters)
+        interval = Law.of(e)
         upper = op.startswith("<")
         return decide(
             interval, None if upper else threshold, threshold if upper else None, CONFIDENCE

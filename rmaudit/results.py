@@ -35,6 +35,12 @@ class Estimate:
     # Influence of each prompt on the value, (n_clusters,) in order of cluster code, where the
     # method has one: what a paired comparison of two audits is computed from.
     influence: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
+    # What the interval was made with, so that one-sided bounds and p-values follow the same law
+    # (`rmaudit.stats.law`): degrees of freedom (None: one less than the prompts), bounds of the
+    # value (None: none), and for a count of things tested the p-values of "at most 0, 1, ...".
+    df: float | None = None
+    bounds: tuple[float, float] | None = None
+    more_than: tuple[float, ...] | None = None
 
     @classmethod
     def undefined(

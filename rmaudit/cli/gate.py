@@ -77,6 +77,7 @@ def _show(console: Console, result: GateResult) -> None:
         verdict = outcome.verdict if outcome.rule.level == "fail" else f"{outcome.verdict} (warn)"
         low, high = outcome.ci
         value = "-" if outcome.value is None else f"{outcome.value:.3f} [{low:.3f}, {high:.3f}]"
-        rows.append([outcome.name, verdict, value, outcome.demand, outcome.note])
+        bound = "-" if outcome.bound is None else f"{outcome.bound:.3f}"
+        rows.append([outcome.name, verdict, value, bound, outcome.demand, outcome.note])
     title = f"{result.verdict.upper()} at {result.confidence:.0%} one-sided confidence"
-    console.table(title, ["rule", "verdict", "value", "demand", "note"], rows)
+    console.table(title, ["rule", "verdict", "value", "bound", "demand", "note"], rows)

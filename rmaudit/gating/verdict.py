@@ -14,8 +14,10 @@ import pandas as pd
 
 from rmaudit.audits.base import metric_specs
 from rmaudit.errors import EXIT_FAILED, EXIT_INCONCLUSIVE, EXIT_OK, UsageError, nearest
-from rmaudit.gating.decision import Interval, Verdict, decide, prompts_to_survive
+from rmaudit.gating.decision import Verdict, decide, prompts_to_survive
 from rmaudit.gating.policy import Policy, Rule
+from rmaudit.report.binding import law_of
+from rmaudit.stats.law import Law
 from rmaudit.stats.multiple import holm
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ class RuleOutcome:
     prompts_needed: int | None
     n_prompts: int
     reason: str  # why there is no value; else the policy's reason for the demand
+    bound: float | None = None  # the one-sided bound that decides
 
     @property
     def name(self) -> str:
@@ -57,7 +60,7 @@ class RuleOutcome:
         if self.prompts_needed is not None:
             return f"about {self.prompts_needed:,} prompts would settle it ({self.n_prompts:,} now)"
         if self.verdict == "inconclusive":
-            return "too close to the threshold for any number of prompts to settle"
+            return "its interval holds the threshold"
         return ""
 
     @property
@@ -78,6 +81,7 @@ class RuleOutcome:
             "value": self.value,
             "low": self.ci[0],
             "high": self.ci[1],
+            "bound": self.bound,
             "verdict": self.verdict,
             "level": self.rule.level,
             "p_fail": self.p_fail,
@@ -193,21 +197,17 @@ class _Held:
         found = [metric for metric in self.report.metrics() if metric.id == rule.metric]
         if not found:
             return _why_absent(self.report, rule)
-        if rule.slice == "*":
-            found = [metric for metric in found if metric.slice]
-        else:
-            found = [metric for metric in found if metric.slice == (rule.slice or {})]
+        found = [metric for metric in found if _meant(rule, metric.slice)]
         if not found:
             raise UsageError(f"{rule.metric}: the report has no slice {rule.slice or '(overall)'}")
         return found
 
     def _value(self, metric: MetricRecord, rule: Rule) -> RuleOutcome:
-        demand, (low, high) = _demands(rule)[0], metric.ci
-        if metric.value is None or low is None or high is None:
+        demand, law = _demands(rule)[0], law_of(metric)
+        if law is None:
             why = f"undefined: {metric.reason}" if metric.value is None else "it has no interval"
             return _closed(rule, metric.slice, demand, why)
-        interval = Interval(metric.value, low, high, metric.confidence, metric.n_prompts)
-        return self._decided(rule, metric.slice, demand, interval, rule.min, rule.max)
+        return self._decided(rule, metric.slice, demand, law, rule.min, rule.max)
 
     def _regression(self, metric: MetricRecord, rule: Rule, pairing: Pairing) -> RuleOutcome:
         from rmaudit.comparison.pairing import key_of
@@ -223,7 +223,14 @@ class _Held:
             why = found if isinstance(found, str) else "not positive: it has no logarithm"
             return _closed(rule, metric.slice, demand, f"not held against the baseline: {why}")
         worse = found.regression
-        interval = Interval(worse.value, worse.low, worse.high, metric.confidence, found.n_prompts)
+        interval = Law(
+            worse.value,
+            worse.low,
+            worse.high,
+            metric.confidence,
+            found.n_prompts,
+            exact=found.method == "exact",
+        )
         return self._decided(rule, metric.slice, demand, interval, None, rule.max_regression)
 
     def _decided(
@@ -231,7 +238,7 @@ class _Held:
         rule: Rule,
         slice_: dict[str, str],
         demand: str,
-        interval: Interval,
+        interval: Law,
         minimum: float | None,
         maximum: float | None,
     ) -> RuleOutcome:
@@ -247,7 +254,18 @@ class _Held:
             decision.prompts_needed,
             interval.n_prompts,
             rule.reason or "",
+            decision.bound,
         )
+
+
+def _meant(rule: Rule, slice_: dict[str, str]) -> bool:
+    """Whether a rule is on a slice: "*" is every one, or every value of a named column."""
+    if rule.slice == "*":
+        return bool(slice_)
+    wanted = rule.slice or {}
+    return wanted.keys() == slice_.keys() and all(
+        value in ("*", slice_[key]) for key, value in wanted.items()
+    )
 
 
 def _demands(rule: Rule) -> list[str]:

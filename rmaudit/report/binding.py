@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from rmaudit.errors import SchemaError, nearest
 from rmaudit.report.plain import plain, table
-from rmaudit.report.schema import AuditRecord, FindingRecord
+from rmaudit.report.schema import AuditRecord, FindingRecord, MetricRecord
 from rmaudit.results import AuditResult, Described, Metric, MetricSpec
+from rmaudit.stats.law import Law
 
 
 def sound(result: AuditResult, audit: Described, strict: bool) -> AuditResult:
@@ -89,7 +90,37 @@ def _metric(metric: Metric, spec: MetricSpec) -> dict[str, Any]:
         "slice": {key: str(value) for key, value in metric.slice.items()},
         "method": e.method,
         "reason": reason,
+        "df": e.df,
+        "bounds": e.bounds,
+        "more_than": e.more_than,
     }
+
+
+def law_of(metric: MetricRecord) -> Law | None:
+    """The law of a number's interval; None where it has no value or no interval."""
+    value, (low, high) = metric.value, metric.ci
+    if value is None or low is None or high is None:
+        return None
+    return Law(
+        value,
+        low,
+        high,
+        metric.confidence,
+        metric.n_prompts,
+        metric.df,
+        bounds_of(metric),
+        None if metric.more_than is None else tuple(metric.more_than),
+        metric.method == "exact",
+        metric.unit == "count",
+    )
+
+
+def bounds_of(metric: MetricRecord) -> tuple[float, float] | None:
+    """The bounds of a number, in which no upper one is infinity."""
+    if metric.bounds is None:
+        return None
+    start, stop = metric.bounds
+    return start, math.inf if stop is None else stop
 
 
 def slice_words(slice_: Mapping[str, str]) -> str:

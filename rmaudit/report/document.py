@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from rmaudit._version import __version__
 from rmaudit.data.types import SetAside, Source
 from rmaudit.errors import SchemaError, UsageError, nearest
-from rmaudit.report.binding import audit_record, fields, slice_words, sound
+from rmaudit.report.binding import audit_record, bounds_of, fields, slice_words, sound
 from rmaudit.report.folder import (
     INFLUENCE,
     SCORES,
@@ -232,6 +232,9 @@ class Report:
             metric.n,
             metric.n_prompts,
             metric.reason if metric.value is None else None,
+            df=metric.df,
+            bounds=bounds_of(metric),
+            more_than=None if metric.more_than is None else tuple(metric.more_than),
         )
 
     def metric(self, metric_id: str, **slice_: str) -> MetricRecord:

@@ -30,7 +30,11 @@ class Record(BaseModel):
 
 
 class MetricRecord(Record):
-    """One number. ``slice`` is empty for the overall one; ``value`` is null if undefined."""
+    """One number. ``slice`` is empty for the overall one; ``value`` is null if undefined.
+
+    ``df``, ``bounds`` (no upper one: the interval is on the logarithm) and ``more_than`` are the
+    law of the interval: see `rmaudit.stats.law`.
+    """
 
     # A null without its reason would be a number that vanished.
     model_config = ConfigDict(
@@ -51,6 +55,9 @@ class MetricRecord(Record):
     slice: dict[str, str]
     method: str
     reason: str | None
+    df: Number | None = None
+    bounds: tuple[Number, Number | None] | None = None
+    more_than: list[Number] | None = None
 
 
 class TableRecord(Record):

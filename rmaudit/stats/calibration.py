@@ -113,7 +113,11 @@ def temperature(
     value = 1 / slope
     low, high = value * math.exp(-reach), value * math.exp(min(reach, 600.0))
     method = "cluster-robust sandwich on log T"
-    return Estimate(value, low, high, confidence, method, n, n_clusters, influence=value * on_log)
+    on_value = value * on_log
+    positive = (0.0, math.inf)
+    return Estimate(
+        value, low, high, confidence, method, n, n_clusters, influence=on_value, bounds=positive
+    )
 
 
 def cross_fitted_margins(
@@ -182,7 +186,7 @@ def _on_log_scale(estimate: Estimate) -> Estimate:
         return estimate
     reach = min((estimate.high - estimate.value) / estimate.value, 600.0)
     low, high = estimate.value * math.exp(-reach), estimate.value * math.exp(reach)
-    return replace(estimate, low=low, high=high)
+    return replace(estimate, low=low, high=high, bounds=(0.0, math.inf))
 
 
 def _checked(margins: Array, targets: Array | None) -> tuple[Float, Float]:

@@ -80,7 +80,16 @@ def cluster_ratios(
     quantile = float(stdtrit(fewest - 1, (1 + confidence) / 2))
     low, high = _interval(value, error, quantile, fewest, bounds)
     return Estimate(
-        value, low, high, confidence, "cluster-robust", n, n_clusters, influence=influence
+        value,
+        low,
+        high,
+        confidence,
+        "cluster-robust",
+        n,
+        n_clusters,
+        influence=influence,
+        df=fewest - 1,
+        bounds=bounds,
     )
 
 

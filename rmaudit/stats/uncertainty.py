@@ -240,6 +240,7 @@ def ratio_of_means(
         low=ratio * math.exp(found.low),
         high=ratio * math.exp(found.high),
         influence=None if found.influence is None else ratio * found.influence,
+        bounds=(0.0, math.inf),
     )
 
 

@@ -85,8 +85,8 @@ def test_few_prompts_that_agree_prove_nothing(margins: Float) -> None:
     result = against(few, few, "preference.accuracy", 0.02)
     assert (result.verdict, result.exit_code) == ("inconclusive", 3)
     [outcome] = result.outcomes
-    # t(19) = 2.093 over 1.960 x 1.645 one-sided: 1.757 x sqrt(2) / 22 = 0.113 against 0.02.
-    needed = 20 * (2.0930 * 1.64485 / 1.95996 * 2**0.5 / 22 / 0.02) ** 2
+    # t(19) one-sided is 1.729: 1.729 x sqrt(2) / 22 = 0.111 against 0.02.
+    needed = 20 * (1.72913 * 2**0.5 / 22 / 0.02) ** 2
     assert outcome.prompts_needed == pytest.approx(needed, rel=0.01)
     assert "prompts would settle it (20 now)" in outcome.note
 

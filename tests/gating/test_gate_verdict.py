@@ -61,8 +61,9 @@ def test_inconclusive_is_what_the_policy_says(choice: str, code: int) -> None:
     rules = policy({"metric": LATE, "max": 0.31}, on_inconclusive=choice)
     result = gate(report(metric(LATE, 0.3, 0.05)), rules)
     assert (result.verdict, result.exit_code) == ("inconclusive", code)
-    # One-sided half-width 0.05 x 1.645 / 1.960 = 0.042 against 0.01: 200 x 4.2^2 prompts.
-    assert result.outcomes[0].prompts_needed == pytest.approx(200 * (0.04196 / 0.01) ** 2, rel=1e-3)
+    # One-sided half-width 0.05 x 1.6525 / 1.9720 = 0.0419 (Student with 199) against 0.01.
+    needed = 200 * (0.05 * 1.65255 / 1.97196 / 0.01) ** 2
+    assert result.outcomes[0].prompts_needed == pytest.approx(needed, rel=1e-3)
 
 
 def test_a_metric_whose_audit_did_not_run_fails_and_says_so() -> None:
@@ -101,6 +102,19 @@ def test_every_slice_is_held_to_the_rule() -> None:
         report(*slices), policy({"metric": PREFIX, "slice": {"position": "1.0"}, "min": 0.6})
     )
     assert one.exit_code == 0
+
+
+def test_a_star_for_a_value_is_every_value_of_that_column() -> None:
+    slices = [metric(PREFIX, v, 0.01, position=p) for p, v in (("0.1", 0.4), ("1.0", 0.8))]
+    other = metric(PREFIX, 0.1, 0.01, subset="x")
+    rules = policy({"metric": PREFIX, "slice": {"position": "*"}, "min": 0.6})
+    result = gate(report(*slices, other), rules)
+    assert [(o.slice["position"], o.verdict) for o in result.outcomes] == [
+        ("0.1", "fail"),
+        ("1.0", "pass"),
+    ]
+    with pytest.raises(UsageError, match="no slice"):
+        gate(report(*slices), policy({"metric": PREFIX, "slice": {"style": "*"}, "min": 0.6}))
 
 
 def test_holm_leaves_a_lone_borderline_fail_open() -> None:

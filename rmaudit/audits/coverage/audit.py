@@ -183,6 +183,7 @@ def deficit(share: Estimate) -> Estimate:
         low=1 - LEVEL - share.high,
         high=1 - LEVEL - share.low,
         influence=None,
+        bounds=(-LEVEL, 1 - LEVEL),
     )
 
 

@@ -180,6 +180,7 @@ def _ratio(length: np.ndarray, now: np.ndarray, codes: np.ndarray, confidence: f
         low=ratio * float(np.exp(log_ratio.low)),
         high=ratio * float(np.exp(log_ratio.high)),
         influence=None,
+        bounds=(0.0, np.inf),
     )
 
 
