@@ -94,6 +94,7 @@ def bench(
         scores=scores_frame(run.scores, loaded.name) if run.scores.requests else None,
         prompts=run.dataset.cluster_keys.tolist(),
         benchmark=_benchmark(run),
+        strict=True,
     )
     name = name or (run.recorded_by if loaded.kind == "recorded" else None)
     if name is None:

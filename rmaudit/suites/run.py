@@ -103,7 +103,7 @@ def run_suite(
     if model.scores_new_text:
         rewards, scores = _scored_by(model, items, dataset, store, progress)
     else:
-        rewards, scores = _recorded(suite, items, source), Scores([], {})
+        rewards, scores = recorded_rewards(suite, items, source), Scores([], {})
     scored = Scored(
         items, rewards, clusters, recorded=not model.scores_new_text, threshold=threshold
     )
@@ -270,7 +270,8 @@ def _scored_by(
     return rewards, scores
 
 
-def _recorded(suite: Suite, items: Sequence[Item], source: Source) -> list[Float]:
+def recorded_rewards(suite: Suite, items: Sequence[Item], source: Source) -> list[Float]:
+    """The rewards that a file records, one array an item; `DataError` if there are none."""
     if not any(item.rewards is not None or suite.verdicts(item) for item in items):
         raise DataError(
             f"{source.path}: no recorded rewards: --model recorded reads {suite.recorded} of "
