@@ -17,9 +17,9 @@ import numpy as np
 
 from rmaudit.support.conformal import (
     NEIGHBOURS,
+    Calibration,
     neighbour_distance,
-    p_values,
-    split_reference,
+    split_prompts,
     support_share,
 )
 from rmaudit.support.neighbours import exact, nearest
@@ -64,16 +64,16 @@ def vectors(n: int, centres: Vectors, axes: Vectors, rng: np.random.Generator) -
 def measure(feedback: Vectors, deployment: Vectors) -> None:
     """The reading of kappa, as the audit takes it."""
     started, busy = time.perf_counter(), time.process_time()
-    near, held_out = split_reference([""] * len(feedback), np.random.default_rng(3))
+    prompts = [str(i) for i in range(len(feedback))]
+    near, held_out = split_prompts(prompts, np.random.default_rng(3))
     reference = feedback[near]
     queries = np.concatenate([feedback[held_out], deployment])
     distance = neighbour_distance(queries, reference)
-    calibration, distance = np.split(distance, [len(held_out)])
-    kappa = support_share(
-        distance, calibration, np.arange(len(distance)), np.arange(len(calibration))
-    )
+    held, distance = np.split(distance, [len(held_out)])
+    calibration = Calibration(held, len(feedback))
+    kappa = support_share(distance, calibration, np.arange(len(distance)))
     seconds, busy = time.perf_counter() - started, time.process_time() - busy
-    outside = float(np.mean(p_values(distance, calibration) <= 0.05))
+    outside = float(np.mean(calibration.outside(distance)))
     print(
         f"{len(deployment):,} contexts against {len(feedback):,}: {seconds:.1f} s "
         f"(processor {busy:.1f} s); kappa {kappa.value:.4f} "

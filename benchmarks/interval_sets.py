@@ -32,6 +32,7 @@ from rmaudit.results import Estimate, Metric
 from rmaudit.rewards.recorded import Recorded
 from rmaudit.scoring.requests import Column, Scores
 from rmaudit.stats.uncertainty import auroc_estimate, ratio_of_means
+from rmaudit.support.conformal import Calibration
 
 Float = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -176,7 +177,9 @@ def of_generalization(data: Simulated) -> list[Metric]:
     outside = rng.random(int(data.of.max()) + 1)[data.of] < 0.3
     shifted = replace(found, reward=found.reward.copy())
     shifted.reward[found.worse[outside[found.row]]] += 0.5
-    numbers = generalization.by_support(shifted, np.where(outside, 0.0, 1.0), 0.95)
+    # No prompt lies near where the support ends: a threshold without error.
+    held_out = Calibration(np.linspace(0.1, 0.5, 400), 1200)
+    numbers = generalization.by_support(shifted, outside.astype(np.float64), held_out, 0.95)
     return named({f"generalization.{name}": estimate for name, estimate in numbers.items()})
 
 

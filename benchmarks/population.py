@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rmaudit.audits.common.support import by_row, contexts, output_words
+from rmaudit.audits.common.support import contexts, output_words, prompts_of
 from rmaudit.audits.coverage.audit import (
     FINE_TYPES,
     output_numbers,
@@ -36,7 +36,7 @@ from rmaudit.results import Estimate
 from rmaudit.rewards.functions.function import given_function
 from rmaudit.stats.intervals import cluster_mean
 from rmaudit.stats.tilting import performance_gap
-from rmaudit.support.conformal import neighbour_distance, split_reference, support_share
+from rmaudit.support.conformal import neighbour_distance, split_prompts, support_share
 from rmaudit.text.embedding import embed
 from rmaudit.worlds.clinic.world import ClinicWorld
 from rmaudit.worlds.exact import expectation
@@ -83,13 +83,14 @@ def kappas(world: ClinicWorld, rng: np.random.Generator, seed: int) -> Found:
     seen = np.isin(np.arange(world.n_contexts), drawn)
     parts = [where.feedback, where.others["deployment"], where.others["eval"]]
     types = clusters(parts, FINE_TYPES, seed)
-    kappa = support_share(where.distances["deployment"], where.calibration, codes, where.clusters)
+    kappa = support_share(where.distances["deployment"], where.calibration, codes)
     p = world.deployment_distribution
+    near = np.isin(every, every[drawn[where.near]])
     return {
         "kappa, exact": (share_of(seen[met].astype(float), codes, 0.95), float(p[seen].sum())),
         "kappa, support": (
             kappa,
-            inside(where.distances["eval"], world.feedback_distribution, p),
+            inside(where.distances["eval"], held_out(world.feedback_distribution, near), p),
         ),
         "kappa, mass": (
             seen_mass(types[0].tolist(), types[1].tolist(), codes, 0.95),
@@ -127,7 +128,7 @@ def rhos(world: ClinicWorld, rng: np.random.Generator, seed: int) -> Found:
     verbatim = known[there]
     if case.deployment is None or case.feedback is None:
         raise ValueError("the case lacks data")
-    found = output_numbers(case, case.deployment, verbatim, np.ones(len(there)))
+    found = output_numbers(case, case.deployment, verbatim, contexts(case))
     # The same space and neighbours as the estimate's, and every text placed in it.
     reference, rows = output_words(case.feedback, "feedback")
     tested, tested_rows = output_words(case.deployment, "deployment")
@@ -145,15 +146,15 @@ def rhos(world: ClinicWorld, rng: np.random.Generator, seed: int) -> Found:
     population = output_words(grid.eval if grid.feedback is None else grid.feedback, "feedback")[0]
     population = population[: texts.size]  # the chosen side: every text once
     vectors = embed(reference, tested, outsiders=population, seed=seed)
-    near, _ = split_reference(
-        by_row(reference, rows, len(case.feedback)), case.rng("output support")
-    )
-    distance = neighbour_distance(vectors[2], vectors[0][np.isin(rows, near)])
+    by_row = prompts_of(case.feedback)
+    near, _ = split_prompts([by_row[i] for i in rows], case.rng("output support"), reference)
+    distance = neighbour_distance(vectors[2], vectors[0][near])
     used = np.where(known, met, 0.0)[:, None] * policy
     used = (used / used.sum()).ravel()
     # Both outputs of a pair differ, which makes likely ones a little rarer.
     pair = policy * (1 - policy)
-    pair = (labelled[:, None] * pair / pair.sum(axis=1, keepdims=True)).ravel()
+    others = held_out(labelled, np.isin(np.arange(len(places)), context[rows[near]]))
+    pair = (others[:, None] * pair / pair.sum(axis=1, keepdims=True)).ravel()
     types = clusters(vectors, FINE_TYPES, seed)
     labelled_texts = set(reference)
     judged = np.array([text in labelled_texts for text in population])
@@ -192,6 +193,12 @@ def gaps(world: ClinicWorld, rng: np.random.Generator) -> Found:
             f"Delta J, beta {beta:g}": (estimate.gap, best - got),
         }
     return found
+
+
+def held_out(drawn: Floats, near: NDArray[np.bool_]) -> Floats:
+    """How likely each context is a calibration row: drawn at least once, and no neighbour."""
+    chance = np.where(near, 0.0, 1 - (1 - drawn) ** FEEDBACK)
+    return chance / chance.sum()
 
 
 def inside(distance: Floats, reference: Floats, deployment: Floats) -> float:

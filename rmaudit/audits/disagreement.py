@@ -25,7 +25,7 @@ from rmaudit.audits.common.pairs import (
     pair_examples,
     shifted,
 )
-from rmaudit.audits.common.support import LEVEL, lacking, support
+from rmaudit.audits.common.support import contexts, lacking
 from rmaudit.case import Case
 from rmaudit.results import (
     AuditResult,
@@ -256,10 +256,12 @@ def _information(members: Members, confidence: float) -> Estimate:
 
 def _outside_inside(case: Case, members: Members) -> Estimate:
     """Mean spread on prompts outside the support over that inside."""
-    outside = support(case)[members.pairs.row] <= LEVEL
+    where = contexts(case, "eval")
+    if reason := where.calibration.undefined_reason:
+        return Estimate.undefined(reason, n=len(members.pairs), confidence=case.confidence)
     return ratio_of_means(
         members.spread,
-        outside,
+        where.outside("eval")[members.pairs.row] > 0,
         members.clusters,
         names=("outside the support", "inside it"),
         confidence=case.confidence,

@@ -1,51 +1,80 @@
 r"""Conformal support: is a point like the reference, at a level that holds without assumptions?
 
-The reference is split at random by row into neighbours and a calibration part. A point's distance
-is the mean distance to its k nearest neighbours, and its p-value the share of the calibration part
-that lies at least as far,
+The prompts of the reference are split at random into neighbours and a calibration part: all rows
+of a prompt fall into one part, and of a calibration prompt one row, drawn at random, is used (rows
+of one prompt are dependent; Dunn, Wasserman & Ramdas 2022, arXiv 1809.07441). A point's distance
+is the mean distance to its k nearest neighbours, and its p-value the share of the m calibration
+rows that lie at least as far,
 
 .. math:: p(x) = \frac{1 + \#\{i : d_i \ge d(x)\}}{m + 1}.
 
-For a point exchangeable with the reference, :math:`P(p \le \alpha) \le \alpha` for every
+For a point of a prompt exchangeable with those of the reference, :math:`P(p \le \alpha)` is at most
+:math:`\lfloor\alpha(m + 1)\rfloor / (m + 1)`, and exactly that without ties, for every
 :math:`\alpha` and every sample size (Vovk, Gammerman & Shafer 2005, Proposition 4.1; for outliers:
-Bates et al. 2023, Annals of Statistics 51, arXiv 2104.08279). Rows are the unit: a reference that
-repeats each context by design should be thinned to one row a context first.
+Bates et al. 2023, Annals of Statistics 51, arXiv 2104.08279).
+
+The promise asks that the calibration part and the point were placed in the space alike: either
+both had a say in its fit or neither had.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rmaudit.results import Estimate
-from rmaudit.stats.intervals import cluster_ratios, count_codes
+from rmaudit.stats.intervals import Bounds, cluster_ratios, count_codes
 from rmaudit.support.neighbours import nearest
 from rmaudit.typing import Float, Integers, Vectors
 
+LEVEL = 0.05  # a p-value at or below it is outside the support
 NEIGHBOURS = 5
+FEWEST_PROMPTS = 50  # of a reference; with fewer the test is undefined
 CALIBRATION_SHARE = 1 / 3
-MOST_CALIBRATION = 10_000  # rows; more would not move a 5 % threshold by a tenth of its value
+FEWEST_CALIBRATION = math.ceil(1 / LEVEL) - 1  # prompts; with fewer no p-value is as low as LEVEL
+MOST_CALIBRATION = 10_000  # prompts; more would not move a 5 % threshold by a tenth of its value
+Terms = Sequence[tuple[float, Float, Float]]  # weight, numerator, denominator: `cluster_ratios`
 
 
-def split_reference(texts: Sequence[str], rng: np.random.Generator) -> tuple[Integers, Integers]:
-    """Places of the neighbours and of the calibration part, ascending; disjoint, all in all.
+def split_prompts(
+    prompts: Sequence[str], rng: np.random.Generator, texts: Sequence[str] | None = None
+) -> tuple[Integers, Integers]:
+    """Places of the neighbours, and of the calibration rows: one row of each held-out prompt.
 
-    A third is for calibration, at most 10,000 rows. Both are empty for fewer than two rows. Drawn
-    from the sorted texts: the order of the rows decides nothing.
+    A third of the prompts is held out, 19 at least and 10,000 at most; none where there are fewer
+    than 50 in all. Neighbours are all rows of the other prompts, equal `texts` once.
+
+    Parameters
+    ----------
+    prompts, texts
+        (n_rows,); texts are the prompts unless given. What is drawn depends on their sorted
+        values: neither the order of the rows nor how often one comes decides anything.
     """
-    n = len(texts)
-    if n < 2:
-        nothing = np.zeros(0, dtype=np.int64)
-        return nothing, nothing
-    calibration = min(max(1, round(n * CALIBRATION_SHARE)), MOST_CALIBRATION)
-    ordered = np.array(sorted(range(n), key=texts.__getitem__), dtype=np.int64)
-    order = ordered[rng.permutation(n)]
-    return np.sort(order[calibration:]), np.sort(order[:calibration])
+    texts = prompts if texts is None else texts
+    place: dict[str, dict[str, int]] = {}  # prompt -> text -> its first row
+    for row, (prompt, text) in enumerate(zip(prompts, texts, strict=True)):
+        place.setdefault(prompt, {}).setdefault(text, row)
+    distinct = sorted(place)
+    n = len(distinct)
+    count = min(max(round(n * CALIBRATION_SHARE), FEWEST_CALIBRATION), MOST_CALIBRATION)
+    order = [distinct[i] for i in rng.permutation(n)]
+    held_out, others = (order[:count], order[count:]) if n >= FEWEST_PROMPTS else ([], order)
+    drawn = rng.random(len(held_out))
+    calibration = [
+        place[prompt][sorted(place[prompt])[int(u * len(place[prompt]))]]
+        for prompt, u in zip(held_out, drawn, strict=True)
+    ]
+    near: dict[str, int] = {}
+    for prompt in others:
+        for text, row in place[prompt].items():
+            near[text] = min(row, near.get(text, row))
+    return np.array(sorted(near.values()), dtype=np.int64), np.array(calibration, dtype=np.int64)
 
 
 def neighbour_distance(points: Vectors, reference: Vectors, k: int = NEIGHBOURS) -> Float:
@@ -70,24 +99,144 @@ def neighbour_distance(points: Vectors, reference: Vectors, k: int = NEIGHBOURS)
     return distance
 
 
-def p_values(distance: Float, calibration: Float) -> Float:
-    """Conformal p-value of each distance, (n,), in (0, 1]; low is unlike the reference.
+@dataclass(frozen=True)
+class Calibration:
+    """Distances of the calibration rows: what p-values count.
 
-    Super-uniform for points exchangeable with the calibration rows; NaN without any of those.
+    Attributes
+    ----------
+    distance
+        (m,), one a prompt.
+    reference_prompts
+        Distinct prompts of the whole reference, for the reason where the test is undefined.
     """
-    if not calibration.size:
-        return np.full(distance.shape, math.nan)
-    closer = np.searchsorted(np.sort(calibration), distance, side="left")
-    return np.asarray((1 + calibration.size - closer) / (calibration.size + 1), dtype=np.float64)
+
+    distance: Float
+    reference_prompts: int
+
+    @property
+    def undefined_reason(self) -> str | None:
+        """Why no point can be tested, or None."""
+        if len(self.distance) >= FEWEST_CALIBRATION:
+            return None
+        return (
+            f"the feedback has {self.reference_prompts} distinct prompts: "
+            f"the support test needs {FEWEST_PROMPTS}"
+        )
+
+    def p_values(self, distance: Float) -> Float:
+        """Conformal p-value of each distance, (n,), in (0, 1]; low is unlike the reference.
+
+        Super-uniform for points exchangeable with the calibration rows; NaN where undefined.
+        """
+        if self.undefined_reason:
+            return np.full(np.shape(distance), math.nan)
+        m = len(self.distance)
+        closer = np.searchsorted(self._ordered, distance, side="left")
+        return np.asarray((1 + m - closer) / (m + 1), dtype=np.float64)
+
+    def outside(self, distance: Float, alpha: float = LEVEL) -> Float:
+        """1 where the p-value is at most alpha, else 0, (n,); NaN where undefined."""
+        p = self.p_values(distance)
+        return np.where(np.isnan(p), math.nan, (p <= alpha).astype(np.float64))
+
+    @cached_property
+    def _ordered(self) -> Float:
+        return np.sort(self.distance)
+
+    def threshold(self, alpha: float) -> float:
+        """The largest distance that is inside; NaN where no p-value is as low as alpha."""
+        m = len(self.distance)
+        beyond = math.floor(alpha * (m + 1) + 1e-9)  # calibration rows that may lie beyond
+        return float(self._ordered[m - beyond]) if beyond else math.nan
+
+    def around(self, alpha: float) -> tuple[float, float, float]:
+        """Distances two SDs of the threshold below and above it, and the share between them.
+
+        The threshold is an order statistic: the share of the reference's population below it is a
+        Beta variable around its level q, with variance ``q (1 - q) / m`` to first order.
+        """
+        m = len(self.distance)
+        place = m - math.floor(alpha * (m + 1) + 1e-9)
+        level = (place + 1) / (m + 1)
+        step = max(1, round(2 * math.sqrt(m * level * (1 - level))))
+        low, high = max(0, place - step), min(m - 1, place + step)
+        return float(self._ordered[low]), float(self._ordered[high]), (high - low) / m
+
+
+def threshold_ratios(
+    terms_at: Callable[[float], Terms],
+    calibration: Calibration,
+    clusters: NDArray[Any],
+    *,
+    alpha: float = LEVEL,
+    confidence: float = 0.95,
+    bounds: Bounds | None = None,
+) -> Estimate:
+    r"""A sum of ratios that depends on where the support ends, with that end's own error.
+
+    Parameters
+    ----------
+    terms_at
+        From the largest distance that is inside, the terms of `cluster_ratios`.
+    calibration
+        What the threshold is estimated from.
+    clusters
+        Of the terms' rows, (n_rows,), codes from 0.
+    alpha
+        Level of the test.
+
+    Returns
+    -------
+    Estimate
+        Undefined where the test is, or where `cluster_ratios` is. Its influence is that at a given
+        threshold, which two audits of the same data share.
+
+    Notes
+    -----
+    The threshold is an order statistic of the calibration part. To first order (Bahadur 1966) the
+    error of a value :math:`G(t)` at it is that at a fixed threshold, less :math:`G'/F'` times that
+    of the calibration rows' share below it. The ratio of derivatives is the change of the value
+    between thresholds two SDs on either side over that of the share. A 95 % interval of a share
+    covers 94 % of the time with 400 calibration prompts and 92 % with 99 (simulated). Neighbours
+    and embedding are taken as given.
+    """
+    n, n_clusters = len(clusters), count_codes(np.asarray(clusters, dtype=np.int64))
+    reason = calibration.undefined_reason
+    threshold = math.nan if reason else calibration.threshold(alpha)
+    if math.isnan(threshold):
+        reason = reason or (
+            f"{len(calibration.distance)} prompts held out cannot resolve a level of {alpha:g}: "
+            f"{math.ceil(1 / alpha) - 1} are needed"
+        )
+        return Estimate.undefined(reason, n=n, n_clusters=n_clusters, confidence=confidence)
+    terms = terms_at(threshold)
+    known = cluster_ratios(terms, clusters, confidence=confidence, bounds=bounds)
+    low, high, share = calibration.around(alpha)
+    change = _value(terms_at(high)) - _value(terms_at(low))
+    if not (known.defined and share > 0 and math.isfinite(change) and change != 0):
+        return known
+    below = (calibration.distance <= threshold).astype(np.float64)
+    nothing, none_either = np.zeros(n), np.zeros(len(below))
+    both = [(w, np.r_[num, none_either], np.r_[den, none_either]) for w, num, den in terms]
+    # A term of value zero: it is there for its influence.
+    moved = np.r_[nothing, below - below.mean()], np.r_[nothing, none_either + 1]
+    offset = int(np.max(clusters, initial=-1)) + 1
+    wider = cluster_ratios(
+        [*both, (-change / share, *moved)],
+        np.r_[clusters, offset + np.arange(len(below))],
+        confidence=confidence,
+        bounds=bounds,
+    )
+    return replace(wider, n=known.n, n_clusters=known.n_clusters, influence=known.influence)
 
 
 def support_share(
     distance: Float,
-    calibration: Float,
+    calibration: Calibration,
     clusters: NDArray[Any],
-    calibration_clusters: NDArray[Any],
     *,
-    alpha: float = 0.05,
+    alpha: float = LEVEL,
     confidence: float = 0.95,
 ) -> Estimate:
     r"""Share of the points with ``p > alpha``; 0 to 1, higher is better.
@@ -96,66 +245,30 @@ def support_share(
     ----------
     distance, clusters
         (n,), of the points; clusters are codes from 0.
-    calibration, calibration_clusters
-        (m,), of the calibration part.
+    calibration
+        Of the reference.
     alpha
         Level; the share is at least ``1 - alpha`` in expectation for exchangeable points.
 
     Returns
     -------
     Estimate
-        Undefined with fewer than ``1 / alpha - 1`` calibration rows (no p-value could be as low
-        as alpha), without points, or with one cluster of them.
-
-    Notes
-    -----
-    The threshold is an order statistic of the calibration part, so the share is
-    :math:`G(F_m^{-1}(q))` and has two sources of error. To first order (Bahadur 1966) its error is
-    that of the points at a fixed threshold, less :math:`g/f` times that of the calibration rows'
-    share below it, whose variance is the Beta's of the threshold's level,
-    :math:`q (1 - q) / m`, widened where calibration rows share a cluster. The ratio of densities
-    :math:`g/f` is the change of the share between thresholds two such SDs on either side. A 95 %
-    interval covers 94 % of the time with 400 calibration rows and 92 % with 99 (simulated).
-    Neighbours and embedding are taken as given.
+        See `threshold_ratios`. Undefined without points, or with one cluster of them. Without an
+        influence: that would be over other prompts than the evaluation's, which pair nothing.
     """
-    n, n_clusters = len(distance), count_codes(clusters)
-    m = len(calibration)
-    beyond = math.floor(alpha * (m + 1) + 1e-9)  # calibration rows that may lie beyond
-    if beyond < 1:
-        return Estimate.undefined(
-            f"{m} calibration contexts cannot resolve a level of {alpha:g}: "
-            f"{math.ceil(1 / alpha) - 1} are needed",
-            n=n,
-            n_clusters=n_clusters,
-            confidence=confidence,
-        )
-    ordered = np.sort(calibration)
-    threshold = ordered[m - beyond]
-    inside = (distance <= threshold).astype(np.float64)
-    ratio = _density_ratio(distance, ordered, m - beyond)
-    below = (calibration <= threshold).astype(np.float64)
-    offset = int(np.max(clusters, initial=-1)) + 1
-    nothing, none_either = np.zeros(n), np.zeros(m)
-    terms = [(1.0, np.r_[inside, none_either], np.r_[np.ones(n), none_either])]
-    if ratio > 0 and n:  # its value is zero: it is there for its influence
-        terms.append((-ratio, np.r_[nothing, below - below.mean()], np.r_[nothing, np.ones(m)]))
-    found = cluster_ratios(
-        terms,
-        np.r_[clusters, offset + np.asarray(calibration_clusters)],
-        confidence=confidence,
-        bounds=(0, 1),
+
+    def inside(threshold: float) -> Terms:
+        return [(1.0, (distance <= threshold).astype(np.float64), np.ones(len(distance)))]
+
+    found = threshold_ratios(
+        inside, calibration, clusters, alpha=alpha, confidence=confidence, bounds=(0, 1)
     )
-    # Its influence is over other prompts than the evaluation's: there is nothing to pair it with.
-    return replace(found, n=n, n_clusters=n_clusters, influence=None)
+    return replace(found, influence=None)
 
 
-def _density_ratio(distance: Float, ordered: Float, place: int) -> float:
-    """Points per calibration row near the threshold, as shares; 0 where neither has any."""
-    m = len(ordered)
-    level = (place + 1) / (m + 1)
-    step = max(1, round(2 * math.sqrt(m * level * (1 - level))))
-    low, high = max(0, place - step), min(m - 1, place + step)
-    if low == high or not distance.size:
-        return 0.0
-    between = np.mean(distance <= ordered[high]) - np.mean(distance <= ordered[low])
-    return float(between * m / (high - low))
+def _value(terms: Terms) -> float:
+    """The sum of ratios; NaN where a term has no rows."""
+    totals = [(weight, float(num.sum()), float(den.sum())) for weight, num, den in terms]
+    if any(den == 0 for *_, den in totals):
+        return math.nan
+    return sum(weight * num / den for weight, num, den in totals)

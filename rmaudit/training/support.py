@@ -1,8 +1,8 @@
 """Which outputs lie outside the reward model's support, while a policy is trained.
 
-The conformal test of the coverage audit, on outputs: an output is outside if it lies farther from
-the outputs of the feedback than 95 % of held-out feedback does. A policy that has not moved away
-from the feedback has 5 % outside; a share that grows is a policy that leaves the data behind.
+The support test of the audits, on outputs: an output is outside if it lies farther from the
+outputs of the feedback than 95 % of held-out feedback does. A policy that answers like the
+feedback has 5 % outside; a share that grows is a policy that leaves the data behind.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from rmaudit.data.types import Dataset
+from rmaudit.data.types import Dataset, prompt_key
 from rmaudit.errors import DataError
 from rmaudit.rewards.base import Text
-from rmaudit.support.conformal import neighbour_distance, p_values, split_reference
-from rmaudit.text.embedding import TFIDF, Encoder, embed
+from rmaudit.scoring.requests import data_requests
+from rmaudit.support.fitted import FittedSupport
+from rmaudit.text.embedding import TFIDF, Encoder
 from rmaudit.typing import Float
 
-LEVEL = 0.05
 MOST_FEEDBACK = 2000  # outputs of the feedback that are compared with: bounds the time of a step
 
 
@@ -30,43 +30,48 @@ def outside_support(
     Parameters
     ----------
     feedback
-        What the reward model was trained on; at most 2,000 distinct outputs are drawn from it.
+        What the reward model was trained on; about 2,000 outputs of whole prompts are drawn.
     embedder
-        See `rmaudit.text.embedding.embed`. The space is fitted on the feedback alone, so that it is
-        the same at every step.
+        See `Space`.
     seed
         Of the draw and of the split into neighbours and calibration.
 
     Raises
     ------
     DataError
-        If the feedback has fewer than 30 distinct outputs: 5 % of them cannot be told.
+        If the feedback has fewer than 50 distinct prompts: 5 % of them cannot be told.
     """
-    known = sorted(set(_outputs(feedback)))
-    if len(known) < 30:
-        raise DataError(
-            f"{feedback.source.path}: {len(known)} distinct outputs; the support of a reward model "
-            "needs at least 30"
-        )
-    rng = np.random.default_rng(seed)
-    kept = rng.choice(len(known), min(len(known), MOST_FEEDBACK), replace=False)
-    reference = [known[i] for i in np.sort(kept)]
-    near, held_out = split_reference(reference, rng)
-
-    def test(texts: Sequence[Text]) -> Float:
-        outputs = [text.output for text in texts]
-        own, placed = embed(reference, outsiders=outputs, embedder=embedder, seed=seed)
-        calibration = neighbour_distance(own[held_out], own[near])
-        values = p_values(neighbour_distance(placed, own[near]), calibration)
-        return np.asarray(values <= LEVEL, dtype=np.float64)
-
-    return test
+    outputs, prompts = _outputs(feedback)
+    kept = _whole_prompts(prompts, np.random.default_rng(seed))
+    support = FittedSupport(
+        [outputs[i] for i in kept],
+        [prompts[i] for i in kept],
+        embedder=embedder,
+        seed=seed,
+    )
+    if reason := support.calibration.undefined_reason:
+        raise DataError(f"{feedback.source.path}: {reason}")
+    return lambda texts: support.outside([text.output for text in texts])
 
 
-def _outputs(feedback: Dataset) -> list[str]:
-    frame = feedback.frame
-    if feedback.type == "preference":
-        return [*frame["chosen"], *frame["rejected"]]
-    if "outputs" in frame:
-        return [output for outputs in frame["outputs"] for output in outputs]
-    return list(frame["output"]) if "output" in frame else []
+def _outputs(feedback: Dataset) -> tuple[list[str], list[str]]:
+    """Outputs and what tells their prompts apart; an output that a prompt repeats comes once."""
+    rows = {
+        (prompt_key(prompt), output)
+        for request in data_requests(feedback, "feedback")
+        for prompt, output in zip(request.prompts, request.outputs, strict=True)
+    }
+    ordered = sorted(rows)
+    return [output for _, output in ordered], [prompt for prompt, _ in ordered]
+
+
+def _whole_prompts(prompts: Sequence[str], rng: np.random.Generator) -> list[int]:
+    """Places of the rows of prompts drawn at random, `MOST_FEEDBACK` or a prompt's rows more."""
+    if len(prompts) <= MOST_FEEDBACK:
+        return list(range(len(prompts)))
+    codes = np.unique(np.array(prompts, dtype=object).astype(str), return_inverse=True)[1]
+    sizes = np.bincount(codes)
+    order = rng.permutation(len(sizes))
+    enough = int(np.searchsorted(np.cumsum(sizes[order]), MOST_FEEDBACK)) + 1
+    drawn: list[int] = np.flatnonzero(np.isin(codes, order[:enough])).tolist()
+    return drawn

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from known_rewards import table
 
+from rmaudit.audits.common.support import contexts
 from rmaudit.audits.coverage.audit import Coverage, good_turing
 from rmaudit.case import Case
+from rmaudit.support.conformal import support_share
 
 FAMILIES = {
     "booking": "please book a visit with the doctor on",
@@ -103,6 +105,60 @@ def test_deployment_like_the_feedback_is_inside(make_case: Make, run_audit: Any)
         outside.append(1 - run_audit(Coverage(), case)["coverage.kappa"].value)
     error = np.std(outside, ddof=1) / math.sqrt(30)
     assert np.mean(outside) <= 0.05 + 4 * error
+
+
+def names(n: int, rng: np.random.Generator) -> list[str]:
+    """Distinct prompts of a few common words and a few rare ones."""
+    rare = ["".join(rng.choice(list("bcdfghlmnprst"), 6)) for _ in range(3 * n)]
+    return [
+        f"tell me {' '.join(rng.choice(WORDS, 3))} {' '.join(rng.choice(rare, 2))} {i}"
+        for i in range(n)
+    ]
+
+
+@pytest.mark.parametrize("rows", [1, 3, 10])
+def test_kappa_of_exchangeable_prompts_is_the_promised_one(
+    make_case: Make, run_audit: Any, rows: int
+) -> None:
+    """Two-sided, however many pairs a prompt has: 1 - floor(0.05 (m + 1)) / (m + 1)."""
+    kappa = []
+    for seed in range(20):
+        prompts = names(160, np.random.default_rng([seed, rows]))
+        case = make_case(
+            pairs([{"prompt": "q"}]),
+            feedback=table(pairs([{"prompt": p} for p in prompts[:120] for _ in range(rows)])),
+            deployment=table([{"prompt": p} for p in prompts[120:]], "deployment"),
+            seed=seed,
+        )
+        where = contexts(case)
+        codes = np.arange(40)
+        kappa.append(support_share(where.distances["deployment"], where.calibration, codes).value)
+    error = np.std(kappa, ddof=1) / math.sqrt(len(kappa))
+    assert abs(np.mean(kappa) - (1 - 2 / 41)) <= 4 * error  # 40 prompts are held out
+    assert error < 0.015
+
+
+def test_thirty_prompts_are_too_few_however_many_rows(make_case: Make, run_audit: Any) -> None:
+    prompts = names(90, np.random.default_rng(0))
+    case = make_case(
+        pairs([{"prompt": p} for p in prompts[:30]]),
+        feedback=table(pairs([{"prompt": p} for p in prompts[:30] * 3])),
+        deployment=table([{"prompt": p} for p in prompts[30:]], "deployment"),
+    )
+    result = run_audit(Coverage(), case)
+    for name in ("kappa", "kappa_deficit"):
+        assert "30 distinct prompts" in str(result[f"coverage.{name}"].undefined_reason)
+    assert not any("unlike the feedback" in finding.title for finding in result.findings)
+    assert result["coverage.kappa_exact"].value == 0
+    assert {part.what for part in result.not_run} == {"kappa", "rho"}
+    assert "outside_by_level" not in {figure.name for figure in result.figures}
+    case = make_case(
+        pairs([{"prompt": p} for p in prompts[:30]]),
+        feedback=table(pairs([{"prompt": p} for p in prompts[:30] * 3])),
+        deployment=table([{"prompt": p, "outputs": ["x"]} for p in prompts[30:]], "deployment"),
+    )
+    rho = run_audit(Coverage(), case)["coverage.rho"]
+    assert "30 distinct prompts" in str(rho.undefined_reason)
 
 
 def test_families_are_found_and_named_where_none_are_given(make_case: Make, run_audit: Any) -> None:

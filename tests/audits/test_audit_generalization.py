@@ -106,6 +106,16 @@ def test_inflation_is_the_planted_one_at_equal_labels(make_case: Make, run_audit
     assert found.low < 2 / sd < found.high
 
 
+def test_few_distinct_prompts_leave_support_undefined(make_case: Make, run_audit: Any) -> None:
+    known = rows("known", 40, 3)
+    case = make_case(rows("known", 60, 1), reward, feedback=table(known * 5))
+    result = run_audit(Generalization(), case)
+    for name in ("accuracy_in", "accuracy_out", "accuracy_gap", "reward_inflation"):
+        reason = result[f"generalization.{name}"].undefined_reason
+        assert "40 distinct prompts: the support test needs 50" in str(reason)
+    assert result["generalization.error_distance_auroc"].undefined_reason != reason
+
+
 def test_says_what_is_missing(make_case: Make) -> None:
     assert "--feedback" in (Generalization().missing(make_case(rows("known", 3, 0))) or "")
     one = make_case(rows("known", 3, 0), feedback=table(rows("known", 1, 0)))

@@ -93,11 +93,11 @@ def test_samples_outside_the_support(make_case: Make, run_audit: Any) -> None:
     rng = np.random.default_rng(5)
     feedback = [
         {
-            "prompt": f"q{i % 40}",
+            "prompt": f"q{i % 100}",
             "chosen": " ".join(rng.choice(WORDS, 8)),
             "rejected": " ".join(rng.choice(WORDS, 8)),
         }
-        for i in range(200)
+        for i in range(300)
     ]
     strange = [f"strange{i}" for i in range(60)]
     rows = rows_of("initial", 0) + rows_of("ppo", 1, pool=strange)
@@ -105,6 +105,11 @@ def test_samples_outside_the_support(make_case: Make, run_audit: Any) -> None:
     assert result.get("policy.outside_support_share", policy="initial").value < 0.2
     assert result["policy.outside_support_share"].value > 0.8
     assert "policy.outside_support_share" in {f.metric for f in result.findings}
+    few = table(feedback[:49])  # distinct prompts
+    result = run_audit(Policy(), the_case(make_case, rows, feedback=few))
+    assert "49 distinct prompts" in str(result["policy.outside_support_share"].undefined_reason)
+    needs = {part.what: part.needs for part in result.not_run}
+    assert "support test needs 50" in needs["outside_support_share"]
 
 
 def test_prompts_that_one_policy_lacks_take_no_part(make_case: Make, run_audit: Any) -> None:

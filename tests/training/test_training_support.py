@@ -16,21 +16,32 @@ from rmaudit.training.support import outside_support
 
 def outputs(n: int, seed: int) -> list[Text]:
     frame = preferences(n, seed=seed).frame
-    return [Text("p", output) for output in frame["chosen"]]
+    return [Text("p", output) for output in [*frame["chosen"], *frame["rejected"]]]
 
 
-def test_five_percent_of_the_like_and_all_of_the_unlike_are_outside() -> None:
-    outside = outside_support(preferences(300))
-    like = outside(outputs(400, seed=7))
-    assert set(like) <= {0.0, 1.0}
-    # 5 % at most, with the error of 400 samples and about 200 calibration rows
-    assert like.mean() < 0.05 + 5 * math.sqrt(0.05 * 0.95 * (1 / 400 + 1 / 200))
+def test_an_unmoved_policy_is_outside_as_often_as_promised() -> None:
+    shares = []
+    for seed in range(16):
+        outside = outside_support(preferences(300, seed=seed, prompts=90), seed=seed)
+        like = outside(outputs(100, seed=seed + 1000))
+        assert set(like) <= {0.0, 1.0}
+        shares.append(like.mean())
+    error = np.std(shares, ddof=1) / math.sqrt(len(shares))
+    assert abs(np.mean(shares) - 1 / 31) <= 4 * error  # 30 prompts are held out
+    assert error < 0.015
+
+
+def test_what_the_feedback_never_says_is_outside() -> None:
+    outside = outside_support(preferences(300, prompts=90))
     unlike = outside([Text("p", f"word{i} never seen{i} anywhere{i}") for i in range(50)])
     assert unlike.mean() > 0.9
-    assert np.array_equal(outside(outputs(400, seed=7)), like)
+    some = outputs(200, seed=7)
+    assert np.array_equal(outside(some), outside_support(preferences(300, prompts=90))(some))
 
 
-def test_too_little_feedback_says_so() -> None:
+def test_too_few_prompts_say_so() -> None:
     few = preferences(300)
-    with pytest.raises(DataError, match="at least 30"):
+    with pytest.raises(DataError, match="30 distinct prompts: the support test needs 50"):
+        outside_support(few)
+    with pytest.raises(DataError, match="distinct prompts"):
         outside_support(replace(few, frame=few.frame.head(5)))

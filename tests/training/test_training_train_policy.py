@@ -52,7 +52,10 @@ def test_a_reward_is_optimised_from_the_command_line(
 ) -> None:
     options = ["--reward", REWARD, "--gold", "python:policies:length_of", "--steps", 8]
     options += ["--batch", 40, "--learning-rate", 0.03, *SHORT]
-    options += ["--feedback", data]
+    columns, feedback = ["prompt", "chosen", "rejected"], tmp_path / "feedback.jsonl"
+    preferences(160, prompts=100).frame[columns].to_json(feedback, orient="records", lines=True)
+    options += ["--feedback", feedback]
+    tmp_path /= "run"
     code, said = run("--method", method, "-m", causal, "--data", data, "--out", tmp_path, *options)
     assert code == 0, said
     log = [json.loads(line) for line in (tmp_path / "training-log.jsonl").read_text().splitlines()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,38 +13,54 @@ from rmaudit.case import Case
 from rmaudit.data.types import Dataset
 from rmaudit.rewards.base import Text
 from rmaudit.scoring.requests import data_requests
-from rmaudit.support.conformal import neighbour_distance, p_values, split_reference
+from rmaudit.support.conformal import Calibration, neighbour_distance, split_prompts
 from rmaudit.text.embedding import Encoder, embed, unavailable
 from rmaudit.typing import Float, Integers, Vectors
 
 REWARD_MODEL = "reward-model"  # the embedder that is the audited model itself
-LEVEL = 0.05  # a p-value at or below it is outside the support
 
 
 @dataclass(frozen=True)
 class Support:
-    """Vectors of the feedback and of other texts, and distances to the feedback's neighbours."""
+    """Vectors of the feedback and of other texts, and the support test of those it was fitted on.
+
+    Attributes
+    ----------
+    feedback
+        (n_texts, dimensions).
+    others
+        "deployment", "eval", "samples", each (n_texts, dimensions).
+    near, held_out
+        Places of the neighbours and of the calibration rows among the feedback's texts.
+    n_prompts
+        Distinct prompts of the feedback.
+    """
 
     feedback: Vectors
-    others: dict[str, Vectors]  # "deployment", "eval", "samples"
-    neighbours: Integers  # feedback rows
-    held_out: Integers  # feedback rows of the calibration part
-    clusters: Integers  # of the calibration part
+    others: dict[str, Vectors]
+    near: Integers
+    held_out: Integers
+    n_prompts: int
 
     @cached_property
-    def calibration(self) -> Float:
-        """Distances of the calibration part, (m,)."""
-        return neighbour_distance(self.feedback[self.held_out], self.feedback[self.neighbours])
+    def calibration(self) -> Calibration:
+        """Distances of the calibration rows."""
+        near = self.feedback[self.near]
+        return Calibration(neighbour_distance(self.feedback[self.held_out], near), self.n_prompts)
 
     @cached_property
     def distances(self) -> dict[str, Float]:
         """Distances of the other texts; only of those the space was fitted on are they tested."""
-        near = self.feedback[self.neighbours]
+        near = self.feedback[self.near]
         return {name: neighbour_distance(vectors, near) for name, vectors in self.others.items()}
 
     def p(self, name: str) -> Float:
-        """Conformal p-values of the other texts, (n,); NaN without a calibration part."""
-        return p_values(self.distances[name], self.calibration)
+        """Conformal p-values of the other texts, (n,); NaN where the test is undefined."""
+        return self.calibration.p_values(self.distances[name])
+
+    def outside(self, name: str) -> Float:
+        """1 where one of the other texts is outside, else 0, (n,); NaN where undefined."""
+        return self.calibration.outside(self.distances[name])
 
 
 @memoize
@@ -53,28 +68,31 @@ def contexts(case: Case, name: str = "deployment") -> Support:
     """The prompts of feedback, deployment and evaluation in one space; once for each case.
 
     Requires `Case.feedback`. The embedder is fitted on the feedback and on the input `name`
-    ("deployment" or "eval") alone, which keeps the two exchangeable if they were: a third table
-    that repeats prompts of one of them would draw the space toward it. The other is only placed.
+    ("deployment", "eval" or "samples") alone, which keeps the two exchangeable if they were: a
+    third table that repeats prompts of one of them would draw the space toward it. The evaluation
+    data are placed beside the deployment, and not tested.
     """
     reference = feedback_of(case)
-    tested, placed = (case.deployment, case.eval) if name == "deployment" else (case.eval, None)
+    tested = case.inputs.get(name)
     words = prompt_words(reference)
     vectors = embed(
         words,
         prompt_words(tested),
-        outsiders=prompt_words(placed),
+        outsiders=prompt_words(case.eval) if name == "deployment" else (),
         embedder=embedder(case),
         seed=case.seed,
     )
     others = dict(zip((name, "eval"), vectors[1:], strict=False))
-    near, held_out = split_reference(words, case.rng("support"))
-    return Support(vectors[0], others, near, held_out, reference.clusters[held_out])
+    prompts = prompts_of(reference)
+    near, held_out = split_prompts(prompts, case.rng("support"), words)
+    return Support(vectors[0], others, near, held_out, len(set(prompts)))
 
 
 def support(case: Case) -> Float:
     """Conformal p of each evaluation row's prompt against the feedback, (n_rows,), in (0, 1].
 
-    At most 0.05 is outside the support. See `lacking` for what it needs.
+    At most 0.05 is outside the support; NaN where the test is undefined. See `lacking` for what it
+    needs.
     """
     return contexts(case, "eval").p("eval")
 
@@ -122,6 +140,14 @@ def prompt_words(data: Dataset | None) -> list[str]:
     return [] if data is None else [words_of(prompt) for prompt in data.frame["prompt"].tolist()]
 
 
+def prompts_of(data: Dataset) -> list[str]:
+    """What the support test splits by: every row's ``group``, where there is one, or its prompt.
+
+    Prompts that differ in case or white space alone are one.
+    """
+    return data.frame["group"].astype(str).tolist() if "group" in data.frame else prompt_words(data)
+
+
 def output_words(data: Dataset, name: str) -> tuple[list[str], Integers]:
     """Normalised (context, output) texts of all outputs, and the row of each."""
     place = {id_: i for i, id_ in enumerate(data.frame["id"].tolist())}
@@ -134,25 +160,13 @@ def output_words(data: Dataset, name: str) -> tuple[list[str], Integers]:
     return texts, np.array(rows, dtype=np.int64)
 
 
-def by_row(texts: Sequence[str], rows: Integers, n: int) -> list[str]:
-    """The texts of each of n rows as one."""
-    parts: list[list[str]] = [[] for _ in range(n)]
-    for text, row in zip(texts, rows.tolist(), strict=True):
-        parts[row].append(text)
-    return ["\n".join(part) for part in parts]
-
-
 def pair_support(case: Case, others: dict[str, list[str]], purpose: str) -> Support:
-    """The same on (context, output) texts. All outputs of a feedback row fall in one part."""
+    """The same on (context, output) texts."""
     reference = feedback_of(case)
     texts, rows = output_words(reference, "feedback")
-    near, _ = split_reference(by_row(texts, rows, len(reference)), case.rng(purpose))
-    is_near = np.isin(rows, near)
+    by_row = prompts_of(reference)
+    prompts = [by_row[row] for row in rows]
+    near, held_out = split_prompts(prompts, case.rng(purpose), texts)
     vectors = embed(texts, *others.values(), embedder=embedder(case), seed=case.seed)
-    return Support(
-        vectors[0],
-        dict(zip(others, vectors[1:], strict=True)),
-        np.flatnonzero(is_near),
-        np.flatnonzero(~is_near),
-        reference.clusters[rows[~is_near]],
-    )
+    others_placed = dict(zip(others, vectors[1:], strict=True))
+    return Support(vectors[0], others_placed, near, held_out, len(set(prompts)))

@@ -14,7 +14,6 @@ import pandas as pd
 from rmaudit.audits.base import Audit, register_audit
 from rmaudit.audits.common.pairs import LABELLED, Margins, margins
 from rmaudit.audits.common.support import (
-    LEVEL,
     Support,
     contexts,
     feedback_of,
@@ -31,7 +30,7 @@ from rmaudit.data.types import Dataset
 from rmaudit.results import AuditResult, Estimate, Metric, MetricSpec, NotRun
 from rmaudit.scoring.requests import Scores
 from rmaudit.stats.intervals import cluster_mean
-from rmaudit.support.conformal import support_share
+from rmaudit.support.conformal import LEVEL, support_share
 from rmaudit.typing import Float, Integers
 
 FINE_TYPES = 100
@@ -130,9 +129,7 @@ class Coverage(Audit):
         table = ledger(case, deployment, (named.feedback, named.deployment), named.eval, found)
         types = _types(case, named, where)
         level, codes = case.confidence, deployment.clusters
-        kappa = support_share(
-            distance, where.calibration, codes, where.clusters, alpha=LEVEL, confidence=level
-        )
+        kappa = support_share(distance, where.calibration, codes, confidence=level)
         numbers = {
             "kappa_exact": share_of(exact, codes, level),
             "kappa": kappa,
@@ -140,11 +137,12 @@ class Coverage(Audit):
             "kappa_deficit": deficit(kappa),
             "holes": hole_count(table, len(deployment), kappa.n_clusters, level),
         }
-        lacks: tuple[NotRun, ...] = ()
+        undefined = where.calibration.undefined_reason
+        lacks = [NotRun("kappa", undefined)] if undefined else []
         if deployment.columns("outputs"):
-            numbers |= output_numbers(case, deployment, exact > 0, p)
+            numbers |= output_numbers(case, deployment, exact > 0, where)
         else:
-            lacks = (NotRun("rho", "the column outputs in --deployment"),)
+            lacks.append(NotRun("rho", "the column outputs in --deployment"))
         dissent = disagreement(case, scores, named.eval, found)
         vectors = where.others["deployment"]
         suggested = label_next(deployment, vectors, distance, p, named.deployment, table, dissent)
@@ -160,8 +158,8 @@ class Coverage(Audit):
                 "label_next": suggested,
                 "good_turing": good_turing(prompt_words(case.feedback), types[0]),
             },
-            figures=(curve(p), bars(table), projection(case, where)),
-            not_run=lacks,
+            figures=(*([] if undefined else [curve(p)]), bars(table), projection(case, where)),
+            not_run=tuple(lacks),
         )
 
 
@@ -203,28 +201,26 @@ def share_of(values: Float, codes: Integers, level: float) -> Estimate:
 
 
 def output_numbers(
-    case: Case, deployment: Dataset, verbatim: np.ndarray, p: Float
+    case: Case, deployment: Dataset, verbatim: np.ndarray, contexts: Support
 ) -> dict[str, Estimate]:
     """Rho over outputs of contexts found in the feedback, or in its support if too few are."""
     texts, rows = output_words(deployment, "deployment")
-    chosen = verbatim if verbatim.sum() >= LEAST_VERBATIM else p > LEVEL
+    names = ("rho_exact", "rho", "rho_mass", "rho_deficit")
+    chosen = verbatim
+    if verbatim.sum() < LEAST_VERBATIM:
+        if reason := contexts.calibration.undefined_reason:
+            return dict.fromkeys(names, Estimate.undefined(reason))
+        chosen = contexts.outside("deployment") == 0
     kept = chosen[rows]
     texts, rows = [text for text, keep in zip(texts, kept, strict=True) if keep], rows[kept]
     level, codes = case.confidence, deployment.clusters[rows]
     if not len(texts):
         nothing = Estimate.undefined("no deployment output has a context like the feedback")
-        return dict.fromkeys(("rho_exact", "rho", "rho_mass", "rho_deficit"), nothing)
+        return dict.fromkeys(names, nothing)
     where = pair_support(case, {"deployment": texts}, "output support")
     known = set(output_words(feedback_of(case), "feedback")[0])
     exact = np.array([text in known for text in texts], dtype=float)
-    rho = support_share(
-        where.distances["deployment"],
-        where.calibration,
-        codes,
-        where.clusters,
-        alpha=LEVEL,
-        confidence=level,
-    )
+    rho = support_share(where.distances["deployment"], where.calibration, codes, confidence=level)
     fine = clusters([where.feedback, where.others["deployment"]], FINE_TYPES, case.seed)
     return {
         "rho_exact": share_of(exact, codes, level),

@@ -7,10 +7,11 @@ import pandas as pd
 
 from rmaudit.audits.base import example, grade
 from rmaudit.audits.common.pairs import optional
-from rmaudit.audits.common.support import LEVEL, Support
+from rmaudit.audits.common.support import Support
 from rmaudit.case import Case
 from rmaudit.data.types import Dataset
 from rmaudit.results import Estimate, Figure, Finding, Severity
+from rmaudit.support.conformal import LEVEL
 from rmaudit.typing import Float
 
 MAP_POINTS = 300  # of each data set
@@ -146,4 +147,5 @@ def deficit_finding(
 
 def _example(deployment: Dataset, i: int, p: Float) -> dict[str, object]:
     row = deployment.frame.iloc[i]
-    return example({"id": row["id"], "prompt": row["prompt"]}, note=f"conformal p {p[i]:.3f}")
+    note = f"conformal p {p[i]:.3f}" if np.isfinite(p[i]) else ""
+    return example({"id": row["id"], "prompt": row["prompt"]}, note=note)

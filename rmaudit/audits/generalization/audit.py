@@ -20,7 +20,7 @@ from rmaudit.audits.common.pairs import (
     standardized,
 )
 from rmaudit.audits.common.row_content import words_of
-from rmaudit.audits.common.support import LEVEL, contexts, lacking, pair_support, support
+from rmaudit.audits.common.support import contexts, lacking, pair_support
 from rmaudit.audits.generalization.performance_gap import (
     gap_figure,
     gap_findings,
@@ -29,13 +29,13 @@ from rmaudit.audits.generalization.performance_gap import (
     gap_requests,
     gap_table,
     gaps,
-    outside_support,
 )
 from rmaudit.case import Case
 from rmaudit.results import AuditResult, Estimate, Figure, Finding, Metric, MetricSpec, NotRun
 from rmaudit.scoring.requests import Request, Scores
-from rmaudit.stats.intervals import cluster_mean, cluster_ratios
+from rmaudit.stats.intervals import cluster_mean
 from rmaudit.stats.uncertainty import auroc_estimate
+from rmaudit.support.conformal import Calibration, Terms, threshold_ratios
 from rmaudit.typing import Float
 
 
@@ -119,8 +119,9 @@ class Generalization(Audit):
         """Accuracy, over-confidence and reward by support; error against distance."""
         found = margins(case, scores)
         decided = found.decided
-        p, distance = support(case), contexts(case, "eval").distances["eval"]
-        numbers = by_support(decided, p, case.confidence)
+        where = contexts(case, "eval")
+        distance = where.distances["eval"]
+        numbers = by_support(decided, distance, where.calibration, case.confidence)
         numbers["error_distance_auroc"] = auroc_estimate(
             distance[decided.row], 1 - decided.correct, decided.cluster, confidence=case.confidence
         )
@@ -134,7 +135,7 @@ class Generalization(Audit):
         measured = AuditResult(
             self.name,
             metrics=tuple(Metric(f"generalization.{name}", e) for name, e in numbers.items()),
-            findings=tuple(findings(case, decided, p, numbers)),
+            findings=tuple(findings(case, decided, where.outside("eval"), numbers)),
             tables={"accuracy_by_distance": deciles},
             figures=(figure(deciles),),
             not_run=tuple(lacks),
@@ -147,7 +148,9 @@ def with_gap(measured: AuditResult, case: Case, scores: Scores) -> AuditResult:
     needs = gap_lacks(case)
     if needs is not None:
         return replace(measured, not_run=(*measured.not_run, NotRun("delta_j", needs)))
-    found, outside = gaps(case, scores), outside_support(case)
+    where = contexts(case, "samples")
+    found = gaps(case, scores)
+    outside = None if where.calibration.undefined_reason else where.outside("samples")
     table = gap_table(case, found, outside)
     return replace(
         measured,
@@ -158,32 +161,42 @@ def with_gap(measured: AuditResult, case: Case, scores: Scores) -> AuditResult:
     )
 
 
-def by_support(decided: Margins, p: Float, confidence: float) -> dict[str, Estimate]:
+def by_support(
+    decided: Margins, distance: Float, calibration: Calibration, confidence: float
+) -> dict[str, Estimate]:
     """Accuracy inside and outside, the gap, and the gap in over-confidence.
 
-    Over-confidence is the mean of ``sigmoid(|margin|)`` less the accuracy. Whether a prompt is
-    outside is taken as given: the intervals are those of the evaluation prompts.
+    Over-confidence is the mean of ``sigmoid(|margin|)`` less the accuracy. `distance` is that of
+    each evaluation row's prompt, (n_rows,); the intervals know that where the support ends is
+    estimated.
     """
-    outside = (p[decided.row] <= LEVEL).astype(float)  # (n_pairs,)
-    inside = 1 - outside
+    far = distance[decided.row]  # (n_pairs,)
     over = expit(np.abs(decided.margin)) - decided.correct
     reason = None
-    for side, name in ((inside, "inside"), (outside, "outside")):
-        prompts = int(np.unique(decided.cluster[side > 0]).size)
-        if prompts < 2:
+    outside = calibration.outside(far)
+    for side, name in ((0, "inside"), (1, "outside")):
+        prompts = int(np.unique(decided.cluster[outside == side]).size)
+        if prompts < 2 and not calibration.undefined_reason:
             reason = f"{prompts} evaluation prompts lie {name} the support: two are needed"
 
-    def of(*terms: tuple[float, Float, Float], low: float, high: float = 1.0) -> Estimate:
-        parts = [(weight, values * side, side) for weight, values, side in terms]
-        return cluster_ratios(parts, decided.cluster, confidence=confidence, bounds=(low, high))
+    def of(*parts: tuple[float, Float, bool], low: float, high: float = 1.0) -> Estimate:
+        def terms_at(threshold: float) -> Terms:
+            inside = (far <= threshold).astype(np.float64)
+            sides = {True: inside, False: 1 - inside}
+            return [(weight, values * sides[side], sides[side]) for weight, values, side in parts]
 
-    right = decided.correct
+        bounds = (low, high)
+        return threshold_ratios(
+            terms_at, calibration, decided.cluster, confidence=confidence, bounds=bounds
+        )
+
+    correct = decided.correct
     numbers = {
-        "accuracy_in": of((1.0, right, inside), low=0.0),
-        "accuracy_out": of((1.0, right, outside), low=0.0),
-        "accuracy_gap": of((1.0, right, inside), (-1.0, right, outside), low=-1.0),
+        "accuracy_in": of((1.0, correct, True), low=0.0),
+        "accuracy_out": of((1.0, correct, False), low=0.0),
+        "accuracy_gap": of((1.0, correct, True), (-1.0, correct, False), low=-1.0),
         # Over-confidence is between -1/2 and 1.
-        "calibration_gap": of((1.0, over, outside), (-1.0, over, inside), low=-1.5, high=1.5),
+        "calibration_gap": of((1.0, over, False), (-1.0, over, True), low=-1.5, high=1.5),
     }
     if reason is None:
         return numbers
@@ -210,10 +223,11 @@ def inflation(case: Case, found: Margins) -> Estimate:
     ]
     if not any(str(words) for words in outputs.words):
         return Estimate.undefined("the evaluation data hold no texts of outputs")
-    p = pair_support(case, {"eval": texts}, "output support").p("eval")
-    pairs = found.decided
-    outside = p <= LEVEL
-    sign = outside[pairs.better].astype(float) - outside[pairs.worse]  # 1: preferred is outside
+    where = pair_support(case, {"eval": texts}, "output support")
+    if reason := where.calibration.undefined_reason:
+        return Estimate.undefined(reason, confidence=case.confidence)
+    pairs, outside = found.decided, where.outside("eval")
+    sign = outside[pairs.better] - outside[pairs.worse]  # 1: preferred is outside
     up, down = (sign > 0).astype(float), (sign < 0).astype(float)
     if min(np.unique(pairs.cluster[side > 0]).size for side in (up, down)) < 2:
         return Estimate.undefined(
@@ -272,12 +286,15 @@ def figure(deciles: pd.DataFrame) -> Figure:
     )
 
 
-def findings(case: Case, decided: Margins, p: Float, numbers: dict[str, Estimate]) -> list[Finding]:
+def findings(
+    case: Case, decided: Margins, outside: Float, numbers: dict[str, Estimate]
+) -> list[Finding]:
     """A gap in accuracy, and reward for the unknown, where the interval excludes none."""
     said = []
     gap, out, inner = (numbers[f"accuracy_{part}"] for part in ("gap", "out", "in"))
     if gap.defined and gap.low > 0:
-        worst = np.where((p[decided.row] <= LEVEL) & (decided.margin < 0), -decided.margin, -np.inf)
+        wrong = (outside[decided.row] > 0) & (decided.margin < 0)
+        worst = np.where(wrong, -decided.margin, -np.inf)
         said.append(
             Finding(
                 grade(gap.low, 0.03, 0.1),

@@ -15,7 +15,6 @@ import pandas as pd
 from rmaudit.audits.base import example, grade
 from rmaudit.audits.common.pairs import optional
 from rmaudit.audits.common.samples import sample_requests, sample_rewards
-from rmaudit.audits.common.support import LEVEL, embedder, feedback_of, prompt_words
 from rmaudit.case import Case
 from rmaudit.data.types import Dataset
 from rmaudit.overoptimization.samples import first_policy, recorded
@@ -23,8 +22,6 @@ from rmaudit.results import Estimate, Figure, Finding, Metric
 from rmaudit.scoring.requests import Request, Scores
 from rmaudit.stats.intervals import cluster_mean, count_codes
 from rmaudit.stats.tilting import Gap, performance_gap
-from rmaudit.support.conformal import neighbour_distance, p_values, split_reference
-from rmaudit.text.embedding import embed
 from rmaudit.typing import Float
 
 BETAS = (0.5, 1.0, 2.0, 4.0, 8.0)  # SDs per nat: from strong optimisation to weak
@@ -57,19 +54,6 @@ def gaps(case: Case, scores: Scores) -> list[Gap]:
     proxy = np.where(first_policy(samples)[:, None], found.proxy, np.nan)
     level = case.confidence
     return [performance_gap(gold, proxy, b, samples.clusters, confidence=level) for b in BETAS]
-
-
-def outside_support(case: Case) -> Float | None:
-    """1 where a sample's prompt is outside the support of the feedback, (n_contexts,)."""
-    words = prompt_words(feedback_of(case)), prompt_words(case.samples)
-    feedback, sampled = embed(*words, embedder=embedder(case), seed=case.seed)
-    near, held_out = split_reference(words[0], case.rng("support"))
-    reference = feedback[near]
-    distance, calibration = (
-        neighbour_distance(vectors, reference) for vectors in (sampled, feedback[held_out])
-    )
-    p = p_values(distance, calibration)
-    return None if np.isnan(p).any() else (p <= LEVEL).astype(np.float64)
 
 
 def part(case: Case, gap: Gap, chosen: Float, where: str) -> Estimate:

@@ -11,7 +11,13 @@ import pandas as pd
 
 from rmaudit.audits.base import Audit, grade, register_audit
 from rmaudit.audits.common.samples import proxy_lacks, sample_requests
-from rmaudit.audits.policy.rows import cluster_codes, policy_names, policy_rows
+from rmaudit.audits.common.support import Support
+from rmaudit.audits.policy.rows import (
+    cluster_codes,
+    policy_names,
+    policy_rows,
+    samples_support,
+)
 from rmaudit.case import Case
 from rmaudit.results import (
     AuditResult,
@@ -25,8 +31,9 @@ from rmaudit.results import (
 )
 from rmaudit.scoring.requests import Request, Scores
 from rmaudit.stats.intervals import cluster_mean, cluster_ratio, cluster_ratios
+from rmaudit.support.conformal import Terms, threshold_ratios
 
-LEVELS = ("kl", "distinct_2", "self_bleu", "embedding_diversity", "outside_support_share")
+LEVELS = ("kl", "distinct_2", "self_bleu", "embedding_diversity")
 CHANGES = ("proxy", "gold", "task_score", "heldout_nll")
 Numbers = dict[str, Estimate]
 
@@ -102,7 +109,7 @@ class Policy(Audit):
             return AuditResult(self.name, "not_run", self.missing(case))
         names = policy_names(samples)
         rows = policy_rows(case, samples, scores)
-        by_policy = {name: levels(rows, name, case.confidence) for name in names}
+        by_policy = {name: levels(case, rows, name) for name in names}
         compared = {name: changes(rows, names[0], name, case.confidence) for name in names[1:]}
         metrics = []
         for name in names:
@@ -123,18 +130,17 @@ class Policy(Audit):
             ),
             tables={"policies": table},
             figures=(_figure(names, compared),),
-            not_run=tuple(_not_run(rows)),
+            not_run=tuple(_not_run(rows, samples_support(case))),
         )
 
 
-def levels(rows: pd.DataFrame, name: str, confidence: float) -> Numbers:
+def levels(case: Case, rows: pd.DataFrame, name: str) -> Numbers:
     """What a policy's samples are like, each with an interval clustered by prompt."""
-    own = rows[rows["policy"] == name]
+    own, confidence = rows[rows["policy"] == name], case.confidence
     found = {}
     for key in LEVELS:
-        column = "outside" if key == "outside_support_share" else key
         bounds = None if key in ("kl", "embedding_diversity") else (0.0, 1.0)
-        values = own[column].to_numpy(dtype=np.float64)
+        values = own[key].to_numpy(dtype=np.float64)
         known = np.isfinite(values)
         found[key] = _or_undefined(
             cluster_mean(values[known], _codes(own)[known], confidence=confidence, bounds=bounds),
@@ -143,7 +149,26 @@ def levels(rows: pd.DataFrame, name: str, confidence: float) -> Numbers:
     total, tokens = (own[c].to_numpy(dtype=np.float64) for c in ("entropy_sum", "entropy_tokens"))
     known = np.isfinite(total) & np.isfinite(tokens)
     entropy = cluster_ratio(total[known], tokens[known], _codes(own)[known], confidence=confidence)
+    found["outside_support_share"] = _outside_share(samples_support(case), own, confidence)
     return found | {"token_entropy": _or_undefined(entropy, "token_entropy")}
+
+
+def _outside_share(where: Support | None, own: pd.DataFrame, confidence: float) -> Estimate:
+    """Mean share of a prompt's outputs outside the support; its end's own error is included."""
+    if where is None:
+        needs = f"needs {_NEEDS['outside_support_share']}"
+        return Estimate.undefined(needs, confidence=confidence)
+    rows = [part for part in own["distances"] if len(part)]
+    known = np.array([len(part) > 0 for part in own["distances"]], dtype=np.bool_)
+
+    def terms_at(threshold: float) -> Terms:
+        shares = np.array([np.mean(part > threshold) for part in rows], dtype=np.float64)
+        return [(1.0, shares, np.ones(len(rows)))]
+
+    codes = _codes(own)[known]
+    return threshold_ratios(
+        terms_at, where.calibration, codes, confidence=confidence, bounds=(0, 1)
+    )
 
 
 def changes(rows: pd.DataFrame, first: str, name: str, confidence: float) -> Numbers:
@@ -284,10 +309,12 @@ def _or_undefined(estimate: Estimate, name: str) -> Estimate:
     return Estimate.undefined(f"needs {needs}", confidence=estimate.confidence)
 
 
-def _not_run(rows: pd.DataFrame) -> list[NotRun]:
+def _not_run(rows: pd.DataFrame, where: Support | None) -> list[NotRun]:
     columns = {"kl": "kl", "token_entropy": "entropy_sum", "outside_support_share": "outside"}
     columns |= {"heldout_nll_change": "heldout_nll", "gold": "gold"}
-    return [NotRun(k, _NEEDS[k]) for k, column in columns.items() if rows[column].isna().all()]
+    undefined = None if where is None else where.calibration.undefined_reason
+    needs = _NEEDS | ({"outside_support_share": undefined} if undefined else {})
+    return [NotRun(k, needs[k]) for k, column in columns.items() if rows[column].isna().all()]
 
 
 def _table(

@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
+from rmaudit.audits.common.memoize import memoize
 from rmaudit.audits.common.row_content import words_of
 from rmaudit.audits.common.samples import sample_rewards, scored
-from rmaudit.audits.common.support import LEVEL, embedder, lacking, pair_support
+from rmaudit.audits.common.support import Support, embedder, lacking, pair_support
 from rmaudit.case import Case
 from rmaudit.data.types import Dataset
 from rmaudit.errors import DataError
@@ -40,7 +41,8 @@ def policy_rows(case: Case, samples: Dataset, scores: Scores) -> pd.DataFrame:
 
     Columns: policy, cluster, and means over the row's outputs: distinct_2, self_bleu,
     embedding_diversity, length, kl (of summed log-probabilities, nats), entropy_sum and
-    entropy_tokens, proxy, gold, outside (share outside the support), heldout_nll, task_score.
+    entropy_tokens, proxy, gold, outside (share outside the support), distances (to the feedback,
+    an array, one an output; None without feedback), heldout_nll, task_score.
 
     Raises
     ------
@@ -69,7 +71,15 @@ def policy_rows(case: Case, samples: Dataset, scores: Scores) -> pd.DataFrame:
         table["entropy_sum"] = math.nan  # characters are no tokens
     for name, values in _diversity(case, outputs).items():
         table[name] = values
-    table["outside"] = _outside(case, frame, outputs)
+    where = samples_support(case)
+    table["outside"], table["distances"] = math.nan, None
+    if where is not None:
+        sizes = [len(row) for row in outputs]
+        table["outside"] = [
+            float(part.mean()) if part.size else math.nan
+            for part in _by_row(where.outside("samples"), sizes)
+        ]
+        table["distances"] = pd.Series(_by_row(where.distances["samples"], sizes), dtype=object)
     everywhere = table.groupby("cluster")["policy"].transform("nunique") == len(set(names))
     return table[everywhere].reset_index(drop=True)
 
@@ -99,19 +109,26 @@ def _diversity(case: Case, outputs: list[list[str]]) -> dict[str, list[float]]:
     }
 
 
-def _outside(case: Case, frame: pd.DataFrame, outputs: list[list[str]]) -> list[float]:
-    """Share of each row's outputs that lie outside the feedback; NaN without feedback."""
-    if case.feedback is None or lacking(case) is not None or not any(map(any, outputs)):
-        return [math.nan] * len(frame)
+@memoize
+def samples_support(case: Case) -> Support | None:
+    """Where the samples' outputs lie relative to the feedback's; None where either is missing."""
+    samples = case.samples
+    if samples is None or case.feedback is None or lacking(case) is not None:
+        return None
+    outputs = samples.frame["outputs"].tolist() if "outputs" in samples.frame else []
+    if not any(map(any, outputs)):
+        return None
     texts = [
         f"{words_of(prompt)}\n{words_of(text)}"
-        for prompt, row in zip(frame["prompt"].tolist(), outputs, strict=True)
+        for prompt, row in zip(samples.frame["prompt"].tolist(), outputs, strict=True)
         for text in row
     ]
-    p = pair_support(case, {"samples": texts}, "policy support").p("samples")
-    out = np.where(np.isnan(p), math.nan, p <= LEVEL)
-    parts = np.split(out, np.cumsum([len(row) for row in outputs])[:-1])
-    return [float(part.mean()) if part.size else math.nan for part in parts]
+    return pair_support(case, {"samples": texts}, "policy support")
+
+
+def _by_row(values: Float, sizes: list[int]) -> list[Float]:
+    """Values of outputs, in the parts of their rows."""
+    return np.split(values, np.cumsum(sizes)[:-1])
 
 
 def _lengths(samples: Dataset, scores: Scores) -> list[list[int]]:

@@ -107,7 +107,7 @@ def train_policy(
         encoded = [text_policy.encode_prompt(prompt) for prompt in prompts]
         optimised = _reward(text_policy, prompts, reward, gold, method)
         if feedback is not None:
-            optimised.outside = outside_support(feedback)
+            optimised.outside = outside_support(feedback, seed=config.seed)
         log = _REINFORCED[method](policy, optimised, encoded, config, out)
     parallel = Parallel()
     if parallel.is_first:
