@@ -51,6 +51,12 @@ def overopt(
     log_kl: Key = None,
     log_proxy: Key = None,
     log_gold: Key = None,
+    log_length: Annotated[
+        str | None,
+        typer.Option(
+            help="Response length of a KL per token: a key or a number; none: KL is per sequence."
+        ),
+    ] = None,
     pooled: Annotated[
         bool, typer.Option("--pooled", help="The logs are seeds of one run: one curve.")
     ] = False,
@@ -80,7 +86,9 @@ def overopt(
 
     shared: dict[str, Any] = {"seed": seed, "resamples": resamples}
     if log:
-        result = from_logs(log, kl=log_kl, proxy=log_proxy, gold=log_gold, pooled=pooled, **shared)
+        keys: dict[str, Any] = {"kl": log_kl, "proxy": log_proxy, "gold": log_gold}
+        keys["length"] = log_length
+        result = from_logs(log, pooled=pooled, **keys, **shared)
     elif world:
         result = _world(world, out, pairs, console, shared)
     else:
@@ -105,7 +113,9 @@ def overopt(
         )
     for note in result.notes:
         console.warn(note)
-    console.table("Over-optimisation (gains in gold SDs)", list(SUMMARY), result.summary())
+    console.table(f"Over-optimisation ({result.unit_words})", list(SUMMARY), result.summary())
+    for line in result.sentences():
+        console.say(line)
     written = result.save(out, tuple(venue) if venue else VENUES)
     console.say(f"{len(written)} files: {out}", path=str(out))
 

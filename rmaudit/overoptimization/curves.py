@@ -1,7 +1,7 @@
 """Curves of optimisation: proxy and gold reward against KL, prompt by prompt.
 
 A curve starts at the policy that was sampled (KL 0) and goes on to stronger optimisation: larger n
-for best of n, smaller beta for the tilted policy, later steps for a run of RL.
+for best of n, smaller beta for the tilted policy. Runs of RL: `rmaudit.overoptimization.rl_curve`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rmaudit.stats.tilting import (
 )
 from rmaudit.typing import Float, Integers
 
-Method = Literal["bon", "tilted", "rl"]
+Method = Literal["bon", "tilted"]
 LEAST_EFFECTIVE = 10.0  # median effective sample size of a point that a fit may use
 BETAS_PER_OCTAVE = 2
 BETA_OCTAVES = (4, -4)  # from 16 proxy SDs a nat, weak, to a sixteenth, strong
@@ -105,8 +105,26 @@ class Curve:
     proxy_unit: Float  # (n_prompts, 2): squared deviations and degrees of freedom
     gold_unit: Float
     ess: Float  # (n_points,): median effective sample size; NaN where it does not apply
-    kl_start: float = 0.0  # nats: of the policy that gains are counted from
     standardized: bool = False  # strength is in SDs of the proxy: it moves with their estimate
+
+    @property
+    def kl_at(self) -> Float:
+        """Mean KL at each point, (n_points,), nats."""
+        return np.asarray(self.kl.mean(axis=0))
+
+    @property
+    def sample(self) -> int:
+        """Prompts."""
+        return len(self.gold)
+
+    @property
+    def standard(self) -> bool:
+        """Whether gains are in SDs: always, for samples hold them."""
+        return True
+
+    def raw(self, which: Literal["proxy", "gold"]) -> Float:
+        """The raw mean at each point, (n_points,)."""
+        return np.asarray((self.proxy if which == "proxy" else self.gold).mean(axis=0))
 
     @property
     def usable(self) -> NDArray[np.bool_]:

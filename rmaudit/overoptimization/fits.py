@@ -46,6 +46,8 @@ class Fit:
     peak_n: Estimate  # the best of n of that KL, not always whole
     extrapolated: bool  # the peak lies beyond the largest KL measured
     residual: float  # root mean square of the fit at the points, gold SD
+    lack_of_fit: float = math.nan  # p-value; under 0.05 the peak is undefined (runs of RL)
+    intercept: float = 0.0  # gold of the form at KL 0, where that is fitted too (runs of RL)
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Overoptimization:
     safe_kl: Estimate  # nats
     safe_strength: Estimate  # n, beta or step
     measured_kl: float  # the largest, nats
+    onset_step: Estimate | None = None  # of a run: the bracket of steps in which gold is highest
 
     def fit(self, form: Form) -> Fit:
         """The fit of one form."""
@@ -87,8 +90,7 @@ def overoptimization(
     Overoptimization
         The safe budget is the strongest optimisation up to which the one-sided lower bound, at
         `confidence`, of the mean gold gain still rises: never beyond what was measured, KL 0 where
-        it falls at once. For a run, whose points have errors of their own, it is where that bound
-        is highest. It rests on a bound already; its interval is what resampling adds.
+        it falls at once. It rests on a bound already; its interval is what resampling adds.
 
     Notes
     -----
@@ -131,19 +133,12 @@ def overoptimization(
     )
 
 
-def form_terms(d: Float, form: Form, start: float = 0.0) -> tuple[Float, Float]:
-    """The regressors of alpha and beta: ``d`` and ``-d**2`` ("bon") or ``-d log d`` ("rl").
-
-    Less their values at `start`, the d of the policy that gains are counted from.
-    """
-    square = d**2 if form == "bon" else d * np.log(np.where(d > 0, d, 1.0))
-    at_start = start**2 if form == "bon" else start * math.log(start) if start > 0 else 0.0
-    return d - start, -(square - at_start)
+def form_terms(d: Float, form: Form) -> tuple[Float, Float]:
+    """The regressors of alpha and beta: ``d`` and ``-d**2`` ("bon") or ``-d log d`` ("rl")."""
+    return d, -(d**2 if form == "bon" else d * np.log(np.where(d > 0, d, 1.0)))
 
 
-def fit_form(
-    d: Float, gain: Float, weights: Float, form: Form, start: float = 0.0
-) -> tuple[Float, Float]:
+def fit_form(d: Float, gain: Float, weights: Float, form: Form) -> tuple[Float, Float]:
     """Weighted least squares of many curves at once.
 
     Parameters
@@ -152,15 +147,15 @@ def fit_form(
         (b, n_points): square root of KL, and gold gain.
     weights
         (n_points,), of the points.
-    form, start
-        "bon" or "rl", and the d that gains are counted from.
+    form
+        "bon" or "rl".
 
     Returns
     -------
     alpha, beta
         (b,) each; NaN where the points do not tell the two apart.
     """
-    x, z = form_terms(d, form, start)
+    x, z = form_terms(d, form)
     xx, xz, zz = (x * x) @ weights, (x * z) @ weights, (z * z) @ weights
     xy, zy = (x * gain) @ weights, (z * gain) @ weights
     determinant = xx * zz - xz**2
@@ -196,9 +191,7 @@ class _Sums:
     point_weight: Float  # (n_points,): inverse variance of the mean gain; zero near the start
     place: int  # of the highest mean gain
     quantile: float  # of the one-sided bound
-    start: float  # d of the policy that gains are counted from
-    at_start: NDArray[np.bool_]  # (n_points,): that policy itself, but for rounding
-    noisy: bool  # neighbouring points have errors of their own
+    at_start: NDArray[np.bool_]  # (n_points,): the policy that was sampled, but for rounding
     standardized: bool  # strength moves with the proxy's SD
     lacking: str | None
 
@@ -218,7 +211,7 @@ class _Sums:
         unit = cluster_sums(units, codes)
         slope = _slopes(curve)[:, used]
         n_clusters = len(count)
-        far = kl.sum(axis=0) > (LEAST_KL + curve.kl_start) * count.sum()
+        far = kl.sum(axis=0) > LEAST_KL * count.sum()
         gain[:, ~far] = 0.0  # not what rounding left
         mean = gain.sum(axis=0) / max(count.sum(), 1)
         variance = ((gain - mean * count[:, None]) ** 2).sum(axis=0)
@@ -246,9 +239,7 @@ class _Sums:
             weight,
             place,
             quantile,
-            math.sqrt(max(curve.kl_start, 0.0)),
             ~far,
-            curve.method == "rl",
             curve.standardized,
             lacking,
         )
@@ -272,7 +263,7 @@ class _Sums:
         d = np.sqrt(np.maximum(kl, 0.0))
         found: dict[str, Float] = {}
         for form in FORMS:
-            alpha, beta = fit_form(d, gain, self.point_weight, form, self.start)
+            alpha, beta = fit_form(d, gain, self.point_weight, form)
             found |= {f"alpha_{form}": alpha, f"beta_{form}": beta}
             found[f"peak_{form}"] = peak_of(alpha, beta, form)
         rows = np.arange(len(weights))
@@ -303,9 +294,6 @@ class _Sums:
         error = np.sqrt(np.maximum(spread, 0.0) * clusters / (clusters - 1)) / total[:, None]
         bound = raw - self.quantile * error  # (b, n_points)
         bound[:, self.at_start] = 0.0
-        if self.noisy:
-            best = np.argmax(bound, axis=1)
-            return np.where(bound[np.arange(len(raw)), best] >= 0, best, -1)
         before = np.concatenate([np.zeros((len(raw), 1)), bound[:, :-1]], axis=1)
         rises = (bound > before) | self.at_start
         return np.asarray(np.cumprod(rises, axis=1).sum(axis=1) - 1, dtype=np.int64)
@@ -340,7 +328,7 @@ def _fit(
     n: int,
 ) -> Fit:
     alpha, beta = estimates[f"alpha_{form}"], estimates[f"beta_{form}"]
-    kl = _peak_estimate(*peak, len(sums.count), n, confidence)
+    kl = peak_estimate(*peak, len(sums.count), n, confidence)
     beyond = kl.defined and kl.value > sums.measured
     if beyond:
         method = f"{kl.method}; extrapolated beyond the {sums.measured:.2f} nats measured"
@@ -349,7 +337,7 @@ def _fit(
     totals = sums.count.sum()
     d = np.sqrt(np.maximum(sums.kl.sum(axis=0) / totals, 0.0))
     gold_sd = math.sqrt(sums.unit[:, 0].sum() / sums.unit[:, 1].sum())
-    x, z = form_terms(d, form, sums.start)
+    x, z = form_terms(d, form)
     off = alpha.value * x + beta.value * z - sums.gain.sum(axis=0) / totals / gold_sd
     in_n = kl
     if kl.defined:
@@ -358,8 +346,14 @@ def _fit(
     return Fit(form, alpha, beta, kl, in_n, beyond, float(np.sqrt(np.mean(off**2))))
 
 
-def _peak_estimate(
-    value: float, draws: Float, n_clusters: int, n: int, confidence: float
+def peak_estimate(
+    value: float,
+    draws: Float,
+    n_clusters: int,
+    n: int,
+    confidence: float,
+    *,
+    method: str = "cluster-bootstrap",
 ) -> Estimate:
     """Percentiles that count "no peak" as infinitely far; undefined unless all are finite."""
     tail = tail_probability(n_clusters, confidence)
@@ -369,9 +363,7 @@ def _peak_estimate(
         low, high = np.quantile(known, [tail, 1 - tail], method="inverted_cdf")
         # Beyond 700 nats a best of n has no number any more: that is no peak.
         if max(value, high) < 700:
-            return Estimate(
-                value, float(low), float(high), confidence, "cluster-bootstrap", n, n_clusters
-            )
+            return Estimate(value, float(low), float(high), confidence, method, n, n_clusters)
         reason = f"the fitted gold reward need not turn; if it does, at KL {low:.2g} or more"
     return Estimate.undefined(reason, n=n, n_clusters=n_clusters, confidence=confidence)
 

@@ -10,7 +10,7 @@ import numpy as np
 from rmaudit.errors import DataError
 from rmaudit.overoptimization.logs import Log, read_log
 from rmaudit.overoptimization.result import Overopt
-from rmaudit.overoptimization.rl_curve import LEAST_RECORDS, RUNS_ALONE, rl_curve
+from rmaudit.overoptimization.rl_curve import RUNS_ALONE, rl_curve
 from rmaudit.overoptimization.study import study
 
 
@@ -20,9 +20,10 @@ def from_logs(
     kl: str | None = None,
     proxy: str | None = None,
     gold: str | None = None,
+    length: str | None = None,
     pooled: bool = False,
-    gold_sd: float = 1.0,
-    proxy_sd: float = 1.0,
+    gold_sd: float | None = None,
+    proxy_sd: float | None = None,
     seed: int = 0,
     resamples: int = 2000,
     confidence: float = 0.95,
@@ -33,14 +34,14 @@ def from_logs(
     ----------
     paths
         Logs, see `read_log`.
-    kl, proxy, gold
-        Keys, where the known ones do not fit.
+    kl, proxy, gold, length
+        Keys, where the known ones do not fit; see `read_log`.
     pooled
         Runs that differ in their seed only, as one curve; with five or more the intervals are over
         runs. By default each has a curve of its own.
     gold_sd, proxy_sd
-        Within-prompt SDs of the rewards under the initial policy. A log does not hold them: with 1,
-        gains are in the rewards' own units.
+        Within-prompt SDs of the rewards under the initial policy; by default those of the first
+        steps, where they are logged. Without both, gains are in the rewards' own units.
     seed, resamples, confidence
         Of the bootstrap.
 
@@ -49,28 +50,27 @@ def from_logs(
     DataError
         If a log cannot be read, or is too short.
     """
-    logs = [read_log(path, kl=kl, proxy=proxy, gold=gold) for path in paths]
+    logs = [read_log(path, kl=kl, proxy=proxy, gold=gold, length=length) for path in paths]
     logs = _named_apart(logs)
     notes = [f"{log.name}: {note}" for log in logs for note in log.notes]
-    for log in logs:
-        if log.run.step.size < LEAST_RECORDS:
-            raise DataError(
-                f"{log.name}: {log.run.step.size} records with KL, proxy and gold; "
-                f"{LEAST_RECORDS} are needed: log more often"
-            )
-    if gold_sd == 1.0:
-        notes.append("a log holds no SD: gains are in the rewards' own units")
     groups = [("pooled runs", logs)] if pooled else [(log.name, [log]) for log in logs]
     if not pooled or len(logs) < RUNS_ALONE:
         notes.append("intervals are over steps: they say nothing of runs with another seed")
     studies = []
     for place, (name, group) in enumerate(groups):
-        curve = rl_curve([log.run for log in group], gold_sd=gold_sd, proxy_sd=proxy_sd)
+        try:
+            curve = rl_curve([log.run for log in group], gold_sd=gold_sd, proxy_sd=proxy_sd)
+        except ValueError as error:
+            raise DataError(f"{name}: {error}") from error
+        if not curve.standard:
+            notes.append(
+                f"{name}: gains are in the rewards' own units, for their spread is not logged"
+            )
         rng = np.random.default_rng([seed, place])
         one = study(name, curve, rng, resamples=resamples, confidence=confidence)
         studies.append(one)
         if not one.found.safe_kl.defined:
-            notes.append(f"{name}: {one.found.safe_kl.undefined_reason}")
+            notes.append(f"{name}: safe KL {one.found.safe_kl.undefined_reason}")
     return Overopt(tuple(studies), tuple(notes), confidence)
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from rmaudit.overoptimization.rl_findings import FITS_AT
+from rmaudit.overoptimization.sentences import run_sentences
 from rmaudit.overoptimization.study import Study, curve_frame, fit_frame
-from rmaudit.results import Estimate
+from rmaudit.results import Estimate, Metric
 
 
 @dataclass(frozen=True)
@@ -29,12 +31,34 @@ class Overopt:
         """One row a curve and functional form: fit, peak, losses, safe budget, with intervals."""
         return fit_frame(self.studies)
 
+    @property
+    def unit_words(self) -> str:
+        """The unit of the gains, in words."""
+        standard = {one.curve.standard for one in self.studies}
+        if standard == {True}:
+            return "gains in gold SDs"
+        return "gains in the rewards' own units" if standard == {False} else "gains: see the notes"
+
+    def sentences(self) -> list[str]:
+        """What the runs show, in words: where the gold reward turns, which component moved."""
+        return [line for one in self.studies for line in run_sentences(one)]
+
+    def metrics(self) -> list[Metric]:
+        """The steps between which each run's gold reward is highest, by run."""
+        return [
+            Metric("overoptimization.onset_step", one.found.onset_step, {"run": one.run})
+            for one in self.studies
+            if one.found.onset_step is not None
+        ]
+
     def summary(self) -> list[list[str]]:
         """One row a curve: run, method, measured KL, peak, loss after it, safe KL and strength."""
         rows = []
         for one in self.studies:
             found, fit = one.found, one.found.fit(one.form)
             peak = _shown(fit.peak_kl) + (" (extrapolated)" if fit.extrapolated else "")
+            if fit.lack_of_fit < FITS_AT:
+                peak = "- (does not fit)"
             names = {"bon": "n", "tilted": "beta", "rl": "step"}
             strength = f"{names[one.curve.method]} {_shown(found.safe_strength, ends=False)}"
             rows.append(
@@ -45,7 +69,9 @@ class Overopt:
                     _shown(found.gain_at_peak),
                     _shown(found.loss_after_peak),
                     peak,
-                    f"{_shown(found.safe_kl, ends=False)} ({strength})",
+                    f"{_shown(found.safe_kl, ends=False)} ({strength})"
+                    if found.safe_kl.defined
+                    else "-",
                 ]
             )
         return rows
@@ -58,7 +84,7 @@ class Overopt:
 
 
 SUMMARY = ("run", "method", "KL measured", "gold gain", "loss after", "fitted peak KL", "safe KL")
-"""The columns of `Overopt.summary`; gains in gold SDs."""
+"""The columns of `Overopt.summary`; gains in the unit of `Overopt.unit_words`."""
 
 
 def _shown(estimate: Estimate, *, ends: bool = True) -> str:

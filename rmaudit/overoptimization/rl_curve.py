@@ -1,90 +1,273 @@
 """The curve of runs of RL, from what they logged: KL, proxy and gold reward, step by step.
 
-A log holds means over a batch of fresh samples, so neighbouring steps are replicates of nearly the
-same policy. Steps are cut into windows of equal length; the j-th step of every window, over all
-windows, is one replicate of the whole curve, and replicates take the place of prompts. With five
-runs or more, runs do: then the interval is about other seeds too, and not about these runs alone.
+A log holds means over a batch of fresh samples. Steps are cut into windows; a gold reward that is
+logged now and then has points of its own, at its own steps. One run is one time series: errors are
+those of `rmaudit.stats.series`, the start's among them. With five runs or more the runs are the
+sample: then the interval is about other seeds too, and not about these runs alone.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from rmaudit.overoptimization.curves import Curve
+from rmaudit.results import Estimate
+from rmaudit.stats.series import Points, noise_of, window_means
 from rmaudit.typing import Float
 
 MOST_WINDOWS = 20
-LEAST_REPLICATES = 5  # steps a window, where there are as many
-LEAST_RECORDS = 8  # of a run: two replicates of four windows
-RUNS_ALONE = 5  # runs from which on runs are the replicates
+LEAST_GOLD = 2  # gold values of a run: a start, and one to compare it with
+FEW_GOLD = 30  # values, below which the dependence of evaluations that lie apart is not estimated
+RUNS_ALONE = 5  # runs from which on runs are the sample
+SAME_GRID = 0.5  # of the proxy's steps: from so many gold values on, one window serves both
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one run logged, in order of its steps; finite throughout."""
+    """What one run logged, by step; NaN where a quantity was not logged at a step."""
 
-    step: Float  # (n_records,)
-    kl: Float  # nats a sequence
+    step: Float  # (n,), ascending
+    kl: Float  # nats per sequence
     proxy: Float
     gold: Float
+    components: Mapping[str, Float] = field(default_factory=dict)  # of the proxy
+    gold_sd: float = math.nan  # within the first steps, where it is logged
+    proxy_sd: float = math.nan
+
+    def series(self, name: str) -> tuple[Float, Float]:
+        """Steps and values of "kl", "proxy", "gold" or a component, without the gaps."""
+        values = self.components[name] if name in self.components else getattr(self, name)
+        there = np.isfinite(values)
+        return self.step[there], values[there]
 
 
-def rl_curve(runs: Sequence[Run], *, gold_sd: float = 1.0, proxy_sd: float = 1.0) -> Curve:
+@dataclass(frozen=True)
+class Windows:
+    """One quantity of a run over windows of steps."""
+
+    step: Float  # (p,): the mean of the steps
+    first: Float  # (p,): the first and the last step of each window
+    last: Float
+    kl: Float  # (p,): mean KL over the window, nats
+    points: Points
+    place: NDArray[np.int64]  # (p,): rows of the curve
+
+
+@dataclass(frozen=True)
+class RlCurve:
+    """Proxy and gold reward of a run, or of several pooled, over its steps."""
+
+    gold_windows: Windows
+    proxy_windows: Windows
+    strength: Float  # (n_points,): steps of the points of both
+    kl_at: Float  # (n_points,): nats
+    gold_sd: float  # 1 where gains are in the reward's own units
+    proxy_sd: float
+    runs: int
+    components: Mapping[str, Windows] = field(default_factory=dict)
+    kl_start: float = 0.0
+    method: Literal["rl"] = "rl"
+
+    @property
+    def standard(self) -> bool:
+        """Whether gains are in SDs; else in the rewards' own units."""
+        return not (self.gold_sd == 1.0 and self.proxy_sd == 1.0)
+
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        """All points."""
+        return np.ones(self.strength.size, dtype=np.bool_)
+
+    @property
+    def ess(self) -> Float:
+        """Effective sample sizes do not apply."""
+        return np.full(self.strength.size, math.nan)
+
+    @property
+    def sample(self) -> int:
+        """Values of the gold reward that the curve was made from."""
+        return self.gold_windows.points.n
+
+    def windows(self, which: Literal["proxy", "gold"]) -> Windows:
+        """Of one reward."""
+        return self.proxy_windows if which == "proxy" else self.gold_windows
+
+    def raw(self, which: Literal["proxy", "gold"]) -> Float:
+        """The raw mean at each point of the curve; NaN where the reward was not logged."""
+        windows = self.windows(which)
+        values = np.full(self.strength.size, math.nan)
+        values[windows.place] = windows.points.value
+        return values
+
+    def sd(self, which: Literal["proxy", "gold"]) -> float:
+        """What gains are divided by."""
+        return self.proxy_sd if which == "proxy" else self.gold_sd
+
+    def means(self, which: Literal["proxy", "gold"], confidence: float = 0.95) -> list[Estimate]:
+        """The raw mean at each point of the curve; undefined where the reward was not logged."""
+        windows = self.windows(which)
+        return self._at(windows, np.eye(windows.step.size), 1.0, confidence)
+
+    def gains(self, which: Literal["proxy", "gold"], confidence: float = 0.95) -> list[Estimate]:
+        """Gain over the first window, with the start's error in the interval."""
+        windows = self.windows(which)
+        against = np.eye(windows.step.size) - np.eye(windows.step.size)[0]
+        return self._at(windows, against, 1 / self.sd(which), confidence)
+
+    def _at(self, windows: Windows, contrast: Float, unit: float, level: float) -> list[Estimate]:
+        points = windows.points
+        out = [points.undefined("not logged at this step", level) for _ in self.strength]
+        reach = points.quantile((1 + level) / 2)
+        for k, place in enumerate(windows.place.tolist()):
+            value = float(contrast[k] @ points.value) * unit
+            error = points.error(contrast[k]) * unit * reach
+            out[place] = points.estimate(value, value - error, value + error, level)
+        return out
+
+
+def rl_curve(
+    runs: Sequence[Run], *, gold_sd: float | None = None, proxy_sd: float | None = None
+) -> RlCurve:
     """Runs as a curve over windows of steps.
 
     Parameters
     ----------
     runs
-        Each of `LEAST_RECORDS` records or more. Longer runs are cut at the length of the shortest.
+        Each with two gold values or more. Windows end at the last step of the shortest run.
     gold_sd, proxy_sd
-        The within-prompt SDs of the rewards under the initial policy, which a log does not hold;
-        with 1, gains are in the rewards' own units.
-
-    Returns
-    -------
-    Curve
-        Gains are from the first window, and ``kl_start`` is its KL; replicates (or runs, see the
-        module) are its rows.
+        SDs of the rewards under the initial policy; by default those that the runs hold. Without
+        both, gains are in the rewards' own units.
 
     Raises
     ------
     ValueError
-        If a run is too short.
+        If a run has too few gold values, or no KL at two steps.
     """
-    length = min((run.step.size for run in runs), default=0)
-    if length < LEAST_RECORDS:
-        raise ValueError(f"{length} records of KL, proxy and gold: {LEAST_RECORDS} are needed")
-    windows = min(MOST_WINDOWS, max(4, length // LEAST_REPLICATES))
-    width = length // windows
-
-    def cut(values: Float) -> Float:
-        """(n_records,) to (width, windows): the last records, so that the end is kept."""
-        return values[length - windows * width : length].reshape(windows, width).T
-
-    parts = [[cut(getattr(run, name)) for run in runs] for name in ("step", "kl", "proxy", "gold")]
-    if len(runs) >= RUNS_ALONE:
-        step, kl, proxy, gold = (np.stack([p.mean(axis=0) for p in part]) for part in parts)
-    else:
-        step, kl, proxy, gold = (np.concatenate(part) for part in parts)
-    rows = len(gold)
-    # The start is the mean of all replicates: one batch would add its noise to every gain.
-    proxy_start, gold_start = (np.full(rows, float(v[:, 0].mean())) for v in (proxy, gold))
-    unit = np.ones((rows, 2))
-    return Curve(
-        method="rl",
-        strength=np.round(step.mean(axis=0)),
-        kl=kl,
-        proxy=proxy,
-        gold=gold,
-        proxy_start=proxy_start,
-        gold_start=gold_start,
-        clusters=np.arange(rows),
-        proxy_unit=unit * [proxy_sd**2, 1.0],
-        gold_unit=unit * [gold_sd**2, 1.0],
-        ess=np.full(windows, math.nan),
-        kl_start=max(float(kl[:, 0].mean()), 0.0),
+    for run in runs:
+        count = int(np.isfinite(run.gold).sum())
+        if count < LEAST_GOLD:
+            raise ValueError(f"{count} gold values in a run: {LEAST_GOLD} are needed")
+    if gold_sd is None or proxy_sd is None:
+        gold_sd, proxy_sd = (
+            float(np.mean([getattr(run, name) for run in runs])) for name in ("gold_sd", "proxy_sd")
+        )
+        if not (math.isfinite(gold_sd) and math.isfinite(proxy_sd)):
+            gold_sd = proxy_sd = 1.0
+    grids = {name: _edges(runs, name) for name in ("gold", "proxy")}
+    golds, proxies = (min(run.series(n)[0].size for run in runs) for n in ("gold", "proxy"))
+    if golds >= max(SAME_GRID * proxies, MOST_WINDOWS):
+        grids["proxy"] = grids["gold"]
+    parts = {name: _windows(runs, name, edges) for name, edges in grids.items()}
+    middle = {name: part[0] for name, part in parts.items()}
+    steps = np.union1d(middle["gold"], middle["proxy"])
+    made = {name: _placed(part, steps) for name, part in parts.items()}
+    kl = np.full(steps.size, math.nan)
+    for name in ("proxy", "gold"):
+        kl[made[name].place] = made[name].kl
+    common = {n for run in runs for n in run.components}
+    components = {
+        n: _placed(_windows(runs, n, grids["proxy"]), steps)
+        for n in sorted(common)
+        if all(n in run.components and run.series(n)[0].size >= 3 for run in runs)
+    }
+    return RlCurve(
+        made["gold"],
+        made["proxy"],
+        steps,
+        np.maximum(kl, 0.0),
+        gold_sd,
+        proxy_sd,
+        len(runs),
+        components,
+        kl_start=max(float(made["gold"].kl[0]), 0.0),
     )
+
+
+def _edges(runs: Sequence[Run], name: str) -> Float:
+    """Edges of windows that hold nearly equally many values, from the shortest run's steps."""
+    step = min((run.series(name)[0] for run in runs), key=lambda s: s[-1] if s.size else math.inf)
+    if step.size == 0:
+        raise ValueError(f"a run has no {name}")
+    count = min(MOST_WINDOWS, step.size)
+    cuts = np.linspace(0, step.size, count + 1).round().astype(int)
+    between = (step[cuts[1:-1] - 1] + step[cuts[1:-1]]) / 2
+    return np.concatenate([[step[0] - 0.5], between, [step[-1] + 0.5]])
+
+
+Part = tuple[Float, Float, Float, Float, Points]
+
+
+def _windows(runs: Sequence[Run], name: str, edges: Float) -> Part:
+    """Step, first and last step, KL and points of a quantity over windows, mean over runs."""
+    steps, kls, points = [], [], []
+    for run in runs:
+        step, values = run.series(name)
+        inside = (step > edges[0]) & (step < edges[-1])
+        step, values = step[inside], values[inside]
+        window = np.searchsorted(edges, step, side="right") - 1
+        if np.unique(window).size < edges.size - 1:
+            raise ValueError(f"the runs' steps of {name} do not fit: draw them one by one")
+        logged, kl = run.series("kl")
+        steps.append(_window_mean(step, window))
+        kls.append(_window_mean(_kl_at(step, edges, logged, kl), window))
+        points.append(_points(values, step, edges, run))
+    low = np.maximum(edges[:-1], step[0])
+    ends = np.minimum(edges[1:], step[-1])
+    return np.mean(steps, axis=0), low, ends, np.mean(kls, axis=0), _pooled(points)
+
+
+def _kl_at(step: Float, edges: Float, logged: Float, kl: Float) -> Float:
+    """KL at steps where it need not be logged: the mean around a lonely one, else interpolated."""
+    if step.size > edges.size - 1:
+        return np.interp(step, logged, kl)
+    around = [kl[(logged > a) & (logged < b)] for a, b in pairwise(edges)]
+    at = np.interp(step, logged, kl)
+    # A line through the window's KL, read off at the gold step, has less noise than one step has.
+    for k, values in enumerate(around):
+        if values.size >= 3:
+            x = logged[(logged > edges[k]) & (logged < edges[k + 1])]
+            at[k] = np.polynomial.Polynomial.fit(x, values, 1)(step[k])
+    return at
+
+
+def _points(values: Float, step: Float, edges: Float, run: Run) -> Points:
+    """Means over windows of one run, with the errors of a time series."""
+    gap = float(np.median(np.diff(step))) if step.size > 1 else 1.0
+    every = float(np.median(np.diff(run.step))) if run.step.size > 1 else 1.0
+    # Noise of neighbouring steps may be dependent; that of evaluations far apart is not.
+    phi = 0.0 if values.size < FEW_GOLD and gap >= 4 * every else None
+    noise = noise_of(values, phi=phi)
+    if noise is None:
+        count = edges.size - 1
+        return Points(values, np.full((count, count), math.nan), 1.0, values.size)
+    return window_means(values, step, edges, noise)
+
+
+def _pooled(points: Sequence[Points]) -> Points:
+    """The mean over runs: runs are the sample where there are enough of them."""
+    count = len(points)
+    if count == 1:
+        return points[0]
+    values = np.stack([p.value for p in points])
+    n = sum(p.n for p in points)
+    if count >= RUNS_ALONE:
+        covariance = np.cov(values, rowvar=False) / count
+        return Points(values.mean(axis=0), np.atleast_2d(covariance), count - 1.0, n, count)
+    covariance = np.mean([p.covariance for p in points], axis=0) / count
+    return Points(values.mean(axis=0), covariance, sum(p.freedom for p in points), n)
+
+
+def _placed(part: Part, steps: Float) -> Windows:
+    step, first, last, kl, points = part
+    return Windows(step, first, last, kl, points, np.searchsorted(steps, step))
+
+
+def _window_mean(values: Float, window: NDArray[np.int64]) -> Float:
+    mean: Float = np.bincount(window, values) / np.bincount(window)
+    return mean

@@ -17,6 +17,8 @@ from rmaudit.overoptimization.fits import (
     form_terms,
     overoptimization,
 )
+from rmaudit.overoptimization.rl_curve import RlCurve
+from rmaudit.overoptimization.rl_findings import Mover, movers, rl_overoptimization
 from rmaudit.results import Estimate, Figure
 
 COLUMNS = (
@@ -47,8 +49,9 @@ class Study:
     """One reward model (or run) under one method."""
 
     run: str  # the name of the reward model or of the run
-    curve: Curve
+    curve: Curve | RlCurve
     found: Overoptimization
+    movers: tuple[Mover, ...] = ()  # components of a run's proxy, in the order in which they moved
 
     @property
     def form(self) -> Form:
@@ -58,13 +61,16 @@ class Study:
 
 def study(
     run: str,
-    curve: Curve,
+    curve: Curve | RlCurve,
     rng: np.random.Generator,
     *,
     resamples: int = 2000,
     confidence: float = 0.95,
 ) -> Study:
-    """Fits, peak and safe budget of a curve; see `overoptimization`."""
+    """Fits, peak and safe budget of a curve; see `overoptimization`, `rl_overoptimization`."""
+    if isinstance(curve, RlCurve):
+        found = rl_overoptimization(curve, rng, confidence=confidence)
+        return Study(run, curve, found, tuple(movers(curve, rng, confidence=confidence)))
     return Study(
         run, curve, overoptimization(curve, rng, resamples=resamples, confidence=confidence)
     )
@@ -76,14 +82,14 @@ def curve_frame(studies: Sequence[Study], confidence: float = 0.95) -> pd.DataFr
     for one in studies:
         curve = one.curve
         proxy, gold = (curve.means(which, confidence) for which in ("proxy", "gold"))
+        raw = {"proxy": curve.raw("proxy"), "gold": curve.raw("gold")}
         for k, strength in enumerate(curve.strength):
             row: dict[str, Any] = dict.fromkeys(COLUMNS)
             whole = strength if curve.method == "tilted" else int(strength)
             row |= {"method": curve.method, _STRENGTH[curve.method]: whole, "run": one.run}
-            row |= {"kl": float(curve.kl[:, k].mean()), "ess": _number(curve.ess[k])}
+            row |= {"kl": float(curve.kl_at[k]), "ess": _number(curve.ess[k])}
             for name, estimate in (("proxy", proxy[k]), ("gold", gold[k])):
-                mean = (curve.proxy if name == "proxy" else curve.gold)[:, k].mean()
-                row |= {name: float(mean)}
+                row |= {name: _number(raw[name][k])}
                 row |= {f"{name}_low": _number(estimate.low)}
                 row |= {f"{name}_high": _number(estimate.high)}
             rows.append(row)
@@ -100,7 +106,7 @@ def fit_frame(studies: Sequence[Study]) -> pd.DataFrame:
                 "run": one.run,
                 "method": one.curve.method,
                 "form": fit.form,
-                "prompts": len(one.curve.gold),
+                "prompts": one.curve.sample,
                 "measured_kl": one.found.measured_kl,
             }
             for name, estimate in (
@@ -114,10 +120,12 @@ def fit_frame(studies: Sequence[Study]) -> pd.DataFrame:
                 ("proxy_gold_gap", one.found.proxy_gold_gap),
                 ("safe_kl", one.found.safe_kl),
                 ("safe_strength", one.found.safe_strength),
+                *([("onset_step", one.found.onset_step)] if one.found.onset_step else []),
             ):
                 row |= _spread(name, estimate)
             row["extrapolated"] = fit.extrapolated
             row["residual"] = fit.residual
+            row["lack_of_fit"] = fit.lack_of_fit
             row["reason"] = fit.alpha.undefined_reason or fit.peak_kl.undefined_reason
             rows.append(row)
     return pd.DataFrame(rows)
@@ -137,6 +145,7 @@ def gain_figure(
     Points of too few effective samples are grey; the fits do not use them.
     """
     series = []
+    unit = "SD" if all(one.curve.standard for one in studies) else "own units"
     methods = len({one.curve.method for one in studies})
     for place, one in enumerate(studies):
         parts = [one.run] if len(studies) > methods or methods == 1 < len(studies) else []
@@ -162,7 +171,7 @@ def gain_figure(
         {
             "series": series,
             "xlabel": "KL from the initial policy (nats)",
-            "ylabel": "gain (SD)" if with_proxy else "gold gain (SD)",
+            "ylabel": f"{'gain' if with_proxy else 'gold gain'} ({unit})",
             "xscale": "linear",
             "diagonal": False,
             "reference_y": 0.0,
@@ -176,12 +185,13 @@ def _name(label: str, what: str, shown: bool = True) -> str:
 
 
 def _series(one: Study, which: Any, name: str, confidence: float) -> dict[str, Any]:
-    used = np.flatnonzero(one.curve.usable)
+    measured = np.isfinite(one.curve.raw(which))
+    used = np.flatnonzero(one.curve.usable & measured)
     every = one.curve.gains(which, confidence)
     gains = [every[k] for k in used]
     return {
         "name": name,
-        "x": one.curve.kl[:, used].mean(axis=0).tolist(),
+        "x": one.curve.kl_at[used].tolist(),
         "y": [_number(e.value) for e in gains],
         "low": [_number(e.low) for e in gains],
         "high": [_number(e.high) for e in gains],
@@ -195,7 +205,7 @@ def _weak_series(one: Study, name: str) -> dict[str, Any]:
     gains = one.curve.gains("gold")
     return {
         "name": name,
-        "x": one.curve.kl[:, weak].mean(axis=0).tolist(),
+        "x": one.curve.kl_at[weak].tolist(),
         "y": [_number(gains[k].value) for k in weak],
         "low": None,
         "high": None,
@@ -207,9 +217,15 @@ def _weak_series(one: Study, name: str) -> dict[str, Any]:
 
 def _fit_series(one: Study, name: str) -> dict[str, Any]:
     fit = one.found.fit(one.form)
-    d = np.sqrt(np.linspace(one.curve.kl_start, one.found.measured_kl, 41))
-    x, z = form_terms(d, fit.form, float(d[0]))
-    y = fit.alpha.value * x + fit.beta.value * z
+    start, shift = 0.0, 0.0
+    if isinstance(one.curve, RlCurve):  # gains are from the first window, not from KL 0
+        start = one.curve.kl_start
+        shift = fit.intercept - one.curve.raw("gold")[one.curve.gold_windows.place[0]] / (
+            one.curve.gold_sd
+        )
+    d = np.sqrt(np.linspace(start, one.found.measured_kl, 41))
+    x, z = form_terms(d, fit.form)
+    y = shift + fit.alpha.value * x + fit.beta.value * z
     return {
         "name": name,
         "x": (d**2).tolist(),
@@ -224,15 +240,18 @@ def _sentence(one: Study) -> str:
     found, how = one.found, METHOD_NAMES[one.curve.method]
     if not found.gain_at_peak.defined:
         return f"{one.run}, {how}: {found.gain_at_peak.undefined_reason}."
+    unit = " SD" if one.curve.standard else ""
     turn = (
-        f"and is {found.loss_after_peak.value:.2f} SD lower at the end"
+        f"and is {found.loss_after_peak.value:.2f}{unit} lower at the end"
         if found.loss_after_peak.value > 0
         else "and has not turned by the end"
     )
+    safe = ""
+    if found.safe_kl.defined:
+        safe = f"; its lower bound rises up to KL {found.safe_kl.value:.2f}"
     return (
         f"{one.run}, {how}, up to KL {found.measured_kl:.2f}: the gold reward gains "
-        f"{found.gain_at_peak.value:.2f} SD at KL {found.best_kl.value:.2f} {turn}; its lower "
-        f"bound rises up to KL {found.safe_kl.value:.2f}."
+        f"{found.gain_at_peak.value:.2f}{unit} at KL {found.best_kl.value:.2f} {turn}{safe}."
     )
 
 

@@ -11,9 +11,9 @@ import pytest
 
 from rmaudit.errors import DataError
 from rmaudit.overoptimization import from_logs
-from rmaudit.overoptimization.fits import overoptimization
 from rmaudit.overoptimization.logs import read_log
 from rmaudit.overoptimization.rl_curve import Run, rl_curve
+from rmaudit.overoptimization.rl_findings import rl_overoptimization
 
 
 def lines(path: Path, records: list[dict[str, Any]]) -> Path:
@@ -48,7 +48,10 @@ def test_trainer_state_of_trl_with_a_kl_of_tokens(tmp_path: Path) -> None:
     assert log.run.kl.tolist() == pytest.approx([0.2, 0.4, 0.6, 0.8])
     assert log.run.proxy.tolist() == [1, 2, 3, 4]
     assert log.run.gold.tolist() == [2, 4, 6, 8]
-    assert log.notes == ("KL is kl a token times completions/mean_length",)
+    assert log.notes == (
+        "KL is kl per token times completions/mean_length",
+        "SD of the gold: 9, the mean of rewards/gold/std over the first steps",
+    )
     assert log.name == "my-run"
 
 
@@ -95,10 +98,12 @@ def test_nan_and_a_last_line_that_is_cut_off(tmp_path: Path) -> None:
     path = lines(tmp_path / "run.jsonl", rows)
     path.write_text(path.read_text() + '{"step": 6, "kl_k1": 0.')
     log = read_log(path)
-    assert log.run.step.tolist() == [0, 1, 4, 5]
+    assert log.run.step.tolist() == [0, 1, 2, 3, 4, 5]
+    assert np.isnan(log.run.gold).tolist() == [False, False, True, False, False, False]
+    assert log.run.series("kl")[0].tolist() == [0, 1, 2, 4, 5]
     assert log.notes == (
         "the last line is cut off: read up to there",
-        "2 of 6 records lack a value or hold NaN: left out",
+        "gold: 1 of 6 values are no finite number: left out",
     )
 
 
@@ -111,7 +116,7 @@ def test_what_a_log_cannot_say(tmp_path: Path) -> None:
     result = from_logs([same], resamples=100)
     reason = result.studies[0].found.safe_kl.undefined_reason
     assert reason
-    assert f"same: {reason}" in result.notes
+    assert f"same: safe KL {reason}" in result.notes
 
 
 def test_texts_in_a_log_may_hold_any_line_end(tmp_path: Path) -> None:
@@ -161,17 +166,23 @@ def planted(seed: int, steps: int = 200) -> Run:
 @pytest.mark.parametrize("runs", [1, 6])
 def test_a_planted_run_turns_where_it_should(runs: int) -> None:
     curve = rl_curve([planted(i) for i in range(runs)])
-    assert len(curve.gold) == (10 if runs == 1 else 6)
-    found = overoptimization(curve, np.random.default_rng(0), resamples=300)
+    assert curve.runs == runs
+    found = rl_overoptimization(curve, np.random.default_rng(0))
     top = np.exp(0.6 / 0.35 - 1) ** 2
     assert found.best_kl.value == pytest.approx(top, abs=2.5)
+    assert found.best_kl.low <= top <= found.best_kl.high
+    turn = 199 * (np.sqrt(top) - 0.2) / 3.8  # the step whose d is that of the top
+    assert found.onset_step is not None
+    assert found.onset_step.low <= turn <= found.onset_step.high
+    fit = found.fit("rl")
+    assert fit.peak_kl.low <= top <= fit.peak_kl.high
     assert found.safe_kl.value < found.measured_kl
     assert found.loss_after_peak.low > 0
 
 
 def test_a_run_that_is_too_short_is_said() -> None:
-    with pytest.raises(ValueError, match="8 are needed"):
-        rl_curve([planted(0, steps=5)])
+    with pytest.raises(ValueError, match="1 gold values in a run: 2 are needed"):
+        rl_curve([planted(0, steps=1)])
 
 
 def test_a_log_nested_too_deeply_is_no_log(tmp_path: Path) -> None:
@@ -188,12 +199,14 @@ def test_a_number_of_four_hundred_digits_is_left_out(tmp_path: Path) -> None:
     ]
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
     log = read_log(path)
-    assert log.run.step.tolist() == [0, 1, 3, 4]
-    assert log.notes == ("1 of 5 records lack a value or hold NaN: left out",)
+    assert np.isnan(log.run.gold).tolist() == [False, False, True, False, False]
+    assert log.notes == ("gold: 1 of 5 values are no finite number: left out",)
 
 
 def test_a_step_that_no_computer_counts_to_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
     records = [{"step": s, "kl_k1": 1.0, "proxy": 1.0, "gold": 1.0} for s in (0, 1e300, 2)]
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    assert read_log(path).run.step.tolist() == [0, 2]
+    log = read_log(path)
+    assert log.run.step.tolist() == [0, 2]
+    assert "1 records have no finite step: left out" in log.notes

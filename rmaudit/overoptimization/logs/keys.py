@@ -1,0 +1,221 @@
+"""Which key of a log holds which quantity, and in which unit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from rmaudit.errors import DataError, nearest
+from rmaudit.overoptimization.logs.trainers import TRAINERS, Kl, KlUnit, Trainer
+
+Split = Literal["train", "eval"]
+_RUN = re.compile(r"^.+ - (?=[\w/@.-]+$)")  # a chart of W&B: "name of the run - key"
+_PREFIX = re.compile(r"^(?:(?P<eval>eval(?:uation)?[/_]|validation/)|(?:train|training|rollout)/)")
+_SPREAD = re.compile(
+    r"(?:^|[/_@.])(?:std|sd|var|variance|max|min|median|count|__MIN|__MAX)(?:@\d+)?$"
+    r"|/(?:std|best|worst|maj)@\d+|^val-aux/|evidence"
+)
+_REWARD = re.compile(r"reward|score|gold|return|accuracy", re.IGNORECASE)
+STEPS = ("step", "global_step", "_step", "iteration")
+_NAMED = re.compile(r"gold", re.IGNORECASE)
+NO_LENGTH = "none"  # what --log-length says of a KL that is one of sequences already
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key of a log, in the form that all trainers share."""
+
+    raw: str
+    bare: str  # without the name of the run and without train/, eval_ and the like
+    split: Split
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What was found where; units are those of the keys."""
+
+    step: str
+    kl: str
+    unit: KlUnit
+    proxy: str
+    gold: str
+    lengths: tuple[str, ...] = ()  # the product of these is the length
+    length: float | None = None  # the same for every step
+    spreads: Mapping[str, str] = field(default_factory=dict)  # "proxy", "gold": keys of their SDs
+    components: Mapping[str, str] = field(default_factory=dict)  # name: key
+    trainer: str | None = None
+    assumed: bool = False  # that the KL is one of sequences: nothing says so but the user's choice
+
+
+def parsed(raw: str) -> Key:
+    """A key without what exports and loggers put in front of it."""
+    bare = _RUN.sub("", raw)
+    found = _PREFIX.match(bare)
+    if found is None:
+        return Key(raw, bare, "train")
+    return Key(raw, bare[found.end() :], "eval" if found["eval"] else "train")
+
+
+class Known:
+    """The keys of one log, and who wrote them."""
+
+    def __init__(self, raws: Iterable[str], file: Path) -> None:
+        self.file = file
+        self.keys = [parsed(raw) for raw in dict.fromkeys(raws)]
+        self.raws = {key.raw for key in self.keys}
+        bare = {key.bare for key in self.keys}
+        hits = {
+            name: sum(any(key.startswith(mark) for key in bare) for mark in trainer.signature)
+            for name, trainer in TRAINERS.items()
+        }
+        order = sorted(hits, key=lambda name: -hits[name])
+        self.trainer = order[0] if hits[order[0]] else None
+        self.trainers: list[Trainer] = [TRAINERS[name] for name in order]
+
+    def first(self, wanted: Iterable[str]) -> str | None:
+        """The first of these that is logged, of training before evaluation."""
+        for name in wanted:
+            found = [key for key in self.keys if name in (key.bare, key.raw)]
+            if found:
+                return min(found, key=lambda key: (key.split == "eval", key.raw != name)).raw
+        return None
+
+    def named(self, name: str, what: str) -> str:
+        """The key that the user named, with or without what stands in front of it."""
+        if name in self.raws:
+            return name
+        found = self.first([name])
+        if found is None:
+            raise self.lacks(what, name)
+        return found
+
+    def lacks(self, what: str, name: str | None = None) -> DataError:
+        """One line about a key that is not there; all keys are listed, those of rewards first."""
+        option = "" if what == "step" else f"; name its key with --log-{what}"
+        wanted = f"key {name!r}" if name else what
+        close = f" ({nearest(name, self.raws)})" if name and len(self.raws) < 200 else ""
+        listed = sorted(self.raws, key=lambda raw: not _REWARD.search(raw))
+        shown = ", ".join(listed)
+        return DataError(
+            f"{self.file}: no {wanted} in the log{option}{close} (there are: {shown[:4000]})"
+        )
+
+
+def find_keys(
+    known: Known,
+    *,
+    kl: str | None = None,
+    proxy: str | None = None,
+    gold: str | None = None,
+    length: str | None = None,
+) -> Keys:
+    """The key of each quantity; those that the user names come first.
+
+    Raises
+    ------
+    DataError
+        If a quantity has no key, or a KL per token no length.
+    """
+    step = known.first(STEPS) or known.first(["Step"])
+    gold = known.named(gold, "gold") if gold else _gold(known)
+    components = _components(known, gold)
+    proxy = known.named(proxy, "proxy") if proxy else _proxy(known, components)
+    if proxy is None or gold is None:
+        raise known.lacks("gold" if gold is None else "proxy")
+    keys = Keys(
+        step or "",
+        *_kl(known, kl),
+        proxy,
+        gold,
+        trainer=known.trainer,
+        spreads=_spreads(known, proxy, gold),
+        components=components if len(components) > 1 else {},
+    )
+    return _with_length(known, keys, length, named=kl is not None)
+
+
+def _gold(known: Known) -> str | None:
+    found = known.first(key for trainer in known.trainers for key in trainer.gold)
+    if found is not None:
+        return found
+    named = [k for k in known.keys if _NAMED.search(k.bare) and not _SPREAD.search(k.bare)]
+    named.sort(key=lambda key: (key.split == "eval", not key.bare.endswith("/mean")))
+    return named[0].raw if named else None
+
+
+def _components(known: Known, gold: str | None) -> dict[str, str]:
+    """Component rewards by name, without the gold reward."""
+    found: dict[str, str] = {}
+    for pattern in dict.fromkeys(p for trainer in known.trainers for p in trainer.components):
+        for key in known.keys:
+            match = re.fullmatch(pattern, key.bare)
+            if match is None or key.split == "eval" or key.raw == gold:
+                continue
+            if not _SPREAD.search(key.bare) and not _NAMED.search(key.bare):
+                found.setdefault(match[1], key.raw)
+    return found
+
+
+def _proxy(known: Known, components: Mapping[str, str]) -> str | None:
+    """What is optimised.
+
+    TRL's own mean of the rewards holds the gold reward where that has a weight, and in RLOO is less
+    the KL penalty: the reward's own mean comes first where there is only one beside the gold one.
+    """
+    own = known.first(["rmaudit/proxy", "proxy"])
+    if own is not None or len(components) == 1:
+        return own or next(iter(components.values()))
+    return known.first(key for trainer in known.trainers for key in trainer.proxy)
+
+
+def _kl(known: Known, name: str | None) -> tuple[str, KlUnit]:
+    declared = [kl for trainer in known.trainers for kl in trainer.kl]
+    if name is not None:
+        raw = known.named(name, "kl")
+        bare = parsed(raw).bare
+        unit = next((kl.unit for kl in declared if kl.key in (bare, raw)), None)
+        return raw, unit or "sequence"
+    order: Sequence[Kl] = sorted(declared, key=lambda kl: kl.unit == "token")
+    for kl in order:
+        found = known.first([kl.key])
+        if found is not None:
+            return found, kl.unit
+    raise known.lacks("kl")
+
+
+def _with_length(known: Known, keys: Keys, given: str | None, *, named: bool) -> Keys:
+    """The keys, with those that make a KL per token one of sequences."""
+    if given is not None and given.lower() == NO_LENGTH:
+        return replace(keys, unit="sequence")
+    if given is not None:
+        try:
+            return replace(keys, unit="token", length=float(given))
+        except ValueError:
+            return replace(keys, unit="token", lengths=(known.named(given, "length"),))
+    if keys.unit != "token":
+        return keys
+    for factors in (f for trainer in known.trainers for f in trainer.length):
+        found = [known.first([factor]) for factor in factors]
+        if found[0] is not None:
+            return replace(keys, lengths=tuple(key for key in found if key is not None))
+    if named:
+        return replace(keys, unit="sequence", assumed=True)
+    raise DataError(
+        f"{known.file}: {keys.kl!r} is a mean over tokens, and no response length is logged to "
+        "make it one of sequences; give --log-length, a key or the mean number of tokens"
+    )
+
+
+def _spreads(known: Known, proxy: str, gold: str) -> dict[str, str]:
+    """Keys of the SDs of the rewards, where they are logged."""
+    found = {}
+    pairs = [pair for trainer in known.trainers for pair in trainer.spreads]
+    for what, key in (("proxy", proxy), ("gold", gold)):
+        for end, other in pairs:
+            if key.endswith(end) and key.removesuffix(end) + other in known.raws:
+                found[what] = key.removesuffix(end) + other
+                break
+    return found

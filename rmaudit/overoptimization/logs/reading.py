@@ -1,0 +1,237 @@
+"""Logs of RL runs that rmaudit did not make, and its own: series of one run, joined by step.
+
+What is read: KL in nats per sequence, proxy and gold reward, and component rewards, by step. Each
+quantity keeps its own steps: a gold reward that is evaluated every twenty steps stands beside KL
+and proxy of every step. Records that hold NaN are left out and counted; a file that ends within a
+line is read up to there; both are said.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rmaudit.errors import DataError
+from rmaudit.overoptimization.logs.keys import Keys, Known, find_keys
+from rmaudit.overoptimization.logs.records import Record, number, read_records
+from rmaudit.overoptimization.rl_curve import Run
+from rmaudit.typing import Float
+
+IN_FOLDER = ("trainer_state.json", "training-log.jsonl", "metrics.jsonl", "log.jsonl")
+STORES = ("**/*tfevents*", "**/metrics", "*.db", "*.log", "*.csv", "*.parquet", "*.jsonl")
+LARGEST_STEP = 2.0**53  # a float holds no larger whole number exactly
+
+
+@dataclass(frozen=True)
+class Log:
+    """One run's log, and what had to be left out of it."""
+
+    name: str
+    run: Run
+    keys: Mapping[str, str]  # what was read as what: step, kl, proxy, gold
+    notes: tuple[str, ...]  # in words, for the user
+    trainer: str | None = None  # whose keys these are
+
+
+def read_log(
+    path: str | Path,
+    *,
+    kl: str | None = None,
+    proxy: str | None = None,
+    gold: str | None = None,
+    length: str | None = None,
+    name: str | None = None,
+) -> Log:
+    """Read a log of any trainer in `TRAINERS`, whatever it is kept in.
+
+    Read are ``trainer_state.json``, JSON, JSON Lines, separated values, Parquet, console output of
+    verl and TRL, TensorBoard events, runs of MLflow and trackio; also packed by gzip or zstandard.
+
+    Parameters
+    ----------
+    path
+        The file, or the folder of a run.
+    kl, proxy, gold
+        Keys of the records where the known ones do not fit. The unit of a known key is known,
+        whoever names it; the KL of another key is taken to be one of sequences, in nats.
+    length
+        The mean response length in tokens, a key or a number, that makes a KL per token one of
+        sequences; "none" for a KL that is one already.
+    name
+        Of the run; its file or folder by default.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, or has no KL, proxy and gold reward.
+    """
+    file = _file(Path(path))
+    records, notes = read_records(file)
+    if not records:
+        raise DataError(
+            f"{file}: no record in it; give a trainer_state.json, JSON Lines, CSV, Parquet, "
+            "console output, or TensorBoard events"
+        )
+    known = Known((key for record in records for key in record), file)
+    keys = find_keys(known, kl=kl, proxy=proxy, gold=gold, length=length)
+    steps = _steps(records, keys, notes)
+    table = _Table(file, records, steps, notes)
+    run = Run(*table.joined(keys))
+    if np.ptp(run.proxy[np.isfinite(run.proxy)]) == 0:
+        notes.append(f"the proxy ({keys.proxy}) never changes: nothing was optimised")
+    named = {"step": keys.step, "kl": keys.kl, "proxy": keys.proxy, "gold": keys.gold}
+    return Log(name or _run_name(file), run, named, tuple(notes), keys.trainer)
+
+
+def _run_name(file: Path) -> str:
+    """The file's name, or that of the run's folder where every run's file is named alike."""
+    if file.name not in IN_FOLDER and "tfevents" not in file.name:
+        return file.name.split(".")[0] if file.is_file() else file.name
+    folder = file.resolve().parent
+    return folder.parent.name if folder.name.startswith("checkpoint-") else folder.name
+
+
+def _file(path: Path) -> Path:
+    """The file or store that a path leads to."""
+    if not path.exists():
+        raise DataError(f"{path}: no such log; give a file or the folder of a run")
+    if path.is_file():
+        return path
+    for name in IN_FOLDER:
+        if (path / name).is_file():
+            return path / name
+    checkpoints = sorted(path.glob("checkpoint-*/trainer_state.json"), key=_checkpoint_step)
+    if checkpoints:
+        return checkpoints[-1]
+    for pattern in STORES:
+        found = sorted(path.glob(pattern))
+        if pattern == "**/metrics":  # MLflow's: the run's folder holds it
+            found = [one.parent for one in found if one.is_dir()]
+        if len(found) > 1 and "tfevents" not in pattern:
+            shown = ", ".join(one.name for one in found[:5])
+            raise DataError(f"{path}: holds {len(found)} logs ({shown}); name one")
+        if found:
+            return max(found, key=lambda one: one.stat().st_size)
+    raise DataError(f"{path}: holds no {', '.join(IN_FOLDER)} and no TensorBoard or MLflow run")
+
+
+def _checkpoint_step(path: Path) -> int:
+    digits = path.parent.name.partition("-")[2]
+    return int(digits) if digits.isdigit() else -1
+
+
+def _steps(records: Sequence[Record], keys: Keys, notes: list[str]) -> Float:
+    """The step of each record; of one without its own that of the record before."""
+    if not keys.step:
+        notes.append("no step is logged: records are counted")
+        return np.arange(1.0, len(records) + 1)
+    steps = np.array([number(record.get(keys.step)) for record in records])
+    steps[np.abs(steps) > LARGEST_STEP] = math.nan
+    there = np.isfinite(steps)
+    wanted = {keys.kl, keys.proxy, keys.gold}
+    unmarked = [i for i in np.flatnonzero(~there).tolist() if wanted & records[i].keys()]
+    carried = [i for i in unmarked if keys.step not in records[i] and there[:i].any()]
+    for i in carried:
+        steps[i] = steps[i - 1] if math.isfinite(steps[i - 1]) else steps[:i][there[:i]][-1]
+    if carried:
+        notes.append(f"{len(carried)} records have no {keys.step}: that of the record before")
+    if len(unmarked) > len(carried):
+        notes.append(f"{len(unmarked) - len(carried)} records have no finite step: left out")
+    return steps
+
+
+class _Table:
+    """The quantities of a log by step."""
+
+    def __init__(
+        self, file: Path, records: Sequence[Record], steps: Float, notes: list[str]
+    ) -> None:
+        self.file, self.records, self.steps, self.notes = file, records, steps, notes
+        self.repeated = 0
+
+    def joined(
+        self, keys: Keys
+    ) -> tuple[Float, Float, Float, Float, dict[str, Float], float, float]:
+        """The fields of a `Run`: every step that has a proxy, a gold reward or a KL."""
+        kl = self._kl(keys)
+        series = {"kl": kl, "proxy": self._series(keys.proxy), "gold": self._series(keys.gold)}
+        lost = {what: self._lost(key) for what, key in
+                (("kl", keys.kl), ("proxy", keys.proxy), ("gold", keys.gold))}  # fmt: skip
+        self.notes += [f"{what}: {text}: left out" for what, text in lost.items() if text]
+        never = [what for what, values in series.items() if not values]
+        if never:
+            shown = ", ".join(f"{what} ({getattr(keys, what)})" for what in never)
+            raise DataError(
+                f"{self.file}: no record has finite {shown}; "
+                "name other keys with --log-kl, --log-proxy, --log-gold"
+            )
+        if self.repeated:
+            self.notes.append(
+                f"{self.repeated} records of steps that come again (a resumed run): the last counts"
+            )
+        step = np.array(sorted(set().union(*series.values())))
+        at = {what: _at(values, step) for what, values in series.items()}
+        components = {n: _at(self._series(key), step) for n, key in keys.components.items()}
+        sds = [self._start_sd(keys.spreads.get(what), what) for what in ("gold", "proxy")]
+        return step, at["kl"], at["proxy"], at["gold"], components, sds[0], sds[1]
+
+    def _series(self, key: str) -> dict[float, float]:
+        """Finite values by step; of one step the last, as a resumed run writes it again."""
+        found: dict[float, float] = {}
+        repeated = 0
+        for step, record in zip(self.steps.tolist(), self.records, strict=True):
+            value = number(record.get(key))
+            if math.isfinite(value) and math.isfinite(step):
+                repeated += step in found
+                found[step] = value
+        self.repeated = max(self.repeated, repeated)
+        return found
+
+    def _lost(self, key: str) -> str:
+        """How many values are none, in words; an empty cell of a table is no value."""
+        written = [r[key] for r in self.records if r.get(key) is not None and r[key] != ""]
+        lost = sum(not math.isfinite(number(value)) for value in written)
+        return f"{lost} of {len(written)} values are no finite number" if lost else ""
+
+    def _kl(self, keys: Keys) -> dict[float, float]:
+        """KL of a sequence in nats, by step."""
+        values = self._series(keys.kl)
+        if keys.assumed:
+            self.notes.append(
+                f"{keys.kl} is taken as nats per sequence: a mean over tokens needs --log-length, "
+                "a key or the mean number of tokens"
+            )
+        if keys.unit == "sqrt sequence":
+            self.notes.append(f"KL is the square of {keys.kl}")
+            return {step: value**2 for step, value in values.items()}
+        if keys.unit == "sequence":
+            return values
+        if keys.length is not None:
+            self.notes.append(f"KL is {keys.kl} per token times {keys.length:g} tokens")
+            return {step: value * keys.length for step, value in values.items()}
+        self.notes.append(f"KL is {keys.kl} per token times {' times '.join(keys.lengths)}")
+        for key in keys.lengths:
+            lengths = self._series(key)
+            if not lengths:
+                raise DataError(f"{self.file}: no record has a finite {key}; give --log-length")
+            at = np.interp(list(values), sorted(lengths), [lengths[s] for s in sorted(lengths)])
+            values = dict(zip(values, np.array(list(values.values())) * at, strict=True))
+        return values
+
+    def _start_sd(self, key: str | None, what: str) -> float:
+        """Mean SD of a reward over the first tenth of the steps; NaN where none is logged."""
+        values = self._series(key) if key is not None else {}
+        first = [values[step] for step in sorted(values)][: max(3, len(values) // 10)]
+        sd = float(np.mean(first)) if first else math.nan
+        if not sd > 0:
+            return math.nan
+        self.notes.append(f"SD of the {what}: {sd:.3g}, the mean of {key} over the first steps")
+        return sd
+
+
+def _at(values: Mapping[float, float], step: Float) -> Float:
+    return np.array([values.get(s, math.nan) for s in step.tolist()])
