@@ -11,7 +11,7 @@ from rmaudit.rewards.base import RewardModel
 from rmaudit.rewards.ensemble import Ensemble
 from rmaudit.rewards.functions.function import RewardFunction, given_function, load_python
 from rmaudit.rewards.local.checkpoint_files import Permissions, fetch, read_json
-from rmaudit.rewards.local.rendering import DEFAULT_FORMAT
+from rmaudit.rewards.local.recipe import Asked
 from rmaudit.rewards.recorded import Recorded
 from rmaudit.rewards.served.client import is_url
 from rmaudit.rewards.served.model import ServerOptions, load_served
@@ -93,7 +93,7 @@ def load_reward_model(
         "device": device,
         "dtype": dtype,
         "head": head,
-        "format": DEFAULT_FORMAT if format is None else format,
+        "asked": Asked(format=format),
         "max_length": max_length,
     }
     permissions = Permissions(trust_remote_code, allow_pickle)

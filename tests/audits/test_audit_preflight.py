@@ -50,7 +50,10 @@ class Planted(RewardModel):
         return rewards
 
     def describe(self):
-        return {"dtype": self.dtype, "ends_in_padding_token": self.fault == "padding token"}
+        facts = {"dtype": self.dtype}
+        if self.fault == "padding token":
+            facts["two_readings"] = "texts end in </s>: rewards differ by up to 0.7"
+        return facts
 
 
 def pairs(n: int = N, marked: str = "", **columns) -> Dataset:

@@ -20,7 +20,9 @@ STRICT_TEMPLATE = (
 )
 
 
-def encode(text: Text, *, max_length: int | None = None, format: str = "{prompt}|{output}", **kind):
+def encode(text: Text, *, max_length: int | None = None, format: str | None = None, **kind):
+    if format is None and "template" not in kind:
+        format = "{prompt}|{output}"
     encoder = TextEncoder(tokenizer(**kind), format=format, max_length=max_length)
     (encoded,) = encoder.encode([text])
     return encoded, encoder.tokenizer.decode(encoded.payload)
@@ -61,7 +63,6 @@ def test_no_prompt_is_an_empty_user_message(prompt):
     ("kind", "prompt"),
     [
         ({"template": LLAMA_TEMPLATE}, "hi"),  # the template writes it, and so would the tokenizer
-        ({"template": STRICT_TEMPLATE}, "hi"),  # only the tokenizer writes it
         ({}, "hi"),
         ({}, "<s>hi"),  # the text brings its own
         ({"end": True}, "hi"),
@@ -72,6 +73,15 @@ def test_there_is_exactly_one_beginning_of_sequence(kind, prompt):
     assert encoded.payload[0] == BOS
     assert encoded.payload.count(BOS) == 1
     assert not encoded.double_bos
+
+
+@pytest.mark.parametrize("template", [LLAMA_TEMPLATE, STRICT_TEMPLATE], ids=["bos", "no bos"])
+@pytest.mark.parametrize("end", [False, True])
+def test_a_template_is_tokenised_as_transformers_does(template, end):
+    made = tokenizer(template=template, end=end)
+    (encoded,) = TextEncoder(made).encode([Text("hi", "xyz")])
+    turns = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "xyz"}]
+    assert encoded.payload == made.apply_chat_template(turns, return_dict=True)["input_ids"]
 
 
 def test_a_second_beginning_in_the_data_is_counted():
@@ -92,7 +102,7 @@ def test_turns_that_a_template_refuses_are_joined():
         {"role": "user", "content": "b"},
     ]
     _, words = encode(Text(prompt, "x"), template=STRICT_TEMPLATE)
-    assert words == "<s>[user]S\n\na\n\nb[assistant]x<end>"
+    assert words == "[user]S\n\na\n\nb[assistant]x<end>"
 
 
 def test_a_template_that_refuses_everything_says_so():
@@ -103,7 +113,7 @@ def test_a_template_that_refuses_everything_says_so():
 def test_a_template_that_rewrites_the_output_still_shows_where_it_is():
     template = "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] | upper }}{% endfor %}."
     encoded, words = encode(Text("hi", "xyz"), template=template)
-    assert words == "<s>[user]HI[assistant]XYZ."
+    assert words == "[user]HI[assistant]XYZ."
     assert encoded.output_tokens == 3
 
 

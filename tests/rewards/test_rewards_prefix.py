@@ -129,7 +129,7 @@ def test_what_cannot_share_says_so_and_scores_as_before(kind, reason, tmp_path):
 
 def test_an_attention_that_gives_other_rewards_is_not_used(tmp_path, monkeypatch):
     folder = save(tmp_path, "llama")
-    wrong = torch.tensor([[5.0], [6.0], [7.0]])
+    wrong = torch.tensor([[5.0], [6.0], [7.0], [8.0]])
     monkeypatch.setattr("rmaudit.rewards.local.transformers_model.shared_heads", lambda *_: wrong)
     rewarder = load_reward_model(folder)
     assert not rewarder.shares_prefixes
@@ -173,7 +173,7 @@ def test_a_packed_row_by_hand():
     packed = pack([[*stem, 1, 2], [7, 8], [*stem, 3]], torch.device("cpu"), torch.float32)
     assert packed.tokens.tolist() == [[7, 8, *stem, 1, 2, 3]]
     assert packed.positions.tolist() == [[0, 1, *range(20), 20, 21, 20]]
-    assert packed.last.tolist() == [23, 1, 24]
+    assert packed.read.tolist() == [23, 1, 24]
     single, shared = packed.groups
     assert (single.begin, single.end, single.branches) == (0, 2, ())
     (call,) = shared.branches

@@ -44,24 +44,8 @@ def test_a_reward_does_not_depend_on_batch_or_padding(made, template, tmp_path):
     assert rewarder.pads_left
     np.testing.assert_allclose(rewarder.forward(encoded), alone, atol=1e-4, rtol=0)
     np.testing.assert_allclose(rewarder.forward(encoded, pad_left=True), alone, atol=1e-4, rtol=0)
-    if template is None or pad_id == 2:  # no text ends in a padding token: transformers agrees
-        expected = [plain_transformers(folder, each.payload) for each in encoded]
-        np.testing.assert_allclose(alone, expected, atol=1e-4, rtol=0)
-
-
-@pytest.mark.parametrize("kind", DECODERS)
-def test_the_last_token_is_pooled_also_where_it_is_the_padding_token(kind, tmp_path):
-    folder = save(tmp_path, kind, pad_id=1, pad="</s>", template=LLAMA_TEMPLATE)
-    rewarder = load_reward_model(folder)
-    (encoded,) = rewarder.encode(TEXTS[:1])
-    assert encoded.payload[-1] == 1  # the template ends in </s>, which also pads
-    reference = model(kind, pad_id=1)
-    with torch.inference_mode():
-        base = getattr(reference, reference.base_model_prefix)
-        hidden = base(input_ids=torch.tensor([encoded.payload])).last_hidden_state
-        expected = float(reference.score(hidden[0, -1])[0])
-    assert rewarder.forward([encoded])[0] == pytest.approx(expected, abs=1e-5)
-    assert rewarder.describe()["ends_in_padding_token"]
+    expected = [plain_transformers(folder, each.payload) for each in encoded]
+    np.testing.assert_allclose(alone, expected, atol=1e-4, rtol=0)
 
 
 def test_an_architecture_that_padding_changes_is_batched_without_it(tmp_path):
@@ -216,7 +200,7 @@ def test_the_fingerprint_follows_the_content_and_not_the_place(tmp_path):
         (lambda f: (f / "config.json").unlink(), "no config.json"),
         (lambda f: (f / "model.safetensors").unlink(), "no weights"),
         (lambda f: (f / "model.safetensors").write_bytes(b"short"), "cannot load the model"),
-        (lambda f: (f / "config.json").write_text("{"), "cannot load the model"),
+        (lambda f: (f / "config.json").write_text("{"), "config.json: cannot be read"),
         (lambda f: (f / "tokenizer.json").write_text("{"), "cannot load the tokenizer"),
     ],
 )

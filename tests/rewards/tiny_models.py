@@ -95,6 +95,9 @@ def config(kind: str, heads: int = 1, pad_id: int | None = 2) -> Any:
         ),
         "roberta": lambda: transformers.RobertaConfig(**size),
         "modernbert": lambda: transformers.ModernBertConfig(**size, **ends, local_attention=16),
+        "modernbert-decoder": lambda: transformers.ModernBertDecoderConfig(
+            **size, **ends, local_attention=16
+        ),
         "xlnet": lambda: transformers.XLNetConfig(
             vocab_size=259, d_model=32, n_layer=2, n_head=4, d_inner=48, num_labels=heads
         ),

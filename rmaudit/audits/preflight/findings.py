@@ -110,11 +110,12 @@ def text_findings(
         shown = tuple(texts.example(int(i), "") for i in places)
         severity, said = grade(estimate.low, medium, high), f"{estimate.value:.2%} {title}"
         findings.append(Finding(severity, "preflight", id_, said, detail, shown))
-    if case.model.describe().get("ends_in_padding_token"):
+    readings = case.model.describe().get("two_readings")
+    if readings:
         detail = (
-            "The reward is read at that last token. transformers itself passes over padding "
-            "tokens and reads the one before. If the model was trained that way (TRL does), give "
-            "it a chat template that does not end in its padding token, and compare."
+            f"{readings[0].upper()}{readings[1:]}. Find out which token the model was trained to "
+            "be read at: the one that transformers reads, if TRL trained it. Every number of this "
+            "report is about the reading that was taken."
         )
         title = "Texts end in the model's padding token"
         findings.append(Finding("medium", "preflight", DISCREPANCY, title, detail))

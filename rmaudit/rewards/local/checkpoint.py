@@ -19,6 +19,12 @@ from rmaudit.rewards.local.checkpoint_files import (
     fetch,
     first_line,
     read_json,
+    weight_shapes,
+)
+from rmaudit.rewards.local.own_class import (
+    loader_of,
+    refuse_dropped,
+    refuse_untrained,
 )
 
 Task = Literal["SequenceClassification", "TokenClassification", "CausalLM"]
@@ -52,7 +58,7 @@ def load_checkpoint(
     if (folder / "adapter_config.json").is_file():
         return _load_adapter(folder, dtype, permissions, task)
     model, missing = _load_model(folder, dtype, permissions, task)
-    _refuse_untrained(folder, missing)
+    refuse_untrained(folder, missing, read_json(folder / "config.json"))
     tokenizer = _load_tokenizer(folder, permissions)
     return Checkpoint(model.eval(), tokenizer, (folder,), adapter=False)
 
@@ -63,11 +69,14 @@ def _load_model(
     """The model, and the names of weights that its files lack."""
     if not (folder / "config.json").is_file():
         raise RewardModelError(f"{folder}: no config.json; name a transformers model's folder")
-    if task == "CausalLM":
-        _refuse_classifier(folder)
+    with _one_line(folder, "model"):
+        config = read_json(folder / "config.json")
+    loader_name, own = loader_of(folder, config, task, trusted=permissions.trust_remote_code)
     check_weights(folder, "model*.safetensors", allow_pickle=permissions.allow_pickle)
+    if task == "SequenceClassification" and own is None:
+        options = _label_count(folder, config) | options
     with _one_line(folder, "model"), silent():
-        loader: Any = getattr(importlib.import_module("transformers"), f"AutoModelFor{task}")
+        loader: Any = getattr(importlib.import_module("transformers"), loader_name)
         model, loaded = loader.from_pretrained(  # nosec B615: a folder
             folder,
             dtype=dtype,
@@ -76,7 +85,18 @@ def _load_model(
             output_loading_info=True,
             **options,
         )
-    return model, set(loaded["missing_keys"])
+    missing = set(loaded["missing_keys"])
+    if task != "CausalLM":
+        refuse_dropped(folder, loaded["unexpected_keys"], missing, model, config)
+    return model, missing
+
+
+def _label_count(folder: Path, config: dict[str, Any]) -> dict[str, int]:
+    """How many heads the weights have where the configuration does not say: `num_labels`."""
+    if config.get("num_labels") is not None or config.get("id2label"):
+        return {}
+    heads = _heads(weight_shapes(folder))
+    return {} if heads is None else {"num_labels": heads}
 
 
 def _load_tokenizer(folder: Path, permissions: Permissions) -> Any:
@@ -108,7 +128,7 @@ def _load_adapter(
     model, missing = _load_model(
         base, dtype, permissions, task, **({} if heads is None else {"num_labels": heads})
     )
-    _refuse_untrained(folder, missing - own.keys())
+    refuse_untrained(folder, missing - own.keys(), read_json(base / "config.json"))
     if (folder / "config.json").is_file():  # of an adapter that rmaudit trained: names the heads
         names = read_json(folder / "config.json").get("id2label", {})
         if len(names) == heads:
@@ -143,22 +163,6 @@ def _heads(shapes: dict[str, Any]) -> int | None:
         if name in shapes:
             return int(shapes[name][0])
     return None
-
-
-def _refuse_classifier(folder: Path) -> None:
-    """Where embeddings are tied, a classifier would load as a language model, its head left out."""
-    made_for = read_json(folder / "config.json").get("architectures") or []
-    if any(str(name).endswith("Classification") for name in made_for):
-        raise RewardModelError(f"{folder}: is a {made_for[0]}; name a language model (CausalLM)")
-
-
-def _refuse_untrained(folder: Path, missing: set[str]) -> None:
-    """A head that is not in the files would be drawn at random, and so would its rewards."""
-    if missing:
-        raise RewardModelError(
-            f"{folder}: its weights lack {', '.join(sorted(missing))}, so the reward head would be "
-            f"newly initialised (random); train it first: rmaudit train reward --base {folder}"
-        )
 
 
 @contextmanager

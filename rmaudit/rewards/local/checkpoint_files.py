@@ -22,7 +22,7 @@ _TOKENIZER = (
     "*.jinja",
 )
 # Raised when rmaudit itself comes to make other rewards of the same files: texts, pooling, ...
-_SCORING_VERSION = 1
+_SCORING_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,21 @@ def check_weights(folder: Path, wanted: str, *, allow_pickle: bool) -> None:
             f"{folder / pickled[0]}: pickled weights can run code when they are loaded; save the "
             "model as safetensors, or say --allow-pickle (allow_pickle=True) if you trust them"
         )
+
+
+def weight_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Shapes of the weights in a folder's safetensors files, by name; empty of pickled ones."""
+    from safetensors import SafetensorError, safe_open
+
+    shapes: dict[str, tuple[int, ...]] = {}
+    for path in sorted(folder.glob("model*.safetensors")):
+        try:
+            with safe_open(path, framework="numpy") as weights:
+                names = list(weights.keys())
+                shapes |= {name: tuple(weights.get_slice(name).get_shape()) for name in names}
+        except (SafetensorError, OSError) as error:
+            raise RewardModelError(f"{path}: cannot be read: {first_line(error)}") from error
+    return shapes
 
 
 def read_json(path: Path) -> dict[str, Any]:

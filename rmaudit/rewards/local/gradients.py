@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from rmaudit.errors import UsageError
 from rmaudit.rewards.base import Encoded, RewardModel, Text
-from rmaudit.rewards.local.pooling import pad, reward_heads
+from rmaudit.rewards.local.pooling import pad
 from rmaudit.rewards.local.transformers_model import TransformersReward
 
 _PROBE = "a"  # any word that is one token: what candidates are appended to
@@ -111,7 +111,7 @@ class WordGradients:
         member = self._member
         tokens, mask = pad([e.payload for e, _ in part], 0)
         with torch.enable_grad(), _watched(member.model.get_input_embeddings()) as embedded:
-            values = reward_heads(member.model, tokens.to(member.device), mask.to(member.device))
+            values = member.head_values(tokens.to(member.device), mask.to(member.device))
             (gradient,) = torch.autograd.grad(values[:, member.head].sum(), embedded[0])
         places = torch.tensor([[p + i for i in range(length)] for _, p in part])
         rows = torch.arange(len(part))[:, None]

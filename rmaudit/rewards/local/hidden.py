@@ -65,7 +65,7 @@ def _head(member: TransformersReward) -> nn.Module:
     heads = [
         module
         for module in member.model.modules()
-        if isinstance(module, nn.Linear) and module.out_features == member.model.config.num_labels
+        if isinstance(module, nn.Linear) and module.out_features == member.heads
     ]
     if not heads:
         raise UsageError(

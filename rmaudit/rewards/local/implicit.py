@@ -16,7 +16,7 @@ from rmaudit.rewards.local.checkpoint import Checkpoint, load_checkpoint
 from rmaudit.rewards.local.checkpoint_files import Permissions, fingerprint
 from rmaudit.rewards.local.encoding import TextEncoder, maximum_length
 from rmaudit.rewards.local.language_model import log_likelihood
-from rmaudit.rewards.local.rendering import DEFAULT_FORMAT
+from rmaudit.rewards.local.recipe import USUAL, Asked, resolve
 from rmaudit.rewards.local.transformers_model import (
     Dtype,
     padding_id,
@@ -39,7 +39,7 @@ class ImplicitReward(RewardModel):
         As the report shows it.
     beta
         The policy's own, above 0: the unit of the reward. Rankings do not depend on it.
-    device, dtype, format, max_length
+    device, dtype, asked, max_length
         As in `load_reward_model`.
 
     Notes
@@ -67,7 +67,7 @@ class ImplicitReward(RewardModel):
         beta: float = 0.1,
         device: str = "auto",
         dtype: Dtype = "auto",
-        format: str = DEFAULT_FORMAT,
+        asked: Asked = USUAL,
         max_length: int | None = None,
     ) -> None:
         if not beta > 0:
@@ -85,9 +85,10 @@ class ImplicitReward(RewardModel):
         limit = min((each for each in limits if each is not None), default=None)
         # Room for the end of sequence, which the encoder leaves to us.
         room = None if limit is None else limit - 1
-        self.encoder = TextEncoder(self.tokenizer, format=format, max_length=room)
+        recipe = resolve(asked, self.tokenizer)
+        self.encoder = TextEncoder(self.tokenizer, recipe=recipe, max_length=room)
         self._pad_id = padding_id(self.tokenizer)
-        facts = ("implicit", self.encoder.recipe, self.beta, str(self.dtype), limit)
+        facts = ("implicit", recipe.facts, self.beta, str(self.dtype), limit)
         self.fingerprint = fingerprint((*policy.folders, *reference.folders), facts)
 
     def encode(self, texts: Sequence[Text]) -> list[Encoded]:
@@ -114,7 +115,7 @@ class ImplicitReward(RewardModel):
             "dtype": str(self.dtype).removeprefix("torch."),
             "device": str(self.device),
             "max_length": self.encoder.max_length,
-            "text": "chat template" if self.tokenizer.chat_template else self.encoder.recipe,
+            "text": self.encoder.recipe.format or self.encoder.recipe.shown,
             "summed_over": "output tokens and the end of sequence",
             "comparable": "within a prompt only",
         }

@@ -18,7 +18,7 @@ from rmaudit.errors import RewardModelError, UsageError
 from rmaudit.rewards.base import Encoded
 from rmaudit.rewards.local.checkpoint import Checkpoint, load_checkpoint, silent
 from rmaudit.rewards.local.checkpoint_files import Permissions, fingerprint, first_line
-from rmaudit.rewards.local.pooling import pad, right_padded_heads
+from rmaudit.rewards.local.pooling import Reading, pad, right_padded_heads
 from rmaudit.rewards.local.transformers_model import Dtype, TransformersReward, torch_dtype
 
 # How far a reward may be from torch's float32 one, relative to 1 + |reward|. Rounding grows with
@@ -89,18 +89,16 @@ class OpenVinoReward(TransformersReward):
         dtype = str(self._rounded).removeprefix("torch.")
         return super().describe() | {"dtype": dtype, "backend": "openvino"}
 
-    def _rewards(
-        self, sequences: Sequence[Sequence[int]], *, pad_left: bool = False
-    ) -> NDArray[np.float64]:
+    def _rewards(self, batch: Sequence[Encoded], *, pad_left: bool = False) -> NDArray[np.float64]:
         if self._run is None or pad_left:
-            return super()._rewards(sequences, pad_left=pad_left)
-        tokens, mask = pad(sequences, self._pad_id)
+            return super()._rewards(batch, pad_left=pad_left)
+        tokens, mask = pad([each.payload for each in batch], self._pad_id)
         return self._run(tokens.numpy(), mask.numpy())[:, self.head].astype(np.float64)
 
     def _converted(self) -> Run:
         example = pad([[self._pad_id] * 9, [self._pad_id] * 5], self._pad_id)
         try:
-            return _compiled(self.model, example, self._rounded)
+            return _compiled(_Heads(self.model, self.reading), example, self._rounded)
         except Exception as error:
             self._refused = (
                 f"{self.name}: OpenVINO cannot convert the model: {first_line(error)}; {_AGREES}"
@@ -122,12 +120,12 @@ class OpenVinoReward(TransformersReward):
 class _Heads(nn.Module):
     """What is converted: tokens padded on the right in, all heads out."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, reading: Reading) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.reading = model, reading
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        return right_padded_heads(self.model, tokens, mask)
+        return right_padded_heads(self.model, tokens, mask, self.reading)
 
 
 def load_openvino(
@@ -169,11 +167,11 @@ def _openvino() -> Any:
         ) from error
 
 
-def _compiled(model: nn.Module, example: tuple[Tensor, Tensor], dtype: torch.dtype) -> Run:
+def _compiled(heads: _Heads, example: tuple[Tensor, Tensor], dtype: torch.dtype) -> Run:
     openvino = _openvino()
     with warnings.catch_warnings(), silent(), torch.inference_mode():
         warnings.simplefilter("ignore")  # torch and transformers on tracing; the result is checked
-        network = openvino.convert_model(_Heads(model).eval(), example_input=example)
+        network = openvino.convert_model(heads.eval(), example_input=example)
     settings = {
         "INFERENCE_PRECISION_HINT": _PRECISION[dtype],
         "PERFORMANCE_HINT": "LATENCY",  # one batch at a time, by all threads

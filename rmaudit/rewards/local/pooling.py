@@ -1,9 +1,10 @@
-"""The forward pass: padded tokens in, rewards read at the right token out.
+"""The forward pass: padded tokens in, values of the reward heads out.
 
-Decoders carry their reward head, `score`, at the text's last token. transformers finds that token
-by comparing with `config.pad_token_id`, which fails where the padding token is also the end of
-sequence, or is not set. Here it is the last attended token, whatever its id. Other architectures
-know their own pooling and are called as they are.
+Decoders carry their reward head, `score`, at one token of the text, so the head is applied to that
+token alone. Which token it is differs. transformers reads the last one that is not
+`config.pad_token_id`; where the end of sequence also pads, that is not the text's last token. Other
+architectures know their own pooling and are called as they are. Which way a model's own forward
+pass goes is found by a trial: see `rmaudit.rewards.local.trial`.
 """
 
 from __future__ import annotations
@@ -11,10 +12,29 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+
+from rmaudit.errors import RewardModelError
+
+Rule = Literal["pad", "last", "own"]
+"""Where a head is read: at the last token that does not pad, the last one, by the model itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How the reward heads of a model are read."""
+
+    rule: Rule
+    pad_id: int | None = None  # what the rule "pad" passes over; None: nothing
+
+
+def default_reading(model: nn.Module) -> Reading:
+    """The last token of a decoder; what trained heads of this project read."""
+    return Reading("last" if is_decoder(model) else "own")
 
 
 def is_decoder(model: nn.Module) -> bool:
@@ -25,10 +45,10 @@ def is_decoder(model: nn.Module) -> bool:
     return isinstance(score, nn.Linear) and not config.is_encoder_decoder
 
 
-def pads_left(model: nn.Module) -> bool:
+def pads_left(model: nn.Module, reading: Reading) -> bool:
     """Whether the architecture can be told where a left-padded text starts."""
     config: Any = model.config
-    if is_decoder(model):
+    if reading.rule != "own":
         return True
     return not config.is_encoder_decoder and _takes(model.forward, "position_ids")
 
@@ -53,41 +73,109 @@ def pad(
     return tokens, mask
 
 
-def reward_heads(model: Any, tokens: Tensor, mask: Tensor) -> Tensor:
+def reward_heads(
+    model: Any,
+    tokens: Tensor,
+    mask: Tensor,
+    reading: Reading | None = None,
+    types: Tensor | None = None,
+) -> Tensor:
     """Values of all reward heads, (n, n_heads), for texts padded on either side.
 
     Parameters
     ----------
     model
-        A sequence-classification model of transformers.
+        A sequence-classification model.
     tokens, mask
         As `pad` makes them, on the model's device.
+    reading
+        Where the heads are read; None: see `default_reading`.
+    types
+        Token types, (n, longest), of models that are told of two segments.
     """
+    reading = reading or default_reading(model)
     left = bool((mask[:, 0] == 0).any())
     inputs = {"input_ids": tokens, "attention_mask": mask}
-    if is_decoder(model):
+    if types is not None:
+        inputs["token_type_ids"] = types
+    if reading.rule != "own":
         base = getattr(model, model.base_model_prefix)
         inputs |= _positions(base, mask) if left else {}
         hidden: Tensor = base(**inputs)[0]  # (n, longest, width)
-        places = torch.arange(mask.shape[1], device=mask.device)
-        last = (places * mask).argmax(dim=1)  # (n,)
         rows = torch.arange(len(tokens), device=tokens.device)
-        values: Tensor = model.score(hidden[rows, last])
+        values: Tensor = model.score(hidden[rows, places(tokens, mask, reading)])
         return values
     inputs |= _positions(model, mask) if left else {}
-    if not _takes(model.forward, "attention_mask"):
-        del inputs["attention_mask"]
     with _first_token_first(model, mask) if left else nullcontext():
-        logits: Tensor = model(**inputs).logits
-    return logits
+        return own_heads(model, inputs)
 
 
-def right_padded_heads(model: Any, tokens: Tensor, mask: Tensor) -> Tensor:
+def places(tokens: Tensor, mask: Tensor, reading: Reading) -> Tensor:
+    """The token that each text's head is read at, (n,); its first one where all of it pads."""
+    kept = (
+        mask
+        if reading.rule == "last" or reading.pad_id is None
+        else mask * (tokens != reading.pad_id)
+    )
+    last = (torch.arange(mask.shape[1], device=mask.device) * kept).argmax(dim=1)
+    return torch.where(kept.any(dim=1), last, mask.argmax(dim=1))
+
+
+def place(ids: Sequence[int], reading: Reading) -> int:
+    """`places` of one text."""
+    last = len(ids) - 1
+    if reading.rule == "last" or reading.pad_id is None:
+        return last
+    return next((i for i in range(last, -1, -1) if ids[i] != reading.pad_id), 0)
+
+
+def own_heads(model: Any, inputs: dict[str, Tensor]) -> Tensor:
+    """What the model's own forward pass gives, (n, n_heads).
+
+    Raises
+    ------
+    RewardModelError
+        If it gives no values of texts: values of tokens, or no tensor.
+    """
+    names = inspect.signature(model.forward).parameters
+    if not any(each.kind is each.VAR_KEYWORD for each in names.values()):
+        inputs = {name: value for name, value in inputs.items() if name in names}
+    return as_heads(model(**inputs), inputs["input_ids"].shape, type(model).__name__)
+
+
+def as_heads(output: Any, shape: Sequence[int], name: str) -> Tensor:
+    """The values of an output, (n, n_heads): `logits`, else `score` or `rewards`, else the first.
+
+    A class that gives one number a text, (n,), has one head. Where `logits` holds several values
+    and `score` one, `score` is what the class itself makes of them.
+    """
+    n, length = shape
+    values = output
+    if not isinstance(output, Tensor):
+        by_name = [getattr(output, key, None) for key in ("logits", "score", "rewards")]
+        found = [each for each in by_name if isinstance(each, Tensor)]
+        if len(found) > 1 and found[0].numel() > n and found[1].numel() == n:
+            found = found[1:]
+        values = found[0] if found else output[0]
+    if not isinstance(values, Tensor):
+        raise RewardModelError(f"{name}: its forward pass gives no tensor of rewards")
+    if values.numel() == n:
+        return values.reshape(n, 1)
+    if values.ndim == 2 and values.shape[0] == n and values.shape[1] != length:
+        return values
+    raise RewardModelError(
+        f"{name}: its forward pass gives values of shape {tuple(values.shape)} for {n} texts of "
+        f"{length} tokens, not one row of heads a text; a model that scores steps is read with "
+        "--model prm:PATH"
+    )
+
+
+def right_padded_heads(model: Any, tokens: Tensor, mask: Tensor, reading: Reading) -> Tensor:
     """`reward_heads` of texts padded on the right, without a branch on values: can be traced."""
-    if is_decoder(model):
+    if reading.rule != "own":
         base = getattr(model, model.base_model_prefix)
         hidden: Tensor = base(input_ids=tokens, attention_mask=mask, use_cache=False)[0]
-        last = mask.sum(dim=1) - 1  # (n,)
+        last = places(tokens, mask, reading)
         values: Tensor = model.score(hidden[torch.arange(tokens.shape[0]), last])
         return values
     masked = {"attention_mask": mask} if _takes(model.forward, "attention_mask") else {}

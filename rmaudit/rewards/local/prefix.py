@@ -23,10 +23,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rmaudit.rewards.local.pooling import is_decoder
+from rmaudit.rewards.local.lengths import LengthRule
+from rmaudit.rewards.local.pooling import Reading, is_decoder, place
 
 ARCHITECTURES = ("llama", "qwen2", "qwen3", "gemma", "mistral", "gpt2")
 _ATTENTION = "rmaudit_prefix"
+_LAST = Reading("last")
 # A shorter common start (the beginning of sequence, a template's first words) saves less than the
 # smaller calls of attention cost.
 _SHORTEST_START = 16
@@ -56,26 +58,29 @@ class Packed:
 
     tokens: Tensor  # (1, n_tokens)
     positions: Tensor  # (1, n_tokens)
-    last: Tensor  # (n_texts,) place of each text's last token
+    read: Tensor  # (n_texts,) place of the token that each text's head is read at
     groups: tuple[Group, ...]
 
 
-def why_not(model: Any) -> str | None:
+def why_not(model: Any, reading: Reading = _LAST) -> str | None:
     """Why the texts of a prompt cannot share its encoding; None where they can.
 
     Parameters
     ----------
     model
         A sequence-classification model of transformers.
+    reading
+        How its heads are read.
     """
     config = model.config
     if config.model_type not in ARCHITECTURES or not is_decoder(model):
         return f"not for {config.model_type}"
+    if reading.rule == "own":
+        return "its rewards are those of a forward pass of its own"
     sliding = "sliding_attention" in (getattr(config, "layer_types", None) or ())
     if sliding or getattr(config, "sliding_window", None) is not None:
         return "the model's attention has a sliding window"
-    rope = getattr(config, "rope_parameters", None) or {}
-    if rope.get("rope_type", "default") in ("dynamic", "longrope"):
+    if LengthRule.of(model).depends:
         return "the model's position embeddings depend on the length of the text"
     return None
 
@@ -129,7 +134,12 @@ def _cut(near: Sequence[int], first: int, last: int) -> tuple[int, list[tuple[in
     return left + right, left_groups + right_groups
 
 
-def pack(sequences: Sequence[list[int]], device: torch.device, dtype: torch.dtype) -> Packed:
+def pack(
+    sequences: Sequence[list[int]],
+    device: torch.device,
+    dtype: torch.dtype,
+    reading: Reading = _LAST,
+) -> Packed:
     """Texts as one row, starts shared.
 
     Parameters
@@ -138,10 +148,12 @@ def pack(sequences: Sequence[list[int]], device: torch.device, dtype: torch.dtyp
         Token ids of each text, none empty.
     device, dtype
         Of the model.
+    reading
+        Which token of a text its head is read at.
     """
     tokens: list[int] = []
     positions: list[int] = []
-    last = [0] * len(sequences)
+    read = [0] * len(sequences)
     groups = []
     for texts, length in starts(sequences):
         begin = len(tokens)
@@ -153,13 +165,15 @@ def pack(sequences: Sequence[list[int]], device: torch.device, dtype: torch.dtyp
             tokens += sequences[text][length:]
             positions += range(length, len(sequences[text]))
             ends.append(len(tokens))
-        for text, end in zip(texts, ends[1:] or ends, strict=True):
-            last[text] = end - 1
+        branches_begin = ends[:-1] or [begin + length]
+        for text, branch in zip(texts, branches_begin, strict=True):
+            at = place(sequences[text], reading)
+            read[text] = begin + at if at < length else branch + at - length
         groups.append(Group(begin, ends[0], _branches(ends, length, device, dtype)))
     return Packed(
         torch.tensor([tokens], device=device),
         torch.tensor([positions], device=device),
-        torch.tensor(last, device=device),
+        torch.tensor(read, device=device),
         tuple(groups),
     )
 
@@ -198,7 +212,7 @@ def shared_heads(model: Any, packed: Packed) -> Tensor:
             use_cache=False,
             groups=packed.groups,
         )[0]
-    values: Tensor = model.score(hidden[0, packed.last])
+    values: Tensor = model.score(hidden[0, packed.read])
     return values
 
 

@@ -17,9 +17,10 @@ from rmaudit.errors import RewardModelError, UsageError
 from rmaudit.rewards.base import Encoded, RewardModel, Text
 from rmaudit.rewards.local.checkpoint import Checkpoint, load_checkpoint
 from rmaudit.rewards.local.checkpoint_files import Permissions, fingerprint, read_json
-from rmaudit.rewards.local.encoding import maximum_length, special_tokens
+from rmaudit.rewards.local.encoding import maximum_length, renderer_of, special_tokens
 from rmaudit.rewards.local.language_model import logits_of
-from rmaudit.rewards.local.rendering import DEFAULT_FORMAT, renderer, sound
+from rmaudit.rewards.local.recipe import USUAL, Asked, resolve
+from rmaudit.rewards.local.rendering import sound
 from rmaudit.rewards.local.transformers_model import (
     Dtype,
     padding_id,
@@ -108,7 +109,7 @@ class ProcessReward(RewardModel):
     head
         Which label of a token classifier means that a step is right; by default the second of
         two, as TRL trains them, or the only one (through a sigmoid).
-    device, dtype, format, max_length
+    device, dtype, asked, max_length
         As in `load_reward_model`.
 
     Notes
@@ -130,14 +131,15 @@ class ProcessReward(RewardModel):
         head: int | None = None,
         device: str = "auto",
         dtype: Dtype = "auto",
-        format: str = DEFAULT_FORMAT,
+        asked: Asked = USUAL,
         max_length: int | None = None,
     ) -> None:
         self.name, self.steps = name, steps
         self.device, self.dtype = torch_device(device), torch_dtype(dtype)
         self.model = checkpoint.model.to(self.device)
         self.tokenizer = checkpoint.tokenizer
-        self._renderer = renderer(self.tokenizer, format)
+        self.recipe = resolve(asked, self.tokenizer)
+        self._renderer = renderer_of(self.recipe, self.tokenizer)
         self._front, _ = special_tokens(self.tokenizer)
         causal = hasattr(self.model, "lm_head") or self.model.get_output_embeddings() is not None
         self._tag = steps.tag or ("ки" if causal else "\n")
@@ -145,7 +147,7 @@ class ProcessReward(RewardModel):
         self._labels = self._said() if causal else _labels(self.model.config, head, name)
         self.max_length = maximum_length(self.tokenizer, positions(self.model), max_length)
         self._pad_id = padding_id(self.tokenizer)
-        facts = (self._renderer.recipe, steps, self._labels, str(self.dtype), self.max_length)
+        facts = (self.recipe.facts, steps, self._labels, str(self.dtype), self.max_length)
         self.fingerprint = fingerprint(checkpoint.folders, ("process", *facts))
 
     def encode(self, texts: Sequence[Text]) -> list[Encoded]:
@@ -175,7 +177,7 @@ class ProcessReward(RewardModel):
             "dtype": str(self.dtype).removeprefix("torch."),
             "device": str(self.device),
             "max_length": self.max_length,
-            "text": "chat template" if self.tokenizer.chat_template else self._renderer.recipe,
+            "text": self.recipe.format or self.recipe.shown,
             "steps_split_on": self.steps.split,
             "step_tag": self._tag,
             "aggregate": self.steps.aggregate,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,17 @@ DEFAULT_FORMAT = "{prompt}\n\n{output}"
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _PROBE = "rmaudit-output-probe"
+
+
+# A macro in place of transformers' function of the clock: templates take plain values only. What
+# stands behind it keeps the template's own first line break.
+_FIXED_DAY = (
+    "{% macro strftime_now(format) %}{% set made = namespace(text=format) %}"
+    "{% for directive, value in rmaudit_day.items() %}"
+    "{% set made.text = made.text | replace(directive, value) %}{% endfor %}"
+    "{{ made.text }}{% endmacro %}{{ '' }}"
+)
+_DIRECTIVES = [*(f"-{code}" for code in "dmHIMS"), *"aAbBcdDeFHIjmMpSTUwWxXyYfzZ"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +50,7 @@ class FormatRenderer:
         the output ends, and truncation takes what comes first.
     """
 
-    def __init__(self, format: str) -> None:
+    def __init__(self, format: str = DEFAULT_FORMAT) -> None:
         before, place, self._after = format.partition("{output}")
         if not place or "{prompt}" in self._after or "{output}" in self._after:
             raise UsageError(
@@ -46,7 +58,6 @@ class FormatRenderer:
                 f"the default is {DEFAULT_FORMAT!r}"
             )
         self._before = before
-        self.recipe = format  # what a fingerprint needs to know
 
     def render(self, texts: Sequence[Text]) -> list[Rendered]:
         """One text each."""
@@ -64,11 +75,26 @@ class TemplateRenderer:
 
     A string prompt is one user message, the output is the assistant's. Where a template refuses
     the messages (system turns, roles that do not alternate), they are joined into ones it takes.
+
+    Parameters
+    ----------
+    tokenizer
+        Renders, and has a chat template of its own if none is given.
+    template
+        Jinja source, in place of the tokenizer's own.
+    day
+        What ``strftime_now`` gives a template; None: the moment of rendering.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(
+        self, tokenizer: Any, template: str | None = None, day: datetime.date | None = None
+    ) -> None:
         self._tokenizer = tokenizer
-        self.recipe = str(tokenizer.chat_template)
+        self._options: dict[str, Any] = {} if template is None else {"chat_template": template}
+        if day is not None:
+            source = template if template is not None else tokenizer.get_chat_template()
+            self._options["chat_template"] = _FIXED_DAY + source
+            self._options["rmaudit_day"] = _directives(day)
         # What the template writes behind every output; unknown if it rewrites outputs.
         _, unchanged, tail = self._apply(Text("", _PROBE)).partition(_PROBE)
         self._tail = tail if unchanged else None
@@ -91,7 +117,7 @@ class TemplateRenderer:
                 ) from error
 
     def _template(self, messages: Sequence[Message]) -> str:
-        return str(self._tokenizer.apply_chat_template(messages, tokenize=False))
+        return str(self._tokenizer.apply_chat_template(messages, tokenize=False, **self._options))
 
     def _locate(self, text: Text, rendered: str) -> Rendered:
         """Where the output stands: before the template's constant tail, perhaps stripped."""
@@ -111,11 +137,10 @@ class TemplateRenderer:
 Renderer = FormatRenderer | TemplateRenderer
 
 
-def renderer(tokenizer: Any, format: str = DEFAULT_FORMAT) -> Renderer:
-    """The chat template where the tokenizer has one, else the format."""
-    if getattr(tokenizer, "chat_template", None):
-        return TemplateRenderer(tokenizer)
-    return FormatRenderer(format)
+def _directives(day: datetime.date) -> dict[str, str]:
+    """What each directive of ``strftime`` gives at the beginning of a day."""
+    moment = datetime.datetime(day.year, day.month, day.day)
+    return {f"%{code}": moment.strftime(f"%{code}") for code in _DIRECTIVES}
 
 
 def _common(one: str, other: str) -> int:

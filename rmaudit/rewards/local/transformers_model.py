@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -9,21 +10,30 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from rmaudit.errors import RewardModelError, UsageError
+from rmaudit.errors import UsageError
 from rmaudit.rewards.base import Encoded, RewardModel, Text
 from rmaudit.rewards.local.checkpoint import Checkpoint, load_checkpoint
 from rmaudit.rewards.local.checkpoint_files import Permissions, fingerprint, first_line
+from rmaudit.rewards.local.description import describe, notices
 from rmaudit.rewards.local.encoding import TextEncoder, maximum_length
+from rmaudit.rewards.local.lengths import LengthRule
 from rmaudit.rewards.local.pooling import is_decoder, pad, pads_left, position_offset, reward_heads
 from rmaudit.rewards.local.prefix import pack, shared_heads, why_not
-from rmaudit.rewards.local.rendering import DEFAULT_FORMAT
+from rmaudit.rewards.local.recipe import USUAL, Asked, declared, resolve
+from rmaudit.rewards.local.trial import (
+    PADDING_TOLERANCE,
+    Batching,
+    Pool,
+    passing_over_nothing,
+    try_reading,
+)
 
 Dtype = Literal["auto", "float32", "bfloat16"]
 _DTYPES = {"auto": torch.float32, "float32": torch.float32, "bfloat16": torch.bfloat16}
-# How far padding may move a reward before texts are batched without it: relative to 1 + |reward|.
-_PADDING_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}
-_SHARING_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.1}
+_SHARING_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
+_log = logging.getLogger("rmaudit")
 
 
 class TransformersReward(RewardModel):
@@ -39,23 +49,27 @@ class TransformersReward(RewardModel):
         Which head, from 0; may be left out where there is one.
     device, dtype
         As in `load_reward_model`.
-    format, max_length
+    asked, max_length
         How texts are made and where they are cut: see `TextEncoder`. The maximum length is never
         more than the model's or the tokenizer's own.
+    pool
+        "model": the token that the model's own forward pass reads; "last": a text's last token;
+        None: "model", or what the folder declares.
     token_budget
         Padded tokens a batch, at most; None: what suits the kind of device.
 
     Notes
     -----
-    Texts are padded on the right. Where a first trial shows that padding changes an
-    architecture's rewards (XLNet, FNet), only texts of equal length share a batch. Decoders that
-    can (see `rmaudit.rewards.local.prefix`) encode the common start of a batch's texts once,
-    without padding; rewards differ from those of one text alone by rounding only.
+    A reward is what ``model(**inputs).logits`` gives for the text alone: see
+    `rmaudit.rewards.local.trial`. Texts are padded on the right. Where a first trial shows that
+    padding changes an architecture's rewards (XLNet, FNet), only texts of equal length share a
+    batch. Decoders that can (see `rmaudit.rewards.local.prefix`) encode the common start of a
+    batch's texts once, without padding; rewards differ from those of one text alone by rounding.
 
     Raises
     ------
     UsageError
-        If the head, device or number format does not exist.
+        If the head, device or number format does not exist, or an option would have no effect.
     RewardModelError
         If the model fails on a first trial.
     """
@@ -70,31 +84,41 @@ class TransformersReward(RewardModel):
         head: int | None = None,
         device: str = "auto",
         dtype: Dtype = "auto",
-        format: str = DEFAULT_FORMAT,
+        asked: Asked = USUAL,
         max_length: int | None = None,
+        pool: Pool | None = None,
         token_budget: int | None = None,
     ) -> None:
         self.name = name
-        self.head = _head(checkpoint.model.config, head, name)
         self.device = torch_device(device)
         self.dtype = torch_dtype(dtype)
         self.model = checkpoint.model.to(self.device)
         self.tokenizer = checkpoint.tokenizer
         self._adapter = checkpoint.adapter
+        told = declared(checkpoint.folders[0])
+        recipe = resolve(asked, self.tokenizer, told, decoder=is_decoder(self.model))
         limit = maximum_length(self.tokenizer, positions(self.model), max_length)
-        self.encoder = TextEncoder(self.tokenizer, format=format, max_length=limit)
-        facts = (self.encoder.recipe, self.head, str(self.dtype), limit)
-        self.fingerprint = fingerprint(checkpoint.folders, facts)
+        self.encoder = TextEncoder(self.tokenizer, recipe=recipe, max_length=limit)
         self._pad_id = padding_id(self.tokenizer)
-        if self.model.config.pad_token_id is None:  # some models refuse batches without one
-            self.model.config.pad_token_id = self._pad_id
+        self._lengths = LengthRule.of(self.model)
+        pool = pool or ("last" if told.pool == "last" and is_decoder(self.model) else None)
+        with torch.inference_mode():
+            self.trial = try_reading(self.model, self.encoder, self.dtype, pool, name)
+        self.reading = self.trial.reading
+        self.heads = int(self.trial.own.shape[1])
+        self.head = _head(self.model.config, self.heads, head, name)
+        facts = (recipe.facts, self.head, str(self.dtype), limit, self.reading)
+        self.fingerprint = fingerprint(checkpoint.folders, facts)
         if self.device.type != "cpu":
             self.max_batch, self.token_budget = 256, 16384
         self.token_budget = token_budget or self.token_budget
-        self._pads = self._padding_is_harmless()
-        self.pads_left = self._pads and pads_left(self.model)
-        self._unshared = why_not(self.model) or self._sharing_is_harmful()
+        self._batching = self._try_batching()
+        self.pads_left = self._batching == "padded" and self._left_is_harmless()
+        self._unshared = why_not(self.model, self.reading) or self._sharing_is_harmful()
         self.shares_prefixes = self._unshared is None
+        self.notices = notices(self)
+        for notice in self.notices:
+            _log.warning("%s: %s", name, notice)
 
     def encode(self, texts: Sequence[Text]) -> list[Encoded]:
         """Token ids of each text; truncation drops the oldest prompt tokens."""
@@ -105,84 +129,113 @@ class TransformersReward(RewardModel):
         if self.shares_prefixes and len(batch) > 1 and not pad_left:
             rewards = self._shared_rewards([each.payload for each in batch])
             for row in np.flatnonzero(~np.isfinite(rewards)).tolist():  # others may be sound
-                rewards[row] = self._rewards([batch[row].payload])[0]
+                rewards[row] = self._rewards([batch[row]])[0]
             return rewards
-        if self._pads:
-            return self._rewards([each.payload for each in batch], pad_left=pad_left)
         rewards = np.empty(len(batch))
-        lengths = np.array([len(each.payload) for each in batch])
-        for length in np.unique(lengths):
-            rows = np.flatnonzero(lengths == length)
-            rewards[rows] = self._rewards([batch[row].payload for row in rows.tolist()])
+        for rows in self._calls(batch):
+            rewards[rows] = self._rewards([batch[row] for row in rows], pad_left=pad_left)
         return rewards
+
+    def head_values(self, tokens: Tensor, mask: Tensor, types: Tensor | None = None) -> Tensor:
+        """All heads as this model reads them, (n, n_heads); tokens and mask on its device."""
+        if self.reading.rule == "own" and self.reading.pad_id == -1:
+            with passing_over_nothing(self.model.config):
+                return reward_heads(self.model, tokens, mask, self.reading, types)
+        return reward_heads(self.model, tokens, mask, self.reading, types)
 
     def describe(self) -> dict[str, Any]:
         """Architecture, size, number format, device, length, texts, head, pooling and padding."""
-        config = self.model.config
-        probe = self.encode([Text("prompt", "output")])[0].payload
-        decoder = is_decoder(self.model)
-        return {
-            "architecture": type(self.model).__name__,
-            "adapter": self._adapter,
-            "parameters": sum(p.numel() for p in self.model.parameters()),
-            "dtype": str(self.dtype).removeprefix("torch."),
-            "device": str(self.device),
-            "max_length": self.encoder.max_length,
-            "text": "chat template" if self.tokenizer.chat_template else self.encoder.recipe,
-            "head": f"{self.head} of {config.num_labels}",
-            "pooled": "last token" if decoder else "the architecture's own",
-            "last_token": self.tokenizer.convert_ids_to_tokens(probe[-1]),
-            "ends_in_padding_token": decoder and probe[-1] == config.pad_token_id,
-            "padding": "right" if self._pads else "none: it would change this model's rewards",
-            "prompt_encoded": "once for all its outputs"
-            if self.shares_prefixes
-            else f"with each output ({self._unshared})",
-        }
+        return describe(self)
+
+    @property
+    def adapter(self) -> bool:
+        """Whether the weights are an adapter on a base."""
+        return self._adapter
+
+    @property
+    def batching(self) -> Batching:
+        """Which texts share a call of the model."""
+        return self._batching
+
+    @property
+    def unshared(self) -> str | None:
+        """Why a prompt is encoded with each of its outputs; None where it is not."""
+        return self._unshared
+
+    def _calls(self, batch: Sequence[Encoded]) -> list[list[int]]:
+        """Rows of a batch that go through the model together."""
+        if self._batching == "alone":
+            return [[row] for row in range(len(batch))]
+        padded = self._batching == "padded"
+        calls: dict[int, list[int]] = {}
+        for row, each in enumerate(batch):
+            free = padded and not self._lengths.decides(each.tokens)
+            calls.setdefault(0 if free else each.tokens, []).append(row)
+        return list(calls.values())
 
     @torch.inference_mode()
-    def _rewards(
-        self, sequences: Sequence[Sequence[int]], *, pad_left: bool = False
-    ) -> NDArray[np.float64]:
-        tokens, mask = pad(sequences, self._pad_id, left=pad_left)
-        values = reward_heads(self.model, tokens.to(self.device), mask.to(self.device))
+    def _rewards(self, batch: Sequence[Encoded], *, pad_left: bool = False) -> NDArray[np.float64]:
+        if self._lengths.decides(batch[0].tokens):
+            self._lengths.reset(self.model)
+        tokens, mask = pad([each.payload for each in batch], self._pad_id, left=pad_left)
+        types = self._types(batch, tokens.shape[1], left=pad_left)
+        values = self.head_values(tokens.to(self.device), mask.to(self.device), types)
         rewards: NDArray[np.float64] = values[:, self.head].float().cpu().double().numpy()
         return rewards
 
+    def _types(self, batch: Sequence[Encoded], longest: int, *, left: bool) -> Tensor | None:
+        given = [self.encoder.types(each) for each in batch]
+        if any(each is None for each in given):
+            return None
+        return pad([each or [] for each in given], 0, left=left)[0].to(self.device)
+
     @torch.inference_mode()
     def _shared_rewards(self, sequences: Sequence[list[int]]) -> NDArray[np.float64]:
-        values = shared_heads(self.model, pack(sequences, self.device, self.dtype))
+        packed = pack(sequences, self.device, self.dtype, self.reading)
+        values = shared_heads(self.model, packed)
         rewards: NDArray[np.float64] = values[:, self.head].float().cpu().double().numpy()
         return rewards
 
     def _sharing_is_harmful(self) -> str | None:
-        """A first trial on three texts, two of one prompt: what speaks against sharing, if any."""
-        prompt = "a prompt of some words that both of its outputs share"
-        texts = [Text(prompt, "b"), Text("another", "a"), Text(prompt, "a longer output")]
-        sequences = [each.payload for each in self.encode(texts)]
-        alone = np.array([self._rewards([ids])[0] for ids in sequences])
+        """A first trial on texts of which some share a prompt: what speaks against it, if any."""
+        batch = self.trial.encoded[:4]
+        alone = self.trial.used[:4, self.head].double().cpu().numpy()
         try:
-            shared = self._shared_rewards(sequences)
+            shared = self._shared_rewards([each.payload for each in batch])
         except Exception as error:
             return f"a first trial failed: {first_line(error)}"
         tolerance = _SHARING_TOLERANCE[self.dtype] * (1 + np.abs(alone))
         harmless = (np.abs(alone - shared) <= tolerance) | ~np.isfinite(alone)
         return None if harmless.all() else "a first trial gave other rewards"
 
-    def _padding_is_harmless(self) -> bool:
-        texts = [Text("a", "b"), Text("a longer prompt", "with a somewhat longer output")]
-        short, long = (each.payload for each in self.encode(texts))
-        try:
-            alone = self._rewards([short])[0]
-        except Exception as error:
-            raise RewardModelError(
-                f"{self.name}: the model fails on a first text: {first_line(error)}"
-            ) from error
-        try:
-            padded = self._rewards([short, long])[0]
-        except Exception:  # some refuse texts of different shape in a batch
+    def _try_batching(self) -> Batching:
+        """Which texts may share a call without a change of their rewards."""
+        if self.reading.rule == "own" and self.reading.pad_id == -1:
+            return "alone"
+        if self._harmless(self.trial.encoded):
+            return "padded"
+        twice = [self.trial.encoded[1], self.trial.encoded[1]]
+        return "equal lengths" if self._harmless(twice) else "alone"
+
+    def _left_is_harmless(self) -> bool:
+        return pads_left(self.model, self.reading) and self._harmless(
+            self.trial.encoded, pad_left=True
+        )
+
+    def _harmless(self, batch: Sequence[Encoded], *, pad_left: bool = False) -> bool:
+        rows = [self.trial.encoded.index(each) for each in batch]
+        alone = self.trial.used[rows, self.head].double().cpu().numpy()
+        batch = [each for each in batch if not self._lengths.decides(each.tokens)]
+        alone = alone[: len(batch)]
+        if not batch:
             return False
-        tolerance = _PADDING_TOLERANCE[self.dtype] * (1 + abs(alone))
-        return bool(abs(alone - padded) <= tolerance or not np.isfinite(alone))
+        try:
+            together = self._rewards(batch, pad_left=pad_left)
+        except Exception:  # some refuse texts of different shape, or more than one
+            return False
+        tolerance = PADDING_TOLERANCE[self.dtype] * (1 + np.abs(alone))
+        near = np.abs(alone - together) <= tolerance
+        return bool((near | ~np.isfinite(alone)).all())
 
 
 def load_transformers(
@@ -233,11 +286,11 @@ def torch_device(name: str) -> torch.device:
     return device
 
 
-def _head(config: Any, head: int | None, name: str) -> int:
-    heads = int(config.num_labels)
+def _head(config: Any, heads: int, head: int | None, name: str) -> int:
     if head is None and heads == 1:
         return 0
-    names = [str(config.id2label.get(i, i)) for i in range(heads)]
+    id2label = getattr(config, "id2label", None) or {}
+    names = [str(id2label.get(i, i)) for i in range(heads)]
     labels = ", ".join(f"{i} = {name}" for i, name in enumerate(names))
     called_reward = [i for i, name in enumerate(names) if name.split(" (")[0] == "reward"]
     if head is None and len(called_reward) == 1:

@@ -14,6 +14,7 @@ from rmaudit.errors import RewardModelError, UsageError
 from rmaudit.rewards.local.checkpoint import silent
 from rmaudit.rewards.local.encoding import TextEncoder, maximum_length
 from rmaudit.rewards.local.pooling import position_offset, reward_heads
+from rmaudit.rewards.local.rendering import DEFAULT_FORMAT
 
 
 def load_encoder(base: str, max_length: int) -> TextEncoder:
@@ -97,7 +98,12 @@ def head_values(model: Any, tokens: Tensor, mask: Tensor) -> Tensor:
 
 
 def save_backbone(model: Any, tokenizer: Any, out: Path) -> None:
-    """Safetensors, configuration and tokenizer, as plain transformers loads them."""
+    """Safetensors, configuration and tokenizer, as plain transformers loads them.
+
+    The configuration also says how the head was trained to be read: at a text's last token, where
+    transformers passes over padding tokens, which may end the text.
+    """
+    model.config.rmaudit = {"pool": "last", "format": DEFAULT_FORMAT, "pair": False}
     with silent():
         model.save_pretrained(out)
         model.config.save_pretrained(out)  # adapters leave it out, and with it the heads' names
