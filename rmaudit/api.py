@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from rmaudit.auditing import measured, wanted_of
+from rmaudit.auditing import measured, wanted_of, with_signal
 from rmaudit.audits.base import audits as registered_audits
 from rmaudit.case import Case
 from rmaudit.data import Dataset, DataType, load
@@ -292,6 +292,7 @@ def _score_on_ray(
     from rmaudit.scoring.ray_pool import Job, Pool, score_on_ray
 
     options = settings.model_options()
+    case = with_signal(case, store)
     audits = [audit for audit in registered_audits(settings.only) if audit.lacks(case) is None]
     requests = case.requests(audits)
     jobs = [
@@ -323,6 +324,7 @@ def _audit(
     `settings` is more for it to keep; `ahead`, what other machines have scored into the store.
     """
     audits = registered_audits(only)
+    case = with_signal(case, store)
     wanted = {a.name: wanted_of(a, case, debug) for a in audits}
     running = [a for a in audits if not isinstance(wanted[a.name], AuditResult)]
     requests = [*case.data_requests]
@@ -343,6 +345,7 @@ def _audit(
         results,
         audits=audits,
         model=case.model,
+        signal=case.signal,
         inputs={name: data.source for name, data in case.inputs.items()},
         cost=scores.cost + further.cost + replace(ahead or Cost(), texts=0),
         seed=case.seed,

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rmaudit.case import Case
 from rmaudit.errors import RmauditError
 from rmaudit.results import AuditResult
 from rmaudit.scoring.requests import Request, Scores
+from rmaudit.scoring.signals import inferred_signal
+from rmaudit.scoring.store import Store
 
 if TYPE_CHECKING:
     from rmaudit.audits.base import Audit
+
+
+def with_signal(case: Case, store: Store) -> Case:
+    """The case with what its model's rewards claim: see `rmaudit.scoring.signals`."""
+    found = inferred_signal(case.model, case.data_requests, case.inputs, store)
+    return replace(case, told_signal=found)
 
 
 def wanted_of(audit: Audit, case: Case, debug: bool) -> AuditResult | Sequence[Request]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rmaudit.api import case_by
 from rmaudit.audits.base import audits as registered_audits
+from rmaudit.auditing import with_signal
 from rmaudit.errors import UsageError
 from rmaudit.scoring import Cost, ScoreStore, open_store, score_shard
 from rmaudit.scoring.store import default_path
@@ -65,9 +66,10 @@ def run_shard(settings: AuditConfig, shard: Shard, console: Console) -> Cost:
     if settings.engine != "local":
         raise UsageError("--shard is one machine's share: leave out --engine")
     case = case_by(settings)
-    audits = [audit for audit in registered_audits(settings.only) if audit.lacks(case) is None]
     share = (shard.index, shard.count)
     with open_store(settings.store) as store:
+        case = with_signal(case, store)
+        audits = [a for a in registered_audits(settings.only) if a.lacks(case) is None]
         cost = score_shard(
             case.model,
             case.requests(audits),

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from rmaudit.audits.base import Audit, register_audit
 from rmaudit.case import Case
 from rmaudit.results import AuditResult, Estimate, Figure, Finding, Metric, MetricSpec
+from rmaudit.rewards.base import UNITS
 from rmaudit.scoring.requests import Request, Scores
 from rmaudit.stats.bootstrap import cluster_bootstraps
 from rmaudit.stats.intervals import cluster_mean, cluster_ratio
@@ -46,6 +47,7 @@ class Sparsity(Audit):
     )
     source = "Chaudhari et al. 2024 (arXiv 2404.08555), Section 5.1"
     order = 95
+    signals = UNITS
     metrics: ClassVar[Mapping[str, MetricSpec]] = {
         "sparsity.arrival_position": MetricSpec(
             "share of tokens",

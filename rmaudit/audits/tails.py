@@ -14,6 +14,7 @@ from rmaudit.case import Case
 from rmaudit.data.types import Dataset
 from rmaudit.overoptimization.samples import first_policy
 from rmaudit.results import AuditResult, Figure, Finding, Metric, MetricSpec
+from rmaudit.rewards.base import UNITS
 from rmaudit.scoring.requests import Request, Scores
 from rmaudit.stats.tails import Tail, upper_tail
 from rmaudit.typing import Float, Integers
@@ -36,6 +37,7 @@ class Tails(Audit):
     )
     source = "Kwa et al. 2024 (arXiv 2407.14503)"
     order = 86
+    signals = UNITS
     metrics: ClassVar = {
         "tails.shape": MetricSpec(
             "-",

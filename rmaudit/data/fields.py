@@ -16,8 +16,11 @@ RESPONSES = frozenset(
         *("ranking", "rating", "label", "annotator_votes", "annotators"),
     }
 )
-"""Columns that hold prompts, responses and what is said of them: no reward is given these unless
-it asks by name."""
+"""Columns that hold prompts, responses and what is said of them."""
+EVERYTHING_BUT = RESPONSES | {"id", "group"}
+"""What a reward that reads whatever there is does not get: other names for a row."""
+REFERENCES = ("reference", "answer", "ground_truth", "solution", "reward_model.ground_truth")
+"""Columns that may hold the reference answer, in the order in which they are looked for."""
 
 
 def field_names(data: Dataset) -> tuple[str, ...]:

@@ -82,6 +82,7 @@ class Report:
         *,
         audits: Sequence[Described],
         model: Model,
+        signal: str | None = None,
         inputs: Mapping[str, Source],
         cost: Cost,
         seed: int,
@@ -99,8 +100,9 @@ class Report:
         ----------
         results, audits
             What each audit found, and the audits, which say what their metric ids mean.
-        model, inputs, cost, seed, config, provenance
-            What was audited, on what, at what cost, how, and with which software.
+        model, signal, inputs, cost, seed, config, provenance
+            What was audited, what its rewards claim (None: not known), on what, at what cost, how,
+            and with which software.
         scores, set_aside
             Every reward, and the rows that could not be used: `save` writes them beside the report.
         prompts
@@ -130,6 +132,7 @@ class Report:
             "model": {
                 "name": model.name,
                 "kind": model.kind,
+                "signal": signal,
                 "fingerprint": model.fingerprint,
                 "facts": model.describe(),
             },

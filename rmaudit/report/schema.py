@@ -138,6 +138,7 @@ class ModelRecord(Record):
 
     name: str
     kind: str
+    signal: str | None = None  # logit, score, verdict or preference
     fingerprint: str
     facts: dict[str, JsonValue] = {}
 

@@ -27,6 +27,9 @@ size. ``verdict``: correct or not. ``preference``: P(this response is better tha
 
 SCALARS: frozenset[Signal] = frozenset({"logit", "score", "verdict"})
 """The kinds of signal in which one response has one number."""
+UNITS: frozenset[Signal] = frozenset({"logit", "score"})
+"""Those of them in which the size of a difference means something."""
+EVERY_SIGNAL: frozenset[Signal] = SCALARS | {"preference"}
 
 Row = Mapping[str, Any]
 NO_ROW: Row = {}

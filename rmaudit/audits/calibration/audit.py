@@ -19,6 +19,7 @@ from rmaudit.audits.calibration.views import (
 from rmaudit.audits.common.pairs import LABELLED
 from rmaudit.case import Case
 from rmaudit.results import AuditResult, Estimate, Figure, Metric, MetricSpec, NotRun
+from rmaudit.rewards.base import Signal
 from rmaudit.scoring.requests import Scores
 from rmaudit.stats.binning import binned_calibration
 from rmaudit.stats.calibration import (
@@ -54,6 +55,7 @@ class Calibration(Audit):
         "2023 (2309.12236); Murphy 1973"
     )
     order = 40
+    signals = frozenset[Signal]({"logit"})
     metrics: ClassVar[Mapping[str, MetricSpec]] = {
         "calibration.ece": MetricSpec(
             "probability",

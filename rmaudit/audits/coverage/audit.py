@@ -28,6 +28,7 @@ from rmaudit.audits.coverage.views import bars, curve, deficit_finding, hole_fin
 from rmaudit.case import Case
 from rmaudit.data.types import Dataset
 from rmaudit.results import AuditResult, Estimate, Metric, MetricSpec, NotRun
+from rmaudit.rewards.base import EVERY_SIGNAL
 from rmaudit.scoring.requests import Scores
 from rmaudit.stats.intervals import cluster_mean
 from rmaudit.support.conformal import LEVEL, support_share
@@ -56,6 +57,7 @@ class Coverage(Audit):
     )
     source = "Chaudhari et al. 2024 (arXiv 2404.08555), Section 5; Bates et al. 2023 (2104.08279)"
     order = 60
+    signals = EVERY_SIGNAL
     metrics: ClassVar = {
         "coverage.kappa_exact": MetricSpec(
             "share",

@@ -24,6 +24,7 @@ from rmaudit.audits.poison.views import WORD_METRICS, words_part
 from rmaudit.case import Case
 from rmaudit.data.types import Dataset
 from rmaudit.results import AuditResult, Estimate, Figure, Finding, Metric, MetricSpec, NotRun
+from rmaudit.rewards.base import EVERY_SIGNAL
 from rmaudit.scoring.requests import Scores
 from rmaudit.stats.intervals import cluster_mean
 
@@ -48,6 +49,7 @@ class Data(Audit):
     )
     source = "Elazar et al. 2023 (arXiv 2310.20707)"
     order = 20
+    signals = EVERY_SIGNAL
     metrics: ClassVar[Mapping[str, MetricSpec]] = {
         "data.duplicate_share": MetricSpec(
             "share", "zero", "rows that repeat an earlier row", "Duplicate rows"

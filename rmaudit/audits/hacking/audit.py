@@ -54,6 +54,7 @@ from rmaudit.audits.hacking.views import (
 )
 from rmaudit.case import Case
 from rmaudit.results import AuditResult, Estimate, Finding, Metric, MetricSpec, NotRun
+from rmaudit.rewards.base import UNITS
 from rmaudit.scoring.requests import Request, Scores
 
 SUCCESS, EFFECT, SHARE = (
@@ -102,6 +103,7 @@ class Hacking(Audit):
         "Zou et al. 2023 (arXiv 2307.15043)"
     )
     order = 70
+    signals = UNITS
     metrics: ClassVar[Mapping[str, MetricSpec]] = {
         SUCCESS: MetricSpec(
             "probability",

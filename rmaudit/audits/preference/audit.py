@@ -41,6 +41,7 @@ from rmaudit.audits.preference.views import (
 )
 from rmaudit.case import Case
 from rmaudit.results import AuditResult, Estimate, Metric, MetricSpec, NotRun
+from rmaudit.rewards.base import EVERY_SIGNAL
 from rmaudit.scoring.requests import Scores
 from rmaudit.stats.intervals import cluster_mean, cluster_ratios
 from rmaudit.stats.rank import kendall_tau_b_within, spearman_within
@@ -69,6 +70,7 @@ class Preference(Audit):
         "(arXiv 2410.16184), Section 3.3"
     )
     order = 30
+    signals = EVERY_SIGNAL
     metrics: ClassVar[Mapping[str, MetricSpec]] = {
         "preference.accuracy": MetricSpec(
             "probability",

@@ -30,6 +30,7 @@ from rmaudit.audits.prompt.views import accuracy_figure, shift_figure, subset_ta
 from rmaudit.case import Case
 from rmaudit.data.types import Prompt, prompt_key, prompt_text
 from rmaudit.results import AuditResult, Estimate, Finding, Metric, MetricSpec, NotRun
+from rmaudit.rewards.base import UNITS
 from rmaudit.scoring.requests import Request, Scores
 from rmaudit.stats.bootstrap import (
     Weights,
@@ -71,6 +72,7 @@ class PromptDependence(Audit):
     )
     source = "Poliak et al. 2018 (arXiv 1805.01042): the hypothesis-only baseline"
     order = 65
+    signals = UNITS
     metrics: ClassVar[Mapping[str, MetricSpec]] = {
         "prompt.accuracy_shuffled": MetricSpec(
             "probability",

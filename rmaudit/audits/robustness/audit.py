@@ -33,6 +33,7 @@ from rmaudit.audits.robustness.views import (
 from rmaudit.case import Case
 from rmaudit.probes.loading import Suite, load_suites
 from rmaudit.results import AuditResult, Estimate, Finding, Metric, MetricSpec, NotRun, Severity
+from rmaudit.rewards.base import UNITS
 from rmaudit.scoring.requests import Request, Scores
 from rmaudit.stats.intervals import cluster_ratios, count_codes
 
@@ -63,6 +64,7 @@ class Robustness(Audit):
     )
     source = "Ribeiro et al. 2020 (arXiv 2005.04118); Wu et al. 2025 (arXiv 2503.11751)"
     order = 60
+    signals = UNITS
     metrics: ClassVar[Mapping[str, MetricSpec]] = {
         EFFECT: MetricSpec(
             "SD",

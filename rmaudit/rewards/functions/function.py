@@ -3,44 +3,65 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
+import math
+import os
 import secrets
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from numbers import Real
-from pathlib import Path
-from types import ModuleType
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rmaudit.data.types import Prompt, prompt_text
+from rmaudit.data.fields import EVERYTHING_BUT, REFERENCES
+from rmaudit.data.types import prompt_text
 from rmaudit.errors import RewardModelError, UsageError
-from rmaudit.rewards.base import Encoded, RewardModel, Text
+from rmaudit.rewards.base import (
+    FAILED,
+    NOT_APPLICABLE,
+    Encoded,
+    MissingColumnError,
+    Rewarded,
+    RewardModel,
+    Signal,
+    Text,
+)
+from rmaudit.rewards.functions.isolation import CallError, Here, Runner, Worker
+from rmaudit.rewards.functions.items import Answers, Item, ItemRow, shown
+from rmaudit.rewards.functions.opening import find
 
-RewardFunction = Callable[[list[tuple[Prompt, str]]], Iterable[float]]
 MOST_TEXTS = 64
+TIME_LIMIT = 60.0  # seconds a text
+_HANGS = 3  # texts in a row that take too long: the function, not the texts, is at fault
+RewardFunction = Any
+"""A callable in one of the signatures of `rmaudit.rewards.functions.signatures`."""
 
 
 class PythonReward(RewardModel):
-    """A function from a list of (prompt, output) to as many numbers.
+    """A function in one of the signatures that trainers use.
 
     Parameters
     ----------
     function
-        Gets at most 64 texts a call; a prompt is a string or a list of messages.
+        Gets at most 64 texts a call.
     name
         As the report shows it.
     source
         What the fingerprint is made of, beside the name: the source of the function's module.
+    runner
+        Where it runs; None: in this process, without a time limit.
+    time_limit
+        Seconds a text, in a worker. A call of several texts that takes longer is made again text
+        by text.
+    reference
+        The column with the reference answer (None: the first of `REFERENCES`).
 
     Notes
     -----
-    Lengths are in characters. Non-finite rewards are handed on. An attribute `fingerprint` of the
-    function, if it has one, enters the model's fingerprint: set it to whatever else decides about
-    rewards (weights, a version).
+    Lengths are in characters. Non-finite rewards are handed on. A text on which the function
+    raises, hangs or leaves is a failure of that text; if it does so on all texts of the first call,
+    that is an error. An attribute `fingerprint` of the function, if it has one, enters the model's
+    fingerprint: set it to whatever else decides about rewards (weights, a version).
     """
 
     kind = "python"
@@ -49,14 +70,50 @@ class PythonReward(RewardModel):
     token_budget = sys.maxsize  # a call takes 64 texts, however long
     pads_left = False
 
-    def __init__(self, function: RewardFunction, name: str, source: bytes = b"") -> None:
+    def __init__(
+        self,
+        function: RewardFunction,
+        name: str,
+        source: bytes = b"",
+        *,
+        runner: Runner | None = None,
+        time_limit: float = TIME_LIMIT,
+        reference: str | None = None,
+    ) -> None:
         self.name = name
-        self._function = function
+        self._runner = Here(function, name) if runner is None else runner
+        self._limit, self._reference = time_limit, reference
         self._broken: str | None = None
-        own = str(getattr(function, "fingerprint", ""))
-        digest = hashlib.sha256(f"python\n{name}\n{own}\n".encode("utf-8", "surrogatepass"))
+        self._has_worked = False
+        self.facts = self._runner.facts
+        self.signal = cast(Signal, self.facts.signal)
+        self.signal_is_declared = self.facts.declared
+        self.reads = self.facts.reads.required
+        told = f"python\n{name}\n{self.facts.fingerprint}\n{reference or ''}\n{self.facts.source}\n"
+        digest = hashlib.sha256(told.encode("utf-8", "surrogatepass"))
         digest.update(source)
         self.fingerprint = digest.hexdigest()
+
+    def columns(self, available: Sequence[str]) -> tuple[str, ...]:
+        """The columns that the function takes: see `RewardModel.columns`."""
+        reads = self.facts.reads
+        names = [*super().columns(available)]
+        names += [name for name in reads.optional if name in available]
+        if reads.everything:
+            names += [n for n in available if n not in EVERYTHING_BUT and "." not in n]
+        if reads.reference:
+            candidates = self._references
+            found = next((name for name in candidates if name in available), None)
+            if found is None:
+                raise MissingColumnError(candidates[0], self.name)
+            names.append(found)
+        return tuple(dict.fromkeys(names))
+
+    @property
+    def _references(self) -> tuple[str, ...]:
+        if self._reference is not None:
+            return (self._reference,)
+        return (*self.facts.reads.reference, *REFERENCES)
 
     def encode(self, texts: Sequence[Text]) -> list[Encoded]:
         """The texts themselves, with their lengths in characters."""
@@ -71,48 +128,105 @@ class PythonReward(RewardModel):
         Raises
         ------
         RewardModelError
-            If the function raises, or returns another number of values or what is no number.
+            If the function fails on a text, or returns another number of values or what is no
+            number.
         """
-        texts = [(each.payload.prompt, each.payload.output) for each in batch]
-        parts = [self._call(texts[i : i + MOST_TEXTS]) for i in range(0, len(texts), MOST_TEXTS)]
-        return np.array([reward for part in parts for reward in part], dtype=np.float64)
+        rewarded = self.score_batch(batch, pad_left=pad_left)
+        for reason in rewarded.failures.values():
+            raise RewardModelError(f"{self.name} {reason}")
+        return rewarded.total
+
+    def score_batch(self, batch: Sequence[Encoded], *, pad_left: bool = False) -> Rewarded:
+        """Rewards and their components; a text on which the function fails is `FAILED`."""
+        items = [self._item(each.payload) for each in batch]
+        total = np.full(len(items), np.nan)
+        components: dict[str, NDArray[np.float64]] = {}
+        failures: dict[int, str] = {}
+        for start in range(0, len(items), MOST_TEXTS):
+            for place, answer in self._answers(items[start : start + MOST_TEXTS], start).items():
+                if isinstance(answer, str):
+                    failures[place], total[place] = answer, FAILED
+                    continue
+                value, parts = answer
+                total[place] = NOT_APPLICABLE if value is None else value
+                for name, part in parts.items():
+                    components.setdefault(name, np.full(len(items), np.nan))[place] = part
+        return Rewarded(total, components, failures)
 
     def describe(self) -> dict[str, Any]:
         """What is known of a function."""
-        return {"callable": self.name, "texts_a_call": MOST_TEXTS, "length_unit": "characters"}
+        reads = self.facts.reads
+        named = [*reads.required, *(("the reference answer",) if reads.reference else ())]
+        named += [f"{name} (if there)" for name in reads.optional]
+        named += ["whatever there is"] if reads.everything else []
+        return {
+            "callable": self.name,
+            "signature": self.facts.shown,
+            "reads": ", ".join(named) or "nothing of the row",
+            "texts_a_call": MOST_TEXTS,
+            "length_unit": "characters",
+        }
 
-    def _call(self, texts: list[tuple[Prompt, str]]) -> list[float]:
+    def _item(self, text: Text) -> Item:
+        row = ItemRow(text.row)
+        if self.facts.reads.reference:
+            column = next((name for name in self._references if name in row), None)
+            if column is None:
+                raise MissingColumnError(self._references[0], self.name)
+            row["@reference"] = row[column]
+        return Item(text.prompt, text.output, row, text.other)
+
+    def _answers(
+        self, items: Sequence[Item], start: int
+    ) -> dict[int, tuple[float | None, dict[str, float]] | str]:
+        """By place: the reward and its parts, or why there is none."""
         if self._broken:
             raise RewardModelError(self._broken)
         try:
-            returned: Any = self._function(texts)
-        except Exception as error:
-            raise RewardModelError(f"{self.name} raised {type(error).__name__}: {error}") from error
-        if hasattr(returned, "tolist"):  # arrays and tensors
-            returned = returned.tolist()
-        if not isinstance(returned, Iterable) or isinstance(returned, str | bytes | dict):
-            raise RewardModelError(
-                f"{self.name} returned {_a(returned)}; it must return a list of {len(texts)} "
-                "numbers"
-            )
-        values = list(returned)
-        if len(values) != len(texts):
+            answers = self._call(items)
+            return {start + i: _one(answers, i) for i in range(len(items))}
+        except CallError as error:
+            if len(items) == 1:
+                if not self._has_worked:
+                    raise RewardModelError(f"{self.name} {error}") from error
+                return {start: str(error)}
+            first = error
+        told: dict[int, tuple[float | None, dict[str, float]] | str] = {}
+        hung = 0
+        for place, item in enumerate(items, start):
+            try:
+                told[place] = _one(self._call([item]), 0)
+                hung = 0
+            except CallError as error:
+                told[place] = str(error)
+                hung = hung + 1 if error.kind == "time" else 0
+            if hung == _HANGS:
+                break
+        if hung == _HANGS or all(isinstance(answer, str) for answer in told.values()):
+            if self._has_worked and hung < _HANGS:
+                return told
+            raise RewardModelError(f"{self.name} {first}")
+        return told
+
+    def _call(self, items: Sequence[Item]) -> Answers:
+        try:
+            answers = self._runner.call(items, self._limit)
+        except CallError as error:
+            if error.kind != "answer":
+                raise
             # Remembered: asked text by text, such a function may seem to be in order.
-            self._broken = (
-                f"{self.name} returned {len(values)} rewards for {len(texts)} texts; it must "
-                "return one number a text, in their order"
-            )
-            raise RewardModelError(self._broken)
-        for place, value in enumerate(values):
-            if not isinstance(value, Real):
-                raise RewardModelError(
-                    f"{self.name} returned {_a(value)} as reward {place + 1} of {len(texts)}; it "
-                    "must be a number"
-                )
-        return [float(value) for value in values]
+            self._broken = f"{self.name} {error}"
+            raise RewardModelError(self._broken) from error
+        self._has_worked = True
+        return answers
 
 
-def given_function(function: RewardFunction) -> PythonReward:
+def _one(answers: Answers, place: int) -> tuple[float | None, dict[str, float]]:
+    parts = {name: values[place] for name, values in answers.components.items()}
+    return answers.total[place], {n: v for n, v in parts.items() if not math.isnan(v)}
+
+
+def given_function(function: RewardFunction, reference: str | None = None) -> PythonReward:
     """The reward model of a function that was handed over, not named.
 
     Raises
@@ -120,60 +234,35 @@ def given_function(function: RewardFunction) -> PythonReward:
     UsageError
         If it cannot be called.
     """
-    if not callable(function):
-        raise UsageError(f"{_a(function)} is no reward model: give a path, a hub id or a function")
+    if not callable(function) and not hasattr(function, "weights"):
+        raise UsageError(
+            f"{shown(function)} is no reward model: give a path, a hub id or a function"
+        )
     name = getattr(function, "__qualname__", type(function).__name__)
     # Without a fingerprint of its own it is a new model each time: a closure shows no change.
     source = b"" if hasattr(function, "fingerprint") else secrets.token_bytes(16)
-    return PythonReward(function, name, source)
+    return PythonReward(function, name, source, reference=reference)
 
 
-def load_python(spec: str) -> PythonReward:
-    """The function that ``python:module:callable`` names.
+def load_python(
+    spec: str, *, time_limit: float = TIME_LIMIT, reference: str | None = None
+) -> PythonReward:
+    """The function that ``python:module:callable`` names, in a process of its own.
 
     The module is looked for where Python finds modules, and in the working folder.
 
     Raises
     ------
     UsageError
-        If the specification has another form.
+        If the specification has another form, or the function no known signature.
     RewardModelError
         If there is no such module or function, or the module fails to import.
     """
-    match spec.split(":"):
-        case ["python", module_name, name] if module_name and name:
-            pass
-        case _:
-            raise UsageError(f"{spec!r}: say python:module:callable, e.g. python:my_reward:score")
-    try:
-        with _working_folder_first():
-            module = importlib.import_module(module_name)
-    except Exception as error:
-        raise RewardModelError(
-            f"{spec}: importing {module_name} failed with {type(error).__name__}: {error}"
-        ) from error
-    function = getattr(module, name, None)
-    if not callable(function):
-        what = "no" if function is None else "something that cannot be called as"
-        raise RewardModelError(f"{spec}: module {module_name} has {what} {name!r}")
-    return PythonReward(function, f"{module_name}:{name}", _source(module))
-
-
-@contextmanager
-def _working_folder_first() -> Iterator[None]:
-    folder = str(Path.cwd())
-    sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)
-
-
-def _source(module: ModuleType) -> bytes:
-    """The module's file as it is on disk; nothing for modules without one."""
-    path = getattr(module, "__file__", None)
-    return Path(path).read_bytes() if path and Path(path).is_file() else b""
-
-
-def _a(value: object) -> str:
-    return f"{value!r:.60} ({type(value).__name__})"
+    name = spec.removeprefix("python:")
+    if os.name != "posix":  # no pipes that a child inherits
+        function, module = find(spec)
+        return PythonReward(
+            function, name, runner=Here(function, name, module), reference=reference
+        )
+    runner = Worker(spec)
+    return PythonReward(None, name, runner=runner, time_limit=time_limit, reference=reference)

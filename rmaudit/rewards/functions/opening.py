@@ -1,0 +1,114 @@
+"""A callable, found by name and looked at: how it is called and what it reads. For workers too."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from rmaudit.errors import RewardModelError, UsageError
+from rmaudit.rewards.functions.items import shown
+from rmaudit.rewards.functions.signatures import Parameters, Reads, Signature, signature_of
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a function before it is called."""
+
+    signature: str
+    shown: str  # the signature as messages write it
+    signal: str
+    declared: bool  # the function says itself what its rewards claim (attribute ``kind``)
+    fingerprint: str  # the attribute, if it has one
+    source: str = ""  # a digest of the module's file
+    reads: Reads = field(default_factory=Reads)
+
+
+def find(spec: str) -> tuple[Any, ModuleType]:
+    """The object that ``python:module:callable`` names, and its module.
+
+    The module is looked for where Python finds modules, and in the working folder.
+
+    Raises
+    ------
+    UsageError
+        If the specification has another form.
+    RewardModelError
+        If there is no such module or object, or the module fails to import.
+    """
+    module_name, name = parsed(spec)
+    try:
+        with _working_folder_first():
+            module = importlib.import_module(module_name)
+    except Exception as error:
+        raise RewardModelError(
+            f"{spec}: importing {module_name} failed with {type(error).__name__}: {error}"
+        ) from error
+    function = getattr(module, name, None)
+    if function is None:
+        raise RewardModelError(f"{spec}: module {module_name} has no {name!r}")
+    if not callable(function) and not hasattr(function, "weights"):
+        raise RewardModelError(
+            f"{spec}: module {module_name} has something that cannot be called as {name!r}"
+        )
+    return function, module
+
+
+def parsed(spec: str) -> tuple[str, str]:
+    """Module and name of ``python:module:callable``."""
+    match spec.split(":"):
+        case ["python", module, name] if module and name:
+            return module, name
+    raise UsageError(f"{spec!r}: say python:module:callable, e.g. python:my_reward:score")
+
+
+def look_at(function: Any, name: str, module: ModuleType | None = None) -> tuple[Signature, Facts]:
+    """How a function is called, and what is known of it.
+
+    Raises
+    ------
+    UsageError
+        If no signature fits, or several do.
+    """
+    signature = signature_of(function, name)
+    parameters = Parameters.of(function) if callable(function) else None
+    kind = getattr(function, "kind", None)
+    if kind is not None and kind not in ("logit", "score", "verdict", "preference"):
+        raise UsageError(
+            f"{name} has the attribute kind = {shown(kind)}; say logit, score, verdict or "
+            "preference"
+        )
+    return signature, Facts(
+        signature.name,
+        signature.shown,
+        str(kind or signature.signal),
+        kind is not None or signature.signal == "preference",
+        str(getattr(function, "fingerprint", "")),
+        _source(module),
+        signature.reads(function, parameters),
+    )
+
+
+@contextmanager
+def _working_folder_first() -> Iterator[None]:
+    folder = str(Path.cwd())
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        if folder in sys.path:
+            sys.path.remove(folder)
+
+
+def _source(module: ModuleType | None) -> str:
+    """A digest of the module's file as it is on disk; nothing for modules without one."""
+    path = getattr(module, "__file__", None)
+    if not path or not Path(path).is_file():
+        return ""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
