@@ -292,7 +292,7 @@ def _score_on_ray(
     from rmaudit.scoring.ray_pool import Job, Pool, score_on_ray
 
     options = settings.model_options()
-    case = with_signal(case, store)
+    case, _ = with_signal(case, store)
     audits = [audit for audit in registered_audits(settings.only) if audit.lacks(case) is None]
     requests = case.requests(audits)
     jobs = [
@@ -324,7 +324,7 @@ def _audit(
     `settings` is more for it to keep; `ahead`, what other machines have scored into the store.
     """
     audits = registered_audits(only)
-    case = with_signal(case, store)
+    case, pilot = with_signal(case, store)
     wanted = {a.name: wanted_of(a, case, debug) for a in audits}
     running = [a for a in audits if not isinstance(wanted[a.name], AuditResult)]
     requests = [*case.data_requests]
@@ -347,7 +347,7 @@ def _audit(
         model=case.model,
         signal=case.signal,
         inputs={name: data.source for name, data in case.inputs.items()},
-        cost=scores.cost + further.cost + replace(ahead or Cost(), texts=0),
+        cost=scores.cost + further.cost + pilot + replace(ahead or Cost(), texts=0),
         seed=case.seed,
         config={
             "resamples": case.resamples,

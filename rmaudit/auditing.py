@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rmaudit.case import Case
 from rmaudit.errors import RmauditError
 from rmaudit.results import AuditResult
-from rmaudit.scoring.requests import Request, Scores
+from rmaudit.scoring.requests import Cost, Request, Scores
 from rmaudit.scoring.signals import inferred_signal
 from rmaudit.scoring.store import Store
 
@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from rmaudit.audits.base import Audit
 
 
-def with_signal(case: Case, store: Store) -> Case:
-    """The case with what its model's rewards claim: see `rmaudit.scoring.signals`."""
-    found = inferred_signal(case.model, case.data_requests, case.inputs, store)
-    return replace(case, told_signal=found)
+def with_signal(case: Case, store: Store) -> tuple[Case, Cost]:
+    """The case with what its model's rewards claim, and what it cost to find out.
+
+    See `rmaudit.scoring.signals`.
+    """
+    signal, cost = inferred_signal(case.model, case.data_requests, case.inputs, store)
+    return replace(case, told_signal=signal), cost
 
 
 def wanted_of(audit: Audit, case: Case, debug: bool) -> AuditResult | Sequence[Request]:

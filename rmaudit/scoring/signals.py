@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from rmaudit.data.types import Dataset
 from rmaudit.rewards.base import RewardModel, Signal
 from rmaudit.scoring.engine import score
-from rmaudit.scoring.requests import Request
+from rmaudit.scoring.requests import Cost, Request
 from rmaudit.scoring.store import Store
 
-PILOT = 64  # rows whose rewards are looked at; they are part of the pass anyway
+PILOT = 16  # rows whose rewards are looked at; they are part of the pass anyway
 _VERDICTS = ((0.0, 1.0), (-1.0, 1.0))
-_LEVELS, _TEXTS = 3, 40  # so few values among so many texts are levels of a verdict
+_LEVELS, _TEXTS = 3, 24  # so few values among so many texts are levels of a verdict
 
 
 def inferred_signal(
@@ -24,31 +24,34 @@ def inferred_signal(
     requests: Sequence[Request],
     datasets: Mapping[str, Dataset],
     store: Store | None = None,
-) -> Signal:
+) -> tuple[Signal, Cost]:
     """The kind of a reward: what it declares; else a verdict if its values are those of one.
+
+    Beside it stands what it cost to find out.
 
     Parameters
     ----------
     model
         The reward.
     requests
-        The data's own texts; the first 64 rows of each are scored if the reward does not say what
+        The data's own texts; the first 16 rows of each are scored if the reward does not say what
         it is. Recorded rewards are read whole.
     datasets, store
         As in `rmaudit.scoring.score`.
     """
     if model.signal_is_declared or not requests:
-        return model.signal
+        return model.signal, Cost()
     few = requests if not model.scores_new_text else [_first(request) for request in requests]
     scores = score(model, few, datasets=datasets, store=store)
     rewards = np.concatenate([scores.by_request[request.key].reward for request in few])
-    return "verdict" if is_verdict(rewards, strict=model.signal == "logit") else model.signal
+    verdict = is_verdict(rewards, strict=model.signal == "logit")
+    return "verdict" if verdict else model.signal, replace(scores.cost, texts=0)
 
 
 def is_verdict(rewards: NDArray[np.float64], *, strict: bool = False) -> bool:
     """Whether rewards, (n,), take the values of a verdict.
 
-    That is 0 and 1 (or -1 and 1), or up to three values from -1 to 1 among 40 texts or more. With
+    That is 0 and 1 (or -1 and 1), or up to three values from -1 to 1 among 24 texts or more. With
     `strict` both 0 and 1 must be there, and nothing else.
     """
     values = np.unique(rewards[np.isfinite(rewards)])

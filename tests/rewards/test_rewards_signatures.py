@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -73,16 +74,13 @@ def as_items(rule):
 
 
 def as_rubric(rule):
-    class Rubric:
-        def score(completion, answer):
-            return rule(completion, answer, 0.5)
+    def score(completion, answer):
+        return rule(completion, answer, 0.5)
 
-        async def style(completion):
-            return 2.0
+    async def style(completion):
+        return 2.0
 
-        funcs, weights = [score, style], [1.0, 0.0]
-
-    return Rubric()
+    return SimpleNamespace(funcs=[score, style], weights=[1.0, 0.0])
 
 
 WAYS = {
@@ -110,7 +108,7 @@ def test_rewards_are_bit_equal_to_a_direct_call(way, rule):
 def test_the_reference_answer_is_found_or_named():
     model = as_verl(RULES["exact"])
     renamed = pd.DataFrame(ROWS).rename(columns={"solution": "key"})
-    with pytest.raises(DataError, match="no column 'ground_truth', which the reward .* reads"):
+    with pytest.raises(DataError, match=r"no column 'ground_truth', which the reward .* reads"):
         rma.score(model, renamed, cache=False)
     named = given_function(model, "key")
     assert rma.score(named, renamed, cache=False).reward.mean() == 0
@@ -180,7 +178,7 @@ def test_messages_reach_a_trainers_function_as_messages():
 @pytest.mark.parametrize(
     ("function", "match"),
     [
-        (lambda prompts, completions, responses_a, responses_b: 0, "fits .* and .*: rename"),
+        (lambda prompts, completions, responses_a, responses_b: 0, r"fits .* and .*: rename"),
         (lambda left, right: 0, "left, right: no reward function is called so; known: .*pairs"),
         (3, "is no reward model"),
     ],

@@ -36,8 +36,9 @@ FAULTS = {
         "repeat an earlier row",
         "Same prompt, same outputs, same label. Repeats weigh some prompts more than others and "
         "make intervals that ignore them too narrow; drop them.",
-        0.01,
-        0.10,
+        # Intervals here take the prompt as the unit, so a few repeats only move weights.
+        0.05,
+        0.20,
     ),
     "contradiction_share": Fault(
         "contradicted",
