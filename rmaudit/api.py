@@ -360,6 +360,7 @@ def _audit(
         provenance=provenance(),
         scores=scores_frame(scores, case.model.name),
         set_aside=[row for data in case.inputs.values() for row in data.set_aside],
+        data=case.eval,
         prompts=case.eval.cluster_keys.tolist(),
         strict=debug,
     )

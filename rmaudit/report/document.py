@@ -15,7 +15,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from rmaudit._version import __version__
-from rmaudit.data.types import SetAside, Source
+from rmaudit.data.types import Dataset, SetAside, Source
 from rmaudit.errors import SchemaError, UsageError, nearest
 from rmaudit.report.binding import audit_record, bounds_of, fields, slice_words, sound
 from rmaudit.report.folder import (
@@ -74,6 +74,7 @@ class Report:
     _scores: pd.DataFrame | None = None
     _influence: pd.DataFrame | None = None
     _set_aside: tuple[SetAside, ...] | None = None
+    data: Dataset | None = None  # the evaluation data, of a report just made: for samples.html
 
     @classmethod
     def build(
@@ -91,6 +92,7 @@ class Report:
         scores: pd.DataFrame | None = None,
         set_aside: Sequence[SetAside] = (),
         prompts: Sequence[str] | None = None,
+        data: Dataset | None = None,
         strict: bool = False,
         benchmark: Mapping[str, Any] | None = None,
     ) -> Report:
@@ -108,6 +110,8 @@ class Report:
         prompts
             What the cluster codes of the estimates' influences stand for: `Dataset.cluster_keys`
             of the evaluation data. None: influences are not kept.
+        data
+            The evaluation data: `save` writes its rows with their rewards as samples.html.
         strict
             Raise what is wrong with one audit's result. By default that audit is listed as failed,
             with the reason: a fault of one audit must not cost the others' results.
@@ -150,7 +154,7 @@ class Report:
         if prompts is not None:
             influence = influence_frame((m for result in results for m in result.metrics), prompts)
         record = _parse(plain(document), "report")
-        return cls(record, None, scores, influence, tuple(set_aside))
+        return cls(record, None, scores, influence, tuple(set_aside), data)
 
     @classmethod
     def load(cls, path: str | Path) -> Report:

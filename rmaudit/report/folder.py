@@ -23,6 +23,7 @@ BENCHMARK = "bench.json"  # the same record, of a benchmark run
 SCORES = "scores.parquet"
 INFLUENCE = "influence.parquet"
 SET_ASIDE = "set_aside.jsonl"
+SAMPLES = "samples.html"
 NAMED = ("metric", "slice", "prompt")  # columns of the influences that say whose a value is
 
 
@@ -38,6 +39,7 @@ def write(report: Report, folder: Path, paper: str) -> None:
     Views that an earlier report in the same folder named and this one does not are removed, so
     that no figure or table of another audit stays among these. Nothing else is touched.
     """
+    from rmaudit.report.browser import samples_page
     from rmaudit.report.page import drawings, render
     from rmaudit.scoring.table import write_scores
 
@@ -68,6 +70,11 @@ def write(report: Report, folder: Path, paper: str) -> None:
             files.write(folder / svg, drawing.svg)
             files.write(folder / pdf, drawing.pdf(paper))
             stale -= {svg, pdf}
+    browser = samples_page(report, report.data) if report.data is not None else None
+    if browser is not None:
+        files.write(folder / SAMPLES, browser)
+    if browser is not None or report.folder == folder:
+        stale.discard(SAMPLES)  # a report written again over itself keeps its samples
     files.write(folder / "report.html", render(report, drawn))
     for path in stale:
         files.remove(folder / path)
@@ -148,7 +155,7 @@ def _named_before(folder: Path) -> set[str]:
         audits = Report.load(folder).audits
     except RmauditError:
         return set()
-    named = {SCORES, INFLUENCE, SET_ASIDE}
+    named = {SCORES, INFLUENCE, SET_ASIDE, SAMPLES}
     for name, audit in audits.items():
         named.update(_table(name, title) for title in audit.tables)
         for figure in audit.figures:

@@ -108,6 +108,7 @@ def _view(report: Report, drawn: Drawings, figures: Mapping[Any, Any]) -> dict[s
         "definitions": {id_: text for a in audits.values() for id_, text in a.definitions.items()},
         "cautions": {id_: text for a in audits.values() for id_, text in a.cautions.items()},
         "groups": grouped(report.findings),
+        "has_samples": has_samples(report),
         "reproduce": _command(report),
         "by_audit": {name: [(a, f) for a, f in numbered if f.audit == name] for name in audits},
         "ran": ran,
@@ -125,6 +126,13 @@ def _view(report: Report, drawn: Drawings, figures: Mapping[Any, Any]) -> dict[s
         "most_rows": MOST_ROWS,
         "most_examples": MOST_EXAMPLES,
     }
+
+
+def has_samples(report: Report) -> bool:
+    """Whether samples.html stands beside the page."""
+    if report.data is not None:
+        return report.scores is not None and len(report.data) > 0
+    return report.folder is not None and (report.folder / "samples.html").is_file()
 
 
 def _speaks(metric: MetricRecord) -> bool:

@@ -1,0 +1,148 @@
+"""`samples.html`: every audited item with its rewards, to sort, filter and read."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from rmaudit.data.types import Dataset, prompt_text
+from rmaudit.plots import visible
+from rmaudit.report.page import asset, environment
+
+if TYPE_CHECKING:
+    from rmaudit.report.document import Report
+
+MOST_ITEMS = 5_000  # the worst margins where there are more
+PAGE_BYTES = 4_500_000
+LIMITS = (2_000, 800, 500, 300, 220, 160, 120, 60)  # characters per text; the first that keeps the page small
+FIRST_ROWS = 50  # readable without scripts
+
+
+def samples_page(report: Report, data: Dataset) -> str | None:
+    """The page of an audit's evaluation data; None where it holds no response with a reward.
+
+    Parameters
+    ----------
+    report
+        The audit, with its scores.
+    data
+        The evaluation data that was scored.
+    """
+    if report.scores is None or not len(data):
+        return None
+    rows = items(data, report.scores, _findings_of(report))
+    if not rows:
+        return None
+    rows.sort(key=lambda row: np.inf if row["margin"] is None else row["margin"])
+    left_out = max(0, len(rows) - MOST_ITEMS)
+    page = ""
+    for limit in LIMITS:
+        page = _render(report, rows[:MOST_ITEMS], left_out, limit)
+        if len(page.encode()) < PAGE_BYTES:
+            break
+    return page
+
+
+def items(
+    data: Dataset, scores: pd.DataFrame, findings: Mapping[str, Sequence[int]]
+) -> list[dict[str, Any]]:
+    """One record per row: prompt, responses with rewards, margin, subset, findings.
+
+    `margin` is the chosen response's reward minus the rejected one's, or best-labelled minus the
+    highest of the others in a ranking; None where there is no comparison or a reward is missing.
+    """
+    own = scores[(scores["request"].fillna("") == "") & (scores["side"] != "")]
+    rewards: dict[str, dict[str, float]] = {}
+    for id_, side, reward in zip(own["id"], own["side"], own["reward"], strict=True):
+        rewards.setdefault(str(id_), {})[str(side)] = float(reward)
+    frame = data.frame
+    subsets = frame["subset"].astype(str).tolist() if "subset" in frame else None
+    rows = []
+    for place, record in enumerate(frame.to_dict("records")):
+        id_ = str(record["id"])
+        mine = rewards.get(id_)
+        if not mine:
+            continue
+        responses = [
+            {"side": side, "text": _text(record, side), "reward": _finite(reward)}
+            for side, reward in mine.items()
+        ]
+        rows.append(
+            {
+                "id": id_,
+                "prompt": prompt_text(record["prompt"]),
+                "responses": responses,
+                "margin": _margin(record, mine),
+                "subset": subsets[place] if subsets else "",
+                "findings": list(findings.get(id_, ())),
+            }
+        )
+    return rows
+
+
+def _text(record: Mapping[str, Any], side: str) -> str:
+    if side.startswith("output_"):
+        return str(record["outputs"][int(side.removeprefix("output_"))])
+    return str(record.get(side, ""))
+
+
+def _margin(record: Mapping[str, Any], rewards: Mapping[str, float]) -> float | None:
+    if {"chosen", "rejected"} <= rewards.keys():
+        return _finite(rewards["chosen"] - rewards["rejected"])
+    ranking = record.get("ranking")
+    if not isinstance(ranking, list | tuple | np.ndarray) or len(ranking) < 2:
+        return None
+    values = [rewards.get(f"output_{j}", np.nan) for j in range(len(ranking))]
+    best = min(ranking)
+    top = [v for v, rank in zip(values, ranking, strict=True) if rank == best]
+    rest = [v for v, rank in zip(values, ranking, strict=True) if rank != best]
+    return _finite(min(top) - max(rest)) if top and rest else None
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _findings_of(report: Report) -> dict[str, list[int]]:
+    """Which findings show a row as an example: its id -> places in the report, from 1."""
+    places: dict[str, list[int]] = {}
+    for place, finding in enumerate(report.findings, 1):
+        for row in finding.examples:
+            if "id" in row:
+                places.setdefault(str(row["id"]), []).append(place)
+    return places
+
+
+def _render(report: Report, rows: Sequence[Mapping[str, Any]], left_out: int, limit: int) -> str:
+    cut = [_cut(row, limit) for row in rows]
+    script, style = asset("samples.js"), asset("page.css")
+    view = {
+        "report": report.record,
+        "rows": cut[:FIRST_ROWS],
+        "count": len(rows),
+        "left_out": left_out,
+        "subsets": sorted({row["subset"] for row in rows if row["subset"]}),
+        # "<" never stands in the data, so it cannot end the element it lies in.
+        "data": Markup(json.dumps(cut, ensure_ascii=False).replace("<", "\\u003c")),  # nosec B704
+        "style": Markup(style),  # nosec B704: a file of the package
+        "script": Markup(script),  # nosec B704: a file of the package
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    }
+    return environment(limit).get_template("samples.html").render(view)
+
+
+def _cut(row: Mapping[str, Any], limit: int) -> dict[str, Any]:
+    def shown(text: str) -> str:
+        text = visible(text)
+        return text if len(text) <= limit else f"{text[:limit].rstrip()} …"
+
+    responses = [{**each, "text": shown(each["text"])} for each in row["responses"]]
+    names = {name: visible(row[name]) for name in ("id", "subset")}
+    return {**row, **names, "prompt": shown(row["prompt"]), "responses": responses}
