@@ -90,6 +90,13 @@ class Console:
         else:
             self.rich.print(f"error: {message}", markup=False, style="bold red")
 
+    def result(self, message: str, **fields: Any) -> None:
+        """A sentence of the result, on stdout."""
+        if self.json_logs:
+            self._log("result", message, fields)
+        else:
+            sys.stdout.write(f"{_printable(message)}\n")
+
     def table(self, title: str, columns: list[str], rows: list[list[str]]) -> None:
         """A result, on stdout."""
         from rich.console import Console as RichConsole

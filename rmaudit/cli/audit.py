@@ -164,15 +164,30 @@ def audit(
 
 
 def show(console: Console, report: Report, folder: Path) -> None:
-    """Key numbers and findings on stdout, and where the page is."""
-    rows = [[f.severity, f.audit, f.title] for f in report.findings if f.severity != "info"] or [
-        ["-", "-", "no finding"]
-    ]
-    console.table("Findings", ["severity", "audit", "what"], rows)
+    """The verdict, key numbers and findings on stdout; where the page is, and what comes next."""
+    from rmaudit.report.verdict import key_numbers, verdict
+    from rmaudit.report.wording import slice_words, words
+
+    answer = verdict(report)
+    console.result(
+        f"Can I optimise against this model? {answer.answer} {' '.join(answer.sentences)}",
+        verdict=answer.answer,
+    )
+    names = {id_: name for audit in report.audits.values() for id_, name in audit.names.items()}
+    rows = []
+    for metric in key_numbers(report):
+        shown, of = words(metric), slice_words(metric.slice)
+        name = f"{names.get(metric.id, metric.id)}{f', {of}' if of else ''}"
+        rows.append([name, f"{shown.value} {shown.unit}".strip(), shown.interval, shown.better])
+    if rows:
+        console.table("Key numbers", ["number", "value", "interval", "better"], rows)
+    findings = [[f.severity, f.audit, f.title] for f in report.findings if f.severity != "info"]
+    console.table("Findings", ["severity", "audit", "what"], findings or [["-", "-", "no finding"]])
     for name, result in report.audits.items():
         if result.status != "ok":
             console.warn(f"{name} {result.status.replace('_', ' ')}: {result.reason}")
     console.say(f"page: {folder / 'report.html'}", page=str(folder / "report.html"))
+    console.say(f"next: rmaudit gate {folder} --policy gate.toml")
 
 
 def score(

@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 
 MOST_ITEMS = 5_000  # the worst margins where there are more
 PAGE_BYTES = 4_500_000
-LIMITS = (2_000, 800, 500, 300, 220, 160, 120, 60)  # characters per text; the first that keeps the page small
+LIMITS = (
+    2_000,
+    800,
+    500,
+    300,
+    220,
+    160,
+    120,
+    60,
+)  # characters per text; the first that keeps the page small
 FIRST_ROWS = 50  # readable without scripts
 
 
