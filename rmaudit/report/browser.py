@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -74,7 +74,8 @@ def items(
     frame = data.frame
     subsets = frame["subset"].astype(str).tolist() if "subset" in frame else None
     rows = []
-    for place, record in enumerate(frame.to_dict("records")):
+    records = cast(list[dict[str, Any]], frame.to_dict("records"))
+    for place, record in enumerate(records):
         id_ = str(record["id"])
         mine = rewards.get(id_)
         if not mine:
