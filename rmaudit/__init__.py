@@ -15,6 +15,7 @@ _PUBLIC = {
     "bench": "rmaudit.benchmark",
     "compare": "rmaudit.api",
     "gate": "rmaudit.api",
+    "league": "rmaudit.comparison",
     "load": "rmaudit.api",
     "load_reward_model": "rmaudit.api",
     "score": "rmaudit.api",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ from rmaudit.cli import command
 from rmaudit.console import Console
 
 if TYPE_CHECKING:
+    from rmaudit.comparison import League
     from rmaudit.comparison.compare import Comparison, Verdict
 
 
@@ -21,17 +23,30 @@ def register(app: typer.Typer) -> None:
 
 def compare(
     console: Console,
-    before: Annotated[Path, typer.Argument(help="Folder of an audit, or its report.json.")],
-    after: Annotated[Path, typer.Argument(help="The audit to compare with it.")],
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for comparison.html and comparison.json.")
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Two audits or benchmark runs, before and after; more: a league table of all."
+        ),
+    ],
+    metric: Annotated[
+        list[str] | None, typer.Option(help="A number of the league table; may be repeated.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The comparison as JSON.")] = False,
+    steps: Annotated[
+        str | None, typer.Option(help="Steps of the runs, as 100,200,300: adds their trend.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for comparison.html and .json, or league.*.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
 ) -> None:
-    """Compare two audits, paired by prompt: what got worse first."""
+    """Compare audits or benchmark runs, paired by prompt: what got worse, or a league table."""
     from rmaudit.api import compare
 
-    result = compare(before, after)
+    if len(folders) != 2 or metric or steps:
+        _league(console, folders, metric, steps, out, as_json)
+        return
+    result = compare(*folders)
     if out is not None:
         result.save(out)
     if as_json:
@@ -40,6 +55,60 @@ def compare(
         _show(console, result)
     if out is not None:
         console.say(f"page: {out / 'comparison.html'}", page=str(out / "comparison.html"))
+
+
+def _league(
+    console: Console,
+    folders: list[Path],
+    metric: list[str] | None,
+    steps: str | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    from rmaudit.comparison import league
+
+    result = league(folders, metric, steps=None if steps is None else _numbers(steps))
+    if out is not None:
+        result.save(out)
+    if as_json:
+        typer.echo(result.to_json(), nl=False)
+    else:
+        _show_league(console, result)
+    if out is not None:
+        console.say(f"page: {out / 'league.html'}", page=str(out / "league.html"))
+
+
+def _numbers(text: str) -> list[float]:
+    from rmaudit.errors import UsageError
+
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(f"--steps {text}: give numbers, as 100,200,300") from None
+
+
+def _show_league(console: Console, result: League) -> None:
+    from rmaudit.comparison.page import standing_words
+    from rmaudit.report.wording import number
+
+    for board in result.boards:
+        rows = [standing_words(standing) for standing in board.standings]
+        columns = ["", "run", "value", f"{result.confidence:.0%} interval", "ranks", "letters"]
+        if any(s.step is not None for s in board.standings):
+            columns.append("step")
+        console.table(
+            board.title, columns, [row + [""] * (len(columns) - len(row)) for row in rows]
+        )
+        if board.trend is not None:
+            console.say(board.trend.words)
+        if math.isfinite(board.detectable):
+            console.say(
+                "A difference of two of these runs shows with 80% power from about "
+                f"{number(board.detectable, 3)} on."
+            )
+    console.say(f"Runs that share a letter are not told apart; {result.shared:,} shared prompts.")
+    for note in result.notes:
+        console.warn(note)
 
 
 def _show(console: Console, result: Comparison) -> None:
@@ -57,9 +126,9 @@ def _show(console: Console, result: Comparison) -> None:
             columns = ["number", "before", "after", "difference", "adjusted p"]
             console.table(TITLES[verdict], columns, rows)
     same, absent = len(result.of("no difference")), len(result.of("not compared"))
+    shared = f"{result.prompts['shared']:,} shared prompts" if result.paired else "nothing paired"
     console.say(
-        f"{same} numbers without a difference beyond chance, {absent} not compared; "
-        f"{result.prompts['shared']:,} shared prompts"
+        f"{same} numbers without a difference beyond chance, {absent} not compared; {shared}"
     )
     for note in result.notes:
         console.warn(note)

@@ -66,6 +66,7 @@ class Comparison:
     prompts: dict[str, int]  # first, second, shared
     differences: tuple[Difference, ...]
     notes: tuple[str, ...]
+    paired: bool = True  # False: a report lacks influences, and all is compared as independent
 
     def of(self, verdict: Verdict) -> tuple[Difference, ...]:
         """The numbers with one verdict."""
@@ -113,6 +114,7 @@ class Comparison:
                 "second": self.second,
                 "confidence": self.confidence,
                 "prompts": self.prompts,
+                "paired": self.paired,
                 "answer": self.answer,
                 "notes": self.notes,
                 "differences": [_fields(d) for d in self.differences],
@@ -186,6 +188,7 @@ def compare(first: Report, second: Report, *, confidence: float = 0.95) -> Compa
         {"first": pairing.sizes[0], "second": pairing.sizes[1], "shared": pairing.count},
         tuple(judged),
         tuple(_notes(first, second, pairing)),
+        pairing.influences is not None,
     )
 
 

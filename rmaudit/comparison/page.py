@@ -14,6 +14,7 @@ from rmaudit.report.wording import BETTER, MOST_DIGITS, UNITS, digits, number
 
 if TYPE_CHECKING:
     from rmaudit.comparison.compare import Comparison, Difference, Verdict
+    from rmaudit.comparison.league import Board, League, Standing
 
 TITLES: dict[Verdict, str] = {
     "worse": "Worse",
@@ -70,6 +71,45 @@ def render(comparison: Comparison) -> str:
 def summary(comparison: Comparison) -> str:
     """What changed, as a fragment for notebooks."""
     return _rendered("comparison_summary.html", comparison)
+
+
+def render_league(league: League) -> str:
+    """The page of a league table: for each number a figure and the table."""
+    from rmaudit.plots import page_svg, to_svg
+
+    figures = [Markup(page_svg(to_svg(figure(board)))) for board in league.boards]  # nosec B704
+    view: dict[str, Any] = {
+        "league": league,
+        "boards": list(zip(league.boards, figures, strict=True)),
+        "row": standing_words,
+        "style": Markup(asset("page.css")),  # nosec B704: a file of the package
+        "version": __version__,
+    }
+    return environment(0).get_template("league.html").render(view)
+
+
+def figure(board: Board) -> dict[str, Any]:
+    """A board as a figure: one row a run, its interval, and its letters."""
+    rows = [
+        {"label": f"{s.name}  {s.letters}", "value": s.value, "low": s.low, "high": s.high}
+        for s in board.standings
+    ]
+    alt = f"{board.title} of {len(rows)} runs with intervals, the best first."
+    data = {"rows": rows, "xlabel": board.title}
+    return {"name": "league", "kind": "intervals", "title": board.title, "alt": alt, "data": data}
+
+
+def standing_words(standing: Standing) -> list[str]:
+    """A row of the table: place, name, value, interval, rank, letters."""
+    s = standing
+    step = [] if s.step is None else [f"{s.step:g}"]
+    if not math.isfinite(s.value):
+        return ["", s.name, "undefined", s.reason or "", "", "", *step]
+    places = digits(s.value, s.low, s.high)
+    known = math.isfinite(s.low) and math.isfinite(s.high)
+    interval = f"{number(s.low, places)} to {number(s.high, places)}" if known else ""
+    ranks = f"{s.rank_low}" if s.rank_low == s.rank_high else f"{s.rank_low} to {s.rank_high}"
+    return [f"{s.rank}", s.name, number(s.value, places), interval, ranks, s.letters, *step]
 
 
 def _rendered(template: str, comparison: Comparison) -> str:

@@ -100,8 +100,8 @@ def change(
         return _exact(first.value, second.value, a.better, prompts)
     if influence_a is None or influence_b is None:
         return _independent(first, second, a.better, prompts, confidence)
-    moved_a = _moved(first.value, influence_a, a.n_prompts)
-    moved_b = _moved(second.value, influence_b, b.n_prompts)
+    moved_a = moved(first.value, influence_a, a.n_prompts)
+    moved_b = moved(second.value, influence_b, b.n_prompts)
     if min(moved_a.n_prompts, moved_b.n_prompts) < 2:
         return "fewer than two shared prompts contribute to it"
     return _paired(moved_a, moved_b, a.better, a.unit in BOUNDED, confidence)
@@ -115,7 +115,7 @@ class _Number(NamedTuple):
     high: float
 
 
-class _Moved(NamedTuple):
+class Moved(NamedTuple):
     """A value on the shared prompts, its influence there, and how many of them it is from."""
 
     value: float
@@ -132,20 +132,21 @@ def _number(metric: MetricRecord, confidence: float) -> _Number | None:
     return _Number(value, value - scale * (value - low), value + scale * (high - value))
 
 
-def _moved(value: float, influence: Influence, n_prompts: int) -> _Moved:
+def moved(value: float, influence: Influence, n_prompts: int) -> Moved:
+    """A value moved by one step from a run's own prompts to the shared ones."""
     contributes = influence.shared != 0
     count = int(contributes.sum())
     if count == influence.contributing:
-        return _Moved(value, influence.shared, n_prompts)
+        return Moved(value, influence.shared, n_prompts)
     share = count / influence.contributing
     if count == 0:
-        return _Moved(math.nan, influence.shared, 0)
+        return Moved(math.nan, influence.shared, 0)
     total = float(influence.shared.sum())
     centred = np.where(contributes, (influence.shared - total / count) / share, 0.0)
-    return _Moved(value + total / share, centred, round(n_prompts * share))
+    return Moved(value + total / share, centred, round(n_prompts * share))
 
 
-def _paired(a: _Moved, b: _Moved, better: Better, bounded: bool, confidence: float) -> Change | str:
+def _paired(a: Moved, b: Moved, better: Better, bounded: bool, confidence: float) -> Change | str:
     prompts = min(a.n_prompts, b.n_prompts)
     floor = 2 / (prompts + 2) ** 2 if bounded else 0.0
 
@@ -229,7 +230,7 @@ def _straight(better: Better, value: float) -> float:
     return math.log(value) if better == "one" else value
 
 
-def _turned(better: Better, number: _Moved) -> bool:
+def _turned(better: Better, number: Moved) -> bool:
     """Whether it is known on which side of the turning point the true value lies."""
     error = abs(_slope(better, number.value)) * math.sqrt(float(np.sum(number.influence**2)))
     return abs(_straight(better, number.value)) > KNOWN * error

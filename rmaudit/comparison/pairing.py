@@ -44,10 +44,9 @@ class Pairing:
         kept = (first.influence, second.influence)
         frames = [frame for frame in kept if frame is not None and not frame.empty]
         if len(frames) < len(kept):
-            return cls(*numbers, 0, (0, 0), None)
+            return cls(*numbers, *_counted(first, second), None)
         prompts = [pd.Index(frame["prompt"].cat.categories) for frame in frames]
-        # Fixed items of probes are the same in every audit; prompts are what audits may not share.
-        own = [index[~index.str.startswith(FIXED_ITEM)] for index in prompts]
+        own = [own_prompts(frame) for frame in frames]
         common = own[0].intersection(own[1])
         if common.empty:
             raise UsageError(
@@ -55,7 +54,7 @@ class Pairing:
                 "same evaluation data"
             )
         both = prompts[0].intersection(prompts[1])
-        influences = _by_number(frames[0], both), _by_number(frames[1], both)
+        influences = influences_on(frames[0], both), influences_on(frames[1], both)
         return cls(*numbers, len(common), (len(own[0]), len(own[1])), influences)
 
     @property
@@ -74,6 +73,15 @@ class Pairing:
         return change(a, b, before.get(key), after.get(key), confidence)
 
 
+def _counted(first: Report, second: Report) -> tuple[int, tuple[int, int]]:
+    """Prompts without influences to name them: those of the numbers, shared if the data are one."""
+    most = [max((m.n_prompts for m in each.metrics()), default=0) for each in (first, second)]
+    inputs = [each.record.inputs.get("eval") for each in (first, second)]
+    digests = {None if source is None else source.sha256 for source in inputs}
+    same = len(digests) == 1 and None not in digests
+    return (min(most) if same else 0), (most[0], most[1])
+
+
 def key_of(metric: MetricRecord) -> Key:
     """What names a number in a report."""
     return metric.id, slice_key(metric.slice)
@@ -83,7 +91,18 @@ def _numbers(report: Report) -> dict[Key, MetricRecord]:
     return {key_of(metric): metric for metric in report.metrics()}
 
 
-def _by_number(frame: pd.DataFrame, both: pd.Index[str]) -> dict[Key, Influence]:
+def own_prompts(frame: pd.DataFrame) -> pd.Index[str]:
+    """The prompts that a report's influences are of, without fixed items.
+
+    Fixed items of probes are the same in every audit; prompts are what audits may not share.
+    """
+    index: pd.Index[str] = pd.Index(frame["prompt"].cat.categories)
+    kept: pd.Index[str] = index[~index.str.startswith(FIXED_ITEM)]
+    return kept
+
+
+def influences_on(frame: pd.DataFrame, both: pd.Index[str]) -> dict[Key, Influence]:
+    """Influences by number, on some prompts in their order."""
     place = both.get_indexer(pd.Index(frame["prompt"].cat.categories))
     code = place[frame["prompt"].cat.codes.to_numpy()]  # -1: not shared
     value = frame["value"].to_numpy()

@@ -1,0 +1,342 @@
+"""`League`: many audits or benchmark runs in one table, with what is told apart from what.
+
+Every two runs are compared by the paired difference on the prompts that all runs share
+(`rmaudit.comparison.paired`), Holm-adjusted over all pairs of one number. Runs that share a letter
+are not told apart (`rmaudit.comparison.letters`). The interval of a rank counts the runs that are
+better and worse beyond chance. Runs of one training in order of their steps also have a trend.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+
+from rmaudit.comparison.letters import letters
+from rmaudit.comparison.paired import Change, Influence, change, moved
+from rmaudit.comparison.pairing import Key, influences_on, own_prompts
+from rmaudit.comparison.trend import Trend, steps_of, trend
+from rmaudit.errors import UsageError, nearest
+from rmaudit.report.document import Report
+from rmaudit.report.plain import dumps, plain
+from rmaudit.report.schema import MetricRecord
+from rmaudit.results import Better
+from rmaudit.stats.multiple import holm
+from rmaudit.typing import Float, Mask
+
+OVERALL = "{}"  # the slice of an overall number, as text
+_DEFAULTS = ("preference.accuracy",)  # of an audit; of a benchmark its score
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One run in the table. Ranks count from 1; NaN where the number is undefined, with a reason.
+
+    `letters`: runs that share one are not told apart. `step` is None where runs are no training.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+    rank: int
+    rank_low: int
+    rank_high: int
+    letters: str
+    n_prompts: int
+    step: float | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """One number of all runs, the best first."""
+
+    metric: str
+    title: str
+    unit: str
+    better: Better
+    standings: tuple[Standing, ...]
+    p_adjusted: NDArray[np.float64]  # (k, k) in the order of the standings; NaN: not compared
+    detectable: float  # smallest difference of two runs that would be shown with 80% power
+    trend: Trend | None = None
+
+    @property
+    def apart(self) -> int:
+        """How many letters are needed: 1 if no two runs are told apart."""
+        return len(set("".join(s.letters for s in self.standings)))
+
+
+@dataclass(frozen=True, slots=True)
+class League:
+    """Many runs: one board a number."""
+
+    boards: tuple[Board, ...]
+    confidence: float
+    shared: int  # prompts that all runs have
+    notes: tuple[str, ...]
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a number and run: metric, name, value, low, high, rank, ..."""
+        rows = [
+            {"metric": board.metric, **{f: getattr(s, f) for f in Standing.__dataclass_fields__}}
+            for board in self.boards
+            for s in board.standings
+        ]
+        return pd.DataFrame(rows, columns=["metric", *Standing.__dataclass_fields__])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; null for what is not defined."""
+        document: dict[str, Any] = plain(
+            {
+                "schema_version": 1,
+                "confidence": self.confidence,
+                "shared_prompts": self.shared,
+                "notes": self.notes,
+                "boards": [
+                    {
+                        **{f: getattr(b, f) for f in ("metric", "title", "unit", "better")},
+                        "detectable_difference": b.detectable,
+                        "standings": [_fields(s) for s in b.standings],
+                        "p_adjusted": b.p_adjusted.tolist(),
+                        "trend": None if b.trend is None else _fields(b.trend),
+                    }
+                    for b in self.boards
+                ],
+            }
+        )
+        return document
+
+    def to_json(self) -> str:
+        """The text of league.json."""
+        return dumps(self.to_dict())
+
+    def save(self, folder: str | Path) -> Path:
+        """Write league.json and league.html; returns the folder."""
+        from rmaudit import files
+        from rmaudit.comparison.page import render_league
+
+        folder = Path(folder)
+        files.write(folder / "league.json", self.to_json())
+        files.write(folder / "league.html", render_league(self))
+        return folder
+
+
+def league(
+    reports: Sequence[Report | str | Path],
+    metrics: Iterable[str] | None = None,
+    *,
+    steps: Sequence[float] | None = None,
+    confidence: float = 0.95,
+) -> League:
+    """Bring many audits or benchmark runs into one table per number.
+
+    Parameters
+    ----------
+    reports
+        Two or more, or their folders.
+    metrics
+        Ids of overall numbers, such as "rm_bench.score"; by default a benchmark's score, else
+        pairwise accuracy.
+    steps
+        Of the runs, where they are checkpoints of one training; by default the last number in
+        their names, where the names differ in nothing else.
+    confidence
+        Two-sided, of each interval; one minus it is the chance that any two equal runs are told
+        apart on one number.
+
+    Raises
+    ------
+    UsageError
+        If runs share no prompt, or no number.
+    """
+    runs = [r if isinstance(r, Report) else Report.load(r) for r in reports]
+    if len(runs) < 2:
+        raise UsageError("a league needs two runs or more")
+    names = _distinct_names(runs)
+    ids = _metrics(runs, metrics)
+    at = steps_of(names, steps)
+    shared, influences = _shared(runs)
+    boards = [_board(runs, names, id_, influences, at, confidence) for id_ in ids]
+    return League(tuple(boards), confidence, shared, tuple(_notes(runs, shared)))
+
+
+def _board(
+    runs: Sequence[Report],
+    names: Sequence[str],
+    metric: str,
+    influences: Sequence[dict[Key, Influence]] | None,
+    steps: Sequence[float] | None,
+    confidence: float,
+) -> Board:
+    records = [run.metric(metric) for run in runs]
+    key = (metric, OVERALL)
+    own = [None] * len(runs) if influences is None else [found.get(key) for found in influences]
+    pairs = list(combinations(range(len(runs)), 2))
+    changes = [change(records[i], records[j], own[i], own[j], confidence) for i, j in pairs]
+    p = _adjusted(len(runs), pairs, changes)
+    values = _values(records, own)
+    order = _order(values, records[0].better)
+    p, values = p[np.ix_(order, order)], values[order]
+    apart = np.nan_to_num(p, nan=1.0) < 1 - confidence
+    standings = [
+        _standing(names[run], records[run], values, place, apart, shown, steps, run)
+        for (place, run), shown in zip(enumerate(order), letters(apart), strict=True)
+    ]
+    audit = runs[0].audits[metric.partition(".")[0]]
+    return Board(
+        metric,
+        f"{audit.title}: {audit.names.get(metric, metric)}",
+        records[0].unit,
+        records[0].better,
+        tuple(standings),
+        p,
+        _detectable(changes),
+        trend(records, own, steps, confidence),
+    )
+
+
+def _standing(
+    name: str,
+    record: MetricRecord,
+    values: Float,
+    place: int,
+    apart: Mask,
+    shown: str,
+    steps: Sequence[float] | None,
+    run: int,
+) -> Standing:
+    """One row; `values` and `apart` are in the order of the table."""
+    better = int(apart[place, :place].sum())
+    worse = int(apart[place, place + 1 :].sum())
+    low, high = (math.nan if end is None else end for end in record.ci)
+    # On the shared prompts the value may be another than on the run's own.
+    shift = 0.0 if record.value is None else float(values[place]) - record.value
+    return Standing(
+        name,
+        float(values[place]),
+        low + shift,
+        high + shift,
+        place + 1,
+        1 + better,
+        len(values) - worse,
+        shown if record.value is not None else "",
+        record.n_prompts,
+        None if steps is None else steps[run],
+        record.reason,
+    )
+
+
+def _adjusted(
+    count: int, pairs: Sequence[tuple[int, int]], changes: Sequence[Change | str]
+) -> NDArray[np.float64]:
+    """Holm-adjusted p-values of all pairs, (count, count); NaN where not compared."""
+    p = np.full((count, count), math.nan)
+    tested = [
+        (pair, found.difference.p)
+        for pair, found in zip(pairs, changes, strict=True)
+        if isinstance(found, Change) and math.isfinite(found.difference.p)
+    ]
+    for ((i, j), _), adjusted in zip(tested, holm([p for _, p in tested]), strict=True):
+        p[i, j] = p[j, i] = adjusted
+    return p
+
+
+def _values(records: Sequence[MetricRecord], own: Sequence[Influence | None]) -> Float:
+    """The value of each run on the shared prompts, (k,); NaN where undefined."""
+    return np.array(
+        [
+            math.nan
+            if record.value is None
+            else record.value
+            if influence is None
+            else moved(record.value, influence, record.n_prompts).value
+            for record, influence in zip(records, own, strict=True)
+        ],
+        dtype=np.float64,
+    )
+
+
+def _order(values: Float, better: Better) -> NDArray[np.int64]:
+    """Places of the runs, the best first and the undefined last."""
+    badness = {"lower": values, "zero": np.abs(values), "one": np.abs(np.log(np.abs(values)))}
+    return np.argsort(badness.get(better, -values), kind="stable").astype(np.int64)
+
+
+def _detectable(changes: Sequence[Change | str]) -> float:
+    """The median over pairs of 2.8 standard errors of the paired difference, roughly."""
+    errors = []
+    for found in changes:
+        if isinstance(found, Change) and found.method == "paired" and found.n_prompts > 1:
+            quantile = float(stdtrit(found.n_prompts - 1, 0.975))
+            errors.append((found.difference.high - found.difference.low) / 2 / quantile)
+    return float(np.median(errors)) * (1.959964 + 0.841621) if errors else math.nan
+
+
+def _shared(
+    runs: Sequence[Report],
+) -> tuple[int, list[dict[Key, Influence]] | None]:
+    """How many prompts all runs have, and each one's influences on these."""
+    frames = [frame for run in runs if (frame := run.influence) is not None and not frame.empty]
+    if len(frames) < len(runs):
+        return 0, None
+    common = own_prompts(frames[0])
+    for frame in frames[1:]:
+        common = common.intersection(own_prompts(frame))
+    if common.empty:
+        raise UsageError(
+            "the runs share no prompt: nothing can be paired; run all models on the same data"
+        )
+    return len(common), [influences_on(frame, common) for frame in frames]
+
+
+def _metrics(runs: Sequence[Report], wanted: Iterable[str] | None) -> list[str]:
+    """Ids of overall numbers that every run has."""
+    held = [[m.id for m in run.metrics() if not m.slice] for run in runs]
+    common = [id_ for id_ in held[0] if all(id_ in ids for ids in held[1:])]
+    if wanted is None:
+        found = [id_ for id_ in common if id_ in _DEFAULTS or id_.endswith(".score")]
+        if found:
+            return found
+        raise UsageError(
+            "the runs have no headline number in common; name one with --metric: "
+            + (", ".join(common[:8]) or "they share none (different benchmarks?)")
+        )
+    chosen = list(wanted)
+    for id_ in chosen:
+        if id_ not in common:
+            raise UsageError(f"not every run has {id_!r}; {nearest(id_, common)}")
+    return chosen
+
+
+def _distinct_names(runs: Sequence[Report]) -> list[str]:
+    """The models' names; with the folder's where two are equal."""
+    names = [run.record.model.name for run in runs]
+    shown = []
+    for name, run in zip(names, runs, strict=True):
+        folder = "" if run.folder is None else f" ({run.folder.name})"
+        shown.append(f"{name}{folder}" if names.count(name) > 1 else name)
+    return shown
+
+
+def _notes(runs: Sequence[Report], shared: int) -> Iterator[str]:
+    most = max((m.n_prompts for run in runs for m in run.metrics()), default=0)
+    if shared == 0:
+        yield "Not every run has influence.parquet: runs are compared as if independent."
+    elif shared < most:
+        yield f"{shared:,} prompts are shared by all runs, of up to {most:,}."
+    digests = {source.sha256 for run in runs for source in [run.record.inputs["eval"]]}
+    if len(digests) > 1 and shared == most:
+        yield "The runs read different files that hold the same items."
+
+
+def _fields(item: Any) -> dict[str, Any]:
+    return {name: getattr(item, name) for name in item.__dataclass_fields__}
