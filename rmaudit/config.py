@@ -4,123 +4,248 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import PrivateAttr, field_validator
 
-from rmaudit.errors import UsageError
-from rmaudit.rewards.served.client import is_url, shown_url
-from rmaudit.rewards.served.model import HttpFormat, ServerOptions
-from rmaudit.toml import read_toml, schema_error
+from rmaudit.errors import SchemaError, UsageError
+from rmaudit.settings import (
+    INPUTS,
+    MEASURING,
+    RESULTS,
+    SCORING,
+    ModelSettings,
+    Option,
+    option,
+)
+from rmaudit.toml import read_toml
 
-# Settings of where texts are scored and results go: no number hangs on them.
-WHERE = {"out", "store", "no_cache", "shard", "engine", "workers", "gpus_per_worker"}
+MODEL_HELP = (
+    "Directory or hub id (org/name[@revision]), python:module:callable, a server's URL, prm:PATH "
+    "or recorded."
+)
 
 
-class AuditConfig(BaseModel):
-    """Every setting of `rmaudit audit`, checked. The resolved values are stored in the report."""
+class RunSettings(ModelSettings):
+    """How an audit is done, whatever its inputs: the keyword arguments of `rmaudit.audit`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    schema_version: Literal[1] = 1
-    model: str
-    eval: str
-    feedback: str | None = None
-    deployment: str | None = None
-    samples: str | None = None
-    ensemble: tuple[str, ...] = ()
-    gold: str | None = None
-    only: tuple[str, ...] | None = None
-    out: Path | None = None
-    limit: int | None = Field(default=None, ge=1)
-    seed: int = Field(default=0, ge=0)
-    resamples: int = Field(default=2000, ge=100)
-    confidence: float = Field(default=0.95, gt=0.5, lt=1)
-    embedder: str = "tfidf"
-    probe_paths: tuple[Path, ...] = ()
-    search_texts: int = Field(default=1000, ge=0)
-    device: str = "auto"
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    backend: Literal["torch", "openvino"] = "torch"
-    head: int | None = Field(default=None, ge=0)
-    format: str | None = None
-    max_length: int | None = Field(default=None, ge=8)
-    token_budget: int | None = Field(default=None, ge=64)
-    trust_remote_code: bool = False
-    allow_pickle: bool = False
-    reference_model: str | None = None
-    beta: float = Field(default=0.1, gt=0)
-    http_format: HttpFormat = "json"
-    http_model: str | None = None
-    api_key_env: str | None = None  # the name of the variable, never the key
-    rubric: Path | None = None
-    timeout: float = Field(default=60.0, gt=0)
-    concurrency: int = Field(default=8, ge=1, le=256)
-    store: Path | None = None
-    no_cache: bool = False
-    shard: str | None = None
-    engine: Literal["local", "ray"] = "local"
-    workers: int | None = Field(default=None, ge=1)
-    gpus_per_worker: float | None = Field(default=None, ge=0)
+    only: tuple[str, ...] | None = option(
+        None,
+        "Audits to run: a,b,c.",
+        MEASURING,
+        metavar="NAMES",
+        unset="all",
+        example=["preference", "length"],
+    )
+    limit: int | None = option(
+        None,
+        "Use the first N rows of each input only.",
+        MEASURING,
+        limits={"ge": 1},
+        unset="all rows",
+        example=1000,
+    )
+    seed: int = option(0, "Seed of all randomness.", MEASURING, limits={"ge": 0})
+    resamples: int = option(2000, "Bootstrap resamples.", MEASURING, limits={"ge": 100})
+    confidence: float = option(
+        0.95, "Two-sided level of the intervals.", MEASURING, limits={"gt": 0.5, "lt": 1}
+    )
+    embedder: str = option(
+        "tfidf",
+        "Embeddings of the coverage audits: tfidf, reward-model or a sentence-transformers id.",
+        MEASURING,
+        metavar="NAME",
+    )
+    probe_paths: tuple[Path, ...] = option(
+        (),
+        "A further folder of probe suites; may be repeated.",
+        MEASURING,
+        flag="probe-path",
+        example=["probes"],
+    )
+    search_texts: int = option(
+        1000,
+        "Most texts that each search for reward hacks may score; 0: no search.",
+        MEASURING,
+        limits={"ge": 0},
+    )
+    store: Path | None = option(
+        None,
+        "Score store shared by all audits.",
+        SCORING,
+        recorded=False,
+        unset="in the user's cache folder",
+        example="scores.sqlite",
+    )
+    no_cache: bool = option(False, "Neither read nor write the store.", SCORING, recorded=False)
+    engine: Literal["local", "ray"] = option(
+        "local", "What scores: this process, or Ray's workers.", SCORING, recorded=False
+    )
+    workers: int | None = option(
+        None,
+        "Workers of Ray.",
+        SCORING,
+        recorded=False,
+        limits={"ge": 1},
+        unset="what the cluster has room for",
+        example=4,
+    )
+    gpus_per_worker: float | None = option(
+        None,
+        "GPUs per worker of Ray, such as 0.5.",
+        SCORING,
+        recorded=False,
+        limits={"ge": 0},
+        unset="1 if there are any",
+        example=0.5,
+    )
 
     @field_validator("only", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(name.strip() for name in value.split(",") if name.strip())
+        parts = [value] if isinstance(value, str) else value
+        if isinstance(parts, list | tuple) and all(isinstance(part, str) for part in parts):
+            names = (name.strip() for part in parts for name in part.split(","))
+            return tuple(name for name in names if name)
         return value
 
-    @field_validator("format")
-    @classmethod
-    def _has_places(cls, value: str | None) -> str | None:
-        if value is not None and "{output}" not in value:
-            raise ValueError("must contain {output}")
-        return value
-
-    @classmethod
-    def resolve(cls, flags: Mapping[str, Any], file: Path | None) -> AuditConfig:
-        """Flags over the file over the defaults; `SchemaError` or `UsageError` on what is wrong."""
-        values = _as_flags(read_toml(file)) if file else {}
-        values.update({k: v for k, v in flags.items() if v is not None and v is not False})
-        for name, example in (("model", "--model MODEL"), ("eval", "--eval prefs.jsonl")):
-            if name not in values:
-                raise UsageError(f"no {name} given: say {example}")
-        try:
-            return cls(**values)
-        except ValidationError as error:
-            raise schema_error(error, str(file or "command line"), cls.model_fields) from None
+    def named_by(self, name: str) -> str | None:
+        """The file that gave a setting; None: the command line, or Python."""
+        return None
 
     def recorded(self) -> dict[str, Any]:
-        """The resolved settings as the report keeps them.
+        """The resolved settings as a report keeps them: without where results went."""
+        return self.model_dump(mode="json", exclude=WHERE)
 
-        Without where texts were scored and results went, and without the query of a server's URL.
+
+class AuditConfig(RunSettings):
+    """Every setting of `rmaudit audit`, checked. The resolved values are stored in the report."""
+
+    schema_version: Literal[1] = 1
+    model: str = option(..., MODEL_HELP, INPUTS, short="-m", metavar="MODEL")
+    eval: str = option(
+        ..., "Evaluation preferences: file, folder or org/name:split.", INPUTS, metavar="DATA"
+    )
+    feedback: str | None = option(
+        None,
+        "What the model was trained on: lets coverage, leakage, generalization run.",
+        INPUTS,
+        metavar="DATA",
+        example="train.jsonl",
+    )
+    deployment: str | None = option(
+        None,
+        "Prompts that the model will meet: how many of them the feedback covers.",
+        INPUTS,
+        metavar="DATA",
+        example="prompts.jsonl",
+    )
+    samples: str | None = option(
+        None,
+        "Responses of a policy, k per prompt: what optimising would lose.",
+        INPUTS,
+        metavar="DATA",
+        example="samples.jsonl",
+    )
+    ensemble: tuple[str, ...] = option(
+        (),
+        "A further member, for disagreement; may be repeated.",
+        INPUTS,
+        metavar="MODEL",
+        example=["other-seed"],
+    )
+    gold: str | None = option(
+        None, "Gold reward model.", INPUTS, metavar="MODEL", example="org/gold-reward-model"
+    )
+    shard: str | None = option(
+        None,
+        "I/N: score share I of N into the store, and no more; see rmaudit merge.",
+        SCORING,
+        recorded=False,
+        metavar="I/N",
+        example="1/8",
+    )
+    out: Path | None = option(
+        None,
+        "Folder of the report.",
+        RESULTS,
+        recorded=False,
+        unset="reports/<model>-<time>",
+        example="reports/mine",
+    )
+
+    _file: str | None = PrivateAttr(default=None)
+    _from_file: frozenset[str] = PrivateAttr(default=frozenset())
+
+    @classmethod
+    def resolve(cls, flags: Mapping[str, Any], file: Path | None) -> Self:
+        """Flags over the file over the defaults; `SchemaError` or `UsageError` on what is wrong."""
+        return cls.of_file(flags, read_toml(file) if file else {}, str(file or "command line"))
+
+    @classmethod
+    def of_file(cls, flags: Mapping[str, Any], values: Mapping[str, Any], where: str) -> Self:
+        """Flags over the values of a file called `where`, over the defaults.
+
+        Raises
+        ------
+        UsageError
+            If the model or the data is not named, or the file grants what only the command line
+            can.
+        SchemaError
+            If a value is wrong.
         """
-        values = self.model_dump(mode="json", exclude=WHERE)
+        given = {k: v for k, v in flags.items() if v is not None and v is not False and v != ()}
+        named = _as_flags(values)
+        for name, example in (("model", "--model MODEL"), ("eval", "--eval prefs.jsonl")):
+            if name not in given and name not in named:
+                raise UsageError(f"no {name} given: say {example}")
+        settings = cls.checked({**named, **given}, where)
+        for name, each in cls.options().items():
+            if each.grants and name not in given and getattr(settings, name) not in (None, False):
+                raise SchemaError(_no_grant(where, name, getattr(settings, name)))
+        settings._file, settings._from_file = where, frozenset(named.keys() - given.keys())
+        return settings
+
+    def named_by(self, name: str) -> str | None:
+        """See `RunSettings.named_by`."""
+        return self._file if name in self._from_file else None
+
+    def recorded(self) -> dict[str, Any]:
+        """See `RunSettings.recorded`; also without the query of a server's URL."""
+        from rmaudit.rewards.served.client import is_url, shown_url
+
+        values = super().recorded()
         for name in ("model", "gold"):
             if is_url(values[name]):
                 values[name] = shown_url(values[name])
         values["ensemble"] = [shown_url(m) if is_url(m) else m for m in values["ensemble"]]
         return values
 
-    def model_options(self) -> dict[str, Any]:
-        """The options of `load_reward_model`."""
-        how = ("device", "dtype", "backend", "head", "format", "max_length", "token_budget")
-        what = ("reference_model", "beta", "trust_remote_code", "allow_pickle")
-        server = ServerOptions(
-            http_format=self.http_format,
-            http_model=self.http_model,
-            api_key_env=self.api_key_env,
-            rubric=self.rubric,
-            timeout=self.timeout,
-            concurrency=self.concurrency,
-        )
-        return {name: getattr(self, name) for name in how + what} | {"server": server}
+
+# Settings of where texts are scored and results go: no number hangs on them.
+WHERE = {name for name, each in AuditConfig.options().items() if not each.recorded}
+
+
+def flag_of(name: str, described: Option) -> str:
+    """The flag of a setting: ``--no-cache`` of ``no_cache``."""
+    return "--" + (described.flag or name.replace("_", "-"))
+
+
+def _no_grant(where: str, name: str, value: object) -> str:
+    said = flag_of(name, AuditConfig.options()[name])
+    said = said if value is True else f"{said} {value}"
+    return (
+        f"{where}: {name} is not a file's to give, which may come from elsewhere; say {said} on "
+        "the command line if you want it"
+    )
 
 
 def _as_flags(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A file's names as the command line's: ``no-cache`` is ``no_cache``."""
-    named = {name.replace("-", "_"): value for name, value in values.items()}
-    if "probe_path" in named:  # a flag that may be repeated, so the settings have many
-        paths = named.pop("probe_path")
-        named.setdefault("probe_paths", [paths] if isinstance(paths, str) else paths)
+    """A file's names as the settings': ``no-cache`` is ``no_cache``, ``probe-path`` its field."""
+    flags = {flag_of(name, each)[2:]: name for name, each in AuditConfig.options().items()}
+    named = {flags.get(key, key.replace("-", "_")): value for key, value in values.items()}
+    named = {flags.get(key.replace("_", "-"), key): value for key, value in named.items()}
+    for name in ("probe_paths", "ensemble"):
+        if isinstance(named.get(name), str):
+            named[name] = [named[name]]
     return named

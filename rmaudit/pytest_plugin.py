@@ -25,14 +25,13 @@ if TYPE_CHECKING:
     from rmaudit.results import Estimate
 
 CONFIDENCE = 0.95  # one-sided
+# Settings that are options of pytest, too, as --rmaudit-model and so on; beside them, these two.
+SETTINGS = (
+    *("model", "eval", "feedback", "only", "limit", "out"),
+    *("trust_code", "trust_remote_code", "allow_pickle", "api_key_env"),
+)
 OPTIONS = {  # option: what it is, in --help
-    "model": "Reward model to audit: directory, hub id, python:module:callable, recorded.",
-    "eval": "Evaluation preferences.",
-    "feedback": "What the model was trained on.",
-    "only": "Audits to run: a,b,c.",
-    "limit": "Use the first N rows only.",
     "config": "audit.toml with these and all other settings; options win over it.",
-    "out": "Folder for the report of the audit; nothing is written without it.",
     "report": "Folder of an audit made before, instead of auditing now.",
 }
 _MIRRORED = {"<=": ">=", ">=": "<=", "<": ">", ">": "<"}
@@ -135,8 +134,18 @@ class AuditedModel:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options."""
     group = parser.getgroup("rmaudit", "audits of reward models")
+    from rmaudit.config import AuditConfig
+
     for name, text in OPTIONS.items():
         group.addoption(f"--rmaudit-{name}", default=None, help=text)
+    for name in SETTINGS:
+        switch = AuditConfig.model_fields[name].annotation is bool
+        group.addoption(
+            f"--rmaudit-{name.replace('_', '-')}",
+            default=None,
+            help=AuditConfig.options()[name].help,
+            **({"action": "store_true"} if switch else {}),
+        )
 
 
 @pytest.fixture(scope="session")
@@ -144,7 +153,7 @@ def rm_audit(request: pytest.FixtureRequest) -> AuditedModel:
     """The audit of the reward model named by the options ``--rmaudit-...``."""
     from rmaudit.errors import RmauditError
 
-    given = {name: request.config.getoption(f"rmaudit_{name}") for name in OPTIONS}
+    given = {name: request.config.getoption(f"rmaudit_{name}") for name in (*OPTIONS, *SETTINGS)}
     try:
         report, folder = _report(given)
     except RmauditError as error:
@@ -167,7 +176,7 @@ def _report(given: dict[str, Any]) -> tuple[Report, Path | None]:
     from rmaudit.config import AuditConfig
     from rmaudit.console import Console
 
-    flags = {name: value for name, value in given.items() if name not in ("config", "report")}
+    flags = {name: given[name] for name in SETTINGS}
     file = None if given["config"] is None else Path(given["config"])
     settings = AuditConfig.resolve(flags, file)
     report = audit_by(settings, Console(quiet=True))

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rmaudit.api import case_by
 from rmaudit.auditing import with_signal
 from rmaudit.audits.base import audits as registered_audits
 from rmaudit.errors import UsageError
+from rmaudit.running import Inputs, build_case
 from rmaudit.scoring import Cost, NullStore, ScoreStore, open_store, score_shard
 from rmaudit.scoring.store import default_path
 
@@ -65,7 +65,7 @@ def run_shard(settings: AuditConfig, shard: Shard, console: Console) -> Cost:
         raise UsageError("--shard keeps its rewards in the store: leave out --no-cache")
     if settings.engine != "local":
         raise UsageError("--shard is one machine's share: leave out --engine")
-    case = case_by(settings)
+    case = build_case(settings, Inputs.named(settings))
     share = (shard.index, shard.count)
     with open_store(settings.store) as store:
         case, _ = with_signal(case, NullStore())  # alike on all machines, whatever they hold

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[1]  # the tree under test, wherever the package is installed
 PAIRS = [
     {
         "prompt": f"Question {i // 2}?",
@@ -38,7 +40,11 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(folder), "RMAUDIT_STORE": "store.sqlite"},
+        env={
+            "PATH": "/usr/bin:/bin",
+            "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)]),
+            "RMAUDIT_STORE": "store.sqlite",
+        },
     )
 
 
@@ -127,7 +133,11 @@ def test_flags_win_over_the_file(folder: Path) -> None:
     (folder / "audit.toml").write_text(
         'schema_version = 1\nmodel = "python:my_reward:reward"\neval = "prefs.jsonl"\nseed = 7\n'
     )
-    done = run(folder, "audit", "--config", "audit.toml", "--seed", "3", "--out", "o")
+    settings = ["--config", "audit.toml", "--seed", "3", "--out", "o"]
+    refused = run(folder, "audit", *settings)
+    assert refused.returncode == 2
+    assert "--trust-code" in refused.stderr
+    done = run(folder, "audit", *settings, "--trust-code")
     assert done.returncode == 0, done.stderr
     assert json.loads((folder / "o" / "report.json").read_text())["seed"] == 3
 

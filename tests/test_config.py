@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
+import rmaudit
 from rmaudit.cli import app
-from rmaudit.cli.audit import audit
-from rmaudit.config import AuditConfig
+from rmaudit.config import AuditConfig, flag_of
 from rmaudit.errors import SchemaError, UsageError
+from rmaudit.rewards import load_reward_model
+from rmaudit.settings import PANELS, ModelSettings
 
 PAIRS = [
     {"prompt": f"Q{i // 2}?", "chosen": f"A careful answer {i}.", "rejected": f"No {i}."}
@@ -26,11 +30,42 @@ def toml(folder: Path, text: str) -> Path:
     return path
 
 
-def test_every_flag_of_audit_is_a_setting() -> None:
-    flags = set(inspect.signature(audit).parameters) - {"console", "config"}
-    # Repeated on the command line, a list in the file.
-    flags = flags - {"probe_path"} | {"probe_paths"}
-    assert flags <= set(AuditConfig.model_fields)
+def options_of(command: str) -> dict[str, Any]:
+    """Every option of a command by its longest flag."""
+    group = typer.main.get_command(app)
+    parameters = group.commands[command].params  # type: ignore[attr-defined]
+    return {max(p.opts, key=len): p for p in parameters if p.param_type_name == "option"}
+
+
+def test_every_setting_is_an_option_of_audit_in_its_panel_and_shows_no_python_type() -> None:
+    parameters = options_of("audit")
+    described = AuditConfig.options()
+    assert set(AuditConfig.model_fields) - set(described) == {"schema_version"}
+    for name, each in described.items():
+        parameter = parameters.pop(flag_of(name, each))
+        assert each.help in parameter.help
+        assert parameter.rich_help_panel == each.panel
+    assert set(parameters) == {"--config", "--quiet", "--json-logs", "--debug"}
+
+
+def test_help_is_grouped_and_speaks_no_python() -> None:
+    for command in ("audit", "score", "doctor", "overopt", "gate", "validate", "verify", "demo"):
+        shown = CliRunner().invoke(app, [command, "--help"]).stdout
+        assert not re.search(r"<(str|int|float|path|list)|int range|float range", shown, re.I)
+    shown = CliRunner().invoke(app, ["audit", "--help"]).stdout
+    places = [shown.index(f"{panel}:") for panel in PANELS]
+    assert places == sorted(places)
+    assert "[default: 2000; at least 100]" in " ".join(shown.split())
+
+
+def test_a_setting_reaches_every_door(tmp_path: Path) -> None:
+    shared = set(ModelSettings.options())
+    for command in ("score", "doctor"):
+        assert {flag_of(n, AuditConfig.options()[n]) for n in shared} <= set(options_of(command))
+    with pytest.raises(SchemaError, match=r"no setting is named 'devise'; did you mean .*device"):
+        load_reward_model("recorded", devise="cpu")
+    with pytest.raises(SchemaError, match=r"rmaudit\.audit: resamples: .*greater than or equal"):
+        rmaudit.audit("recorded", PAIRS, resamples=5)
 
 
 def test_flags_win_over_the_file_and_the_file_over_the_defaults(tmp_path: Path) -> None:
@@ -106,7 +141,9 @@ def test_the_report_keeps_the_resolved_settings(
         'model = "python:length_reward:score"\neval = "prefs.jsonl"\nonly = ["preference"]\n'
         'seed = 4\nresamples = 200\nno_cache = true\nout = "o"\n',
     )
-    done = CliRunner().invoke(app, ["audit", "--config", "audit.toml", "--seed", "5"])
+    done = CliRunner().invoke(
+        app, ["audit", "--config", "audit.toml", "--seed", "5", "--trust-code"]
+    )
     assert done.exit_code == 0, done.stderr
     config = json.loads((tmp_path / "o" / "report.json").read_text())["config"]
     assert (config["seed"], config["resamples"], config["only"]) == (5, 200, ["preference"])

@@ -9,88 +9,40 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rmaudit.cli import command
-from rmaudit.cli.audit import (
-    ApiKeyEnv,
-    Backend,
-    Beta,
-    Concurrency,
-    Device,
-    Dtype,
-    Head,
-    HttpFormat,
-    HttpModel,
-    Limit,
-    MaxLength,
-    Model,
-    NoCache,
-    Pickle,
-    Reference,
-    Rubric,
-    Store,
-    TextFormat,
-    Timeout,
-    TokenBudget,
-    Trust,
-)
+from rmaudit.cli.audit import MODEL_OPTIONS
+from rmaudit.config import AuditConfig
 from rmaudit.console import Console
 
 if TYPE_CHECKING:
-    from rmaudit.config import AuditConfig
     from rmaudit.report.document import Report
+
+
+SETTINGS = (*MODEL_OPTIONS, "no_cache", "limit", "seed", "confidence", "out")
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    command.add(app, "bench", bench)
+    command.add(app, "bench", bench, settings=SETTINGS)
 
 
 def bench(
     console: Console,
+    given: dict[str, Any],
     suite: Annotated[
         str, typer.Argument(help="A suite; list: what there is; all: every suite in a folder.")
     ],
     data: Annotated[
         str | None, typer.Option(help="The published file, a folder of them, or org/name:split.")
     ] = None,
-    model: Model = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Default: reports/<suite>-<model>-<time>.")
-    ] = None,
     name: Annotated[str | None, typer.Option(help="What to call the model in tables.")] = None,
     threshold: Annotated[
         float | None, typer.Option(help="A step is good above it, in suites of steps.")
     ] = None,
-    limit: Limit = None,
-    seed: Annotated[int | None, typer.Option(help="Of every random choice.")] = None,
-    device: Device = None,
-    dtype: Dtype = None,
-    backend: Backend = None,
-    head: Head = None,
-    format: TextFormat = None,
-    max_length: MaxLength = None,
-    token_budget: TokenBudget = None,
-    trust_remote_code: Trust = False,
-    allow_pickle: Pickle = False,
-    reference_model: Reference = None,
-    beta: Beta = None,
-    http_format: HttpFormat = None,
-    http_model: HttpModel = None,
-    api_key_env: ApiKeyEnv = None,
-    rubric: Rubric = None,
-    timeout: Timeout = None,
-    concurrency: Concurrency = None,
-    store: Store = None,
-    no_cache: NoCache = False,
 ) -> None:
     """Run a published benchmark with its own scoring, intervals beside it: writes bench.json."""
-    given = dict(locals())
-    for key in ("console", "suite", "data", "name", "threshold"):
-        del given[key]
     if suite == "list":
         _list(console)
         return
-    from rmaudit.config import AuditConfig
-
     settings = AuditConfig.resolve({**given, "eval": _data(suite, data)}, None)
     if suite == "all":
         _all(console, settings, name, threshold)
@@ -132,7 +84,7 @@ def _run(
     report = bench(
         suite,
         data,
-        load_reward_model(settings.model, **settings.model_options()),
+        load_reward_model(settings.model, settings),
         name=name,
         limit=settings.limit,
         threshold=threshold,

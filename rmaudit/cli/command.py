@@ -1,44 +1,176 @@
-"""What every command shares: --quiet, --json-logs, --debug, and how it ends."""
+"""What every command shares: its options, --quiet, --json-logs, --debug, and how it ends."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
-from typing import Annotated, Any, get_type_hints
+import re
+import types
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import typer
+from typer.core import TyperCommand
 
+from rmaudit.config import AuditConfig, flag_of
 from rmaudit.console import Console
 from rmaudit.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, RmauditError
+from rmaudit.settings import Option
 
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
-JsonLogs = Annotated[
-    bool, typer.Option("--json-logs", help="One JSON object a line on stderr instead of prose.")
+OUTPUT = "What is said"
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print errors only.", rich_help_panel=OUTPUT)
 ]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+JsonLogs = Annotated[
+    bool,
+    typer.Option(
+        "--json-logs", help="One JSON object per line, not prose.", rich_help_panel=OUTPUT
+    ),
+]
+Debug = Annotated[
+    bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=OUTPUT)
+]
 
 _SHARED: dict[str, Any] = {"quiet": Quiet, "json_logs": JsonLogs, "debug": Debug}
 
 
-def add(app: typer.Typer, name: str, function: Callable[..., int | None]) -> None:
-    """Register `function(console, ...)` as a command; it returns its exit code (None is 0)."""
+class PanelCommand(TyperCommand):
+    """A command whose options are listed by purpose."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write a section per panel, in the order in which the options come."""
+        panels: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                default = "Options" if parameter.param_type_name == "option" else "Arguments"
+                # Typer shows an argument's Python type behind its name.
+                record = (re.sub(r" <[^<>]*>$", "", record[0]), record[1])
+                panel = getattr(parameter, "rich_help_panel", None) or default
+                panels.setdefault(panel, []).append(record)
+        for panel, records in panels.items():
+            with formatter.section(panel):
+                formatter.write_dl(records)
+
+
+def add(
+    app: typer.Typer,
+    name: str,
+    function: Callable[..., int | None],
+    *,
+    settings: Collection[str] = (),
+) -> None:
+    """Register `function(console, ...)` as a command; it returns its exit code (None is 0).
+
+    Parameters
+    ----------
+    app, name, function
+        Where, how it is called, and what it does.
+    settings
+        Names of fields of `AuditConfig` that are options of the command, too. Its function has a
+        parameter `given` for them, which holds what was said: None or False where nothing was.
+    """
 
     @functools.wraps(function)
     def run(*, quiet: bool, json_logs: bool, debug: bool, **arguments: Any) -> None:
         console = Console(quiet=quiet, json_logs=json_logs, debug=debug)
+        if settings:
+            given = {name: _value(arguments.pop(name)) for name in settings}
+            arguments["given"] = given
         raise typer.Exit(_finish(console, lambda: function(console, **arguments)))
 
     hints = {**get_type_hints(function, include_extras=True), **_SHARED}
     own = list(inspect.signature(function).parameters.values())[1:]
-    own += [
-        inspect.Parameter(flag, inspect.Parameter.KEYWORD_ONLY, default=False) for flag in _SHARED
+    described = AuditConfig.options()
+    parameters: list[inspect.Parameter] = []
+    for parameter in own:
+        if parameter.name == "given":
+            names = [name for name in described if name in settings]
+            parameters += [setting_parameter(name, described[name]) for name in names]
+        else:
+            hint = _with_metavar(hints[parameter.name], parameter.name)
+            parameters.append(parameter.replace(annotation=hint))
+    parameters += [
+        inspect.Parameter(
+            flag, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=hints[flag]
+        )
+        for flag in _SHARED
     ]
     run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [p.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[p.name]) for p in own]
+        [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
     )
-    run.__annotations__ = {p.name: hints[p.name] for p in own}
-    app.command(name)(run)
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
+    app.command(name, cls=PanelCommand, context_settings={"max_content_width": 100})(run)
+
+
+def setting_parameter(name: str, described: Option) -> inspect.Parameter:
+    """The command line's parameter for a setting; None (False for a switch) if it is not given."""
+    field = AuditConfig.model_fields[name]
+    kind, many = _kind(field.annotation)
+    flag = flag_of(name, described)
+    notes = described.notes(field)
+    info = typer.Option(
+        *([flag, described.short] if described.short else [flag]),
+        help=f"{described.help} [{notes}]" if notes else described.help,
+        rich_help_panel=described.panel,
+        metavar=None if kind is bool else described.metavar or metavar_of(field.annotation),
+    )
+    annotation: Any = bool if kind is bool else list[kind] | None if many else kind | None  # type: ignore[valid-type]
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=False if kind is bool else None,
+        annotation=Annotated[annotation, info],
+    )
+
+
+def metavar_of(annotation: Any) -> str | None:
+    """What stands for a value in the help text: N, NUMBER, PATH, TEXT or the choices."""
+    kind, _ = _kind(annotation)
+    choices = _choices(annotation)
+    if choices:
+        return "|".join(choices)
+    return {int: "N", float: "NUMBER", Path: "PATH", str: "TEXT"}.get(kind)
+
+
+def _kind(annotation: Any) -> tuple[Any, bool]:
+    """The type of one value, and whether there may be several."""
+    several = False
+    while True:
+        origin = get_origin(annotation)
+        if origin is Annotated:
+            annotation = get_args(annotation)[0]
+        elif origin in (Union, types.UnionType):
+            annotation = next(a for a in get_args(annotation) if a is not type(None))
+        elif origin in (tuple, list):
+            annotation, several = get_args(annotation)[0], True
+        elif origin is Literal:
+            return str, several
+        else:
+            return annotation, several
+
+
+def _choices(annotation: Any) -> tuple[str, ...]:
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    return next((c for each in get_args(annotation) if (c := _choices(each))), ())
+
+
+def _with_metavar(hint: Any, name: str) -> Any:
+    """A parameter's hint, whose option or argument shows no Python type."""
+    for info in getattr(hint, "__metadata__", ()):
+        if isinstance(info, typer.models.ArgumentInfo) and info.metavar is None:
+            info.metavar = name.upper()
+        elif isinstance(info, typer.models.OptionInfo) and info.metavar is None:
+            kind, _ = _kind(hint)
+            info.metavar = None if kind is bool else metavar_of(hint)
+    return hint
+
+
+def _value(said: Any) -> Any:
+    """A repeated option as the settings hold it."""
+    return (tuple(said) or None) if isinstance(said, list) else said
 
 
 def _finish(console: Console, body: Callable[[], int | None]) -> int:

@@ -32,5 +32,6 @@ def init(
     for path in write_starter(folder, starter_files(model, eval)):
         console.say(f"wrote {path}", file=str(path))
     console.say("next: name your model and data in audit.toml, then")
-    console.say("  rmaudit audit --config audit.toml --out reports/mine")
+    trust = " --trust-code" if (model or "").startswith("python:") else ""
+    console.say(f"  rmaudit audit --config audit.toml{trust} --out reports/mine")
     console.say("  rmaudit gate reports/mine --policy gate.toml")

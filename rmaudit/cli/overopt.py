@@ -9,25 +9,31 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from rmaudit.cli import command
-from rmaudit.cli.audit import Device, Dtype, Limit, NoCache, Pickle, Store, Trust
+from rmaudit.config import AuditConfig
 from rmaudit.console import Console
 from rmaudit.errors import UsageError
+from rmaudit.settings import ModelSettings
 
 if TYPE_CHECKING:
     from rmaudit.overoptimization import Overopt
 
 T = TypeVar("T", int, float)
 Key = Annotated[str | None, typer.Option(help="Key of the log's records, if not a known one.")]
+SETTINGS = (
+    *(name for name in ModelSettings.options() if name not in ("beta", "reference_model")),
+    *("limit", "seed", "resamples", "store", "no_cache"),
+)
 SOURCES = "one of --samples, --log or --world"
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    command.add(app, "overopt", overopt)
+    command.add(app, "overopt", overopt, settings=SETTINGS)
 
 
 def overopt(
     console: Console,
+    given: dict[str, Any],
     samples: Annotated[str | None, typer.Option(help="Outputs of a policy, k a prompt.")] = None,
     model: Annotated[
         list[str] | None,
@@ -68,23 +74,15 @@ def overopt(
     out: Annotated[Path, typer.Option(help="Folder of curve.csv and figures.")] = Path(
         "reports/overopt"
     ),
-    limit: Limit = None,
-    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
-    resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples.")] = 2000,
-    device: Device = None,
-    dtype: Dtype = None,
-    trust_remote_code: Trust = False,
-    allow_pickle: Pickle = False,
-    store: Store = None,
-    no_cache: NoCache = False,
 ) -> None:
     """Over-optimisation: gold and proxy reward against KL, fits, peak, safe budget, figures."""
-    if sum(bool(given) for given in (samples, log, world)) != 1:
+    if sum(bool(source) for source in (samples, log, world)) != 1:
         raise UsageError(f"give {SOURCES}")
     from rmaudit.overoptimization import VENUES, from_logs
     from rmaudit.overoptimization.result import SUMMARY
 
-    shared: dict[str, Any] = {"seed": seed, "resamples": resamples}
+    settings = AuditConfig.resolve({**given, "model": "recorded", "eval": "none"}, None)
+    shared: dict[str, Any] = {"seed": settings.seed, "resamples": settings.resamples}
     if log:
         keys: dict[str, Any] = {"kl": log_kl, "proxy": log_proxy, "gold": log_gold}
         keys["length"] = log_length
@@ -92,22 +90,19 @@ def overopt(
     elif world:
         result = _world(world, out, pairs, console, shared)
     else:
-        options = {"device": device, "dtype": dtype}
-        permissions = {"trust_remote_code": trust_remote_code, "allow_pickle": allow_pickle}
         result = _samples(
             str(samples),
             model or ["recorded"],
             gold,
-            {k: v for k, v in options.items() if v is not None} | permissions,
-            limit,
+            settings,
             gold_column=gold_column,
             held_out=gold_held_out,
             with_aggregates=aggregates,
             methods=_methods(method),
             ns=_numbers(n, int, "--n"),
             betas=_numbers(beta, float, "--beta"),
-            store=store,
-            cache=not no_cache,
+            store=settings.store,
+            cache=not settings.no_cache,
             progress=console.progress(),
             **shared,
         )
@@ -124,21 +119,20 @@ def _samples(
     path: str,
     models: list[str],
     gold: str | None,
-    options: dict[str, Any],
-    limit: int | None,
+    settings: AuditConfig,
     *,
     gold_column: str,
-    **settings: Any,
+    **how: Any,
 ) -> Overopt:
     from rmaudit.data import load
     from rmaudit.overoptimization import from_samples
     from rmaudit.rewards import load_reward_model
 
     return from_samples(
-        load(path, "samples", limit),
-        [load_reward_model(one, **options) for one in models],
-        gold=gold_column if gold is None else load_reward_model(gold, **options),
-        **settings,
+        load(path, "samples", settings.limit),
+        [load_reward_model(one, settings) for one in models],
+        gold=gold_column if gold is None else load_reward_model(gold, settings.of_gold()),
+        **how,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from rmaudit.errors import RewardModelError, UsageError
 from rmaudit.rewards.base import RewardModel
@@ -15,6 +15,7 @@ from rmaudit.rewards.local.recipe import Asked
 from rmaudit.rewards.recorded import Recorded
 from rmaudit.rewards.served.client import is_url
 from rmaudit.rewards.served.model import ServerOptions, load_served
+from rmaudit.settings import ModelSettings
 
 ACCEPTED = (
     "a directory with a transformers sequence-classification model, a PEFT adapter or "
@@ -22,24 +23,17 @@ ACCEPTED = (
     "reward server (http://, https://); prm:PATH (scores steps); dropout:PATH (an ensemble by "
     "Monte Carlo dropout of one model); recorded, or recorded:NAME for one model of a column scores"
 )
+MOST_NESTED = 8  # ensembles in ensembles
 _HUB_ID = re.compile(r"(?P<name>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?")
 
 
 def load_reward_model(
     spec: str | Path | RewardFunction,
+    settings: ModelSettings | None = None,
     *,
-    device: str = "auto",
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto",
-    head: int | None = None,
-    format: str | None = None,
-    max_length: int | None = None,
-    trust_remote_code: bool = False,
-    allow_pickle: bool = False,
     server: ServerOptions | None = None,
-    reference_model: str | Path | None = None,
-    beta: float = 0.1,
-    backend: Literal["torch", "openvino"] = "torch",
-    token_budget: int | None = None,
+    named_by: str | None = None,
+    **options: Any,
 ) -> RewardModel:
     r"""Load a reward model.
 
@@ -55,69 +49,52 @@ def load_reward_model(
         column ``scores``). From Python also a function that takes a list of (prompt, output) and
         returns as many numbers; nothing tells whether it has changed since, so later runs take its
         rewards from the store only if it has an attribute ``fingerprint``.
-    device
-        "auto" (an accelerator where there is one), "cpu", "cuda", "cuda:N" or "mps".
-    dtype
-        "float32", which "auto" stands for, or "bfloat16".
-    head
-        Which head is the reward, from 0; needed where a model has several.
-    format
-        How a text is made where the tokenizer has no chat template (None:
-        ``"{prompt}\n\n{output}"``); message lists become ``"User: ...\n\nAssistant: ..."``. A
-        vLLM server is sent messages, for its own chat template, unless a format is given.
-    max_length
-        Tokens a text, at most. Longer texts lose their oldest prompt tokens.
-    trust_remote_code, allow_pickle
-        Allow a model's own code to run, and pickled weights (which can run code) to be loaded.
+    settings
+        How it is loaded and run.
     server
-        How a reward server is spoken to: protocol, key, rubric, time limit, concurrency.
-    reference_model, beta
-        With a reference model (a directory or hub id), `spec` is a policy trained by DPO, and its
-        implicit reward is taken: see `rmaudit.rewards.local.implicit.ImplicitReward`.
-    backend
-        What runs a sequence-classification model: "openvino" (an extra) is faster on many
-        processors; its rewards are checked against torch's before use. See
-        `rmaudit.rewards.local.openvino_model.OpenVinoReward`.
-    token_budget
-        Padded tokens a batch of a sequence-classification model, at most (None: 4,096, on an
-        accelerator 16,384). Which texts share a batch moves rewards in their last bits.
+        How a reward server is spoken to, in place of what the settings say of it.
+    named_by
+        The file that named `spec`, if one did: then ``python:`` needs ``trust_code``.
+    options
+        Fields of `rmaudit.settings.ModelSettings` in place of `settings`: ``device="cuda"``,
+        ``dtype="bfloat16"``, ``head=1``, ``trust_remote_code=True``, ...
 
     Raises
     ------
     UsageError
-        If `spec` is of no known kind, or an option does not fit the model.
+        If `spec` is of no known kind, an option does not fit the model, or only a file names code.
+    SchemaError
+        If an option is unknown or outside its range.
     RewardModelError
         If the model cannot be loaded, or has no trained reward head.
     """
-    options = {
-        "device": device,
-        "dtype": dtype,
-        "head": head,
-        "asked": Asked(format=format),
-        "max_length": max_length,
-    }
-    permissions = Permissions(trust_remote_code, allow_pickle)
-    if reference_model is not None:
-        _torch_alone(backend)
-        return _load_implicit(str(spec), str(reference_model), permissions, options, beta)
+    chosen = settings or ModelSettings.checked(options, "load_reward_model")
+    permissions = chosen.permissions(named_by)
+    how = {name: getattr(chosen, name) for name in ("device", "dtype", "head", "max_length")}
+    how["asked"] = Asked(format=chosen.format)
+    if chosen.reference_model is not None:
+        _torch_alone(chosen.backend)
+        return _load_implicit(str(spec), chosen.reference_model, permissions, how, chosen.beta)
     if not isinstance(spec, str | Path):
         return given_function(spec)
     spec = str(spec)
     if spec == "recorded" or spec.startswith("recorded:"):
         return Recorded(spec.partition(":")[2] or None)
     if spec.startswith("python:"):
+        permissions.require_code(spec)
         return load_python(spec)
     if is_url(spec):
-        return load_served(spec, server or ServerOptions(), format=format, head=head)
+        server = server or ServerOptions.of(chosen)
+        return load_served(spec, server, format=chosen.format, head=chosen.head)
     if spec.startswith("prm:"):
-        _torch_alone(backend)
-        return _load_process(spec, permissions, options)
+        _torch_alone(chosen.backend)
+        return _load_process(spec, permissions, how)
     if spec.startswith("dropout:"):
-        _torch_alone(backend)
-        return _load_dropout(spec, permissions, options)
-    options |= {"backend": backend, "token_budget": token_budget}
+        _torch_alone(chosen.backend)
+        return _load_dropout(spec, permissions, how)
+    how |= {"backend": chosen.backend, "token_budget": chosen.token_budget}
     folder, name = _folder(spec, permissions)
-    return _load_folder(folder, name, permissions, options)
+    return _load_folder(folder, name, permissions, how)
 
 
 def _folder(spec: str, permissions: Permissions) -> tuple[Path, str]:
@@ -186,6 +163,11 @@ def _load_ensemble(
     folder: Path, name: str, permissions: Permissions, options: dict[str, Any]
 ) -> RewardModel:
     where = folder / "ensemble.json"
+    if folder.resolve() in permissions.around:
+        cycle = " > ".join(str(each) for each in (*permissions.around, folder.resolve()))
+        raise RewardModelError(f"{where}: an ensemble that holds itself: {cycle}")
+    if len(permissions.around) >= MOST_NESTED:
+        raise RewardModelError(f"{where}: more than {MOST_NESTED} ensembles in one another")
     settings = read_json(where)
     names = settings.pop("members", None)
     if not isinstance(names, list) or not all(isinstance(member, str) for member in names):
@@ -196,13 +178,15 @@ def _load_ensemble(
             f"{where}: unknown {', '.join(sorted(unknown))}; known: members, aggregate, "
             "uncertainty_weight"
         )
+    inside = permissions.within(where, folder.resolve())
     members: list[RewardModel] = []
     for member in names:
         if member.startswith("python:"):
+            inside.require_code(member)
             members.append(load_python(member))
-        elif (folder / member).is_dir() and (folder / member).resolve() != folder.resolve():
+        elif (folder / member).is_dir():
             label = f"{name}/{member}"
-            members.append(_load_folder(folder / member, label, permissions, options))
+            members.append(_load_folder(folder / member, label, inside, options))
         else:
             raise RewardModelError(f"{where}: member {member!r} is no directory beside it")
     return Ensemble(members, **settings, name=name)

@@ -22,11 +22,7 @@ def starter_files(model: str | None = None, eval: str | None = None) -> dict[str
     model, eval
         Written into audit.toml in place of its examples.
     """
-    settings = _read(_HERE / "audit.toml")
-    for example, given in (('"org/reward-model"', model), ('"prefs.jsonl"', eval)):
-        if given is not None:
-            # JSON's strings are TOML's basic strings.
-            settings = settings.replace(example, json.dumps(given, ensure_ascii=False), 1)
+    settings = settings_file(model or "org/reward-model", eval or "prefs.jsonl")
     policy = _read(_HERE.parent / "gating" / "policies" / "default.toml")
     return {
         "audit.toml": settings,
@@ -34,6 +30,35 @@ def starter_files(model: str | None = None, eval: str | None = None) -> dict[str
         "test_reward_model.py": _read(_HERE / "test_reward_model.txt"),
         ".github/workflows/reward-model.yml": _read(_HERE / "workflow.yml"),
     }
+
+
+def settings_file(model: str, eval: str) -> str:
+    """`audit.toml` with every setting that a file can give, at its default or with an example."""
+    from rmaudit.config import AuditConfig
+
+    lines = [
+        "# The settings of `rmaudit audit --config audit.toml`; options win over this file.",
+        "# What is commented out stands at its default, or is not given. A file cannot allow code,",
+        "# pickles or secrets: say --trust-code, --trust-remote-code, --allow-pickle and",
+        "# --api-key-env on the command line.",
+        "schema_version = 1",
+    ]
+    panel = ""
+    given = {"model": model, "eval": eval}
+    for name, each in AuditConfig.options().items():
+        if each.grants:
+            continue
+        if each.panel != panel:
+            panel = each.panel
+            lines += ["", f"# {panel}."]
+        field = AuditConfig.model_fields[name]
+        example = given.get(name, field.default if each.example is None else each.example)
+        # JSON's strings, numbers and lists are TOML's.
+        value = f"{name} = {json.dumps(example, ensure_ascii=False)}"
+        notes = each.notes(field)
+        lines.append(f"# {each.help}" + (f" [{notes}]" if notes else ""))
+        lines.append(value if name in given else f"# {value}")
+    return "\n".join(lines) + "\n"
 
 
 def write_starter(folder: Path, files: Mapping[str, str]) -> list[Path]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rmaudit.errors import RewardModelError
+from rmaudit.permissions import Permissions as Permissions
 
 _PICKLED = ("*.bin", "*.pt", "*.pth")
 _TOKENIZER = (
@@ -23,14 +23,6 @@ _TOKENIZER = (
 )
 # Raised when rmaudit itself comes to make other rewards of the same files: texts, pooling, ...
 _SCORING_VERSION = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Permissions:
-    """What may be done that can run code of others."""
-
-    trust_remote_code: bool = False
-    allow_pickle: bool = False
 
 
 def fetch(name: str, revision: str | None, permissions: Permissions) -> Path:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -26,8 +26,8 @@ from rmaudit.rewards.served.client import (
 )
 from rmaudit.rewards.served.judge import Judge, read_rubric
 from rmaudit.rewards.served.protocols import Generic, Tei, Vllm, WireFormat
+from rmaudit.settings import HttpFormat, ModelSettings
 
-HttpFormat = Literal["json", "vllm", "tei", "openai"]
 _COMPLETIONS = "/chat/completions"
 
 
@@ -42,6 +42,12 @@ class ServerOptions:
     timeout: float = 60.0
     concurrency: int = 8
     patience: RetryPolicy = field(default_factory=RetryPolicy)
+
+    @classmethod
+    def of(cls, settings: ModelSettings) -> ServerOptions:
+        """What settings say of a server."""
+        named = [each.name for each in fields(cls) if hasattr(settings, each.name)]
+        return cls(**{name: getattr(settings, name) for name in named})
 
 
 class ServedReward(RewardModel):

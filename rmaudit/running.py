@@ -1,0 +1,225 @@
+"""From settings and inputs to a report: the one place where a `Case` is made and audited."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from rmaudit.auditing import measured, wanted_of, with_signal
+from rmaudit.audits.base import audits as registered_audits
+from rmaudit.case import Case
+from rmaudit.data import Dataset, DataType, load
+from rmaudit.errors import UsageError
+from rmaudit.provenance import provenance
+from rmaudit.report.document import Report
+from rmaudit.results import AuditResult
+from rmaudit.rewards import load_reward_model
+from rmaudit.rewards.base import RewardModel
+from rmaudit.rewards.functions.function import RewardFunction
+from rmaudit.scoring import (
+    Cost,
+    FurtherScoring,
+    NullStore,
+    Progress,
+    Scores,
+    ScoreStore,
+    SilentProgress,
+    open_store,
+    scores_frame,
+)
+from rmaudit.scoring import score as run_requests
+from rmaudit.scoring.requests import Request
+from rmaudit.scoring.store import Store
+from rmaudit.suites import preferences
+
+if TYPE_CHECKING:
+    from rmaudit.config import AuditConfig, RunSettings
+    from rmaudit.settings import ModelSettings
+
+Data = Dataset | pd.DataFrame | Sequence[Mapping[str, Any]] | str | Path
+Model = RewardModel | RewardFunction | str | Path
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What an audit is given: objects, or what names them."""
+
+    model: Model
+    eval: Data
+    feedback: Data | None = None
+    deployment: Data | None = None
+    samples: Data | None = None
+    ensemble: tuple[Model, ...] = ()
+    gold: Model | None = None
+
+    @classmethod
+    def named(cls, settings: AuditConfig) -> Inputs:
+        """Those that settings name."""
+        return cls(**{each.name: getattr(settings, each.name) for each in fields(cls)})
+
+
+def run(
+    settings: RunSettings,
+    inputs: Inputs,
+    *,
+    progress: Progress | None = None,
+    debug: bool = False,
+    ahead: Callable[[], Progress] = SilentProgress,
+) -> Report:
+    """Audit inputs by settings: the one way from either to a report."""
+    case = build_case(settings, inputs)
+    with open_store(settings.store, cache=not settings.no_cache) as store:
+        cost = (
+            _score_on_ray(settings, inputs, case, store, ahead)
+            if settings.engine == "ray"
+            else Cost()
+        )
+        return _audit(case, settings, store, progress, debug, cost)
+
+
+def build_case(settings: RunSettings, inputs: Inputs) -> Case:
+    """The inputs of an audit, loaded and bound: the one place where a `Case` is made."""
+    limit = settings.limit
+
+    def model(name: str, given: Model) -> RewardModel:
+        how = settings.of_gold() if name == "gold" else settings
+        if isinstance(given, RewardModel):
+            return given
+        return load_reward_model(given, how, named_by=settings.named_by(name))
+
+    return Case(
+        model=model("model", inputs.model),
+        eval=as_data(inputs.eval, limit),
+        feedback=_optional_data(inputs.feedback, limit),
+        deployment=_optional_data(inputs.deployment, limit, "deployment"),
+        samples=_optional_data(inputs.samples, limit, "samples"),
+        ensemble=tuple(model("ensemble", member) for member in inputs.ensemble),
+        gold=None if inputs.gold is None else model("gold", inputs.gold),
+        seed=settings.seed,
+        resamples=settings.resamples,
+        confidence=settings.confidence,
+        embedder=settings.embedder,
+        probe_paths=settings.probe_paths,
+        search_texts=settings.search_texts,
+    )
+
+
+def as_data(data: Data, limit: int | None, type: DataType | None = None) -> Dataset:
+    """A table, read if it is only named; ``suite:NAME:FILE`` is a published benchmark's."""
+    if isinstance(data, Dataset):
+        return data
+    if isinstance(data, str) and data.startswith("suite:"):
+        return preferences(data, limit)
+    return load(data, type, limit)
+
+
+def _optional_data(
+    data: Data | None, limit: int | None, type: DataType | None = None
+) -> Dataset | None:
+    return None if data is None else as_data(data, limit, type)
+
+
+def _score_on_ray(
+    settings: RunSettings,
+    inputs: Inputs,
+    case: Case,
+    store: NullStore | ScoreStore,
+    progress: Callable[[], Progress],
+) -> Cost:
+    """Have Ray's workers fill the store, so that the pass finds every reward there."""
+    if isinstance(store, NullStore):
+        raise UsageError("--engine ray keeps its rewards in the store: leave out --no-cache")
+    from rmaudit.scoring.ray_pool import Job, Pool, score_on_ray
+
+    def loader(given: Model, how: ModelSettings) -> Callable[[], RewardModel]:
+        if not isinstance(given, str | Path):
+            raise UsageError("engine ray loads each model on its workers: name it by path or id")
+        return partial(load_reward_model, given, how)
+
+    case, _ = with_signal(case, store)
+    audits = [audit for audit in registered_audits(settings.only) if audit.lacks(case) is None]
+    requests = case.requests(audits)
+    jobs = [Job(loader(inputs.model, settings), case.model, requests, case.inputs)]
+    batched = [request for request in requests if request.mode == "plain"]
+    for given, member in zip(inputs.ensemble, case.ensemble, strict=True):
+        jobs.append(Job(loader(given, settings), member, batched, case.inputs))
+    if inputs.gold is not None and case.gold is not None:
+        load = loader(inputs.gold, settings.of_gold())
+        jobs.append(Job(load, case.gold, case.gold_requests, case.inputs))
+    pool = Pool(settings.workers, settings.gpus_per_worker)
+    return score_on_ray(jobs, pool, store=store, progress=progress)
+
+
+def _audit(
+    case: Case,
+    settings: RunSettings,
+    store: Store,
+    progress: Progress | None,
+    debug: bool,
+    ahead: Cost,
+) -> Report:
+    """Score, measure, bind into a report; `ahead` is what others have scored into the store."""
+    audits = registered_audits(settings.only)
+    case, pilot = with_signal(case, store)
+    wanted = {a.name: wanted_of(a, case, debug) for a in audits}
+    running = [a for a in audits if not isinstance(wanted[a.name], AuditResult)]
+    requests = [*case.data_requests]
+    for found in wanted.values():
+        requests += () if isinstance(found, AuditResult) else found
+    further = FurtherScoring(case.model, store, case.inputs)
+    case = replace(case, score=further)
+    reserve = sum(a.further(case) for a in running)
+    scores = _score_case(case, requests, reserve, store, progress)
+    further.after(scores.requests)
+    results = [
+        found
+        if isinstance(found := wanted[a.name], AuditResult)
+        else measured(a, case, scores, debug)
+        for a in audits
+    ]
+    return Report.build(
+        results,
+        audits=audits,
+        model=case.model,
+        signal=case.signal,
+        inputs={name: data.source for name, data in case.inputs.items()},
+        cost=scores.cost + further.cost + pilot + replace(ahead, texts=0),
+        seed=case.seed,
+        config=settings.recorded(),
+        provenance=provenance(),
+        scores=scores_frame(scores, case.model.name),
+        set_aside=[row for data in case.inputs.values() for row in data.set_aside],
+        data=case.eval,
+        prompts=case.eval.cluster_keys.tolist(),
+        strict=debug,
+    )
+
+
+def _score_case(
+    case: Case,
+    requests: Sequence[Request],
+    reserve: int,
+    store: Store,
+    progress: Progress | None,
+) -> Scores:
+    """One pass over every text that any audit wants."""
+    scores = run_requests(
+        case.model,
+        requests,
+        datasets=case.inputs,
+        ensemble=case.ensemble,
+        store=store,
+        progress=progress,
+        reserve=reserve,
+    )
+    if case.gold is None or not case.gold_requests:
+        return scores
+    gold = run_requests(
+        case.gold, case.gold_requests, datasets=case.inputs, store=store, progress=progress
+    )
+    return replace(scores, gold=gold.by_request, cost=scores.cost + gold.cost)

@@ -1,0 +1,208 @@
+"""One place for every setting: its type, default and limits, its words, and who may give it.
+
+A setting is a field made by `option`. From the fields come the options of the commands, the keys
+of ``audit.toml`` and the file that ``rmaudit init`` writes, the keyword arguments of
+`load_reward_model` and `rmaudit.audit`, and their checks. To add a setting, add a field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic.fields import FieldInfo
+
+from rmaudit.permissions import Permissions
+from rmaudit.toml import schema_error
+
+HttpFormat = Literal["json", "vllm", "tei", "openai"]
+
+# The groups of the help text and of audit.toml, in their order.
+INPUTS = "Inputs"
+MEASURING = "What is measured"
+MODEL = "The reward model"
+SERVER = "A model behind a URL"
+TRUST = "Trust: only ever given on the command line"
+SCORING = "Scoring and its store"
+RESULTS = "Results"
+PANELS = (INPUTS, MEASURING, MODEL, SERVER, TRUST, SCORING, RESULTS)
+_LIMITS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """How one setting is offered and where it may come from."""
+
+    help: str
+    panel: str
+    flag: str | None = None  # where it is not the field's name
+    short: str | None = None  # -m
+    metavar: str | None = None  # where the type does not say it: N, PATH, a|b
+    unset: str | None = None  # what None means, in words
+    example: Any = None  # for audit.toml, where the default is None
+    grants: bool = False  # allows code, pickles or a secret: a file cannot give it
+    recorded: bool = True  # kept in the report; False: no number hangs on it
+
+    def notes(self, field: FieldInfo) -> str:
+        """The default and the limits, in words: "default: 2000; at least 100"."""
+        default = self.unset
+        if default is None and isinstance(field.default, str | int | float):
+            default = None if field.default is False else f"{field.default}"
+        limits = [
+            f"{words} {getattr(each, name)}"
+            for each in field.metadata
+            for name, words in _LIMITS.items()
+            if hasattr(each, name)
+        ]
+        return "; ".join(([f"default: {default}"] if default else []) + limits)
+
+
+def option(default: Any, help: str, panel: str, *, limits: Any = None, **more: Any) -> Any:
+    """A field of a settings model; `limits` are pydantic's (``{"ge": 1}``), `more` `Option`'s."""
+    described = Option(help=help, panel=panel, **more)
+    extra: Any = {"option": described}
+    return Field(default, json_schema_extra=extra, **(limits or {}))
+
+
+def option_of(field: FieldInfo) -> Option | None:
+    """The option of a field; None for fields that are none, such as a schema's version."""
+    extra = field.json_schema_extra
+    found: Any = extra.get("option") if isinstance(extra, dict) else None
+    return found if isinstance(found, Option) else None
+
+
+class Settings(BaseModel):
+    """Checked settings; unknown names are refused with the nearest known ones."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def options(cls) -> dict[str, Option]:
+        """Every setting by its name, in the order of the panels."""
+        described = {name: option_of(field) for name, field in cls.model_fields.items()}
+        named = {name: each for name, each in described.items() if each is not None}
+        return dict(sorted(named.items(), key=lambda pair: PANELS.index(pair[1].panel)))
+
+    @classmethod
+    def checked(cls, values: Mapping[str, Any], where: str) -> Self:
+        """Settings from values.
+
+        Raises
+        ------
+        SchemaError
+            On the first fault, naming `where` and the setting.
+        """
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            raise schema_error(error, where, cls.model_fields) from None
+
+
+class ModelSettings(Settings):
+    """How a reward model is loaded and run; the options of `load_reward_model`."""
+
+    device: str = option("auto", "auto, cpu, cuda, cuda:N or mps.", MODEL, metavar="NAME")
+    dtype: Literal["auto", "float32", "bfloat16"] = option(
+        "auto", "Number format of the forward pass; auto is float32.", MODEL
+    )
+    backend: Literal["torch", "openvino"] = option(
+        "torch",
+        "What runs the model; openvino is faster on many processors, and checked against torch.",
+        MODEL,
+    )
+    head: int | None = option(
+        None,
+        "Which head is the reward, from 0, of a model that has several.",
+        MODEL,
+        limits={"ge": 0},
+        unset="the only one",
+        example=0,
+    )
+    format: str | None = option(
+        None,
+        "How a text is made where the tokenizer has no chat template.",
+        MODEL,
+        metavar="TEMPLATE",
+        unset=r"{prompt}\n\n{output}",
+        example="{prompt}\n\n{output}",
+    )
+    max_length: int | None = option(
+        None,
+        "Most tokens per text; longer texts lose their oldest prompt tokens.",
+        MODEL,
+        limits={"ge": 8},
+        unset="what the model can read",
+        example=4096,
+    )
+    token_budget: int | None = option(
+        None,
+        "Most padded tokens per batch; rmaudit doctor --model finds the machine's best.",
+        MODEL,
+        limits={"ge": 64},
+        unset="4096, on an accelerator 16384",
+        example=4096,
+    )
+    reference_model: str | None = option(
+        None,
+        "Makes the model a DPO policy: its implicit reward over this reference.",
+        MODEL,
+        metavar="MODEL",
+        example="org/base",
+    )
+    beta: float = option(
+        0.1, "KL weight of the DPO policy's implicit reward.", MODEL, limits={"gt": 0}
+    )
+    http_format: HttpFormat = option("json", "What the server speaks.", SERVER)
+    http_model: str | None = option(
+        None,
+        "The model's name at the server.",
+        SERVER,
+        metavar="NAME",
+        example="name-at-the-server",
+    )
+    rubric: Path | None = option(
+        None, "Rubric of a judge, a text file.", SERVER, example="rubric.txt"
+    )
+    timeout: float = option(
+        60.0, "Seconds that a whole answer of the server may take.", SERVER, limits={"gt": 0}
+    )
+    concurrency: int = option(
+        8, "Most requests to the server at once.", SERVER, limits={"ge": 1, "le": 256}
+    )
+    api_key_env: str | None = option(
+        None,
+        "Environment variable that holds the server's key. Only on the command line.",
+        SERVER,
+        metavar="VARIABLE",
+        grants=True,
+    )
+    trust_code: bool = option(
+        False,
+        "Run python: models that only a file names (audit.toml, ensemble.json, a mix).",
+        TRUST,
+        grants=True,
+    )
+    trust_remote_code: bool = option(
+        False, "Run code that a model's folder carries.", TRUST, grants=True
+    )
+    allow_pickle: bool = option(
+        False, "Load pickled weights, which can run code.", TRUST, grants=True
+    )
+
+    @field_validator("format")
+    @classmethod
+    def _has_places(cls, value: str | None) -> str | None:
+        if value is not None and "{output}" not in value:
+            raise ValueError("must contain {output}")
+        return value
+
+    def permissions(self, named_by: str | None = None) -> Permissions:
+        """What this command line allows for a model that `named_by` (None: itself) names."""
+        return Permissions(self.trust_remote_code, self.allow_pickle, self.trust_code, named_by)
+
+    def of_gold(self) -> Self:
+        """The settings of a gold reward model: a reference model is the audited one's alone."""
+        return self.model_copy(update={"reference_model": None})
