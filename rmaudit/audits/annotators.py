@@ -50,7 +50,7 @@ class Annotators(Audit):
 
     name = "annotators"
     title = "Annotators"
-    question = "Whose preferences does the one score follow, and where do people disagree?"
+    question = "Whose preferences does the reward follow, and where do annotators disagree?"
     meaning = (
         "Alpha is agreement beyond chance. The noise ceiling is how often the other annotators' "
         "majority predicts a left-out one: a model far above it has learnt this data's noise. "

@@ -92,7 +92,7 @@ class Disagreement(Audit):
 
     name = "disagreement"
     title = "Ensemble disagreement"
-    question = "Does disagreement among members fall on the pairs that are ranked wrongly?"
+    question = "Do the ensemble's members disagree on the pairs that are ranked incorrectly?"
     meaning = (
         "An AUROC of one half means that disagreement is blind to errors: a worst-case or "
         "variance-penalised aggregate then protects against nothing. Members are put on one scale "

@@ -39,7 +39,7 @@ class Sparsity(Audit):
 
     name = "sparsity"
     title = "Reward sparsity"
-    question = "When, along the output, does the reward arrive?"
+    question = "At which point of a response does the reward arrive?"
     meaning = (
         "A reward that is settled early can guide a policy token by token; one that arrives in the "
         "last tokens judges endings, and can be won by changing the ending alone. A token here is "

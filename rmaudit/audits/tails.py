@@ -27,8 +27,8 @@ class Tails(Audit):
     """Generalised-Pareto shape of the within-prompt centred reward."""
 
     name = "tails"
-    title = "Tails"
-    question = "Can a few freak outputs earn any reward, so that a KL penalty does not protect?"
+    title = "Heavy tails"
+    question = "Is the reward heavy-tailed, so that a KL penalty gives no protection?"
     meaning = (
         "Each sample's reward is taken relative to its prompt's mean, and a generalised Pareto is "
         "fitted to the highest tenth. A shape under 0 is a bounded tail, 0 an exponential one; "

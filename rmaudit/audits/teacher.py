@@ -29,8 +29,8 @@ class Teacher(Audit):
     """Within-prompt spread of the reward under the policy."""
 
     name = "teacher"
-    title = "Teacher"
-    question = "Does the reward tell the policy's own outputs apart?"
+    title = "Reward variance"
+    question = "Do the rewards of one prompt's samples differ enough for a policy to learn from?"
     meaning = (
         "A policy learns from differences between its outputs to one prompt. Where the reward "
         "gives them all the same, it learns nothing, however accurate the reward is elsewhere. A "

@@ -40,7 +40,9 @@ class Calibration(Audit):
 
     name = "calibration"
     title = "Calibration"
-    question = "When the model is 90 % sure of a preference, is it right nine times in ten?"
+    question = (
+        "When the model claims 90% confidence in a preference, is it correct nine times in ten?"
+    )
     meaning = (
         "A reward model trained on pairs claims that an output is preferred with probability "
         "sigmoid(margin). Over-confidence is the mean claim minus the share that is right; the "

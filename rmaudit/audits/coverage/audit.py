@@ -46,7 +46,7 @@ class Coverage(Audit):
 
     name = "coverage"
     title = "Coverage"
-    question = "How much of what the model will meet is like what people judged?"
+    question = "How much of the deployment is covered by the feedback?"
     meaning = (
         "A context is inside the support unless it lies farther from the feedback than 95 % of "
         "feedback held out from it. Of deployment drawn like the feedback, at least 95 % would "

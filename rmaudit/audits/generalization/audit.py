@@ -45,7 +45,7 @@ class Generalization(Audit):
 
     name = "generalization"
     title = "Generalization"
-    question = "Does it rank as well outside what people judged as inside?"
+    question = "Does the model rank as well outside the feedback's support as inside?"
     meaning = (
         "Inside: no farther from the feedback than 95 % of the feedback held out from it. "
         "A gap in accuracy or calibration is the error that coverage only threatens. Inflation is "

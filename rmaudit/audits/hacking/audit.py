@@ -87,7 +87,7 @@ class Hacking(Audit):
 
     name = "hacking"
     title = "Reward hacking"
-    question = "What would an optimiser find that fools it?"
+    question = "Which strings would an optimiser find that raise the reward of any response?"
     meaning = (
         "Constant share: how often one string, whatever the prompt, has more reward than the "
         "preferred output; slices hold other outputs that answer nothing. Success: pairs ranked "

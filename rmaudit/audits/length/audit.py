@@ -52,8 +52,8 @@ class Length(Audit):
     """Reward and length: associations, the excess over the labels, and edits of length alone."""
 
     name = "length"
-    title = "Length"
-    question = "Is it paid by the word?"
+    title = "Length bias"
+    question = "Does the model prefer longer responses more often than annotators do?"
     meaning = (
         "People may prefer longer outputs for good reasons; the fault is the model's excess over "
         "them, and reward for words that say nothing. Padding, repetition and truncation are "

@@ -38,7 +38,9 @@ class Overoptimization(Audit):
 
     name = "overoptimization"
     title = "Over-optimisation"
-    question = "How hard may a policy be optimised against this reward before the truth turns?"
+    question = (
+        "How hard may a policy be optimised against this reward before the gold reward falls?"
+    )
     meaning = (
         "The samples of the initial policy are optimised against the model, by keeping the best of "
         "n and by tilting, and the gold reward is read off. The safe budget is the KL (or n, or "

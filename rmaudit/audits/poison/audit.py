@@ -49,7 +49,7 @@ class Poison(Audit):
 
     name = "poison"
     title = "Poison"
-    question = "Did it learn a phrase of the feedback that decides labels?"
+    question = "Did the model learn a phrase of the feedback that decides labels?"
     meaning = (
         "Phrases of up to three words that win (or lose) far more often than length, the other "
         "words and what is ordinary for phrases explain. Each is put to the end of up to "

@@ -56,7 +56,7 @@ class Preference(Audit):
 
     name = "preference"
     title = "Preference accuracy"
-    question = "Does it rank outputs as people do?"
+    question = "Does the model rank responses as annotators do?"
     meaning = (
         "Accuracy is the share of pairs whose preferred output has the higher reward; equal "
         "rewards count one half. Rankings, ratings and labels count as all their pairs. Read it "

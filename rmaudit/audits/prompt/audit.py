@@ -62,7 +62,7 @@ class PromptDependence(Audit):
 
     name = "prompt"
     title = "Prompt dependence"
-    question = "Does it read the prompt?"
+    question = "Does the reward depend on the prompt?"
     meaning = (
         f"Both outputs of up to {PAIR_LIMIT} pairs are scored under the prompt of another row, one "
         "on its topic (the nearest by TF-IDF that is not nearly the same), and "

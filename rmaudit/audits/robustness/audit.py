@@ -53,7 +53,9 @@ class Robustness(Audit):
 
     name = "robustness"
     title = "Robustness"
-    question = "Is it moved by what should not move it, and by what should?"
+    question = (
+        "Does the reward ignore changes that keep the meaning, and fall when a response gets worse?"
+    )
     meaning = (
         f"Each probe changes the preferred output (or the prompt) of up to {PAIR_LIMIT} pairs, or "
         "holds fixed items, and says what the reward should do. Effect: mean change in SDs; flip "

@@ -64,8 +64,8 @@ class StyleAudit(Audit):
     """Twelve attributes: slope at equal length, excess over the labels, and by hand put on."""
 
     name = "style"
-    title = "Style"
-    question = "Does it pay for how an output looks and sounds?"
+    title = "Style bias"
+    question = "Does the model prefer a style of writing more often than annotators do?"
     meaning = (
         "Effect: change of reward with each doubling of (1 + what there is) of an attribute, among "
         "outputs of one prompt and at equal length. Excess: how much more often the model picks "

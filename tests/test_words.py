@@ -1,0 +1,75 @@
+"""The words that a user reads are the field's terms, never home-made ones."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rmaudit.audits.base import audits
+from rmaudit.report.causes import CAUSES
+
+ROOT = Path(__file__).resolve().parents[1]
+# Words and phrases that a practitioner has to read twice, and what stands for them.
+AVOIDED = {
+    r"paid by the word|pays? by the word": "length bias",
+    r"say(s|ing)? nothing|saying it all twice": "filler, repetition",
+    r"goes unpunished|unpunished": "is not penalised",
+    r"freak": "heavy-tailed",
+    r"too sure": "overconfident",
+    r"ranked (right|wrong(ly)?)\b": "correctly or incorrectly ranked",
+    r"hold against|held against": "compare with",
+    r"\b(preferred|worse|better) outputs?\b": "chosen or rejected response",
+    r"(nats|SDs?|samples|texts|pairs|tokens|words|seconds) an? "
+    r"(prompt|sequence|cell|side|call|text|step|word)\b": "per",
+    r"\d %": "no blank before the sign",
+    r"blindness": "prompt insensitivity",
+    r"found again": "reproduced",
+    r"in peace|\btwin\b": "unbiased null",
+}
+
+
+def _metadata() -> Iterator[tuple[str, str]]:
+    for audit in audits():
+        yield f"{audit.name}.title", audit.title
+        yield f"{audit.name}.question", audit.question
+        for id_, spec in audit.metrics.items():
+            yield f"{id_} name", spec.name
+            yield f"{id_} definition", spec.meaning
+            yield f"{id_} caution", spec.caution
+    for cause in CAUSES:
+        yield f"cause {cause.name}", f"{cause.name}. {cause.action}"
+
+
+def _faults(texts: Iterator[tuple[str, str]]) -> list[str]:
+    return [
+        f"{where}: {match[0]!r}, say {instead}"
+        for where, text in texts
+        for pattern, instead in AVOIDED.items()
+        for match in [re.search(pattern, text, re.IGNORECASE)]
+        if match
+    ]
+
+
+def test_names_questions_and_definitions_use_the_fields_terms() -> None:
+    assert _faults(_metadata()) == []
+
+
+def test_every_metric_has_a_name_that_is_no_definition() -> None:
+    for audit in audits():
+        for id_, spec in audit.metrics.items():
+            assert spec.name, id_
+            assert len(spec.name) <= 48, (id_, spec.name)
+            assert spec.name[0].isupper() or spec.name[0].isdigit(), (id_, spec.name)
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/index.md"])
+def test_the_first_documents_use_the_fields_terms(document: str) -> None:
+    text = re.sub(r"```.*?```", "", (ROOT / document).read_text(), flags=re.DOTALL)
+    assert _faults(iter([(document, text)])) == []
+
+
+def test_the_list_catches_what_it_is_for() -> None:
+    assert _faults(iter([("x", "Saying it all twice raises the reward by 0.44 SD a prompt, 5 %")]))
