@@ -5,6 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# No test depends on the speed or the load of the machine, nor on the examples of the day.
+settings.register_profile(
+    "anywhere", deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
+settings.load_profile("anywhere")
 
 
 @pytest.fixture(scope="session")

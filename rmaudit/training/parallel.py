@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from rmaudit.errors import UsageError
+from rmaudit.typing import Integers
 
 
 class Parallel:
@@ -52,6 +53,22 @@ class Parallel:
             raise UsageError(f"{name} ({count}) must be a multiple of the {self.size} processes")
         return count // self.size
 
+    def part(self, rows: Integers) -> Integers:
+        """Rows of a batch that fall to this process, (n,): as many as to others, or one less.
+
+        There may be none. What is averaged over the rows must be divided by the batch's number a
+        process: a mean of the processes' means would weigh the rows of a smaller part more.
+        """
+        return rows[self.rank :: self.size]
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean over the values of all processes, whose numbers may differ; their own graph.
+
+        Averaged over the processes, the results are the mean over all values.
+        """
+        count = torch.tensor(float(values.numel()), device=values.device)
+        return values.sum() / self.combine(count, "mean").clamp(min=1e-9)
+
     def wait(self) -> None:
         """Until all processes are here."""
         if self._accelerator is not None:
@@ -82,16 +99,26 @@ class Parallel:
             parameter.grad = part.view_as(parameter).clone()
 
     def combine_record(self, record: Mapping[str, float]) -> dict[str, float]:
-        """A log record over all samples: means of means of equally many, counts added up."""
+        """A log record over all samples: means of means of equally many, counts added up.
+
+        Every process has as many samples, of any number of tokens: what is a token's is weighed by
+        the length.
+        """
         if self._accelerator is None:
             return dict(record)
-        device = self._accelerator.device
-        values = torch.tensor(list(record.values()), dtype=torch.float32, device=device)
-        found = dict(zip(record, self.combine(values, "mean").tolist(), strict=True))
+        device, own = self._accelerator.device, dict(record)
+        if "entropy" in own:
+            own["entropy"] *= own["length"]
+        if "kl_k1_se" in own:
+            own["kl_k1_se"] **= 2
+        values = torch.tensor(list(own.values()), dtype=torch.float64, device=device)
+        found = dict(zip(own, self.combine(values, "mean").tolist(), strict=True))
+        if "entropy" in found:
+            found["entropy"] /= found["length"]
         if "samples" in found:
             found["samples"] = round(found["samples"] * self.size)
         if "kl_k1_se" in found:
-            found["kl_k1_se"] /= self.size**0.5
+            found["kl_k1_se"] = (found["kl_k1_se"] / self.size) ** 0.5
         return found
 
 

@@ -12,20 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-from rmaudit.training.policy.log import describe
 from rmaudit.training.policy.model import CausalPolicy, Tokens
 from rmaudit.training.policy.ppo import ValueHead, gae, token_rewards, whiten
 from rmaudit.training.policy.reward import PolicyReward
-from rmaudit.training.policy.run import (
-    Measure,
-    PolicyConfig,
-    PolicyRun,
-    choose_prompts,
-    rewards_of,
-    scores,
-)
+from rmaudit.training.policy.rl import rl_steps
+from rmaudit.training.policy.run import Measure, PolicyConfig, PolicyRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,29 +43,16 @@ def train_a2c(
     reference = reference or policy.frozen()
     value_head = ValueHead(policy)
     run = PolicyRun("a2c", policy, config, out, prompts, {"value": value_head})
-    for step in run.steps():
-        chosen = choose_prompts(len(prompts), run.share(config.batch), run.rng(step))
-        rollout, _ = policy.sample([prompts[i] for i in chosen], run.generator(step))
-        with torch.no_grad():
-            reference_log_probs = reference.log_probs(rollout)
-        rewards = rewards_of(reward, chosen, rollout)
-        now = policy.evaluate(rollout)
-        record = describe(rollout, now, reference_log_probs, rewards)
-        if measure is not None and run.is_measured(step):
-            record |= measure(policy)
-        if step == config.steps:
-            run.log(step, **record, beta=config.beta)
-            continue
-        mask, values = rollout.mask, value_head(now.hidden)
-        score = scores(rewards, rollout, policy, config.unfinished_penalty)
-        ratio = now.log_probs.detach() - reference_log_probs
-        token_reward = token_rewards(score, ratio, config.beta, mask)
+    mean = run.parallel.mean
+    for step in rl_steps(run, reward, prompts, reference, config, measure):
+        mask, now = step.rollout.mask, step.evaluation
+        values = value_head(now.hidden)
+        token_reward = token_rewards(step.score, step.log_ratio, step.beta, mask)
         advantages, returns = gae(token_reward, values.detach() * mask, mask, config.gae_lambda)
-        policy_loss = -(whiten(advantages, mask) * now.log_probs)[mask].mean()
-        value_loss = 0.5 * ((values - returns) ** 2)[mask].mean()
-        bonus = now.entropy[mask].mean()
-        loss = run.update(
-            policy_loss + config.value_weight * value_loss - config.entropy_weight * bonus
-        )
-        run.log(step, **record, beta=config.beta, loss=loss, value_loss=float(value_loss.detach()))
+        whitened = whiten(advantages, mask, run.parallel)
+        policy_loss = -mean((whitened * now.log_probs)[mask])
+        value_loss = mean(0.5 * ((values - returns) ** 2)[mask])
+        bonus = mean(now.entropy[mask])
+        loss = policy_loss + config.value_weight * value_loss - config.entropy_weight * bonus
+        step.log(loss=run.update(loss), value_loss=float(value_loss.detach()))
     return run.log_path

@@ -70,20 +70,23 @@ def train_dpo(
             run.log(step, **record)
             continue
         rows = epoch_rows(len(prompts), config.batch, step, config.seed)
-        rows = rows[run.parallel.rank :: run.parallel.size]
-        both = policy.pack(
-            [prompts[i] for i in rows] * 2,
-            [chosen[i] for i in rows] + [rejected[i] for i in rows],
-        )
-        with torch.no_grad():
-            reference_log_probs = reference.log_probs(both)
-        ratio = sequence_log_ratio(policy.log_probs(both), reference_log_probs)
-        good, bad = (config.beta * ratio).chunk(2)  # implicit rewards, (n_pairs,) each
-        losses = bradley_terry_smoothed(good, bad, config.label_smoothing)
-        loss = run.update(losses.mean())
-        margin = (good - bad).detach()
-        accuracy = float(((margin > 0) + 0.5 * (margin == 0)).double().mean())
-        run.log(step, **record, loss=loss, accuracy=accuracy, margin=float(margin.mean()))
+        own, pairs = run.parallel.part(rows), len(rows) / run.parallel.size
+        loss, totals = None, {"accuracy": 0.0, "margin": 0.0}
+        if len(own):
+            both = policy.pack(
+                [prompts[i] for i in own] * 2,
+                [chosen[i] for i in own] + [rejected[i] for i in own],
+            )
+            with torch.no_grad():
+                reference_log_probs = reference.log_probs(both)
+            ratio = sequence_log_ratio(policy.log_probs(both), reference_log_probs)
+            good, bad = (config.beta * ratio).chunk(2)  # implicit rewards, (n_own,) each
+            loss = bradley_terry_smoothed(good, bad, config.label_smoothing).sum() / pairs
+            margin = (good - bad).detach()
+            correct = ((margin > 0) + 0.5 * (margin == 0)).double()
+            totals = {"accuracy": float(correct.sum()), "margin": float(margin.sum())}
+        means = {name: total / pairs for name, total in totals.items()}
+        run.log(step, **record, loss=run.update(loss), **means)
     return run.log_path
 
 

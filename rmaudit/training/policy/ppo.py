@@ -12,7 +12,8 @@ order in which they stand below, the details that decide whether it works:
 4. An output that did not end within its length gets `unfinished_penalty` less.
 5. An episode ends with the output: beyond the last token there is no value to bootstrap from.
 6. GAE (arXiv 1506.02438) with gamma = 1: a sentence is not worth less for coming later.
-7. Advantages are whitened over all tokens of the step, before minibatches are cut.
+7. Advantages are whitened over all tokens of the step, of all processes, before minibatches are
+   cut.
 8. The value's change is clipped like the policy's, and the larger of the two errors counts.
 9. The value head is a linear layer, zero at first, on the policy's own last hidden state.
 10. Adaptive beta: the proportional controller of Ziegler et al. 2019 (arXiv 1909.08593).
@@ -28,17 +29,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rmaudit.training.policy.log import describe
+from rmaudit.training.parallel import Parallel
 from rmaudit.training.policy.model import CausalPolicy, Rollout, Tokens
 from rmaudit.training.policy.reward import PolicyReward
-from rmaudit.training.policy.run import (
-    Measure,
-    PolicyConfig,
-    PolicyRun,
-    choose_prompts,
-    rewards_of,
-    scores,
-)
+from rmaudit.training.policy.rl import rl_steps
+from rmaudit.training.policy.run import Measure, PolicyConfig, PolicyRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,30 +106,18 @@ def train_ppo(
     value_head = ValueHead(policy)
     run = PolicyRun("ppo", policy, config, out, prompts, {"value": value_head})
     run.numbers.setdefault("beta", config.beta)
-    for step in run.steps():
-        rng, beta = run.rng(step), run.numbers["beta"]
-        chosen = choose_prompts(len(prompts), run.share(config.batch), rng)
-        rollout, _ = policy.sample([prompts[i] for i in chosen], run.generator(step))
+    steps = rl_steps(run, reward, prompts, reference, config, measure, graph=False)
+    for step in steps:
+        rollout, old = step.rollout, step.evaluation
         with torch.no_grad():
-            old = policy.evaluate(rollout)
-            reference_log_probs = reference.log_probs(rollout)
             values = value_head(old.hidden) * rollout.mask
-        rewards = rewards_of(reward, chosen, rollout)
-        record = describe(rollout, old, reference_log_probs, rewards)
-        if measure is not None and run.is_measured(step):
-            record |= measure(policy)
-        if step == config.steps:  # the policy that the last step left: described, not trained
-            run.log(step, **record, beta=beta)
-            continue
-
-        score = scores(rewards, rollout, policy, config.unfinished_penalty)
-        token_reward = token_rewards(score, old.log_probs - reference_log_probs, beta, rollout.mask)
+        token_reward = token_rewards(step.score, step.log_ratio, step.beta, rollout.mask)
         advantages, returns = gae(token_reward, values, rollout.mask, config.gae_lambda)
-        advantages = whiten(advantages, rollout.mask)
+        advantages = whiten(advantages, rollout.mask, run.parallel)
         samples = Experience(rollout, old.log_probs, values, advantages, returns)
-        losses = _learn(run, policy, value_head, samples, config, rng)
-        logged = run.log(step, **record, beta=beta, **losses)
-        run.numbers["beta"] = adapted_beta(beta, logged["kl_k1"], config)
+        losses = _learn(run, value_head, samples, config, step.rng)
+        logged = step.log(**losses)
+        run.numbers["beta"] = adapted_beta(step.beta, logged["kl_k1"], config)
     return run.log_path
 
 
@@ -188,10 +171,13 @@ def gae(
     return advantages, (advantages + values) * mask
 
 
-def whiten(advantages: Tensor, mask: Tensor) -> Tensor:
-    """Mean 0 and variance 1 over all tokens."""
-    there = advantages[mask]
-    return (advantages - there.mean()) / (there.std(correction=0) + 1e-8) * mask
+def whiten(advantages: Tensor, mask: Tensor, parallel: Parallel | None = None) -> Tensor:
+    """Mean 0 and variance 1 over all tokens, of all processes."""
+    parallel = parallel or Parallel()
+    mean = parallel.combine(parallel.mean(advantages[mask]), "mean")
+    centred = advantages - mean
+    variance = parallel.combine(parallel.mean(centred[mask] ** 2), "mean")
+    return centred / (variance.sqrt() + 1e-8) * mask
 
 
 def clipped_policy_loss(ratio: Tensor, advantages: Tensor, clip: float) -> Tensor:
@@ -207,13 +193,13 @@ def clipped_value_loss(values: Tensor, old: Tensor, returns: Tensor, clip: float
 
 def _learn(
     run: PolicyRun,
-    policy: CausalPolicy,
     value_head: ValueHead,
     samples: Experience,
     config: PpoConfig,
     rng: np.random.Generator,
 ) -> dict[str, float]:
-    """Several passes over the samples in minibatches; means of the losses."""
+    """Several passes over the samples in minibatches; means of the losses over all tokens."""
+    policy, mean = run.policy, run.parallel.mean
     totals = {"loss": 0.0, "value_loss": 0.0, "clipped": 0.0}
     count = 0
     for _ in range(config.epochs):
@@ -223,14 +209,13 @@ def _learn(
             mask = part.rollout.mask
             now = policy.evaluate(part.rollout)
             ratio = (now.log_probs - part.log_probs).exp()  # (n, T)
-            policy_loss = clipped_policy_loss(ratio, part.advantages, config.clip)[mask].mean()
+            policy_loss = mean(clipped_policy_loss(ratio, part.advantages, config.clip)[mask])
             values = value_head(now.hidden)
-            value_loss = clipped_value_loss(values, part.values, part.returns, config.value_clip)
-            loss = policy_loss + config.value_weight * value_loss[mask].mean()
-            totals["loss"] += run.update(loss)
-            totals["value_loss"] += float(value_loss[mask].detach().mean())
-            totals["clipped"] += float(
-                ((ratio.detach() - 1).abs() > config.clip)[mask].double().mean()
-            )
+            errors = clipped_value_loss(values, part.values, part.returns, config.value_clip)
+            value_loss = mean(errors[mask])
+            totals["loss"] += run.update(policy_loss + config.value_weight * value_loss)
+            totals["value_loss"] += float(value_loss.detach())
+            clipped = (ratio.detach() - 1).abs() > config.clip
+            totals["clipped"] += float(mean(clipped[mask].float()))
             count += 1
     return {name: total / count for name, total in totals.items()}

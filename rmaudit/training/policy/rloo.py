@@ -17,23 +17,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from rmaudit.errors import UsageError
-from rmaudit.training.policy.log import describe, sequence_log_ratio
 from rmaudit.training.policy.model import CausalPolicy, Tokens
 from rmaudit.training.policy.reward import PolicyReward
-from rmaudit.training.policy.run import (
-    Measure,
-    PolicyConfig,
-    PolicyRun,
-    choose_prompts,
-    rewards_of,
-    scores,
-)
-from rmaudit.typing import Integers
+from rmaudit.training.policy.rl import rl_steps
+from rmaudit.training.policy.run import Measure, PolicyConfig, PolicyRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,28 +54,12 @@ def train_rloo(
     """Maximise ``E[reward] - beta KL(policy || reference)``; see `train_ppo` for the parameters."""
     reference = reference or policy.frozen()
     run = PolicyRun("rloo", policy, config, out, prompts)
-    for step in run.steps():
-        different = choose_prompts(
-            len(prompts), run.share(config.batch // config.samples), run.rng(step)
-        )
-        # Samples of a prompt stand side by side.
-        chosen: Integers = np.repeat(different, config.samples)
-        rollout, _ = policy.sample([prompts[i] for i in chosen], run.generator(step))
-        with torch.no_grad():
-            reference_log_probs = reference.log_probs(rollout)
-        rewards = rewards_of(reward, chosen, rollout)
-        now = policy.evaluate(rollout)
-        record = describe(rollout, now, reference_log_probs, rewards)
-        if measure is not None and run.is_measured(step):
-            record |= measure(policy)
-        if step == config.steps:
-            run.log(step, **record, beta=config.beta)
-            continue
-        ratio = sequence_log_ratio(now.log_probs.detach(), reference_log_probs).float()  # (n,)
-        score = scores(rewards, rollout, policy, config.unfinished_penalty)
-        advantages = leave_one_out(score - config.beta * ratio, config.samples)
-        loss = run.update(-(advantages * now.log_probs.sum(dim=1)).mean())
-        run.log(step, **record, beta=config.beta, loss=loss)
+    steps = rl_steps(run, reward, prompts, reference, config, measure, samples=config.samples)
+    for step in steps:
+        ratio = step.log_ratio.double().sum(dim=1).float()  # of whole outputs, (n,)
+        advantages = leave_one_out(step.score - step.beta * ratio, config.samples)
+        loss = -(advantages * step.evaluation.log_probs.sum(dim=1)).mean()
+        step.log(loss=run.update(loss))
     return run.log_path
 
 

@@ -175,22 +175,25 @@ class PolicyRun:
         """The part of this process in a number of sequences."""
         return self.parallel.share("the batch", count)
 
-    def update(self, loss: Tensor) -> float:
-        """One optimiser step down a loss; its value.
+    def update(self, loss: Tensor | None) -> float:
+        """One optimiser step down the mean of the processes' losses; the value of this one's.
+
+        A process whose share of a batch is empty has None: its loss and gradients are 0.
 
         Raises
         ------
         RewardModelError
             If the loss is not finite.
         """
-        value = float(loss.detach())
+        value = 0.0 if loss is None else float(loss.detach())
         if not math.isfinite(value):
             raise RewardModelError(
                 f"{self.out}: the loss is {value} at step {self.step + 1}; lower the learning rate "
                 f"({self.config.learning_rate})"
             )
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        if loss is not None:
+            loss.backward()  # type: ignore[no-untyped-call]
         self.parallel.combine_gradients(self.parameters, "mean")
         nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
         self.optimizer.step()

@@ -56,13 +56,14 @@ def train_sft(
                 run.log(step, **record)
             continue
         rows = epoch_rows(len(prompts), config.batch, step, config.seed)
-        rows = rows[run.parallel.rank :: run.parallel.size]
-        demonstrations = policy.pack([prompts[i] for i in rows], [outputs[i] for i in rows])
-        log_probs = policy.log_probs(demonstrations)  # (n, T), zero at padding
+        own = run.parallel.part(rows)
         # The mean over tokens, not over sequences: a long demonstration counts for its length.
-        tokens = run.parallel.combine(demonstrations.mask.sum().float(), "mean")
-        loss = run.update(-log_probs.sum() / tokens)
-        run.log(step, **record, loss=loss)
+        tokens = sum(len(outputs[i]) for i in rows) / run.parallel.size
+        loss = None
+        if len(own):
+            demonstrations = policy.pack([prompts[i] for i in own], [outputs[i] for i in own])
+            loss = -policy.log_probs(demonstrations).sum() / tokens
+        run.log(step, **record, loss=run.update(loss))
     return run.log_path
 
 

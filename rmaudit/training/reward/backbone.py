@@ -97,6 +97,22 @@ def head_values(model: Any, tokens: Tensor, mask: Tensor) -> Tensor:
     return reward_heads(inner, tokens, mask).float()
 
 
+def hold_level(model: Any, heads: int) -> None:
+    """Keep the bias of the reward, head 0, where it is: losses of differences do not identify it.
+
+    Its gradient under such a loss is what rounding leaves, and Adam turns that into full steps: the
+    level of all rewards would wander, differently on every machine. A head without a bias has
+    nothing to hold.
+    """
+    layers = [m for m in model.modules() if isinstance(m, torch.nn.Linear)]
+    biases = [m.bias for m in layers if m.out_features == heads and m.bias is not None]
+    for bias in biases:
+        if bias.requires_grad:
+            learnt = torch.ones_like(bias)
+            learnt[0] = 0.0
+            bias.register_hook(learnt.__mul__)  # type: ignore[no-untyped-call]
+
+
 def save_backbone(model: Any, tokenizer: Any, out: Path) -> None:
     """Safetensors, configuration and tokenizer, as plain transformers loads them.
 

@@ -24,7 +24,12 @@ from rmaudit.training.reward import backbone
 from rmaudit.training.reward.batches import epoch_batches, micro_batches
 from rmaudit.training.reward.examples import Examples
 from rmaudit.training.reward.heldout import HeldOut
-from rmaudit.training.reward.objectives import critique_losses, evaluate, example_losses
+from rmaudit.training.reward.objectives import (
+    DIFFERENCES,
+    critique_losses,
+    evaluate,
+    example_losses,
+)
 from rmaudit.training.reward.settings import RewardTrainingConfig
 
 Report = Callable[["RewardTraining"], None]
@@ -56,6 +61,8 @@ class RewardTraining:
         self.config, self.seed, self.out = config, seed, out
         self.epoch_steps = math.ceil(len(train) / config.batch_pairs)
         self.steps = config.epochs * self.epoch_steps
+        if train.kind in DIFFERENCES:
+            backbone.hold_level(model, len(train.heads))
         self.optimizer = _optimizer(model, config)
         self.bfloat16 = uses_bfloat16(config.precision, self.device)
         self.step = 0

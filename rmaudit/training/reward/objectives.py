@@ -23,6 +23,7 @@ from rmaudit.training.reward.examples import Examples
 from rmaudit.training.reward.heldout import HeldOut, evaluate_margins
 from rmaudit.typing import Float
 
+DIFFERENCES: tuple[DataType, ...] = ("preference", "ranking")  # a constant changes no loss
 _COMPARED = 2000  # examples that are compared two by two, at most
 
 
