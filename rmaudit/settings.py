@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from rmaudit.permissions import Permissions
 from rmaudit.toml import schema_error
 
-HttpFormat = Literal["json", "vllm", "tei", "openai"]
+HttpFormat = Literal["json", "vllm", "tei", "openai", "openrlhf", "sglang", "rerank", "nim"]
 
 # The groups of the help text and of audit.toml, in their order.
 INPUTS = "Inputs"
@@ -123,11 +123,45 @@ class ModelSettings(Settings):
     )
     format: str | None = option(
         None,
-        "How a text is made where the tokenizer has no chat template.",
+        "How a text is made, also in place of a chat template.",
         MODEL,
         metavar="TEMPLATE",
-        unset=r"{prompt}\n\n{output}",
+        unset=r"the chat template, else {prompt}\n\n{output}",
         example="{prompt}\n\n{output}",
+    )
+    template: str | None = option(
+        None,
+        "File with a chat template (Jinja) in place of the tokenizer's; none: no chat template.",
+        MODEL,
+        metavar="PATH|none",
+        unset="the tokenizer's own",
+        example="chat_template.jinja",
+    )
+    pair: bool = option(
+        False,
+        "Encode prompt and response as two segments, as cross-encoders read them.",
+        MODEL,
+    )
+    bos: Literal["as-trained", "add", "none"] = option(
+        "as-trained", "Beginning of sequence in front of a text.", MODEL
+    )
+    eos: Literal["as-trained", "add", "none"] = option(
+        "as-trained", "End of sequence behind a text; add is what TRL does to plain text.", MODEL
+    )
+    date: str | None = option(
+        None,
+        "Day that a chat template writes into its texts.",
+        MODEL,
+        metavar="YYYY-MM-DD",
+        unset="today",
+        example="2026-01-31",
+    )
+    pool: Literal["model", "last"] | None = option(
+        None,
+        "Token that the head is read at: as the model's own forward pass does, or a text's last.",
+        MODEL,
+        unset="model, or what its folder declares",
+        example="model",
     )
     max_length: int | None = option(
         None,
@@ -165,6 +199,21 @@ class ModelSettings(Settings):
     )
     rubric: Path | None = option(
         None, "Rubric of a judge, a text file.", SERVER, example="rubric.txt"
+    )
+    scale: str | None = option(
+        None,
+        "Scores that a judge may give.",
+        SERVER,
+        metavar="LOW-HIGH",
+        unset="1-10",
+        example="1-10",
+    )
+    activation: Literal["none", "sigmoid", "softmax"] | None = option(
+        None,
+        "What the server puts its logits through; sigmoid and softmax are undone.",
+        SERVER,
+        unset="nothing; rewards that look otherwise are refused",
+        example="sigmoid",
     )
     timeout: float = option(
         60.0, "Seconds that a whole answer of the server may take.", SERVER, limits={"gt": 0}

@@ -90,7 +90,7 @@ def test_flags_win_over_the_file_and_the_file_over_the_defaults(tmp_path: Path) 
         ("sed = 3\n", r"audit\.toml: no setting is named 'sed'; did you mean .*seed"),
         ('api_key = "x"\n', r"no setting is named 'api_key'; did you mean api_key_env"),
         ("seed = -1\n", r"audit\.toml: seed: .*greater than or equal to 0"),
-        ('http_format = "grpc"\n', r"http_format: .*'json', 'vllm', 'tei' or 'openai'"),
+        ('http_format = "grpc"\n', r"http_format: .*'json', 'vllm', 'tei', 'openai'"),
         ('format = "{prompt}"\n', r"format: must contain \{output\}"),
         ("seed = \n", r"audit\.toml: not TOML"),
         ("seed = " + "9" * 5000, r"audit\.toml: not TOML: Exceeds the limit"),

@@ -71,7 +71,7 @@ def load_reward_model(
     chosen = settings or ModelSettings.checked(options, "load_reward_model")
     permissions = chosen.permissions(named_by)
     how = {name: getattr(chosen, name) for name in ("device", "dtype", "head", "max_length")}
-    how["asked"] = Asked(format=chosen.format)
+    how["asked"] = Asked.of(chosen)
     if chosen.reference_model is not None:
         _torch_alone(chosen.backend)
         return _load_implicit(str(spec), chosen.reference_model, permissions, how, chosen.beta)
@@ -85,14 +85,16 @@ def load_reward_model(
         return load_python(spec)
     if is_url(spec):
         server = server or ServerOptions.of(chosen)
-        return load_served(spec, server, format=chosen.format, head=chosen.head)
+        return load_served(
+            spec, server, format=chosen.format, head=chosen.head, max_length=chosen.max_length
+        )
     if spec.startswith("prm:"):
         _torch_alone(chosen.backend)
         return _load_process(spec, permissions, how)
     if spec.startswith("dropout:"):
         _torch_alone(chosen.backend)
-        return _load_dropout(spec, permissions, how)
-    how |= {"backend": chosen.backend, "token_budget": chosen.token_budget}
+        return _load_dropout(spec, permissions, how | {"pool": chosen.pool})
+    how |= {"backend": chosen.backend, "token_budget": chosen.token_budget, "pool": chosen.pool}
     folder, name = _folder(spec, permissions)
     return _load_folder(folder, name, permissions, how)
 

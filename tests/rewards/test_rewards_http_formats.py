@@ -207,9 +207,9 @@ def test_a_parameter_that_a_server_does_not_know_is_left_out_from_then_on():
 
 
 def test_another_refusal_is_an_error_and_not_asked_again():
-    with pytest.raises(RewardModelError, match=r"HTTP 400 \(maximum context length"):
+    with pytest.raises(RewardModelError, match=r"HTTP 400 \(no such model"):
         run(
-            lambda *_: Answer("maximum context length is 99 tokens", status=400),
+            lambda *_: Answer("no such model", status=400),
             "/v1",
             http_format="openai",
             http_model="j",
@@ -228,7 +228,7 @@ def test_an_answer_that_is_no_completion_is_said(answer):
         ("/embed", {"http_format": "vllm"}, "must end in /pooling, /classify, /score"),
         ("/v1", {"http_format": "openai"}, "--http-model NAME"),
         ("/v1", {"rubric": "x"}, "--rubric is for a judge"),
-        ("/v1", {"http_format": "grpc"}, "json, vllm, tei or openai"),
+        ("/v1", {"http_format": "grpc"}, r"no protocol .*named 'grpc'"),
         ("/v1", {"timeout": 0}, "--timeout"),
         ("/v1", {"concurrency": 0}, "--concurrency"),
     ],

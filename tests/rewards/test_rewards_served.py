@@ -86,7 +86,7 @@ def test_a_slow_answer_is_given_up_and_asked_for_again():
         (Answer({"rewards": [1.0] * 3}), r"3 rewards came back for 16 texts"),
         (Answer({"rewards": ["high"] * 16}), r"expected a number, got 'high'"),
         (Answer({"rewards": [True] * 16}), r"expected a number, got True"),
-        (Answer({"scores": []}), r"expected a list of 16 rewards, got None"),
+        (Answer({"ratings": []}), r"a list 'rewards' or 'scores', got .'ratings': ..."),
         (Answer("no", status=401), r"HTTP 401 \(no\); the server wants a key.*--api-key-env"),
         (Answer("", status=404), r"HTTP 404 \(Not Found\); check the path"),
         (Answer("", status=302, headers={"Location": "/x"}), r"redirects are not followed"),
@@ -126,12 +126,12 @@ def test_what_other_requests_brought_is_kept_when_one_fails(tmp_path):
 
     def refuses_one(server, body):
         if any(text["prompt"] == "prompt 20" for text in body["texts"]):
-            return Answer("too long", status=413)
+            return Answer("a word that is not allowed", status=422)
         return honest(server, body)
 
     with serving(refuses_one) as server, open_store(tmp_path / "s.sqlite") as store:
         model = load(server.url, concurrency=3)
-        with pytest.raises(RewardModelError, match=r"id 'row-20'.*HTTP 413 \(too long\)"):
+        with pytest.raises(RewardModelError, match=r"id 'row-20'.*HTTP 422 \(a word that"):
             score(model, [request()], store=store)
         server.behaviour = honest
         scores = score(model, [request()], store=store)

@@ -95,7 +95,7 @@ def notices(reward: Described) -> tuple[str, ...]:
         said.append(_two_readings(reward))
     if recipe.pair:
         said.append(
-            f"texts are encoded as pairs, prompt and response ({recipe.source}); --pair no or "
+            f"texts are encoded as pairs, prompt and response ({recipe.source}); "
             "--format makes one text of them"
         )
     if recipe.date is not None:

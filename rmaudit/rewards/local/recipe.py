@@ -10,12 +10,13 @@ import datetime
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
 from rmaudit.errors import RewardModelError, UsageError
 from rmaudit.rewards.local.rendering import DEFAULT_FORMAT
+from rmaudit.settings import ModelSettings
 
 Ends = Literal["as-trained", "add", "none"]
 """The usual special tokens of the model's kind; exactly one; none."""
@@ -44,10 +45,15 @@ class Asked:
 
     format: str | None = None
     template: str | None = None
-    pair: bool | None = None
+    pair: bool = False
     bos: Ends = "as-trained"
     eos: Ends = "as-trained"
     date: str | None = None
+
+    @classmethod
+    def of(cls, settings: ModelSettings) -> Asked:
+        """What settings say of a model's texts."""
+        return cls(**{each.name: getattr(settings, each.name) for each in fields(cls)})
 
 
 USUAL = Asked()
@@ -167,10 +173,10 @@ def resolve(
         return _dated(asked, Recipe(text, None, **ends, source="the tokenizer's chat template"))
     if told.eos is not None and asked.eos == "as-trained":
         ends["eos"] = told.eos if getattr(tokenizer, "eos_token", None) else "as-trained"
-    if told.format is not None and asked.pair is None:
+    if told.format is not None:
         return _dated(asked, Recipe(None, told.format, **ends, source=told.source))
     pair = told.pair if told.pair is not None else not decoder and numbers_segments(tokenizer)
-    if pair and asked.pair is None:
+    if pair:
         source = told.source or "an encoder whose tokenizer numbers its segments"
         return _dated(asked, Recipe(None, None, pair=True, **ends, source=source))
     return _dated(asked, Recipe(None, told.format or DEFAULT_FORMAT, **ends))
@@ -191,7 +197,7 @@ def _refuse_contradictions(asked: Asked) -> None:
         for name, given in (
             ("--template FILE", template),
             ("--format", asked.format is not None),
-            ("--pair", bool(asked.pair)),
+            ("--pair", asked.pair),
         )
         if given
     ]

@@ -2,52 +2,37 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import sys
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rmaudit.data.types import prompt_text
 from rmaudit.errors import RewardModelError, UsageError
-from rmaudit.rewards.base import Encoded, IncompleteError, RewardModel, Text
+from rmaudit.rewards.base import FAILED, Encoded, IncompleteError, RewardModel, Text, failed
+from rmaudit.rewards.served.activation import ActivationCheck, checked_activation
 from rmaudit.rewards.served.client import (
     JsonClient,
     RefusedError,
-    RetryPolicy,
     checked_url,
     fingerprint,
     key_from,
 )
-from rmaudit.rewards.served.judge import Judge, read_rubric
-from rmaudit.rewards.served.protocols import Generic, Tei, Vllm, WireFormat
-from rmaudit.settings import HttpFormat, ModelSettings
+from rmaudit.rewards.served.wire import PROTOCOLS, Ask, WireFormat, refuse_unused
+from rmaudit.rewards.served.wire import ServerOptions as ServerOptions
 
-_COMPLETIONS = "/chat/completions"
-
-
-@dataclass(frozen=True, slots=True)
-class ServerOptions:
-    """How a reward server is spoken to; see `rmaudit.rewards.load_reward_model`."""
-
-    http_format: HttpFormat = "json"
-    http_model: str | None = None
-    api_key_env: str | None = None
-    rubric: Path | None = None
-    timeout: float = 60.0
-    concurrency: int = 8
-    patience: RetryPolicy = field(default_factory=RetryPolicy)
-
-    @classmethod
-    def of(cls, settings: ModelSettings) -> ServerOptions:
-        """What settings say of a server."""
-        named = [each.name for each in fields(cls) if hasattr(settings, each.name)]
-        return cls(**{name: getattr(settings, name) for name in named})
+_TOO_LONG = re.compile(
+    r"context length|too long|too many tokens|maximum .{0,30}(length|tokens)|exceed\w* .{0,40}"
+    r"(length|tokens|limit)|longer than",
+    re.IGNORECASE,
+)
+_log = logging.getLogger("rmaudit")
 
 
 class ServedReward(RewardModel):
@@ -63,11 +48,15 @@ class ServedReward(RewardModel):
         The name that the server knows the model by.
     concurrency
         Requests under way at once, at most.
+    activation
+        Undoes what the server put its logits through, or notices it.
 
     Notes
     -----
     A failing text costs the others nothing: what was answered is handed over with the error, so
-    that it is stored, and a request that the server refuses is halved until the text is found.
+    that it is stored, and a request that the server refuses is halved until the text is found. A
+    text that is too long for the server is set aside: its reward is NaN, it is counted and not
+    stored, and the run goes on.
     The fingerprint covers URL, model name, format and rubric. What runs behind the URL may change
     without notice: no fingerprint can tell, and the report says so.
     """
@@ -78,12 +67,22 @@ class ServedReward(RewardModel):
     pads_left = False
 
     def __init__(
-        self, client: JsonClient, wire: WireFormat, model: str | None, concurrency: int
+        self,
+        client: JsonClient,
+        wire: WireFormat,
+        model: str | None,
+        concurrency: int,
+        activation: ActivationCheck | None = None,
     ) -> None:
         self._client, self._wire, self._model = client, wire, model
         self._concurrency = concurrency
+        self._activation = activation or ActivationCheck(
+            client.shown, None, strict=wire.asks_for_logits
+        )
+        self.signal = "score" if self._activation.declared == "none" else wire.signal
+        self._set_aside, self._lock = 0, threading.Lock()
         self.name = client.shown if model is None else f"{model} at {client.shown}"
-        self.fingerprint = fingerprint(client.url, model, wire.recipe)
+        self.fingerprint = fingerprint(client.url, model, wire.recipe, self._activation.declared)
         # Several rounds a batch, so that one slow answer does not leave the other lines idle.
         self.max_batch = 4 * concurrency * wire.texts_a_request
 
@@ -127,8 +126,8 @@ class ServedReward(RewardModel):
                 raise
         if failures:
             place, error = failures[0]
-            raise IncompleteError(str(error), found, done, place) from error
-        return found
+            raise IncompleteError(str(error), self._logits(found), done, place) from error
+        return self._logits(found)
 
     def describe(self) -> dict[str, Any]:
         """Where the rewards came from, and that nobody can check that it stays the same."""
@@ -138,6 +137,9 @@ class ServedReward(RewardModel):
             "http_format": self._wire.name,
             "length_unit": "characters",
             "verifiable": "no: a server may change its model under the same name",
+            "activation": self._activation.declared or "none was declared",
+            "texts_too_long": self._set_aside,
+            **self._wire.facts(),
         }
 
     def _ask(
@@ -150,9 +152,13 @@ class ServedReward(RewardModel):
         """Fill in the rewards of some texts; a refused request is halved, down to one text."""
         try:
             answered = self._wire.ask(self._client, [texts[place] for place in places])
-        except RefusedError:
+        except RefusedError as refusal:
             if len(places) == 1:
-                raise
+                if not _TOO_LONG.search(refusal.said):
+                    raise
+                self._leave_out(refusal)
+                found[places.start], done[places.start] = FAILED, True
+                return
             middle = len(places) // 2
             self._ask(texts, places[:middle], found, done)
             self._ask(texts, places[middle:], found, done)
@@ -160,9 +166,36 @@ class ServedReward(RewardModel):
         found[places.start : places.stop] = answered
         done[places.start : places.stop] = True
 
+    def _logits(self, found: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The activation undone; a text that was set aside stays one that failed."""
+        return np.where(failed(found), FAILED, self._activation.logits(found))
+
+    def _leave_out(self, refusal: RefusedError) -> None:
+        """Count a text that is too long for the server; the first one is told."""
+        with self._lock:
+            self._set_aside += 1
+            first = self._set_aside == 1
+        if first:
+            hint = (
+                "--max-length cuts its beginning"
+                if "max_length" in self._wire.takes
+                else "raise the server's own limit"
+            )
+            _log.warning(
+                "a text is too long for the server, so its reward is NaN: %s; such texts are "
+                "counted; %s",
+                refusal,
+                hint,
+            )
+
 
 def load_served(
-    url: str, options: ServerOptions, *, format: str | None = None, head: int | None = None
+    url: str,
+    options: ServerOptions,
+    *,
+    format: str | None = None,
+    head: int | None = None,
+    max_length: int | None = None,
 ) -> ServedReward:
     """The reward model behind a URL. Nothing is sent yet.
 
@@ -172,37 +205,20 @@ def load_served(
         If the URL carries a credential, or the options do not fit one another.
     """
     url = checked_url(url)
-    kind = options.http_format
-    if options.rubric is not None and kind != "openai":
-        raise UsageError("--rubric is for a judge: say --http-format openai")
     if not (options.timeout > 0 and options.concurrency >= 1):
         raise UsageError("--timeout must be above 0 seconds and --concurrency at least 1")
-    wire: WireFormat
-    if kind == "vllm":
-        wire = Vllm(urlsplit(url).path, options.http_model, format, head)
-    elif kind == "tei":
-        wire = Tei(format, head)
-    elif kind == "openai":
-        wire = Judge(options.http_model, read_rubric(options.rubric))
-        url = _completions(url)
-    elif kind == "json":
-        wire = Generic(options.http_model)
-    else:
-        raise UsageError(f"--http-format {kind}: it must be json, vllm, tei or openai")
+    protocol = PROTOCOLS[options.http_format]
+    ask = Ask(url, options, format, head, max_length)
+    refuse_unused(ask, protocol)
+    wire = protocol.of(ask)
     client = JsonClient(
-        url,
+        protocol.address(url),
         key=key_from(options.api_key_env),
         timeout=options.timeout,
         connections=options.concurrency,
         patience=options.patience,
     )
-    return ServedReward(client, wire, options.http_model, options.concurrency)
-
-
-def _completions(url: str) -> str:
-    """A base such as ``https://host/v1`` stands for its ``/chat/completions``."""
-    parts = urlsplit(url)
-    path = parts.path.rstrip("/")
-    return parts._replace(
-        path=path if path.endswith(_COMPLETIONS) else path + _COMPLETIONS
-    ).geturl()
+    activation = ActivationCheck(
+        client.shown, checked_activation(options.activation), strict=wire.asks_for_logits
+    )
+    return ServedReward(client, wire, options.http_model, options.concurrency, activation)
