@@ -111,6 +111,8 @@ def _benchmark(run: SuiteRun) -> dict[str, Any]:
             "headline": run.headline,
             "items": len(run.dataset),
             "hub": run.suite.hub,
+            "rule": run.suite.rule,
+            "quirks": list(run.suite.quirks),
             "notes": list(run.notes),
         },
         "official": {

@@ -50,7 +50,7 @@ def bench(
     folder = settings.out or Path("reports") / _folder(suite, settings.model)
     report = _run(console, suite, settings, settings.eval, folder, name, threshold)
     show(console, report)
-    console.say(f"results: {folder / 'bench.json'}", path=str(folder / "bench.json"))
+    console.say(f"page: {folder / 'bench.html'}", page=str(folder / "bench.html"))
 
 
 def _data(suite: str, data: str | None) -> str:

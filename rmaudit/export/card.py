@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 START, END = "<!-- rmaudit: start -->", "<!-- rmaudit: end -->"
 SOURCE = "rmaudit"
+BENCH_SOURCE = f"{SOURCE} bench"
+_MANY = ("category.", "subset.")  # official names of which a benchmark has dozens
 _TASK = ("text-classification", "Reward modelling")  # what the hub files reward models under
 _SHOWN = ("high", "medium")
 _HUB_DATA = re.compile(r"(?P<id>[\w.-]+/[\w.-]+):(?P<split>[^/\\]+)")
@@ -55,10 +57,11 @@ def updated_card(text: str, report: Report) -> ModelCard:
             f"the card's metadata cannot be read ({' '.join(str(error).split())[:200]}); "
             "repair the lines between the two ---"
         ) from error
-    before, start, rest = card.text.partition(START)
-    _, end, after = rest.partition(END)
+    first, last = _marks(report)
+    before, start, rest = card.text.partition(first)
+    _, end, after = rest.partition(last)
     if start and not end:
-        raise DataError(f"the card has {START} without {END}; remove it")
+        raise DataError(f"the card has {first} without {last}; remove it")
     if not start:
         before, after = f"{card.text.rstrip()}\n\n", "\n"
     body = before + section(report).rstrip() + after
@@ -69,6 +72,8 @@ def eval_results(report: Report) -> list[EvalResult]:
     """The key numbers, each with its interval, confidence level and count of prompts."""
     from huggingface_hub import EvalResult
 
+    if report.suite is not None:
+        return _official_results(report)
     source = report.record.inputs.get("eval")
     path = "unknown" if source is None else source.path
     hub = _HUB_DATA.fullmatch(path)
@@ -93,15 +98,55 @@ def eval_results(report: Report) -> list[EvalResult]:
     ]
 
 
+def _official_results(report: Report) -> list[EvalResult]:
+    """A benchmark's official numbers under their own names; not those of its many categories."""
+    from huggingface_hub import EvalResult
+
+    suite, source = dict(report.suite or {}), report.record.inputs["eval"]
+    hub = _HUB_DATA.fullmatch(suite["hub"] or "")
+    records = {m.slice["part"]: m for m in report.metrics() if "part" in m.slice}
+    return [
+        EvalResult(
+            task_type=_TASK[0],
+            task_name=_TASK[1],
+            dataset_type=hub["id"] if hub else suite["name"],
+            dataset_name=suite["title"],
+            dataset_split=hub["split"] if hub else None,
+            dataset_args={"sha256": source.sha256},
+            metric_type=f"{suite['name']}.{name}",
+            metric_name=f"{suite['title']} {name}",
+            metric_value=value,
+            metric_args=_facts(records[name]),
+            source_name=f"{BENCH_SOURCE} {report.record.rmaudit_version}",
+            source_url="https://github.com/rmaudit/rmaudit",
+        )
+        for name, value in report.official.items()
+        if value is not None and not name.startswith(_MANY)
+    ]
+
+
+def _marks(report: Report) -> tuple[str, str]:
+    """The comments around the section: one of the audit, one of each benchmark."""
+    if report.suite is None:
+        return START, END
+    name = report.suite["name"]
+    return f"<!-- rmaudit bench {name}: start -->", f"<!-- rmaudit bench {name}: end -->"
+
+
 def section(report: Report) -> str:
     """The Markdown section: the answer, key numbers, findings, and what was not measured."""
     record = report.record
     answer = verdict(report)
+    start, end = _marks(report)
+    lead = f"**Can it be optimised against? {answer.answer}** {_plain(' '.join(answer.sentences))}"
+    title = "Audit"
+    if report.suite is not None:
+        title, lead = report.suite["title"], _plain(report.suite.get("rule", ""))
     lines = [
-        START,
-        "## Audit",
+        start,
+        f"## {title}",
         "",
-        f"**Can it be optimised against? {answer.answer}** {_plain(' '.join(answer.sentences))}",
+        lead,
         "",
         "| metric | value | interval | better | n |",
         "| --- | --- | --- | --- | --- |",
@@ -118,7 +163,7 @@ def section(report: Report) -> str:
     lines += ["", *_origin(report)]
     if "verifiable" in (facts := record.model.facts):
         lines += ["", f"Verifiable: {_plain(str(facts['verifiable']))}."]
-    return "\n".join([*lines, END]) + "\n"
+    return "\n".join([*lines, end]) + "\n"
 
 
 def _origin(report: Report) -> list[str]:
@@ -152,7 +197,7 @@ def _card(metadata: dict[str, Any], body: str, report: Report) -> ModelCard:
     from huggingface_hub import ModelCard, ModelCardData
 
     data: Any = ModelCardData(**metadata)
-    others = [r for r in data.eval_results or () if not (r.source_name or "").startswith(SOURCE)]
+    others = [r for r in data.eval_results or () if not _replaced(r, report)]
     data.eval_results = [*others, *eval_results(report)]
     data.model_name = data.model_name or report.record.model.name
     data.tags = list(dict.fromkeys([*(data.tags or ()), "reward-model", SOURCE]))
@@ -167,6 +212,14 @@ def _card(metadata: dict[str, Any], body: str, report: Report) -> ModelCard:
         raise DataError("huggingface_hub reads the card's metadata otherwise than it was written")
     made: ModelCard = card
     return made
+
+
+def _replaced(result: EvalResult, report: Report) -> bool:
+    """Whether a result of the card is an earlier one of the same audit or benchmark."""
+    source = result.source_name or ""
+    if report.suite is not None:
+        return source.startswith(BENCH_SOURCE) and result.dataset_name == report.suite["title"]
+    return source.startswith(SOURCE) and not source.startswith(BENCH_SOURCE)
 
 
 def write_card(path: Path, report: Report) -> None:

@@ -19,6 +19,7 @@ from rmaudit.gating.policy import Policy, Rule
 from rmaudit.report.binding import law_of
 from rmaudit.stats.law import Law
 from rmaudit.stats.multiple import holm
+from rmaudit.suites import suite_specs
 
 if TYPE_CHECKING:
     from rmaudit.comparison.pairing import Pairing
@@ -195,6 +196,8 @@ class _Held:
     def _named(self, rule: Rule) -> list[MetricRecord] | str:
         """The numbers that a rule is on, or why the report does not hold them."""
         found = [metric for metric in self.report.metrics() if metric.id == rule.metric]
+        if not found and (official := _official(self.report, rule.metric)):
+            return official
         if not found:
             return _why_absent(self.report, rule)
         found = [metric for metric in found if _meant(rule, metric.slice)]
@@ -285,10 +288,18 @@ def _closed(rule: Rule, slice_: dict[str, str], demand: str, reason: str) -> Rul
     return RuleOutcome(rule, slice_, demand, None, (None, None), "fail", 0.0, None, 0, reason)
 
 
+def _official(report: Report, metric: str) -> list[MetricRecord]:
+    """A benchmark's official number by its own name: "rm-bench.domain.chat"."""
+    suite, _, part = metric.partition(".")
+    if report.suite is None or suite != report.suite["name"]:
+        return []
+    return [each for each in report.metrics() if each.slice == {"part": part}]
+
+
 def _why_absent(report: Report, rule: Rule) -> str:
-    """Why the report does not hold a metric; `UsageError` if no audit has it."""
+    """Why the report does not hold a metric; `UsageError` if no audit or benchmark has it."""
     audit = rule.metric.partition(".")[0]
-    specs = metric_specs()
+    specs = metric_specs() | suite_specs()
     if rule.metric not in specs:
         own = [id_ for id_ in specs if id_.startswith(f"{audit}.")]
         known = own if audit in report.audits else specs

@@ -176,6 +176,8 @@ def key_numbers(report: Report) -> list[MetricRecord]:
     """
     chosen: dict[tuple[str, str], MetricRecord] = {}
     defined = [metric for metric in report.metrics() if metric.value is not None]
+    if report.suite is not None:
+        return [metric for metric in defined if not metric.slice][:KEY_LIMIT]
     first = ["preference.accuracy", *BUDGETS[:1]]
     serious = [g for g in grouped(report.findings) if g.severity in ("high", "medium")]
     wanted = [*first, *(g.lead.metric for g in serious[:REASONS]), *DECISIVE]

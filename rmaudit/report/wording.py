@@ -34,7 +34,7 @@ SHARES = ("probability", "share", "share of tokens")
 # Differences of two shares: signed, in percentage points.
 DIFFERENCES = (
     *("_gap", "excess_preference", "_deficit", "calibration.overconfidence"),
-    "region_gap",
+    *("region_gap", "detectable_difference", ".overconfidence"),
 )
 MOST_DIGITS = 4
 

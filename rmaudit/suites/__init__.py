@@ -6,6 +6,7 @@ numbers), `run` (from a suite and a reward model to a result); one further file 
 """
 
 from rmaudit.suites.base import SUITES, Item, Suite, register_suite
+from rmaudit.suites.measures import suite_specs
 from rmaudit.suites.run import SuiteRun, preferences, run_suite
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "preferences",
     "register_suite",
     "run_suite",
+    "suite_specs",
 ]

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from rmaudit.results import Better, Estimate, Metric, MetricSpec, NotRun
+from rmaudit.results import Better, Estimate, Figure, Metric, MetricSpec, NotRun
 from rmaudit.stats.binning import binned_calibration
 from rmaudit.stats.calibration import overconfidence
 from rmaudit.stats.intervals import cluster_mean
-from rmaudit.suites.base import Suite
+from rmaudit.suites.base import Suite, suites
 from rmaudit.suites.scored import Number, Official, Scored
 from rmaudit.typing import Float, Mask
 
@@ -93,6 +93,11 @@ def specs(suite: Suite) -> dict[str, MetricSpec]:
         f"{suite.key}.{name}": MetricSpec(unit, better, meaning.format(rule=suite.rule), shown)
         for name, (unit, better, shown, meaning) in _SPECS.items()
     }
+
+
+def suite_specs() -> dict[str, MetricSpec]:
+    """Every public metric id of the registered suites."""
+    return {id_: spec for suite in suites() for id_, spec in specs(suite).items()}
 
 
 @dataclass(frozen=True)
@@ -271,3 +276,22 @@ def headline_of(official: Official, names: Sequence[str]) -> str | None:
     """The first of the names that is defined; else the first that there is."""
     there = [name for name in names if name in official]
     return next((name for name in there if official[name].defined), next(iter(there), None))
+
+
+def figures(suite: Suite, found: Sequence[Metric]) -> tuple[Figure, ...]:
+    """The score beside the blind rules, each with its interval."""
+    beside = {
+        _SPECS[name][2]: metric.estimate
+        for metric in found
+        if not metric.slice
+        and ((name := metric.id.partition(".")[2]) == "score" or name.startswith("blind_"))
+    }
+    if len(beside) < 2:
+        return ()
+    rows = [
+        {"label": label, "value": e.value, "low": e.low, "high": e.high}
+        for label, e in beside.items()
+    ]
+    alt = f"Official score of {suite.title} beside the scores of rules that read no content."
+    data = {"rows": rows, "xlabel": "official score"}
+    return (Figure("blind", "intervals", "Model and blind rules", alt, data),)

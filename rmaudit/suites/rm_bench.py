@@ -9,7 +9,7 @@ from rmaudit.suites.entries import Entry
 from rmaudit.suites.scored import Number, Official, Scored, mean_of
 
 DOMAINS = ("chat", "math", "code", "safety")
-STYLES = ("concise", "detailed", "markdown")
+STYLES = ("concise", "detailed plain", "detailed markdown")
 _STYLES = range(len(STYLES))
 # Place of the chosen style against that of the rejected one.
 LEVELS = {

@@ -122,6 +122,7 @@ def run_suite(
         suite.key,
         metrics=tuple(found),
         findings=tuple(_findings(suite, scored)),
+        figures=measures.figures(suite, found),
         not_run=tuple(absent),
     )
     notes = (*_undefined(official), *suite.notes(scored))
@@ -184,7 +185,8 @@ def preferences(spec: str, limit: int | None = None) -> Dataset:
     """A suite's pairs as preference data: what ``--eval suite:NAME:FILE`` reads.
 
     Each pair of a better and a worse response is a row; rows of one item share its group, and the
-    suite's subset and styles are columns. Recorded rewards become ``chosen_reward`` and
+    suite's subset is a column. Of an item in several styles each style is paired with its own: the
+    audits cross them by the column ``style``. Recorded rewards become ``chosen_reward`` and
     ``rejected_reward``.
 
     Raises
@@ -216,6 +218,8 @@ def _pair_rows(item: Item) -> list[dict[str, Any]]:
     styles = item.facts.get("styles")
     rows = []
     for k, (i, j) in enumerate(item.pairs):
+        if styles and styles[i] != styles[j]:
+            continue
         row: dict[str, Any] = {
             "id": item.id if len(item.pairs) == 1 else f"{item.id}/{k}",
             "prompt": item.prompt,
@@ -226,7 +230,7 @@ def _pair_rows(item: Item) -> list[dict[str, Any]]:
             "subset": item.subset,
         }
         if styles:
-            row["style"] = f"{styles[i]} against {styles[j]}"
+            row["style"] = styles[i]
         if item.rewards is not None:
             row["chosen_reward"], row["rejected_reward"] = item.rewards[i], item.rewards[j]
         rows.append(row)

@@ -10,6 +10,7 @@ from published_rows import pair, rmb_pair, styled, write
 from typer.testing import CliRunner
 
 import rmaudit as rma
+from rmaudit import errors as rma_errors
 from rmaudit.cli import app
 
 
@@ -64,6 +65,86 @@ def test_a_bench_folder_is_gated_and_compared_like_an_audit(tmp_path: Path, pair
     same = rma.compare(tmp_path / "a", tmp_path / "a")
     assert same.prompts["shared"] == 48
     assert not same.worse
+
+
+def test_a_gate_takes_official_names_and_names_near_ones(tmp_path: Path, pairs: Path) -> None:
+    folder = rma.bench("rewardbench", pairs, "recorded").save(tmp_path / "a")
+    gate = tmp_path / "gate.toml"
+    gate.write_text(
+        'schema_version = 1\n[[rule]]\nmetric = "rewardbench.section.Chat"\nmax = 0.9\n'
+        '[[rule]]\nmetric = "rm_bench.score"\nmin = 0.1\n'
+    )
+    chat, absent = rma.gate(folder, gate).outcomes
+    assert (chat.verdict, chat.value) == ("pass", 0.5)
+    assert absent.verdict == "fail"
+    assert "not asked for" in absent.reason
+    gate.write_text(gate.read_text().replace("rm_bench.score", "rewardbench.scor"))
+    with pytest.raises(rma_errors.UsageError, match=r"rewardbench\.score"):
+        rma.gate(folder, gate)
+
+
+def test_a_regression_against_a_baseline_is_paired_by_item(tmp_path: Path, pairs: Path) -> None:
+    better = [json.loads(line) for line in pairs.read_text().splitlines()]
+    for row in better:
+        row["scores_chosen"] = 9.0 if row["id"] % 4 else row["scores_chosen"]
+    rma.bench("rewardbench", pairs, "recorded").save(tmp_path / "worse")
+    rma.bench("rewardbench", write(tmp_path / "b.jsonl", better), "recorded").save(
+        tmp_path / "better"
+    )
+    gate = tmp_path / "gate.toml"
+    gate.write_text(
+        'schema_version = 1\n[[rule]]\nmetric = "rewardbench.score"\nmax_regression = 0.05\n'
+    )
+    assert rma.gate(tmp_path / "worse", gate, tmp_path / "better").verdict == "fail"
+    assert rma.gate(tmp_path / "better", gate, tmp_path / "worse").verdict == "pass"
+    found = rma.compare(tmp_path / "better", tmp_path / "worse")
+    assert next(d.name for d in found.worse if not d.slice) in (
+        "rewardbench.score",
+        "rewardbench.score_ties_half",
+        "rewardbench.accuracy",
+    )
+
+
+def test_the_card_carries_official_numbers_of_each_benchmark_once(
+    tmp_path: Path, pairs: Path
+) -> None:
+    first = rma.bench("rewardbench", pairs, "recorded").save(tmp_path / "a")
+    styles = write(
+        tmp_path / "styles.json", [styled("chat", [1, 1, 1], [0, 0, 0], k) for k in (0, 1)]
+    )
+    second = rma.bench("rm-bench", styles, "recorded").save(tmp_path / "b")
+    card = tmp_path / "README.md"
+    for folder in (first, second, first):
+        code, output = invoke("card", folder, "--out", card)
+        assert code == 0, output
+    from huggingface_hub import ModelCard
+
+    results = ModelCard(card.read_text()).data.eval_results
+    named = {r.metric_name: r.metric_value for r in results}
+    assert len(named) == len(results), "none twice"
+    assert named["RewardBench score"] == pytest.approx(0.5)
+    assert named["RM-Bench domain.chat.hard"] == 1
+    assert "RewardBench subset.hep-go" not in named
+    assert card.read_text().count("## RewardBench") == 1
+
+
+def test_the_page_says_whether_a_blind_rule_does_as_well(tmp_path: Path, pairs: Path) -> None:
+    report = rma.bench("rewardbench", pairs, "recorded")
+    page = (report.save(tmp_path / "a") / "bench.html").read_text()
+    assert "not shown to be above the best blind rule (longer wins: 100" in page
+    assert "<svg" in page
+    assert "<script" not in page
+
+
+def test_an_audit_runs_on_the_pairs_of_a_suite(tmp_path: Path) -> None:
+    rows = [styled("chat", [1, 1, 1], [0, 2, 0], k) for k in range(8)]
+    path = write(tmp_path / "rm.json", rows)
+    report = rma.audit("recorded", f"suite:rm-bench:{path}", only=["preference"], cache=False)
+    # Each style against its own; the style matrix crosses them: the middle one loses to all.
+    assert report["preference.accuracy"].value == pytest.approx(2 / 3)
+    assert report["preference.accuracy"].n_clusters == 8
+    assert report["preference.style_hard"].value == pytest.approx(2 / 3)
+    assert report["preference.style_normal"].value == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize(
