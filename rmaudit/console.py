@@ -7,6 +7,7 @@ NO_COLOR is honoured by rich.
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
 from collections.abc import Iterator
@@ -30,6 +31,10 @@ class Console:
         self.json_logs = json_logs
         self.debug = debug
         self._rich: RichConsole | None = None
+        route = _Route(self)
+        # What the library logs (rows set aside, columns not used) is said as all else is.
+        log = logging.getLogger("rmaudit")
+        log.handlers = [each for each in log.handlers if not isinstance(each, _Route)] + [route]
 
     @property
     def rich(self) -> RichConsole:
@@ -37,7 +42,7 @@ class Console:
         if self._rich is None:
             from rich.console import Console as RichConsole
 
-            self._rich = RichConsole(stderr=True, soft_wrap=True, highlight=False)
+            self._rich = RichConsole(stderr=True, soft_wrap=True, highlight=False, emoji=False)
         return self._rich
 
     def progress(self) -> Progress:
@@ -113,11 +118,23 @@ class Console:
         for row in rows:
             # Cells may hold untrusted text: control characters must not reach the terminal.
             table.add_row(*(Text(_printable(cell)) for cell in row))
-        RichConsole().print(table)
+        RichConsole(emoji=False).print(table)
 
     def _log(self, level: str, message: str, fields: dict[str, Any]) -> None:
         record = {"time": time.time(), "level": level, "message": message, **fields}
         sys.stderr.write(json.dumps(record, default=str) + "\n")
+
+
+class _Route(logging.Handler):
+    """Hands the library's warnings to the console of the command that runs."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.WARNING)
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say it as a warning."""
+        self._console.warn(record.getMessage())
 
 
 def _printable(cell: str) -> str:

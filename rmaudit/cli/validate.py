@@ -9,7 +9,14 @@ import typer
 
 from rmaudit.cli import command
 from rmaudit.console import Console
-from rmaudit.errors import EXIT_BAD_INPUT
+from rmaudit.errors import EXIT_BAD_INPUT, DataError
+
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        help="Which column holds what: chosen=response_a,rejected=response_b,label=winner."
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -19,28 +26,39 @@ def register(app: typer.Typer) -> None:
 
 def validate(
     console: Console,
-    data: Annotated[str, typer.Argument(help="A data file or folder.")],
+    data: Annotated[
+        str, typer.Argument(help="A data file, folder, pattern, hub id, or - for standard input.")
+    ],
+    columns: Columns = None,
     out: Annotated[
         Path | None, typer.Option(help="Also write the rows set aside to OUT/set_aside.jsonl.")
     ] = None,
 ) -> int:
-    """Check data alone and say row by row what is wrong. Exit 0 clean, 1 some, 2 nothing usable."""
+    """Check data alone and say row by row what is wrong.
+
+    Exit 0 clean, 1 some rows set aside, 2 nothing usable or labels not understood.
+    """
     from rmaudit.data import validate as check
     from rmaudit.data import write_set_aside
-    from rmaudit.data.readers import nothing_usable
 
-    found = check(data)
-    source = found.source
+    checked = check(data, columns=columns)
+    source, reading = checked.source, checked.reading
+    as_layout = f" ({reading.layout})" if reading.layout else ""
     console.say(
-        f"{source.path}: {found.type or 'no known type'}; {source.rows_read:,} rows read, "
-        f"{source.rows_used:,} usable, {source.rows_set_aside:,} set aside"
+        f"{source.path}: {checked.type or 'no known type'}{as_layout}; {source.rows_read:,} rows "
+        f"read, {source.rows_used:,} usable, {source.rows_set_aside:,} set aside"
     )
-    if found.set_aside:
-        frame = found.to_frame()
+    if reading.used:
+        console.say(f"{source.path}: used: {', '.join(name[:60] for name in reading.used)}")
+    for line in checked.notices:
+        if line != source.losses:  # the table says it
+            console.warn(line)
+    if checked.set_aside:
+        frame = checked.to_frame()
         rows = [[str(cell) for cell in row] for row in frame.itertuples(index=False)]
         console.table("Set aside", list(frame.columns), rows)
     if out is not None:
-        write_set_aside(out / "set_aside.jsonl", found.set_aside)
-    if found.exit_code == EXIT_BAD_INPUT:
-        raise nothing_usable(source, [])
-    return found.exit_code
+        write_set_aside(out / "set_aside.jsonl", checked.set_aside)
+    if checked.exit_code == EXIT_BAD_INPUT:
+        raise DataError(checked.advice)
+    return checked.exit_code

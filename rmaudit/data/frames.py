@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,17 @@ _TEXT = ("id", "group", *SLICES, "chosen", "rejected", "output")
 _FLOATS = ("chosen_reward", "rejected_reward", "rating")
 _FLAGS = ("tie", "label")
 Filler = Callable[[pd.DataFrame], Sequence[Any]]
+
+
+class Ids(Protocol):
+    """Which rows have one id."""
+
+    @property
+    def repeated(self) -> set[str]:
+        """Ids that several rows have."""
+
+    def group(self, id_: str) -> str | None:
+        """The item of a row whose id is on several rows."""
 
 
 def from_rows(rows: Sequence[Row], kind: DataType) -> pd.DataFrame:
@@ -29,8 +40,8 @@ def from_rows(rows: Sequence[Row], kind: DataType) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def finish(pieces: Sequence[pd.DataFrame], kind: DataType) -> pd.DataFrame:
-    """The pieces as one table in the order of the source's rows."""
+def finish(pieces: Sequence[pd.DataFrame], kind: DataType, ids: Ids) -> pd.DataFrame:
+    """The pieces as one table in the order of the source's rows; rows of one id are one group."""
     # A column of another type's name is metadata here, and holds whatever the user put there.
     known = {"row", *SHARED, *COLUMNS[kind]}
     frame = pieces[0] if len(pieces) == 1 else pd.concat(pieces, ignore_index=True)
@@ -38,6 +49,8 @@ def finish(pieces: Sequence[pd.DataFrame], kind: DataType) -> pd.DataFrame:
     if (np.diff(rows) < 0).any():
         frame = frame.iloc[np.argsort(rows, kind="stable")]
     frame = frame.reset_index(drop=True)
+    if ids.repeated and "group" not in frame:
+        frame["group"] = pd.Series([ids.group(each) for each in frame["id"]], dtype=object)
     for name, filler in _FILLERS.items():
         if name in known and name in frame:
             frame[name] = _filled(frame, name, filler)

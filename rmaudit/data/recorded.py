@@ -11,9 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rmaudit.data.faults import Fault
-from rmaudit.data.messages import is_null
-from rmaudit.data.rows import number
 from rmaudit.data.types import Dataset
+from rmaudit.data.values import is_null, number
 from rmaudit.errors import DataError
 
 SIDES = ("chosen", "rejected")

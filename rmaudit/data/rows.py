@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rmaudit.data.faults import Fault, wrong_type
-from rmaudit.data.messages import context, extract_prompt, is_null, output, prompt
+from rmaudit.data.messages import context, decoded, extract_prompt, output, prompt
 from rmaudit.data.types import DataType
+from rmaudit.data.values import boolean, is_null, label, number, ranking
 
 Row = dict[str, Any]
 SLICES = ("subset", "family", "style")
@@ -28,7 +29,7 @@ COLUMNS: Mapping[DataType, tuple[str, ...]] = {
 }
 """What each type reads beside the shared columns; the rest is metadata."""
 
-_ONE_OUTPUT = ("rating", "unpaired", "deployment", "samples")  # types that may have `output`
+ONE_OUTPUT = ("rating", "unpaired", "deployment", "samples")  # types that may have `output`
 
 
 def infer_type(record: Mapping[str, Any]) -> DataType | None:
@@ -83,7 +84,7 @@ def check(record: object, kind: DataType) -> Row:
     row = _TYPES[kind](record)
     _shared(record, row)
     known = {*COLUMNS[kind], *SHARED}
-    used = {"completion"} if "output" not in record and kind in _ONE_OUTPUT else set()
+    used = {"completion"} if "output" not in record and kind in ONE_OUTPUT else set()
     for column, value in record.items():
         if column not in row and column not in known and column not in used:
             # The table's own column `row` is the number of the row in its source.
@@ -108,11 +109,14 @@ def _is_broken(value: object) -> bool:
 
 
 def _preference(record: Row) -> Row:
-    rewards: Row = {
-        name: number(record[name], name)
-        for name in ("chosen_reward", "rejected_reward")
-        if name in record
-    }
+    rewards: Row = {}
+    for side in ("chosen", "rejected"):
+        name = f"{side}_reward"
+        if isinstance(value := record.get(name), dict):
+            rewards[f"{side}_components"] = value
+            value = value.get("total", math.nan)
+        if name in record:
+            rewards[name] = number(value, name)
     tie = record.get("tie")
     row: Row = {"tie": False if is_null(tie) else boolean(tie, "tie"), **rewards}
     if "chosen" not in record and "rejected" not in record and _recorded(record) == "pairs":
@@ -123,6 +127,7 @@ def _preference(record: Row) -> Row:
         if not isinstance(record["rejected"], str):
             raise wrong_type("rejected", "text, as chosen is", record["rejected"])
         given, chosen, rejected = extract_prompt(chosen, rejected)
+        row["tie"] = row["tie"] or chosen == rejected  # equal texts prefer nothing
         return {**row, "prompt": given, "chosen": chosen, "rejected": rejected}
     given_prompt = prompt(record.get("prompt"))
     own = record.get("prompt_rejected")
@@ -156,7 +161,7 @@ def _unpaired(record: Row) -> Row:
 
 
 def _ranking(record: Row) -> Row:
-    ranks = [rank(value) for value in _list(_required(record, "ranking"), "ranking")]
+    ranks = ranking(_list(_required(record, "ranking"), "ranking"))
     row = _outputs(record, len(ranks))
     if len(ranks) != len(row["outputs"]):
         detail = f"{len(ranks)} ranks for {len(row['outputs'])} outputs"
@@ -219,6 +224,9 @@ def _rewards(record: Row, size: int) -> Row:
         values = [value] if size == 1 and not isinstance(value, list) else _list(value, name)
         if len(values) != size:
             raise Fault(name, "wrong length", f"{len(values)} rewards for {size} outputs")
+        if any(isinstance(each, dict) for each in values):
+            row["components"] = values
+            values = [e.get("total", math.nan) if isinstance(e, dict) else e for e in values]
         row[name] = [number(each, name) for each in values]
     return row
 
@@ -248,49 +256,11 @@ def _required(record: Row, name: str, shown: str = "") -> Any:
 
 
 def _list(value: Any, column: str) -> list[Any]:
+    if isinstance(value, str):
+        value = decoded(value)
     if not isinstance(value, list):
         raise wrong_type(column, "a list", value)
     return value
-
-
-def number(value: Any, column: str) -> float:
-    """A number; null is NaN, which rewards may be."""
-    if is_null(value):
-        return math.nan
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise wrong_type(column, "a number", value)
-    try:
-        return float(value)
-    except OverflowError as error:
-        raise Fault(column, "number out of range") from error
-
-
-def rank(value: Any) -> int:
-    """A whole number, 1 for the best; equal ranks are ties."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
-        raise wrong_type("ranking", "whole numbers", value)
-    if value in (math.inf, -math.inf) or value != int(value) or abs(value) > 2**31:
-        raise Fault("ranking", "not a rank", "ranks are whole numbers, 1 for the best")
-    return int(value)
-
-
-def boolean(value: Any, column: str) -> bool:
-    """True or false; 1 and 0 are taken as such."""
-    if isinstance(value, bool | int | float) and value in (0, 1):
-        return bool(value)
-    raise wrong_type(column, "true or false", value)
-
-
-def label(value: Any, column: str) -> str:
-    """A name: text, or a number as text."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise wrong_type(column, "text", value)
-    try:
-        return str(int(value)) if value == int(value) else str(value)
-    except (ValueError, OverflowError) as error:
-        raise Fault(column, "wrong type", "a number that is no name") from error
 
 
 _TYPES: Mapping[DataType, Callable[[Row], Row]] = {

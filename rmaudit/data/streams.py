@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import hashlib
+import lzma
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from rmaudit.data.faults import Damage
@@ -18,6 +20,7 @@ FREE = 128 << 20  # bytes that any file may unpack to: of short rows, 1.5 GB of 
 LINE_LIMIT = 64 << 20
 # Zstandard grows up to 32,000-fold: 256 bytes to at most 8 MiB, which bounds what is held.
 _ZSTD_SLICE = 1 << 8
+_LZMA_MEMORY = 256 << 20  # what an xz file may ask for
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -53,7 +56,7 @@ def unreadable(path: Path | str, error: OSError) -> DataError:
 
 
 def decompressed(blocks: Iterable[bytes], path: str) -> Iterator[bytes]:
-    """Plain bytes, whether the input is gzip, zstandard or neither: told by its first bytes.
+    """Plain bytes of gzip, zstandard, bzip2, xz or plain input: told by its first bytes.
 
     Raises
     ------
@@ -70,6 +73,10 @@ def decompressed(blocks: Iterable[bytes], path: str) -> Iterator[bytes]:
         return _bounded(_gunzip(whole), whole, path)
     if head.startswith(b"\x28\xb5\x2f\xfd"):
         return _bounded(_unzstd(whole), whole, path)
+    if head.startswith(b"BZh"):
+        return _bounded(_unpack(whole, bz2.BZ2Decompressor, "bzip2"), whole, path)
+    if head.startswith(b"\xfd7zXZ\0"):
+        return _bounded(_unpack(whole, _xz, "xz"), whole, path)
     return iter(whole)
 
 
@@ -164,6 +171,34 @@ def _unzstd(blocks: Iterable[bytes]) -> Iterator[bytes]:
         raise Damage("the zstandard data end early: the file was cut")
 
 
+def _xz() -> lzma.LZMADecompressor:
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_LZMA_MEMORY)
+
+
+def _unpack(
+    blocks: Iterable[bytes],
+    new: Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor],
+    name: str,
+) -> Iterator[bytes]:
+    inflater = new()
+    for block in blocks:
+        if inflater.eof:  # a further member follows; zeros are padding
+            block = block.lstrip(b"\0")
+            inflater = new() if block else inflater
+        while block or not (inflater.eof or inflater.needs_input):
+            try:
+                plain = inflater.decompress(block, BLOCK)
+            except (OSError, lzma.LZMAError, EOFError) as error:
+                raise Damage(f"damaged {name} data ({error})") from error
+            if plain:
+                yield plain
+            block = b""
+            if inflater.eof and inflater.unused_data.lstrip(b"\0"):
+                block, inflater = inflater.unused_data.lstrip(b"\0"), new()
+    if not inflater.eof:
+        raise Damage(f"the {name} data end early: the file was cut")
+
+
 def lines(
     blocks: Iterable[bytes], path: str, *, limit: int = LINE_LIMIT
 ) -> Iterator[tuple[int, bytes | None]]:
@@ -212,3 +247,11 @@ def _text(blocks: Iterable[bytes], path: str) -> Iterator[bytes]:
         )
     yield head.removeprefix(b"\xef\xbb\xbf")
     yield from blocks
+
+
+def digest(parts: Iterable[bytes]) -> str:
+    """One digest of several."""
+    whole = hashlib.sha256()
+    for part in parts:
+        whole.update(part)
+    return whole.hexdigest()

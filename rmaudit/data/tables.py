@@ -1,20 +1,19 @@
-"""Parquet files, saved `datasets` folders, hub data sets, and tables in memory."""
+"""Parquet and Arrow files, saved `datasets` folders, and tables in memory."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from rmaudit.data.chunks import CHUNK_ROWS, Columns, Reader, Records, in_chunks
+from rmaudit.data.classlabels import Names, feature_names, schema_names, with_names
 from rmaudit.data.faults import Damage, Fault
-from rmaudit.data.streams import HashedFile, too_large, unpacks_too_far, unreadable
+from rmaudit.data.streams import HashedFile, digest, too_large, unpacks_too_far, unreadable
 from rmaudit.errors import DataError
 
 MEMORY = "<memory>"
@@ -23,9 +22,10 @@ MEMORY = "<memory>"
 class ArrowFiles(Reader):
     """Arrow tables read from one file or several, one after the other."""
 
-    def __init__(self, path: Path, files: Sequence[Path]) -> None:
+    def __init__(self, path: Path, files: Sequence[Path], names: Names | None = None) -> None:
         self.path = str(path)
         self._files = files
+        self._names = names or {}  # of class labels, beside those in the files themselves
 
     def chunks(self) -> Iterator[Columns]:
         """Rows by their place in the files, from 1."""
@@ -41,8 +41,9 @@ class ArrowFiles(Reader):
 
         row = first
         try:
-            for batch in _parquet(file) if file.suffix != ".arrow" else _arrow(file):
+            for batch in _batches_of(file):
                 table = pa.Table.from_batches([batch])
+                table = with_names(table, {**schema_names(table.schema), **self._names})
                 if len(set(table.column_names)) < table.num_columns:
                     raise DataError(f"{file}: two columns have one name; rename one")
                 for start in range(0, table.num_rows, CHUNK_ROWS):
@@ -55,7 +56,7 @@ class ArrowFiles(Reader):
             what = str(error).splitlines()[0]
             if row == 1:
                 raise DataError(
-                    f"{file}: cannot be read as {file.suffix[1:]} ({what}); write it again"
+                    f"{file}: cannot be read as {_format(file)} ({what}); write it again"
                 ) from error
             raise Damage(what, row) from error
 
@@ -63,7 +64,39 @@ class ArrowFiles(Reader):
     def sha256(self) -> str:
         """Of the files' digests, or the digest itself where there is one file."""
         digests = [HashedFile(file).sha256 for file in self._files]
-        return digests[0] if len(digests) == 1 else _digest(d.encode() for d in digests)
+        return digests[0] if len(digests) == 1 else digest(d.encode() for d in digests)
+
+
+def _format(file: Path) -> str:
+    """Of a table: by its first bytes, by its ending where those do not tell."""
+    with file.open("rb") as opened:
+        head = opened.read(6)
+    if head.startswith(b"PAR1"):
+        return "parquet"
+    if head == b"ARROW1" or head.startswith((b"FEA1", b"\xff\xff\xff\xff")):
+        return "feather" if head[:1] != b"\xff" else "arrow"
+    return {".arrow": "arrow", ".feather": "feather"}.get(file.suffix.lower(), "parquet")
+
+
+def _batches_of(file: Path) -> Iterator[Any]:
+    return {"parquet": _parquet, "feather": _feather, "arrow": _arrow}[_format(file)](file)
+
+
+def _feather(file: Path) -> Iterator[Any]:
+    import pyarrow as pa
+    import pyarrow.feather as feather
+
+    with file.open("rb") as opened:
+        old = opened.read(4) == b"FEA1"
+    if old:
+        yield from feather.read_table(file).to_batches()
+        return
+    with pa.OSFile(str(file)) as source, pa.ipc.open_file(source) as opened:
+        for place in range(opened.num_record_batches):
+            batch = opened.get_batch(place)
+            for column in batch.columns:
+                _check(column)
+            yield batch
 
 
 def _parquet(file: Path) -> Iterator[Any]:
@@ -120,7 +153,9 @@ def saved_folder(path: Path) -> ArrowFiles:
     files = _inside(state, [part.get("filename") for part in parts])
     if not files:
         raise DataError(f"{state}: names no data files; save the data set again")
-    return ArrowFiles(path, [path / file for file in files])
+    info = path / "dataset_info.json"
+    features = _json_file(info).get("features") if info.is_file() else None
+    return ArrowFiles(path, [path / file for file in files], feature_names(features))
 
 
 def _inside(where: Path, names: object) -> list[str]:
@@ -144,62 +179,6 @@ def _json_file(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: is not JSON ({error}); save the data set again") from error
     return value if isinstance(value, dict) else {}
-
-
-class Hub(Reader):
-    """A split of a data set on the Hugging Face hub, through `datasets`."""
-
-    def __init__(self, name: str) -> None:
-        self.path = name
-        repository, _, split = name.partition(":")
-        if not split:
-            raise DataError(f"{name}: no such file; for a hub data set say the split: {name}:train")
-        try:
-            import datasets
-        except ImportError as error:
-            raise DataError(
-                f"{name}: no such file; a hub data set needs `pip install rmaudit[hub]`"
-            ) from error
-        self._hash = hashlib.sha256()
-        try:
-            with _bars_on_terminals_only(datasets):
-                self._data = datasets.load_dataset(repository, split=split)
-        except Exception as error:  # whatever the hub, the network or the data set's files raise
-            what = str(error).strip().splitlines()[:1]
-            raise DataError(
-                f"{name}: cannot be loaded from the hub ({''.join(what) or type(error).__name__}); "
-                "check the name, the split and the network"
-            ) from error
-
-    def chunks(self) -> Iterator[Columns]:
-        """Rows by their place in the split, from 1."""
-        first = 1
-        self._hash = hashlib.sha256()
-        for table in self._data.with_format("arrow").iter(batch_size=CHUNK_ROWS):
-            self._update(table)
-            yield Columns(first, table)
-            first += table.num_rows
-
-    def _update(self, table: Any) -> None:
-        for row in table.to_pylist():
-            self._hash.update(repr(row).encode("utf-8", "surrogatepass"))
-
-    @property
-    def sha256(self) -> str:
-        """Of the rows that were read: what `datasets` calls a fingerprint differs by machine."""
-        return self._hash.hexdigest()
-
-
-@contextmanager
-def _bars_on_terminals_only(datasets: Any) -> Iterator[None]:
-    if sys.stderr.isatty() or datasets.are_progress_bars_disabled():
-        yield
-        return
-    datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        datasets.enable_progress_bars()
 
 
 class Memory(Reader):
@@ -251,10 +230,3 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "tolist"):  # numpy arrays and scalars
         return _plain(value.tolist())
     return value
-
-
-def _digest(parts: Iterable[bytes]) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()

@@ -5,18 +5,20 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from rmaudit.data.chunks import Reader, Records, in_chunks
 from rmaudit.data.faults import Damage, Fault
+from rmaudit.data.names import looks_like
 from rmaudit.data.rows import SLICES
 from rmaudit.data.streams import LINE_LIMIT, HashedFile, decompressed, lines
 from rmaudit.errors import DataError
 
 # Cells that are text whatever they look like; in other columns numbers and lists are decoded.
-_TEXT = {"id", "group", *SLICES, "prompt", "chosen", "rejected", "output", "completion"}
+_TEXTS = ("prompt", "chosen", "rejected", "output", "completion")
+_TEXT = {"id", "group", *SLICES, *_TEXTS}
 # As Python and pandas write them.
 _WORDS = {"true": True, "false": False, "nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
@@ -60,13 +62,16 @@ def _json(line: bytes | None) -> object:
 
 
 class Csv(Reader):
-    """Comma-separated values with a header; rows are counted from 1 after it.
+    """Separated values with a header; rows are counted from 1 after it.
 
-    An empty cell is null but in text columns; lists are written as JSON.
+    An empty cell is null but in text columns; lists are written as JSON. Columns named like a
+    context or a response, and those of `texts`, are text whatever they look like.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, separator: str = ",", texts: Sequence[str] = ()) -> None:
         self.path = str(path)
+        self._separator = separator
+        self._texts = {*_TEXT, *texts}
         self._file = HashedFile(path)
         self._too_long = False
 
@@ -77,7 +82,7 @@ class Csv(Reader):
     def _rows(self) -> Iterator[tuple[int, object, int]]:
         # Python's limit of 128 kB a cell is one for the whole process; outputs may be longer.
         csv.field_size_limit(max(csv.field_size_limit(), LINE_LIMIT))
-        reader = csv.reader(self._text(), strict=True)
+        reader = csv.reader(self._text(), strict=True, delimiter=self._separator)
         header: list[str] = []
         number = 0
         while True:
@@ -99,7 +104,7 @@ class Csv(Reader):
                 header = self._header(cells)
                 continue
             number += 1
-            yield number, fault or _record(header, cells), sum(map(len, cells))
+            yield number, fault or self._record(header, cells), sum(map(len, cells))
 
     def _text(self) -> Iterator[str]:
         for _, line in lines(decompressed(self._file.blocks, self.path), self.path):
@@ -108,9 +113,20 @@ class Csv(Reader):
             yield (line or b"").decode("utf-8", "surrogateescape") + "\n"
 
     def _header(self, cells: list[str]) -> list[str]:
-        if len(set(cells)) < len(cells):
+        header = [cell.strip() for cell in cells]  # "prompt, chosen" has a blank before its names
+        if len(set(header)) < len(header):
             raise DataError(f"{self.path}: two columns have one name; rename one in the header")
-        return cells
+        self._texts.update(n for n in header if looks_like(n) in ("context", "response"))
+        return header
+
+    def _record(self, header: list[str], cells: list[str]) -> object:
+        if len(cells) != len(header):
+            detail = f"{len(cells)} cells under {len(header)} columns"
+            return Fault(None, "wrong number of cells", detail)
+        return {
+            name: _cell(text, name in self._texts, name in _TEXTS)
+            for name, text in zip(header, cells, strict=True)
+        }
 
     @property
     def sha256(self) -> str:
@@ -118,21 +134,15 @@ class Csv(Reader):
         return self._file.sha256
 
 
-def _record(header: list[str], cells: list[str]) -> object:
-    if len(cells) != len(header):
-        detail = f"{len(cells)} cells under {len(header)} columns"
-        return Fault(None, "wrong number of cells", detail)
-    return {name: _cell(name, text) for name, text in zip(header, cells, strict=True)}
-
-
-def _cell(name: str, text: str) -> Any:
-    if name in _TEXT:
-        return text if text or name in ("prompt", "chosen", "rejected", "output") else None
-    if not text:
-        return None
-    if (word := text.lower()) in _WORDS:
+def _cell(cell: str, text: bool, kept: bool) -> Any:
+    """A cell's value; an empty one is null but in columns where it is `kept`."""
+    if not cell:
+        return cell if kept else None
+    if text and not (cell[0] == "[" and cell[-1] == "]" and not kept):
+        return cell
+    if (word := cell.lower()) in _WORDS:
         return _WORDS[word]
     try:
-        return json.loads(text)
+        return json.loads(cell)
     except (ValueError, RecursionError):
-        return text
+        return cell

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -15,10 +15,17 @@ from numpy.typing import NDArray
 
 
 class Message(TypedDict):
-    """One turn of a conversation."""
+    """One turn of a conversation, with what chat templates read beside its text.
+
+    A turn of role ``tools`` at the start holds the tools of the row, a JSON list.
+    """
 
     role: str
     content: str
+    tool_calls: NotRequired[list[dict[str, Any]]]
+    tool_call_id: NotRequired[str]
+    name: NotRequired[str]
+    reasoning_content: NotRequired[str]
 
 
 Prompt = str | list[Message]
@@ -32,15 +39,37 @@ def prompt_key(prompt: Prompt) -> str:
     if isinstance(prompt, str):
         return prompt
     return "\x00" + json.dumps(
-        [[m["role"], m["content"]] for m in prompt], ensure_ascii=False, separators=(",", ":")
+        [
+            [m["role"], m["content"]] if len(m) == 2 else [m["role"], m["content"], further(m)]
+            for m in prompt
+        ],
+        ensure_ascii=False,
+        separators=(",", ":"),
     )
+
+
+def further(message: Message) -> dict[str, Any]:
+    """What a turn holds beside role and content, by name."""
+    return {key: message[key] for key in sorted(message) if key not in ("role", "content")}  # type: ignore[literal-required]
 
 
 def prompt_text(prompt: Prompt) -> str:
     """The words of a prompt: what embedders, n-gram counts and readers see."""
     if isinstance(prompt, str):
         return prompt
-    return "\n\n".join(f"{m['role'].capitalize()}: {m['content']}" for m in prompt)
+    return "\n\n".join(f"{m['role'].capitalize()}: {turn_text(m)}" for m in prompt)
+
+
+def turn_text(message: Message) -> str:
+    """The text of a turn with its tool calls behind it, each as ``<tool_call>`` JSON."""
+    calls = message.get("tool_calls")
+    if not calls:
+        return message["content"]
+    parts = [message["content"]] if message["content"] else []
+    for call in calls:
+        function = json.dumps(call["function"], ensure_ascii=False)
+        parts.append(f"<tool_call>\n{function}\n</tool_call>")
+    return "\n".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +106,26 @@ class Source:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How the columns of a source were understood. `unused` are kept as metadata."""
+
+    layout: str = ""  # the name of a published layout, "" for columns of our own names
+    used: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()  # those that look like labels or context first
+    notes: tuple[str, ...] = ()
+
+
+def notices(source: Source, reading: Reading) -> tuple[str, ...]:
+    """What of a source is not used, and what a reader might not expect: a line each."""
+    lines = [source.losses] if source.losses else []
+    lines += [f"{source.path}: {note}" for note in reading.notes]
+    if reading.unused:
+        names = ", ".join(name[:60] for name in reading.unused)
+        lines.append(f"{source.path}: not used (kept as metadata): {names}")
+    return tuple(lines)
+
+
 @dataclass(frozen=True)
 class Dataset:
     """A checked table of one data type.
@@ -104,6 +153,12 @@ class Dataset:
     frame: pd.DataFrame
     source: Source
     set_aside: tuple[SetAside, ...] = ()
+    reading: Reading = field(default_factory=Reading)
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What of the source did not reach the data, and what was understood: a line each."""
+        return notices(self.source, self.reading)
 
     def __len__(self) -> int:
         return len(self.frame)

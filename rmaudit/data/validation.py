@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from rmaudit.data.readers import Input, Intake, nothing_usable, open_reader
-from rmaudit.data.types import DataType, SetAside, Source
+from rmaudit.data.containers import Input, open_reader
+from rmaudit.data.intake import Intake
+from rmaudit.data.mapping import ColumnMap, parse_columns
+from rmaudit.data.types import DataType, Reading, SetAside, Source, notices
 from rmaudit.errors import StoreError
 
 
@@ -21,6 +23,13 @@ class Validation:
     type: DataType | None
     source: Source
     set_aside: tuple[SetAside, ...]
+    reading: Reading
+    advice: str = ""  # what to do where nothing can be used
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What of the source is not used, a line each."""
+        return notices(self.source, self.reading)
 
     @property
     def exit_code(self) -> int:
@@ -46,7 +55,11 @@ class Validation:
         )
 
 
-def validate(path: Input, type: DataType | None = None) -> Validation:
+def validate(
+    path: Input,
+    type: DataType | None = None,
+    columns: str | Mapping[str, str] | ColumnMap | None = None,
+) -> Validation:
     """Check every row as `load` does, without holding the data.
 
     Parameters are those of `load`.
@@ -54,15 +67,19 @@ def validate(path: Input, type: DataType | None = None) -> Validation:
     Raises
     ------
     DataError
-        If the input cannot be read at all, or is empty.
+        If the input cannot be read at all, no row of it can be used, or its labels are not
+        understood.
     """
-    intake = Intake(open_reader(path), type, limit=None)
+    mapping = parse_columns(columns)
+    intake = Intake(open_reader(path, sorted(mapping.reads)), type, None, mapping)
     for _ in intake.pieces():
         pass
     source = intake.source()
     if not source.rows_read:
-        raise nothing_usable(source, [])
-    return Validation(intake.kind, source, tuple(intake.set_aside))
+        raise intake.nothing_usable()
+    return Validation(
+        intake.kind, source, tuple(intake.set_aside), intake.reading(), str(intake.nothing_usable())
+    )
 
 
 def write_set_aside(path: Path, rows: Iterable[SetAside]) -> None:

@@ -153,14 +153,13 @@ def test_rows_that_cannot_be_used_are_listed_with_line_column_and_reason(tmp_pat
         jsonl([ROWS[1]]),
     ]
     data = load(write(tmp_path / "d.jsonl", b"".join(lines)))
-    assert data.frame["id"].tolist() == ["a", "b"]
+    assert data.frame["id"].tolist() == ["a", "a#2", "b"]
     assert [(r.row, r.column, r.reason) for r in data.set_aside] == [
         (2, None, "not JSON"),
         (4, None, "not an object"),
         (5, "chosen", "wrong type"),
         (6, "chosen", "text is not valid Unicode"),
         (7, None, "text is not valid Unicode"),
-        (8, "id", "duplicate id"),
         (9, "rejected", "missing column"),
         (10, None, "not JSON"),
         (11, None, "not JSON"),
@@ -221,8 +220,8 @@ def test_ids_are_made_where_there_are_none() -> None:
     rows = [{k: v for k, v in row.items() if k != "id"} for row in ROWS]
     rows[1]["id"] = "row-3"
     data = load(rows)
-    assert data.frame["id"].tolist() == ["row-1", "row-3"]
-    assert data.set_aside[0].reason == "duplicate id"
+    assert data.frame["id"].tolist() == ["row-1", "row-3", "row-3#2"]
+    assert not data.set_aside
 
 
 def test_gaps_in_optional_columns_are_filled() -> None:

@@ -16,31 +16,34 @@ def bot(text: str) -> dict[str, str]:
     return {"role": "assistant", "content": text}
 
 
-def trl_extract_prompt(chosen: str, rejected: str) -> tuple[str, str, str]:
-    """The loop of trl/data_utils.py, kept as the definition."""
-    for index in range(min(len(chosen), len(rejected))):
-        if chosen[index] != rejected[index]:
-            if chosen[index - 1] == " ":
-                index -= 1
-            break
-    return chosen[:index], chosen[index:], rejected[index:]
+HUMAN = "\n\nHuman: What is 2 plus 2?\n\nAssistant:"
+CHAT = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant"
 
 
 @pytest.mark.parametrize(
-    ("chosen", "rejected"),
+    ("chosen", "rejected", "prompt_"),
     [
-        ("The sky is blue.", "The sky is green."),
-        ("The sky is blue.", "The sky is black."),
-        ("\n\nHuman: Hi\n\nAssistant: Hello.", "\n\nHuman: Hi\n\nAssistant: Go."),
-        ("same", "same"),
-        ("abc", "abcdef"),
-        ("abcdef", "abc"),
-        ("xy", "zw"),
-        ("a b", "a c"),
+        ("The sky is blue.", "The sky is green.", "The sky is"),
+        ("The sky is blue.", "The sky is black.", "The sky is"),  # TRL cuts within the word
+        (HUMAN + " The sum is 4.", HUMAN + " Then it is 5.", HUMAN),
+        (HUMAN + " Hello.", HUMAN + " Hello. More.", HUMAN),  # one begins with the other
+        (HUMAN + " same", HUMAN + " same", HUMAN),
+        (HUMAN + " a" + HUMAN + " b", HUMAN + " a" + HUMAN + " c", HUMAN + " a" + HUMAN),
+        (HUMAN + " a" + HUMAN + " b", HUMAN + " x" + HUMAN + " c", HUMAN),
+        (CHAT + "\nyes", CHAT + "\nno", CHAT),
+        ("same", "same", ""),
+        ("abc", "abcdef", ""),
+        ("xy", "zw", ""),
+        ("a b", "a c", "a"),
+        ("one\n\ntwo", "one\n\nthree", "one"),
     ],
 )
-def test_implicit_prompts_are_cut_where_trl_cuts_them(chosen: str, rejected: str) -> None:
-    assert extract_prompt(chosen, rejected) == trl_extract_prompt(chosen, rejected)
+def test_implicit_prompts_end_at_a_turn_or_between_words(
+    chosen: str, rejected: str, prompt_: str
+) -> None:
+    for one, other in ((chosen, rejected), (rejected, chosen)):
+        parts = extract_prompt(one, other)
+        assert parts == (prompt_, one[len(prompt_) :], other[len(prompt_) :])
 
 
 def test_the_sky_is_the_example_of_trl() -> None:
@@ -50,7 +53,6 @@ def test_the_sky_is_the_example_of_trl() -> None:
 
 @pytest.mark.parametrize(("chosen", "rejected"), [("", ""), ("", "a"), ("a ", "b ")])
 def test_texts_without_a_common_prompt_have_none(chosen: str, rejected: str) -> None:
-    # TRL fails on empty texts, and takes the last character of "a " for the one before the first.
     assert extract_prompt(chosen, rejected) == ("", chosen, rejected)
 
 
@@ -75,7 +77,7 @@ def test_content_in_text_parts_is_joined() -> None:
     ("turn", "reason"),
     [
         ("text", "not a message list"),
-        ({"from": "human", "value": "a"}, "not a message list"),
+        ({"speaker": "human", "value": "a"}, "not a message list"),
         ({"role": "assistant", "content": None}, "message content is not text"),
         ({"role": "user", "content": [{"type": "image"}]}, "message content is not text"),
         ({"role": "user", "content": 3}, "message content is not text"),

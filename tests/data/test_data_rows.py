@@ -139,7 +139,7 @@ FAULTS: list[tuple[str, object, str | None, str]] = [
     ("preference", {**PAIR, "chosen": 3}, "chosen", "wrong type"),
     ("preference", {**PAIR, "chosen": None}, "chosen", "wrong type"),
     ("preference", {**PAIR, "prompt": {"a": 1}}, "prompt", "wrong type"),
-    ("preference", {**PAIR, "tie": "yes"}, "tie", "wrong type"),
+    ("preference", {**PAIR, "tie": "perhaps"}, "tie", "not a label"),
     ("preference", {**PAIR, "chosen_reward": "high"}, "chosen_reward", "wrong type"),
     ("preference", {**PAIR, "chosen_reward": 10**400}, "chosen_reward", "number out of range"),
     ("preference", {**PAIR, "chosen": "\ud800"}, "chosen", "text is not valid Unicode"),

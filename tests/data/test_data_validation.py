@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import tracemalloc
 from pathlib import Path
 
@@ -146,14 +147,15 @@ def test_rows_read_are_rows_used_plus_rows_set_aside(
     path.write_bytes(content)
     try:
         checked = validate(path)
-    except DataError:  # there is no row in it
-        with pytest.raises(DataError, match="is empty"):
+    except DataError as refused:  # there is no row in it, or what its columns mean is not known
+        with pytest.raises(DataError, match=re.escape(str(refused))):
             load(path)
         return
     source = checked.source
     assert source.rows_read == source.rows_used + source.rows_set_aside
     assert source.rows_set_aside == len(checked.set_aside) == sum(source.reasons.values())
-    if not packed:
+    document = any(line.lstrip().startswith((b"[", b"{")) for line in lines[:1])
+    if not packed and not document:  # a document's rows are not lines
         assert source.rows_read == sum(bool(line.strip()) for line in lines)
     if not source.rows_used:
         with pytest.raises(DataError, match="can be used"):

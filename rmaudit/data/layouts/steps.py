@@ -1,0 +1,171 @@
+"""Shapes of what has parts: solutions in steps, conversation trees, samples of a training run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from rmaudit.data.faults import Fault
+from rmaudit.data.layouts.shapes import Row, given, lists, needed
+from rmaudit.data.paths import Spec, columns
+from rmaudit.data.types import DataType
+from rmaudit.data.values import boolean, is_null, number
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A solution in steps with labels: for each step, the solution up to it.
+
+    `labels` has one each; `wrong` the wrong ones; `first_wrong` the place of the first wrong one
+    (-1 for none), behind which nothing is labelled.
+    """
+
+    steps: str
+    labels: str | None = None
+    first_wrong: str | None = None
+    wrong: str | None = None  # the wrong steps, counted from 1
+    separator: str = "\n"
+    columns: Mapping[str, Spec] = field(default_factory=dict)
+    kind: ClassVar[DataType] = "unpaired"
+
+    @property
+    def reads(self) -> set[str]:
+        """Steps, labels, and what is renamed."""
+        specs = (self.steps, self.labels, self.first_wrong, self.wrong, *self.columns.values())
+        return set().union(*map(columns, specs))
+
+    def rows(self, record: Mapping[str, Any]) -> list[Row]:
+        """One labelled prefix of the solution a step."""
+        steps = needed(record, self.steps)
+        if not isinstance(steps, list) or not all(isinstance(step, str) for step in steps):
+            raise Fault(self.steps, "not a list of steps")
+        labels = self._labels(record, len(steps))
+        shared = given(record, self.columns)
+        return [
+            {**shared, "output": self.separator.join(steps[: i + 1]), "label": label, "step": i}
+            for i, label in enumerate(labels)
+            if label is not None
+        ]
+
+    def _labels(self, record: Mapping[str, Any], size: int) -> list[bool | None]:
+        if self.first_wrong is not None:
+            first = number(needed(record, self.first_wrong), self.first_wrong)
+            if first != first or not -1 <= first < size:
+                raise Fault(self.first_wrong, "no step of this number", f"{first} of {size}")
+            end = size if first < 0 else int(first) + 1
+            return [place != first for place in range(end)]
+        if self.wrong is not None:
+            wrong = lists(record, self.wrong)
+            return [place + 1 not in wrong for place in range(size)]
+        assert self.labels is not None
+        values = needed(record, self.labels)
+        if not isinstance(values, list) or len(values) != size:
+            raise Fault(self.labels, "wrong length", f"needs one label for each of {size} steps")
+        return [self._label(value) for value in values]
+
+    def _label(self, value: Any) -> bool | None:
+        return None if is_null(value) else boolean(value, self.labels or "")
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A conversation tree whose replies to one turn are ranked: one ranking a turn."""
+
+    root: str = "prompt"
+    kind: ClassVar[DataType] = "ranking"
+
+    @property
+    def reads(self) -> set[str]:
+        """The tree."""
+        return {self.root}
+
+    def rows(self, record: Mapping[str, Any]) -> list[Row]:
+        """One ranking for each turn that has two ranked replies or more."""
+        rows: list[Row] = []
+        open_: list[tuple[list[Row], Any]] = [([], needed(record, self.root))]
+        while open_:
+            before, node = open_.pop(0)
+            if not isinstance(node, Mapping) or not isinstance(node.get("text"), str):
+                raise Fault(self.root, "not a tree of messages", "each needs text, role, replies")
+            turns = [*before, {"role": node.get("role", "prompter"), "content": node["text"]}]
+            replies = [each for each in node.get("replies") or () if isinstance(each, Mapping)]
+            ranked = [each for each in replies if not is_null(each.get("rank"))]
+            if len(ranked) > 1 and all(each.get("role") == "assistant" for each in ranked):
+                order = sorted(number(each["rank"], "rank") for each in ranked)
+                rows.append({
+                    "prompt": turns,
+                    "outputs": [each["text"] for each in ranked],
+                    "ranking": [1 + order.index(number(each["rank"], "rank")) for each in ranked],
+                })  # fmt: skip
+            open_ += [(turns, reply) for reply in replies]
+        if not rows:
+            raise Fault(self.root, "nothing to compare", "no turn has two ranked replies")
+        return rows
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Steps of which several continuations were rated each: one labelled prefix a continuation.
+
+    A continuation is right unless its rating is below 0; the one that was chosen goes on.
+    """
+
+    steps: str
+    columns: Mapping[str, Spec] = field(default_factory=dict)
+    kind: ClassVar[DataType] = "unpaired"
+
+    @property
+    def reads(self) -> set[str]:
+        """The steps, and what is renamed."""
+        return set().union(*map(columns, (self.steps, *self.columns.values())))
+
+    def rows(self, record: Mapping[str, Any]) -> list[Row]:
+        """One row for each rated continuation."""
+        shared = given(record, self.columns)
+        rows: list[Row] = []
+        before: list[str] = []
+        for place, step in enumerate(needed(record, self.steps) or ()):
+            options = step.get("completions") or []
+            for option in options:
+                if not is_null(option.get("rating")):
+                    output = "\n".join([*before, option["text"]])
+                    label = number(option["rating"], self.steps) >= 0
+                    rows.append({**shared, "output": output, "label": label, "step": place})
+            chosen, human = step.get("chosen_completion"), step.get("human_completion")
+            if isinstance(chosen, int) and 0 <= chosen < len(options):
+                before.append(options[chosen]["text"])
+            elif human:
+                before.append(human["text"] if isinstance(human, Mapping) else str(human))
+            else:
+                break
+        return rows
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One sample a row whose reward is the one column of numbers that is not known by name."""
+
+    prompt: str
+    output: str
+    known: tuple[str, ...]  # numbers that are no reward
+    kind: ClassVar[DataType] = "samples"
+
+    @property
+    def reads(self) -> set[str]:
+        """Prompt and output; the reward's name is the row's own."""
+        return {self.prompt, self.output}
+
+    def rows(self, record: Mapping[str, Any]) -> list[Row]:
+        """One sample with its reward; with several rewards, one must be named."""
+        skip = {self.prompt, self.output, *self.known}
+        rewards = [
+            name
+            for name, value in record.items()
+            if name not in skip and isinstance(value, float | int) and not isinstance(value, bool)
+        ]
+        if len(rewards) > 1:
+            names = ", ".join(rewards)
+            raise Fault(rewards[0], "several rewards", f"{names}: say --columns rewards=NAME")
+        row = {"prompt": needed(record, self.prompt), "output": needed(record, self.output)}
+        return [{**row, "rewards": record[rewards[0]]} if rewards else row]

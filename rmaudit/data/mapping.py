@@ -1,0 +1,135 @@
+"""The user's own mapping: ``chosen=response_a,rejected=response_b,label=winner,ignore=notes``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rmaudit.data import names
+from rmaudit.data.layouts.shapes import Vote, word
+from rmaudit.data.paths import Spec, columns
+from rmaudit.errors import UsageError, nearest
+
+TARGETS = (
+    *("prompt", "system", "tools", "chosen", "rejected", "output", "outputs", "completions"),
+    *("label", "labels", "rating", "ratings", "ranking", "reward", "rewards", "chosen_reward"),
+    *("rejected_reward", "proxy_rewards", "gold_rewards", "tie", "id", "group", "subset", "family"),
+    *("style", "annotator_votes", "annotators", "prompt_rejected", "scores"),
+)
+
+
+@dataclass(frozen=True)
+class ColumnMap:
+    """Which column holds what; `ignored` are left out on purpose, and not named again."""
+
+    specs: Mapping[str, Spec] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.specs or self.ignored)
+
+    @property
+    def reads(self) -> set[str]:
+        """The columns that are mapped."""
+        return set().union(*map(columns, self.specs.values()))
+
+
+def parse_columns(text: str | Mapping[str, str] | ColumnMap | None) -> ColumnMap:
+    """A mapping from its text, ``NAME=COLUMN[+COLUMN],...``.
+
+    Raises
+    ------
+    UsageError
+        If it has another form, or names what no data has.
+    """
+    if isinstance(text, ColumnMap):
+        return text
+    if text is None:
+        return ColumnMap()
+    parts = (
+        [part.partition("=")[::2] for part in text.split(",") if part.strip()]
+        if isinstance(text, str)
+        else list(text.items())
+    )
+    specs: dict[str, Spec] = {}
+    ignored: tuple[str, ...] = ()
+    for name, value in parts:
+        name, sources = name.strip(), tuple(s.strip() for s in value.split("+") if s.strip())
+        if not sources:
+            raise UsageError(
+                f"columns {name!r}: say NAME=COLUMN, such as prompt=question,chosen=response_a"
+            )
+        if name == "ignore":
+            ignored += sources
+        elif name not in TARGETS:
+            raise UsageError(f"columns: nothing is called {name!r}; {nearest(name, TARGETS)}")
+        elif name in specs:
+            raise UsageError(f"columns: {name!r} is given twice")
+        else:
+            specs[name] = sources[0] if len(sources) == 1 else sources
+    return ColumnMap(specs, ignored)
+
+
+def verdict_words(a: str, b: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """What a verdict on two columns may say, by how the columns are called: ``{"a": "a", ...}``."""
+    known: dict[str, str] = {a.lower(): "a", b.lower(): "b"}
+    one, other = _ending(a.lower(), b.lower())
+    pairs = [(one, other)] if one else []
+    if (one, other) in (("a", "b"), ("left", "right"), ("first", "second")) or not one:
+        pairs += [("a", "b"), ("left", "right"), ("first", "second")]
+    if (one, other) in (("a", "b"), ("1", "2")) or not one:
+        pairs += [("model_a", "model_b"), ("response_a", "response_b"), ("model_1", "model_2")]
+    for first, second in pairs:
+        known |= {first: "a", second: "b"}
+        for stem in ("model", "response", "answer", "output", "completion", "assistant", "option"):
+            for joint in ("_", " ", ""):
+                known |= {f"{stem}{joint}{first}": "a", f"{stem}{joint}{second}": "b"}
+        known |= {f"{first}>{second}": "a", f"{second}>{first}": "b", f"{first}<{second}": "b"}
+        known |= {f"[[{first}]]": "a", f"[[{second}]]": "b"}
+    return known
+
+
+def _ending(a: str, b: str) -> tuple[str, str]:
+    """The side in two names that differ in nothing else: "a" and "b", "0" and "1"; else ""."""
+    for one, other in names.SIDES:
+        for first, second in ((one, other), (other, one)):
+            ends = a.endswith(first) and b.endswith(second)
+            if ends and a[: -len(first)] == b[: -len(second)]:
+                return first, second
+            starts = a.startswith(first) and b.startswith(second)
+            if starts and a[len(first) :] == b[len(second) :]:
+                return first, second
+            for middle in (f"_{first}_", f" {first} "):
+                if middle in a and a.replace(middle, middle.replace(first, second)) == b:
+                    return first, second
+    return "", ""
+
+
+def vote(a: Spec, b: Spec, verdict: str, values: Sequence[Any], *, mapped: bool) -> Vote | None:
+    """The vote that a verdict column holds, or None where its values do not tell.
+
+    Words are those of `verdict_words`. Where a user mapped the columns, true, 1 and positive
+    strengths mean the one called chosen, false, 0 and negative ones the other.
+    """
+    first, second = (spec if isinstance(spec, str) else spec[0] for spec in (a, b))
+    says = verdict_words(first, second, ())
+    said = {word(value) for value in values}
+    shape = Vote(a, b, verdict=verdict, says=says)
+    if said and all(each in says or each in names.TIE for each in said):
+        return shape if said & says.keys() or mapped else None
+    if not mapped:
+        return None
+    if said <= {"true", "false", "1", "0"}:
+        return Vote(a, b, verdict=verdict, says={"true": "a", "1": "a", "false": "b", "0": "b"})
+    if all(_is_number(value) for value in said):
+        return Vote(a, b, strength=verdict, positive="a")
+    return None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

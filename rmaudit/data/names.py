@@ -1,0 +1,156 @@
+"""What columns are called: the words by which a column is used, or at least never lost unsaid.
+
+Names are compared in lower case. A name that only *looks* like a label, reward, turn or context
+(`looks_like`) decides nothing; it makes the reader name the column, or refuse the file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+SYSTEM = ("system", "system_prompt", "system_message", "sys_prompt", "system_instruction")
+TOOLS = ("tools",)
+TURNS = (
+    *("messages", "conversations", "conversation", "dialogue", "dialog", "turns", "chat"),
+    *("conversation_input", "history", "context_messages", "prompt_messages", "chat_history"),
+)
+BEFORE = ("context", "passage", "document", "background", "title", "article")
+"""What a question may refer to: it stands before it."""
+MAIN = (
+    *("prompt", "instruction", "question", "query", "problem", "user_prompt", "user_input"),
+    *("history", "post", "full_text", "prompt_text", "user", "request", "task", "text"),
+)
+AFTER = ("input",)
+"""Alpaca's input to its instruction: it stands behind it, or alone."""
+CONTEXT = (*SYSTEM, *TURNS, *BEFORE, *MAIN, *AFTER)
+
+PAIRS: tuple[tuple[str, str], ...] = (
+    ("chosen", "rejected"),
+    ("chosen_response", "rejected_response"),
+    ("response_chosen", "response_rejected"),
+    ("chosen_output", "rejected_output"),
+    ("chosen_answer", "rejected_answer"),
+    ("chosen_text", "rejected_text"),
+    ("text_chosen", "text_rejected"),
+    ("preferred", "dispreferred"),
+    ("preferred_output", "non_preferred_output"),
+    ("preferred_response", "dispreferred_response"),
+    ("winner_response", "loser_response"),
+    ("accepted", "rejected"),
+    ("chosen", "reject"),
+)
+"""The better response and the other one, by their columns."""
+REWARDS_OF_PAIRS: tuple[tuple[str, str], ...] = (
+    ("chosen_reward", "rejected_reward"),
+    ("scores_chosen", "scores_rejected"),
+    ("score_chosen", "score_rejected"),
+    ("chosen_score", "rejected_score"),
+    ("chosen_reward", "reject_reward"),
+    ("reward_chosen", "reward_rejected"),
+    ("chosen_rewards", "rejected_rewards"),
+    ("rewards_chosen", "rewards_rejected"),
+)
+ONE = ("output", "completion", "response", "answer", "reply", "generation", "assistant")
+MANY = ("outputs", "completions", "responses", "answers", "candidates", "generations", "samples")
+RATING = ("rating",)
+LABEL = ("label",)
+RANKING = ("ranking", "ranks")
+REWARD = ("reward", "rewards", "proxy_reward", "proxy_rewards")
+GOLD = ("gold_reward", "gold_rewards")
+
+VERDICTS = (
+    *("winner", "preference", "preferred", "label", "labels", "choice", "vote", "verdict"),
+    *("better", "better_response", "better_response_id", "preferred_response", "chosen_index"),
+    *("overall_preference", "human_preference", "selected", "best", "judgment", "judgement"),
+    *("preference_label", "preferred_id", "winner_id", "annotation", "ranking", "decision"),
+)
+SIDES: tuple[tuple[str, str], ...] = (
+    *(("a", "b"), ("0", "1"), ("1", "2"), ("left", "right"), ("one", "two"), ("first", "second")),
+)
+"""How the names of two responses end (``response_a``, ``response_b``) or begin."""
+TIE = frozenset(
+    (
+        "tie",
+        "ties",
+        "tied",
+        "equal",
+        "same",
+        "both",
+        "neither",
+        "both_good",
+        "bothbad",
+        "both_bad",
+        "draw",
+        "none",
+        "no_preference",
+        "tie (bothbad)",
+        "tie (both bad)",
+        "a=b",
+        "about the same",
+        "equally good",
+        "equally bad",
+    )
+)
+"""Verdicts that prefer neither."""
+
+_LOOKS: Mapping[str, re.Pattern[str]] = {
+    "label": re.compile(
+        r"label|winner|prefer|chosen|reject|better|worse|verdict|vote|choice|judg|correct|"
+        r"rank|rating|annotat|is_safe|safer|helpful|harmless|thumbs|feedback|best|worst|"
+        r"(^|_)(is|num)_(correct|good|bad)|gold|accept|grade|"
+        # Widely read languages of annotation tools.
+        r"bewertung|etiqueta|étiquette|preferencia|préférence|gewinner"
+    ),
+    "reward": re.compile(r"reward|score|logit|margin|advantage|utility|points"),
+    "response": re.compile(
+        r"respon|answer|output|completion|repl(y|ies)|generat(ion|ed)|candidate|summar|"
+        r"antwort|réponse|respuesta|human_ref"
+    ),
+    "context": re.compile(
+        r"prompt|question|instruction|system|context|(^|_)input|messages|conversation|dialog|"
+        r"history|query|passage|document|(^|_)post($|_)|problem|turns?($|_)|tools?$|image|audio|"
+        r"video|article|background|frage|kontext|pregunta|contexto|contexte|consigne|user_|"
+        r"(^|_)(text|body|title|task|request)($|_)"
+    ),
+}
+# Identifiers and counts about a label or a turn are not one.
+_ABOUT = re.compile(
+    r"(^|_)(id|ids|uid|hash|count|length|len|tokens?|model|models|model_name|source|lang|language|"
+    r"time|timestamp|tstamp|date|url|version|seconds|type|category|name|index)$|^(num|n)_|_at$"
+)
+_CHOICE = re.compile(r"(better|chosen|winner|preferred|safer|best)(_\w+)?_(id|index)$")
+
+
+def looks_like(name: str) -> str | None:
+    """What a column's name suggests that it holds: label, reward, response or context."""
+    lower = name.strip().lower()
+    if _CHOICE.search(lower):
+        return "label"
+    if _ABOUT.search(lower):
+        return None
+    return next((kind for kind, pattern in _LOOKS.items() if pattern.search(lower)), None)
+
+
+def sides(names: list[str]) -> tuple[str, str] | None:
+    """Two columns of responses that differ in a side alone: ``response_a`` and ``response_b``."""
+    lower = {name.lower(): name for name in names}
+    for first, second in SIDES:
+        for name in lower:
+            for one, other in _others(name, first, second):
+                if one == name and other in lower and looks_like(one) == "response":
+                    return lower[one], lower[other]
+    return None
+
+
+def _others(name: str, first: str, second: str) -> list[tuple[str, str]]:
+    found = []
+    if re.search(rf"(?:_| |^|(?<=[a-z])){first}$", name) and (
+        name.endswith(f"_{first}") or name.endswith(f" {first}") or first.isdigit()
+    ):
+        found.append((name, name[: -len(first)] + second))
+    if name.startswith((f"{first}_", f"{first} ")):
+        found.append((name, second + name[len(first) :]))
+    if name.startswith(f"model_{first}_"):
+        found.append((name, f"model_{second}_" + name[len(f"model_{first}_") :]))
+    return found

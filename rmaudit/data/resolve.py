@@ -1,0 +1,56 @@
+"""The plan of a table: in a published layout, or told by the names of its columns."""
+
+from __future__ import annotations
+
+from rmaudit.data.inferred import Table
+from rmaudit.data.layouts import Layout, recognised
+from rmaudit.data.layouts.shapes import Fields, Row
+from rmaudit.data.mapping import ColumnMap
+from rmaudit.data.messages import decoded
+from rmaudit.data.paths import MISSING, get
+from rmaudit.data.plan import Plan, through, turn_notes
+from rmaudit.data.profile import Profile
+from rmaudit.data.rows import SHARED
+from rmaudit.data.types import DataType
+from rmaudit.errors import UsageError, nearest
+
+
+def resolve(profile: Profile, asked: DataType | None, mapping: ColumnMap) -> Plan:
+    """The plan of a table.
+
+    Raises
+    ------
+    Unclear
+        If its labels, responses or context cannot be told.
+    UsageError
+        If the mapping names a column that is not there.
+    """
+    for name in sorted({*mapping.reads, *mapping.ignored} - profile.names):
+        if not any(get(row, name) is not MISSING for row in profile.rows):
+            raise UsageError(
+                f"columns: there is no column {name!r}; {nearest(name, profile.names)}"
+            )
+    layout = None if mapping.specs else recognised(profile.names, profile.rows)
+    if layout is not None:
+        return _declared(layout, profile, asked)
+    return Table(profile, asked, mapping).plan()
+
+
+def _declared(layout: Layout, profile: Profile, asked: DataType | None) -> Plan:
+    kind = asked or layout.shape.kind
+    used = layout.shape.reads | ({*SHARED} & profile.names)
+    plain = isinstance(layout.shape, Fields) and not layout.shape.renames
+    written = {name for name in used if profile.written(name)}
+
+    def prepare(record: Row) -> Row:
+        return {
+            n: decoded(v) if n in written and isinstance(v, str) else v for n, v in record.items()
+        }
+
+    return Plan(
+        kind,
+        None if plain and not written else through(layout.shape, prepare),
+        frozenset(used),
+        layout.name,
+        turn_notes(profile, used),
+    )

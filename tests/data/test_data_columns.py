@@ -1,0 +1,394 @@
+"""Columns: what looks like a label, reward, turn or context is used, named or refused."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import json
+import logging
+import lzma
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.feather as feather
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rmaudit.data import load, parse_columns, raw_rows, validate
+from rmaudit.data.names import looks_like
+from rmaudit.errors import DataError, UsageError
+
+N = 6
+PAIRS = [
+    {"prompt": f"Is {i} odd or even?", "chosen": f"good {i}", "rejected": f"bad {i}"}
+    for i in range(N)
+]
+TALK = [{"role": "user", "content": "Is it?"}]
+
+
+def table(**columns: Any) -> list[dict[str, Any]]:
+    """Rows of columns; a function makes the value of each row."""
+    return [{k: v(i) if callable(v) else v for k, v in columns.items()} for i in range(N)]
+
+
+NAMES = [
+    *("prompt", "question", "instruction", "input", "system", "messages", "frage", "user_query"),
+    *("chosen", "rejected", "response", "response_a", "response_b", "answer_0", "answer_1"),
+    *("completions", "outputs", "label", "winner", "preference", "score", "rating", "reward"),
+    *("chosen_score", "votes", "is_safe", "rank", "context", "history", "images", "tools"),
+    *("model", "source", "language"),
+]
+VALUES = [
+    lambda i: f"some words of row {i}",
+    lambda i: i % 2,
+    lambda i: f"{i % 2}",
+    lambda i: ("a", "b")[i % 2],
+    lambda i: [f"one of {i}", f"two of {i}"],
+    lambda i: [0.5, 1.5],
+    lambda i: [{"role": "user", "content": f"turn {i}"}],
+    lambda i: None,
+    lambda i: {"a": i},
+]
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.dictionaries(st.sampled_from(NAMES), st.sampled_from(range(len(VALUES))), min_size=1))
+def test_a_column_is_used_or_named_or_the_file_refused(columns: dict[str, int]) -> None:
+    rows = table(**{name: VALUES[place] for name, place in columns.items()})
+    try:
+        data = load(rows)
+    except DataError as error:
+        refused = str(error)
+        assert not [name for name in columns if looks_like(name) and name not in refused]
+        return
+    said = "\n".join(data.notices)
+    for name in columns:
+        assert name in data.reading.used or name in said
+    source = data.source
+    assert source.rows_read == source.rows_used + source.rows_set_aside == N
+    if data.type == "deployment":  # nothing that looks like a label was passed over
+        filled = {n for n, place in columns.items() if place != 7}
+        left = filled - set(data.reading.used)
+        assert not {n for n in left if looks_like(n) not in (None, "context")}
+
+
+@pytest.mark.parametrize(
+    ("columns", "prompt"),
+    [
+        ({"question": "q?"}, "q?"),
+        ({"input": "q?"}, "q?"),
+        ({"instruction": "Do it.", "input": "q?"}, "Do it.\nq?"),
+        ({"context": "c", "question": "q?"}, "c\nq?"),
+        ({"messages": TALK}, TALK),
+        ({"conversations": [{"from": "human", "value": "Is it?"}]}, TALK),
+        ({"system": "s", "messages": TALK}, [{"role": "system", "content": "s"}, *TALK]),
+        ({"Prompt": "q?"}, "q?"),
+        (
+            {"system": "s", "prompt": "q?"},
+            [{"role": "system", "content": "s"}, {"role": "user", "content": "q?"}],
+        ),
+        (
+            {"history": [["a?", "b"]], "query": "q?"},
+            [
+                {"role": "user", "content": "a?"},
+                {"role": "assistant", "content": "b"},
+                {"role": "user", "content": "q?"},
+            ],
+        ),
+        (
+            {"tools": [{"name": "add"}], "prompt": TALK},
+            [{"role": "tools", "content": '[{"name": "add"}]'}, *TALK],
+        ),
+    ],
+)
+def test_the_context_is_taken_from_its_columns(columns: dict[str, Any], prompt: Any) -> None:
+    data = load(table(**columns, chosen="g", rejected="b"))
+    assert data.frame["prompt"].tolist() == [prompt] * N
+    assert set(columns) <= set(data.reading.used)
+
+
+def test_a_text_that_may_be_the_context_is_asked_for() -> None:
+    rows = table(frage=lambda i: f"Was ist {i} plus 2?", chosen="vier", rejected="zwei")
+    with pytest.raises(DataError, match="column 'frage' may be one: say --columns prompt=frage"):
+        load(rows)
+    assert load(rows, columns="prompt=frage").frame["prompt"][3] == "Was ist 3 plus 2?"
+    data = load(rows, columns={"ignore": "frage"})
+    assert (data.frame["prompt"] == "").all()
+    assert not data.reading.unused
+
+
+def test_context_beside_a_prompt_is_named() -> None:
+    data = load(table(prompt="p", context=lambda i: f"text {i} here", chosen="g", rejected="b"))
+    assert data.reading.unused == ("context",)
+    assert "not used (kept as metadata): context" in data.notices[-1]
+
+
+@pytest.mark.parametrize(
+    ("columns", "mapping", "chosen"),
+    [
+        ({"response_a": "x", "response_b": "y", "winner": "b"}, "", "y"),
+        ({"response_a": "x", "response_b": "y", "preference": "model_a"}, "", "x"),
+        ({"answer_1": "x", "answer_2": "y", "better": 2}, "", "y"),
+        ({"completion_0": "x", "completion_1": "y", "choice": "1"}, "", "y"),
+        ({"Response A": "x", "Response B": "y", "Winner": "Response B"}, "", "y"),
+        ({"u": "x", "v": "y", "w": 0}, "chosen=u,rejected=v,label=w", "y"),
+        ({"u": "x", "v": "y", "w": 2.5}, "chosen=u,rejected=v,label=w", "x"),
+        ({"u": "x", "v": "y", "w": "v"}, "chosen=u,rejected=v,label=w", "y"),
+    ],
+)
+def test_a_vote_is_read_where_its_words_tell(
+    columns: dict[str, Any], mapping: str, chosen: str
+) -> None:
+    data = load(table(prompt=lambda i: f"p{i}", **columns), columns=mapping or None)
+    assert data.type == "preference"
+    assert data.frame["chosen"].tolist() == [chosen] * N
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"response_a": "x", "response_b": "y", "label": lambda i: i % 2},  # which is 1?
+        {"response_1": "x", "response_2": "y", "overall_preference": lambda i: i - 3},
+        {"response_a": "x", "response_b": "y", "winner": lambda i: f"gpt-{i}"},
+        {"response": "x", "score": 0.5},
+        {"replies": lambda i: ["x", "y"], "votes": lambda i: [1, 2]},
+        {"better_response_id": 1},
+    ],
+)
+def test_labels_that_do_not_tell_are_refused_by_name(columns: dict[str, Any]) -> None:
+    rows = table(prompt=lambda i: f"p{i}", **columns)
+    for read in (load, validate):
+        with pytest.raises(DataError) as error:
+            read(rows)
+        assert all(name in str(error.value) for name in columns)
+        assert "--columns" in str(error.value)
+    assert load(rows, type="deployment").type == "deployment"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("chosen", "say NAME=COLUMN"),
+        ("choosen=a", "did you mean chosen"),
+        ("chosen=a,chosen=b", "given twice"),
+        ("chosen=nothing", "no column 'nothing'"),
+    ],
+)
+def test_a_wrong_mapping_is_one_line(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        load(PAIRS, columns=text)
+    assert not parse_columns(None)
+
+
+def test_labels_and_rewards_are_numbers_however_they_are_written() -> None:
+    words = ["1", "0", "true", "no", "good", "bad"]
+    rows = table(prompt="p", output=lambda i: f"o{i}", label=lambda i: words[i])
+    assert load(rows).frame["label"].tolist() == [True, False] * 3
+    rewards = [Decimal("1.5"), "1.5", 1.5, [1.5], None, 1]
+    frame = load(
+        [
+            {**p, "chosen_reward": r, "rejected_reward": 0}
+            for p, r in zip(PAIRS, rewards, strict=True)
+        ]
+    ).frame
+    assert frame["chosen_reward"].fillna(-1).tolist() == [1.5, 1.5, 1.5, 1.5, -1, 1]
+    with pytest.raises(DataError, match="'spam' says neither yes nor no"):
+        load(table(prompt="p", output="o", label="spam"))
+
+
+def test_average_ranks_are_ties() -> None:
+    ranks = [[1.5, 1.5, 3], [3.0, 1.0, 2.0], [2, 2, 2], ["1", "2", "3"], [1, 2.5, 2.5]]
+    rows = [{"prompt": "p", "outputs": ["x", "y", "z"], "ranking": each} for each in ranks]
+    expected = [[1, 1, 3], [3, 1, 2], [2, 2, 2], [1, 2, 3], [1, 2, 2]]
+    assert load(rows).frame["ranking"].tolist() == expected
+
+
+def test_conversations_in_cells_are_decoded(tmp_path: Path) -> None:
+    answer = [*TALK, {"role": "assistant", "content": "it's so"}]
+    for write in (json.dumps, repr, lambda v: repr(v).replace("}, {", "}\n {")):
+        frame = pd.DataFrame(
+            [{"prompt": write(TALK), "chosen": write(answer), "rejected": write(answer)}] * 2
+        )
+        frame.to_csv(tmp_path / "d.csv", index=False)
+        frame.to_parquet(tmp_path / "d.parquet")
+        for name in ("d.csv", "d.parquet"):
+            got = load(tmp_path / name).frame
+            assert (got["prompt"][0], got["chosen"][0]) == (TALK, "it's so")
+
+
+def test_tool_calls_reach_prompt_and_output() -> None:
+    call = {"id": "x", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
+    turn = {"role": "assistant", "content": None, "tool_calls": [call]}
+    data = load([{"prompt": [*TALK, turn], "chosen": [turn], "rejected": "no"}])
+    kept = {"type": "function", "function": {"name": "add", "arguments": {"a": 1}}}
+    assert data.frame["prompt"][0][1]["tool_calls"] == [kept]
+    expected = '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>'
+    assert data.frame["chosen"][0] == expected
+
+
+def test_what_turns_hold_beside_their_text_is_named() -> None:
+    turn = {"role": "assistant", "content": "g", "reasoning_content": "hm", "weight": 1}
+    data = load([{"prompt": "p", "chosen": [turn], "rejected": "b"}])
+    assert any("reasoning_content of a response is not scored" in line for line in data.notices)
+    assert any("not read: weight" in line for line in data.notices)
+    picture = [{"role": "user", "content": [{"type": "image"}]}]
+    with pytest.raises(DataError, match="images, audio and video are not read"):
+        load([{"prompt": picture, "chosen": "a", "rejected": "b"}])
+
+
+def test_rows_of_one_id_are_a_group() -> None:
+    data = load([{**row, "id": f"item-{i // 2}"} for i, row in enumerate(PAIRS)])
+    assert data.frame["id"].tolist()[:3] == ["item-0", "item-0#2", "item-1"]
+    assert data.frame["group"].tolist() == [
+        "item-0",
+        "item-0",
+        "item-1",
+        "item-1",
+        "item-2",
+        "item-2",
+    ]
+    assert data.source.rows_set_aside == 0
+    assert "3 ids are on several rows" in data.notices[0]
+
+
+def test_losses_and_unused_columns_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "rmaudit"):
+        load([*PAIRS, {"prompt": "p", "chosen": 3, "rejected": "b", "model": "m"}])
+    assert [record.getMessage() for record in caplog.records] == [
+        "<memory>: 1 of 7 rows set aside: wrong type (1); rmaudit validate lists them",
+        "<memory>: not used (kept as metadata): model",
+    ]
+
+
+def test_samples_of_one_a_row_are_gathered_by_prompt() -> None:
+    rows = [
+        {"prompt": f"p{i % 2}", "completion": f"c{i}", "reward": i / 10, "step": i // 4}
+        for i in range(N)
+    ]
+    frame = load(rows, type="samples").frame
+    assert frame["outputs"].tolist() == [["c0", "c2"], ["c1", "c3"], ["c4"], ["c5"]]
+    assert frame["rewards"].tolist() == [[0.0, 0.2], [0.1, 0.3], [0.4], [0.5]]
+    assert len(load(rows)) == N
+
+
+def test_rewards_of_several_components_are_kept() -> None:
+    whole = {"total": 3.0, "x": 1.0}
+    rows = [{**row, "chosen_reward": whole, "rejected_reward": {"x": 2.0}} for row in PAIRS]
+    frame = load(rows).frame
+    assert frame["chosen_reward"].tolist() == [3.0] * N
+    assert frame["rejected_reward"].isna().all()
+    assert frame["chosen_components"][0] == whole
+
+
+LINES = "\n".join(map(json.dumps, PAIRS)).encode()
+FRAME = pd.DataFrame(PAIRS)
+SEPARATED = {sep: FRAME.to_csv(index=False, sep=sep).encode() for sep in ",;\t|"}
+CONTAINERS: dict[str, bytes] = {
+    "array.json": json.dumps(PAIRS, indent=2).encode(),
+    "array_lines.json": b"[\n" + b",\n".join(LINES.split(b"\n")) + b"\n]",
+    "array.jsonl": json.dumps(PAIRS).encode(),
+    "columns.json": json.dumps(FRAME.to_dict("list")).encode(),
+    "indexed.json": FRAME.to_json().encode(),
+    "wrapped.json": json.dumps({"version": 1, "data": PAIRS}).encode(),
+    "viewer.json": json.dumps({"rows": [{"row_idx": 0, "row": r} for r in PAIRS]}).encode(),
+    "stream.json": "".join(json.dumps(row, indent=1) for row in PAIRS).encode(),
+    "lines.json": LINES,
+    "lines.txt": LINES,
+    "lines": LINES,
+    "d.jsonl.gz": gzip.compress(LINES),
+    "d.jsonl.zst": zstandard.ZstdCompressor().compress(LINES),
+    "d.jsonl.bz2": bz2.compress(LINES),
+    "d.jsonl.xz": lzma.compress(LINES),
+    "two.jsonl.xz": lzma.compress(LINES[:50]) + lzma.compress(LINES[50:]),
+    "comma.csv": SEPARATED[","],
+    "semicolon.csv": SEPARATED[";"],
+    "tab.tsv": SEPARATED["\t"],
+    "bar.txt": SEPARATED["|"],
+    "noending": SEPARATED[";"],
+    "blank.csv": SEPARATED[","].replace(b"prompt,chosen", b"prompt, chosen"),
+    "d.csv.bz2": bz2.compress(SEPARATED[","]),
+}
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_a_container_gives_all_rows(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(CONTAINERS[name])
+    frame = load(path).frame
+    assert frame[["prompt", "chosen", "rejected"]].to_dict("records") == PAIRS
+    assert [dict(row) for _, row in raw_rows(path)] == PAIRS
+
+
+def test_tables_are_told_by_their_first_bytes(tmp_path: Path) -> None:
+    arrow = pa.Table.from_pylist(PAIRS)
+    pq.write_table(arrow, tmp_path / "a")
+    feather.write_feather(arrow, tmp_path / "b", compression="zstd")
+    with pa.OSFile(str(tmp_path / "c"), "wb") as file, pa.ipc.new_stream(file, arrow.schema) as out:
+        out.write_table(arrow)
+    for name in "abc":
+        assert load(tmp_path / name).frame["chosen"].tolist() == FRAME["chosen"].tolist()
+    (tmp_path / "d.parquet.gz").write_bytes(gzip.compress((tmp_path / "a").read_bytes()))
+    with pytest.raises(DataError, match="is a packed table; unpack it"):
+        load(tmp_path / "d.parquet.gz")
+
+
+def test_an_unknown_format_is_refused_with_what_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "d.xlsx"
+    path.write_bytes(b"PK\x03\x04 a spreadsheet")
+    with pytest.raises(DataError, match=r"format is not known; reads JSON Lines, .*Parquet"):
+        load(path)
+
+
+def test_what_follows_a_break_in_an_array_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "d.json"
+    path.write_bytes(json.dumps(PAIRS).encode()[:-30])
+    data = load(path)
+    assert (len(data), data.set_aside[0].row) == (N - 1, N)
+    assert data.source.reasons == {"rest of the file cannot be read": 1}
+
+
+def test_shards_are_one_table(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for place in (0, 1, 10, 2):
+        rows = [{**PAIRS[0], "chosen": f"{place}-{i}"} for i in range(2)]
+        pd.DataFrame(rows).to_parquet(folder / f"train-{place}.parquet")
+    (folder / "README.md").write_text("A card.")
+    (folder / "dataset_info.json").write_text("{}")
+    expected = [f"{place}-{i}" for place in (0, 1, 2, 10) for i in range(2)]
+    for path in (folder, f"{folder}/train-*.parquet"):
+        data = load(path)
+        assert data.frame["chosen"].tolist() == expected
+        assert data.frame["row"].tolist() == list(range(1, 9))
+    pd.DataFrame(PAIRS).to_json(folder / "test.jsonl", orient="records", lines=True)
+    with pytest.raises(DataError, match=r"holds the splits test, train; give one"):
+        load(folder)
+
+
+def test_the_standard_input_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = io.TextIOWrapper(io.BytesIO(gzip.compress(LINES)))
+    monkeypatch.setattr(sys, "stdin", packed)
+    data = load("-")
+    assert (data.source.path, len(data)) == ("-", N)
+
+
+def test_class_labels_have_their_names() -> None:
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features(
+        prompt=datasets.Value("string"),
+        output=datasets.Value("string"),
+        label=datasets.ClassLabel(names=["good", "bad"]),
+    )
+    rows = {"prompt": ["p", "p"], "output": ["x", "y"], "label": [0, 1]}
+    table_ = datasets.Dataset.from_dict(rows, features=features).with_format("arrow")[:]
+    buffer = Path(pytest.importorskip("tempfile").mkdtemp()) / "d.parquet"
+    pq.write_table(table_, buffer)
+    assert load(buffer).frame["label"].tolist() == [True, False]

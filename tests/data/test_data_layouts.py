@@ -1,0 +1,163 @@
+"""The published layouts: each one's example row is recognised, and read as it says."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rmaudit.data import load
+from rmaudit.data.layouts import Layout, layouts, register_layout
+from rmaudit.data.layouts.shapes import Fields
+
+EXAMPLES = {name: dict(layout.example) for name, layout in layouts.items()}
+
+
+def rows(name: str) -> list[dict[str, Any]]:
+    """The example as a table of two rows, of which the prompts differ."""
+    text = json.dumps(EXAMPLES[name])
+    return [
+        json.loads(text),
+        json.loads(text.replace("2 plus 2", "3 plus 1").replace('"id": 0', '"id": 1')),
+    ]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_is_recognised_and_its_context_and_responses_arrive(name: str) -> None:
+    data = load(rows(name))
+    shape = layouts[name].shape
+    assert data.reading.layout == name
+    assert data.type == shape.kind
+    assert data.source.rows_used == 2
+    assert not data.set_aside
+    said = json.dumps(data.frame["prompt"].tolist())
+    asked = "2 plus 2" if "2 plus 2" in json.dumps(EXAMPLES[name]) else "2 and 2"
+    assert asked in said
+    frame = data.frame
+    if data.type == "preference":
+        # In every example "4" is right and "5" is wrong.
+        assert all("4" in text for text in frame["chosen"])
+        assert all("5" in text for text in frame["rejected"])
+        assert not frame["tie"].any()
+    elif data.type == "ranking":
+        for outputs, ranks in zip(frame["outputs"], frame["ranking"], strict=True):
+            assert all("4" in text for text, rank in zip(outputs, ranks, strict=True) if rank == 1)
+            assert max(ranks) > 1
+    elif data.type == "unpaired":
+        assert all(
+            ("5" not in t) == good for t, good in zip(frame["output"], frame["label"], strict=True)
+        )
+    elif data.type == "samples":
+        assert frame["rewards"].tolist() == [[1.0], [1.0]]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_entry_says_what_it_was_checked_against(name: str) -> None:
+    layout = layouts[name]
+    assert layout.title
+    assert layout.source
+    assert layout.checked in ("file", "documentation")
+    assert layout.shape.reads & set(layout.example)
+
+
+def test_a_package_adds_a_layout_by_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = EntryPoint("mine", "tests_layout_plugin", "rmaudit.layouts")
+
+    def plug(self: EntryPoint) -> object:
+        register_layout(
+            Layout(
+                "mine",
+                "Our own",
+                ("frage", "gut", "schlecht"),
+                Fields("preference", {"prompt": "frage", "chosen": "gut", "rejected": "schlecht"}),
+                "none",
+                "documentation",
+                {"frage": "a", "gut": "b", "schlecht": "c"},
+            )
+        )
+        return self
+
+    monkeypatch.setattr(EntryPoint, "load", plug)
+    monkeypatch.setattr("rmaudit.registry.entry_points", lambda group: [entry])
+    monkeypatch.setattr(layouts, "_loaded", False)
+    monkeypatch.setattr(layouts, "_things", {})
+    data = load([{"frage": "p", "gut": "g", "schlecht": "b"}])
+    assert (data.reading.layout, data.frame["chosen"][0]) == ("mine", "g")
+
+
+def test_rm_bench_crosses_the_styles_within_one_item() -> None:
+    frame = load(rows("rm-bench")).frame
+    assert len(frame) == 18
+    assert frame["group"].nunique() == 2
+    styles = ("concise", "detailed_plain", "detailed_markdown")
+    first = frame[:9]
+    expected = [(a, b) for a in styles for b in styles]
+    assert list(zip(first["style"], first["style_rejected"], strict=True)) == expected
+    right, wrong = EXAMPLES["rm-bench"]["chosen"], EXAMPLES["rm-bench"]["rejected"]
+    assert first["chosen"].tolist() == [right[styles.index(a)] for a, _ in expected]
+    assert first["rejected"].tolist() == [wrong[styles.index(b)] for _, b in expected]
+
+
+def test_turns_that_were_not_judged_are_cut() -> None:
+    def talk(first: str, second: str) -> list[dict[str, str]]:
+        texts = ("a?", first, "b?", second)
+        return [
+            {"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(texts)
+        ]
+
+    row = {"winner": "model_b", "conversation_a": talk("1", "2"), "conversation_b": talk("3", "4")}
+    frame = load([{**row, "turn": 1}, {**row, "turn": 2}]).frame
+    assert frame["chosen"].tolist() == ["3", "4"]
+    assert [len(prompt) for prompt in frame["prompt"]] == [1, 3]
+
+
+def test_votes_decide_and_are_kept_with_their_names() -> None:
+    row = dict(EXAMPLES["multipref"])
+    row["normal_worker_annotations"] = [
+        {"evaluator": "x", "overall_pref": "B-is-slightly-better"},
+        {"evaluator": "y", "overall_pref": "Tie"},
+        {"evaluator": "z", "overall_pref": "B-is-clearly-better"},
+        {"evaluator": "w", "overall_pref": "A-is-clearly-better"},
+    ]
+    frame = load([row]).frame
+    assert (frame["chosen"][0], frame["rejected"][0]) == ("5", "4")
+    assert frame["annotator_votes"][0] == ["chosen", "tie", "chosen", "rejected"]
+    assert frame["annotators"][0] == ["x", "y", "z", "w"]
+
+
+@pytest.mark.parametrize(
+    ("strength", "chosen", "tie"), [(-3, "4", False), (1, "5", False), (0, "4", True)]
+)
+def test_a_strength_prefers_by_its_sign(strength: int, chosen: str, tie: bool) -> None:
+    row = {**EXAMPLES["helpsteer2-preference"], "preference_strength": strength}
+    frame = load([row]).frame
+    assert (frame["chosen"][0], frame["tie"][0]) == (chosen, tie)
+    assert frame["strength"][0] == abs(strength)
+
+
+def test_the_shared_root_of_a_tree_is_the_context() -> None:
+    row = json.loads(json.dumps(EXAMPLES["oasst-trees"]))
+    reply = row["prompt"]["replies"][0]
+    reply["replies"] = [
+        {
+            "text": "And 3 plus 3?",
+            "role": "prompter",
+            "replies": [
+                {"text": "7", "role": "assistant", "rank": 1, "replies": []},
+                {"text": "6", "role": "assistant", "rank": 0, "replies": []},
+            ],
+        }
+    ]
+    frame = load([row]).frame
+    assert [len(prompt) for prompt in frame["prompt"]] == [1, 3]
+    assert frame["ranking"].tolist() == [[1, 2], [2, 1]]
+    assert frame["group"].nunique() == 1
+
+
+def test_a_file_of_a_layout_may_be_in_any_container(tmp_path: Path) -> None:
+    path = tmp_path / "shp.json"
+    path.write_text(json.dumps(rows("shp")))
+    assert load(path).reading.layout == "shp"
