@@ -83,10 +83,10 @@ class Table:
                         self._as(self.free[name], target)
                     break
         if not self.has("chosen"):
-            if not self.has("output") and not self.has("completion"):
-                self._first(names.ONE, "output", self._is_text)
             if not self.has("outputs"):
                 self._first(names.MANY, "outputs", self.profile.lists)
+            if not any(map(self.has, ("outputs", "output", "completion"))):
+                self._first(names.ONE, "output", self._is_text)
         for candidates, target in (
             (names.RANKING, "ranking"),
             (names.RATING, "rating"),
@@ -234,7 +234,12 @@ class Table:
             return
         left = [n for n in self.profile.values if n not in used and self.profile.filled(n)]
         looks = {name: kind_ for name in left if (kind_ := names.looks_like(name)) is not None}
-        labels = [name for name, like in looks.items() if like != "context"]
+        responses = any(map(self.has, ("output", "outputs", "completion")))
+        labels = [
+            name
+            for name, like in looks.items()
+            if like != "context" and not (responses and name.lower() in names.REFERENCES)
+        ]
         if kind in ("deployment", None) and labels:
             raise Unclear(
                 f"how labels and responses belong together is not known ({_columns(labels)}); "

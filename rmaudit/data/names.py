@@ -51,8 +51,10 @@ REWARDS_OF_PAIRS: tuple[tuple[str, str], ...] = (
     ("chosen_rewards", "rejected_rewards"),
     ("rewards_chosen", "rewards_rejected"),
 )
-ONE = ("output", "completion", "response", "answer", "reply", "generation", "assistant")
+ONE = ("output", "completion", "response", "reply", "generation", "assistant")
 MANY = ("outputs", "completions", "responses", "answers", "candidates", "generations", "samples")
+REFERENCES = frozenset(("answer", "reference", "reference_answer", "ground_truth", "solution"))
+"""What a response is compared with, not a response."""
 RATING = ("rating",)
 LABEL = ("label",)
 RANKING = ("ranking", "ranks")
