@@ -148,6 +148,10 @@ class Finding:
     title: str  # one sentence: the place and the number
     detail: str  # what it means and what to do next
     examples: tuple[Mapping[str, Any], ...] = ()
+    # p-value of "no larger than what is tolerated", adjusted for whatever it was picked from
+    # within its audit; None for a fact about these very data, which no chance makes false.
+    p: float | None = None
+    p_adjusted: float | None = None  # over the report: `rmaudit.auditing.as_one_family`
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +188,9 @@ class AuditResult:
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     figures: tuple[Figure, ...] = ()
     not_run: tuple[NotRun, ...] = ()
+    # Null hypotheses that findings of high or medium severity were held against, raised or not;
+    # a picked extreme counts once, since its p-value allows for the picking.
+    tests: int = 1
 
     def __getitem__(self, metric_id: str) -> Estimate:
         """The overall estimate of a metric id."""

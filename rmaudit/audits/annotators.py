@@ -17,14 +17,17 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from scipy.stats import rankdata
 
-from rmaudit.audits.base import Audit, example, register_audit
+from rmaudit.audits.base import Audit, example, grade, register_audit
+from rmaudit.audits.common.pairs import halves
 from rmaudit.case import Case
 from rmaudit.results import AuditResult, Estimate, Figure, Finding, Metric, MetricSpec, NotRun
 from rmaudit.scoring.requests import Scores
 from rmaudit.stats.agreement import krippendorff_alpha, noise_ceiling, vote_counts
 from rmaudit.stats.bootstrap import cluster_bootstrap, cluster_sums, jackknife_influence
 from rmaudit.stats.deviations import total_deviation
-from rmaudit.stats.intervals import cluster_mean
+from rmaudit.stats.extremes import lowest_mean
+from rmaudit.stats.intervals import cluster_mean, cluster_ratios
+from rmaudit.stats.law import p_at_least, p_at_most
 from rmaudit.typing import Float, Integers
 
 SMALLEST_GROUP = 30  # votes; fewer say nothing about an annotator
@@ -134,12 +137,13 @@ class Annotators(Audit):
             return AuditResult(self.name, metrics=tuple(metrics), tables=tables, not_run=(lacking,))
         margin = scores.reward("chosen") - scores.reward("rejected")
         model = _against_model(case, votes, margin)
-        by_group, worst = _by_group(case, votes, margin)
-        tables |= {"by_annotator": by_group} if len(by_group) else {}
+        groups, worst = groups_of(case, votes, margin)
+        tables |= {"by_annotator": group_table(groups)} if groups else {}
         return AuditResult(
             self.name,
             metrics=(*metrics, *model, Metric("annotators.worst_group_accuracy", worst)),
-            findings=tuple(_findings(model, ceiling, by_group, worst, examples)),
+            findings=tuple(_findings(model, ceiling, groups, examples)),
+            tests=2,
             tables=tables,
             figures=(_figure(model, ceiling),),
         )
@@ -269,41 +273,77 @@ def rank_correlation(x: Float, y: Float, clusters: Integers, case: Case) -> Esti
     return replace(found, influence=jackknife_influence(statistic, clusters))
 
 
-def _by_group(case: Case, votes: Votes, margin: Float) -> tuple[pd.DataFrame, Estimate]:
-    """Accuracy of the margin's sign for each group's own votes, worst first, and the worst.
+@dataclass(frozen=True)
+class Group:
+    """The votes of one annotator, or of one group of them."""
 
-    The worst of several is biased downward by its selection; its interval is that of the group.
+    attribute: str
+    name: str
+    mine: NDArray[np.bool_]  # among the decided votes, (n,)
+    accuracy: Estimate  # of the margin's sign for these votes
+    gap: Estimate  # accuracy on the others' votes minus that, allowing for the number of groups
+
+    @property
+    def label(self) -> str:
+        """The attribute and the name."""
+        return f"{self.attribute} {self.name}"
+
+
+def groups_of(case: Case, votes: Votes, margin: Float) -> tuple[list[Group], Estimate]:
+    """Accuracy of the margin's sign for each group's own votes, worst first, and the lowest.
+
+    The lowest of several is picked, so its interval and the gaps hold for all groups at once.
     """
-    rows = []
     decisive = np.isin(votes.label, ["chosen", "rejected"]) & np.isfinite(margin[votes.item])
     if "tie" in case.eval.frame:
         # On a majority tie, "chosen" is the first response of the source.
         decisive &= ~case.eval.frame["tie"].to_numpy(dtype=bool)[votes.item]
-    for attribute, names in votes.groups.items():
-        for name in np.unique(names[decisive]):
-            part = decisive & (names == name)
-            if part.sum() < SMALLEST_GROUP:
-                continue
-            signed = margin[votes.item[part]] * np.where(votes.label[part] == "chosen", 1, -1)
-            right = np.where(signed == 0, 0.5, signed > 0)
-            codes = case.clusters[votes.item[part]]
-            estimate = cluster_mean(right, codes, confidence=case.confidence, bounds=(0, 1))
-            rows.append((attribute, str(name), estimate))
-    if not rows:
+    signed = margin[votes.item] * np.where(votes.label == "chosen", 1, -1)
+    correct = halves(signed[decisive])
+    codes = case.clusters[votes.item[decisive]]
+    named = [
+        (attribute, str(name), names[decisive] == name)
+        for attribute, names in votes.groups.items()
+        for name in np.unique(names[decisive])
+    ]
+    named = [group for group in named if group[2].sum() >= SMALLEST_GROUP]
+    if not named:
         reason = f"no named annotator or group has {SMALLEST_GROUP} decided votes"
-        return pd.DataFrame(), Estimate.undefined(reason, confidence=case.confidence)
-    rows.sort(key=lambda row: row[2].value)
-    table = pd.DataFrame(
+        return [], Estimate.undefined(reason, confidence=case.confidence)
+    level = 1 - (1 - case.confidence) / len(named)  # Bonferroni: the worst is picked
+    groups = [
+        Group(
+            attribute,
+            name,
+            mine,
+            cluster_mean(correct[mine], codes[mine], confidence=case.confidence, bounds=(0, 1)),
+            _gap(correct, mine, codes, level),
+        )
+        for attribute, name, mine in named
+    ]
+    groups.sort(key=lambda group: group.accuracy.value)
+    parts = [(correct[group.mine], codes[group.mine]) for group in groups]
+    return groups, lowest_mean(parts, case.confidence, "groups")
+
+
+def _gap(correct: Float, mine: NDArray[np.bool_], codes: Integers, confidence: float) -> Estimate:
+    here = mine.astype(np.float64)
+    terms = [(1.0, correct * (1 - here), 1 - here), (-1.0, correct * here, here)]
+    return cluster_ratios(terms, codes, confidence=confidence, bounds=(-1, 1))
+
+
+def group_table(groups: Sequence[Group]) -> pd.DataFrame:
+    """One row a group, worst first."""
+    return pd.DataFrame(
         {
-            "attribute": [attribute for attribute, _, _ in rows],
-            "group": [name for _, name, _ in rows],
-            "votes": [e.n for _, _, e in rows],
-            "accuracy": [e.value for _, _, e in rows],
-            "low": [e.low for _, _, e in rows],
-            "high": [e.high for _, _, e in rows],
+            "attribute": [group.attribute for group in groups],
+            "group": [group.name for group in groups],
+            "votes": [group.accuracy.n for group in groups],
+            "accuracy": [group.accuracy.value for group in groups],
+            "low": [group.accuracy.low for group in groups],
+            "high": [group.accuracy.high for group in groups],
         }
     )
-    return table, rows[0][2]
 
 
 def _contested(
@@ -332,8 +372,7 @@ def _contested(
 def _findings(
     model: Sequence[Metric],
     ceiling: Estimate,
-    by_group: pd.DataFrame,
-    worst: Estimate,
+    groups: Sequence[Group],
     examples: Sequence[Mapping[str, Any]],
 ) -> list[Finding]:
     found = []
@@ -350,21 +389,27 @@ def _findings(
                 "Its margin says nothing about whether people agree. Train on vote shares as soft "
                 "labels, and keep the contested items apart.",
                 tuple(examples),
+                p_at_least(correlation, 0.1),
             )
         )
-    if len(by_group) > 1 and worst.defined:
-        best, last = by_group.iloc[-1], by_group.iloc[0]
-        if last["high"] < best["low"]:
+    apart = [group for group in groups if group.gap.defined]
+    if len(apart) > 1:
+        last = max(apart, key=lambda group: group.gap.low)
+        if last.gap.low > 0:
+            gap = last.gap
             found.append(
                 Finding(
-                    "medium",
+                    grade(gap.low, 0.05, 0.30),
                     "annotators",
                     "annotators.worst_group_accuracy",
-                    f"{last['attribute']} {last['group']} is served worst: accuracy "
-                    f"{last['accuracy']:.2f} against {best['accuracy']:.2f} for {best['group']}",
-                    f"The others' majority predicts a left-out annotator in {ceiling.value:.0%} of "
-                    "votes. Label more with the group that is served worst, or weight its votes.",
+                    f"{last.label} is served worst: accuracy {last.accuracy.value:.2f}, "
+                    f"{100 * gap.value:.0f} points below the others",
+                    f"At least {100 * gap.low:.1f} points, allowing for the {len(groups)} groups "
+                    "looked at. The others' majority predicts a left-out annotator in "
+                    f"{ceiling.value:.0%} of votes. Label more with the group that is served "
+                    "worst, or weight its votes.",
                     tuple(examples),
+                    min(1.0, len(groups) * min(p_at_most(g.gap, 0.0) for g in apart)),
                 )
             )
     return found

@@ -41,6 +41,7 @@ from rmaudit.rewards.ensemble import Aggregate, aggregate_rewards
 from rmaudit.scoring.requests import Scores
 from rmaudit.stats.calibration import temperature
 from rmaudit.stats.intervals import cluster_mean, cluster_ratios, count_codes
+from rmaudit.stats.law import p_at_least
 from rmaudit.stats.uncertainty import (
     area_under_risk_coverage,
     auroc_estimate,
@@ -53,6 +54,8 @@ from rmaudit.stats.uncertainty import (
 from rmaudit.typing import Float
 
 COVERAGE = 0.8
+MARGIN_SD = "margin SD"
+USELESS, WEAK = 0.55, 0.6  # AUROCs that a score which predicts errors must not stay under
 CURVE_POINTS = 100
 
 
@@ -165,11 +168,15 @@ class Disagreement(Audit):
         c, level = members.clusters, case.confidence
         aurc, excess = area_under_risk_coverage(errors, spread, c, confidence=level)
         signs = sign_disagreement(members.margins)
+        areas = {
+            name: auroc_estimate(score, errors, c, confidence=level)
+            for name, score in scores_of(members).items()
+        }
         numbers = {
             "margin_sd": _spread(members, level),
             "sign_disagreement": cluster_mean(signs, c, confidence=level, bounds=(0, 1)),
             "mutual_information": _information(members, level),
-            "error_auroc": auroc_estimate(spread, errors, c, confidence=level),
+            "error_auroc": areas[MARGIN_SD],
             "selective_accuracy_80": selective_accuracy(
                 errors, spread, c, COVERAGE, confidence=level
             ),
@@ -183,8 +190,11 @@ class Disagreement(Audit):
             numbers["outside_inside_ratio"] = _outside_inside(case, members)
         return AuditResult(
             self.name,
-            metrics=tuple(Metric(f"disagreement.{name}", e) for name, e in numbers.items()),
-            findings=tuple(_findings(case, members, numbers)),
+            metrics=(
+                *(Metric(f"disagreement.{name}", e) for name, e in numbers.items()),
+                *(Metric("disagreement.error_auroc", e, {"score": k}) for k, e in areas.items()),
+            ),
+            findings=tuple(_findings(case, members, numbers, areas)),
             tables={
                 "aggregates": _aggregates(members, level),
                 "members": _members(members, level),
@@ -214,6 +224,23 @@ def collect(case: Case, scores: Scores) -> Members | str:
         constant = names[int(np.flatnonzero(~(scale > 0))[0])]
         return f"member {constant} gives every output of a prompt the same reward: no scale"
     return Members(pairs, rewards / scale[:, None], units, names)
+
+
+def scores_of(members: Members) -> dict[str, Float]:
+    """Four ways to be unsure of a pair, (n_pairs,) each; higher is less sure.
+
+    Where members have the same noise everywhere its SD says nothing of a pair, and how often they
+    part in sign does: no one of the four stands for the ensemble.
+    """
+    mean, spread = np.abs(members.margins.mean(axis=0)), members.spread
+    relative = np.full(len(mean), np.inf)
+    np.divide(spread, mean, out=relative, where=mean > 0)
+    return {
+        MARGIN_SD: spread,
+        "sign disagreement": sign_disagreement(members.margins),
+        "minus |mean margin|": -mean,
+        "margin SD over |mean margin|": relative,
+    }
 
 
 def _spread(members: Members, confidence: float) -> Estimate:
@@ -291,9 +318,25 @@ def _members(members: Members, confidence: float) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _findings(case: Case, members: Members, metrics: Mapping[str, Estimate]) -> list[Finding]:
-    area = metrics["error_auroc"]
-    if not area.defined:
+def _findings(
+    case: Case,
+    members: Members,
+    metrics: Mapping[str, Estimate],
+    areas: Mapping[str, Estimate],
+) -> list[Finding]:
+    """None of the four scores predicts errors: each must fail by itself, so none is picked."""
+    scores = scores_of(members)
+    # A score that is the same for all pairs predicts nothing, for certain.
+    known = [area for name, area in areas.items() if np.unique(scores[name]).size > 1]
+    if not all(area.defined for area in areas.values()):
+        return []
+    severity: Severity
+    if known and all(area.high < USELESS for area in known):
+        severity, title, size = "high", "Disagreement does not predict errors", USELESS
+    elif all(area.low <= 0.5 or area.high < WEAK for area in known):
+        # Weak for certain, or not told from chance: an interval that only holds 0.55 is neither.
+        severity, title, size = "low", "Disagreement predicts errors weakly, if at all", WEAK
+    else:
         return []
     # Errors on which the members agree most: what no aggregate of them can catch.
     mean = members.margins.mean(axis=0)
@@ -307,22 +350,18 @@ def _findings(case: Case, members: Members, metrics: Mapping[str, Estimate]) -> 
             f"{-mean[i]:.2f} SD"
         ),
     )
+    name, best = max(areas.items(), key=lambda item: item[1].value)
+    each = ", ".join(f"{key} {area.value:.2f}" for key, area in areas.items())
     detail = (
-        f"Dropping the 20 % of pairs with most disagreement leaves an accuracy of "
-        f"{metrics['selective_accuracy_80'].value:.2f}. A worst-case or variance-penalised "
-        "aggregate can only act where members part: use members that differ in data, not in seed "
-        "alone, and label the pairs below."
+        f"AUROC of each score: {each}. Dropping the 20 % of pairs with most disagreement leaves an "
+        f"accuracy of {metrics['selective_accuracy_80'].value:.2f}. A worst-case or "
+        "variance-penalised aggregate can only act where members part: use members that differ in "
+        "data, not in seed alone, and label the pairs below."
     )
-    severity: Severity
-    if area.high < 0.55:
-        severity, title = "high", "Disagreement does not predict errors"
-    elif area.low <= 0.5 or area.high < 0.6:
-        # Weak for certain, or not told from chance: an interval that only holds 0.55 is neither.
-        severity, title = "low", "Disagreement predicts errors weakly, if at all"
-    else:
-        return []
-    title = f"{title}: AUROC {area.value:.2f} [{area.low:.2f}, {area.high:.2f}]"
-    return [Finding(severity, "disagreement", "disagreement.error_auroc", title, detail, examples)]
+    title = f"{title}: AUROC at most {best.value:.2f} [{best.low:.2f}, {best.high:.2f}] ({name})"
+    p = max((p_at_least(area, size) for area in known), default=0.0)
+    metric = "disagreement.error_auroc"
+    return [Finding(severity, "disagreement", metric, title, detail, examples, p)]
 
 
 def _curve(errors: Float, spread: Float, selective: Estimate) -> Figure:

@@ -16,10 +16,12 @@ from rmaudit.overoptimization.samples import first_policy
 from rmaudit.results import AuditResult, Figure, Finding, Metric, MetricSpec
 from rmaudit.rewards.base import UNITS
 from rmaudit.scoring.requests import Request, Scores
+from rmaudit.stats.law import p_at_most
 from rmaudit.stats.tails import Tail, upper_tail
 from rmaudit.typing import Float, Integers
 
 LEAST_SAMPLES = 4  # a prompt: the centre of fewer says little
+LEAST_PROMPTS = 10  # for prompts to be told apart in spread
 
 
 @register_audit
@@ -30,7 +32,8 @@ class Tails(Audit):
     title = "Heavy tails"
     question = "Is the reward heavy-tailed, so that a KL penalty gives no protection?"
     meaning = (
-        "Each sample's reward is taken relative to its prompt's mean, and a generalised Pareto is "
+        "Each sample's reward is taken relative to its prompt's mean and, as far as prompts differ "
+        "in spread, to its SD; a generalised Pareto is "
         "fitted to the highest tenth. A shape under 0 is a bounded tail, 0 an exponential one; "
         "above 0 it is heavier, and a policy can then reach any reward at almost no KL, by outputs "
         "that need be no better. A reward bounded by a sigmoid cannot be told from a light tail."
@@ -77,7 +80,11 @@ class Tails(Audit):
 
 
 def centred(proxy: Float) -> tuple[Float, Integers, Integers]:
-    """Rewards less their prompt's mean in pooled SDs, and the row and sample of each, (n,)."""
+    """Rewards less their prompt's mean, over its scale, and the row and sample of each, (n,).
+
+    Prompts of different spread, each with a normal tail, make a heavy tail together, which is
+    none: a policy's KL is paid prompt by prompt. See `sample_scales`.
+    """
     there = np.isfinite(proxy)
     there &= there.sum(axis=1, keepdims=True) >= LEAST_SAMPLES
     counts = there.sum(axis=1)
@@ -89,7 +96,67 @@ def centred(proxy: Float) -> tuple[Float, Integers, Integers]:
     sd = float(np.sqrt((deviation**2).sum() / freedom)) if freedom else 0.0
     # What rounding leaves of equal rewards is no variation.
     varies = sd > 1e-12 * float(np.abs(proxy[place, sample]).max(initial=0.0))
-    return deviation / sd if varies else np.zeros(place.size), place, sample
+    if not varies:
+        return np.zeros(place.size), place, sample
+    scaled = deviation / sample_scales(np.where(there, proxy, np.nan))[place, sample]
+    return scaled / float(np.sqrt((scaled**2).sum() / freedom)), place, sample
+
+
+def sample_scales(proxy: Float) -> Float:
+    """SD of each sample's prompt as far as prompts differ in it, up to a factor, (n_prompts, k).
+
+    Few samples tell a prompt's SD badly, so its logarithm is shrunk toward the mean of all
+    prompts, by the share of its variance that halves of the same prompts have in common: the
+    halves' errors are independent whatever the tail, so prompts that are alike are left as they
+    are. Over an SD that it is part of itself, a sample is bounded; over that of the others, a
+    normal one is Student's: the SD is the geometric mean of the two. In simulation with 500
+    prompts of eight samples (SDs alike, or lognormal with 0.4 or 0.8) a normal, a uniform and a
+    Laplace reward are called heavier than exponential in at most 3 %, Student's t with 3 degrees
+    of freedom in 97, 77 and 28 %.
+    """
+    there = np.isfinite(proxy)
+    own = _sds(proxy)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        logs = np.log(own)
+        halves = [np.log(_sds(proxy[:, start::2])) for start in (0, 1)]
+        others = np.log(_sds_of_others(proxy))
+    both = np.isfinite(logs) & np.isfinite(halves[0]) & np.isfinite(halves[1])
+    if both.sum() < LEAST_PROMPTS:
+        return np.ones(proxy.shape)
+    common = float(np.cov(halves[0][both], halves[1][both])[0, 1])
+    total = float(np.var(logs[both], ddof=1))
+    share = min(max(common / total, 0.0), 1.0) if total > 0 else 0.0
+    each = np.broadcast_to(logs[:, None], proxy.shape)
+    log_scale = np.where(np.isfinite(others), (each + others) / 2, each)
+    known = there & np.isfinite(log_scale)
+    return np.where(
+        known, np.exp(share * (np.where(known, log_scale, 0.0) - logs[both].mean())), 1.0
+    )
+
+
+def _sds_of_others(rewards: Float) -> Float:
+    """SD of the row's other finite values, for each, (n, k); NaN where there are fewer than two."""
+    there = np.isfinite(rewards)
+    counts = there.sum(axis=1, keepdims=True)
+    values = np.where(there, rewards, 0.0)
+    deviation = np.where(there, values - values.sum(axis=1, keepdims=True) / counts, 0.0)
+    total = (deviation**2).sum(axis=1, keepdims=True)
+    left = total - deviation**2 * counts / np.maximum(counts - 1, 1)
+    square = np.full(rewards.shape, np.nan)
+    np.divide(np.maximum(left, 0.0), counts - 2, out=square, where=there & (counts > 2))
+    return np.asarray(np.sqrt(square))
+
+
+def _sds(rewards: Float) -> Float:
+    """SD of each row's finite values, NaN where there are fewer than two, (n,)."""
+    there = np.isfinite(rewards)
+    counts = there.sum(axis=1)
+    values = np.where(there, rewards, 0.0)
+    mean = values.sum(axis=1) / np.maximum(counts, 1)
+    square = (np.where(there, rewards - mean[:, None], 0.0) ** 2).sum(axis=1)
+    sd = np.full(len(rewards), np.nan)
+    np.divide(square, counts - 1, out=sd, where=counts > 1)
+    return np.asarray(np.sqrt(sd))
 
 
 def _table(tail: Tail, values: Float) -> pd.DataFrame:
@@ -132,6 +199,7 @@ def _finding(
             "A KL penalty does not protect against outputs that far out. Read the examples; bound "
             "the reward (clip, sigmoid) or detect such outputs before a policy is optimised.",
             tuple(shown),
+            p_at_most(tail.shape, 0.0),
         ),
     )
 

@@ -103,7 +103,11 @@ class AuditRecord(Record):
 
 
 class FindingRecord(Record):
-    """A fault in plain words. Rewards in ``examples`` are null where they are not finite."""
+    """A fault in plain words. Rewards in ``examples`` are null where they are not finite.
+
+    ``p`` is the p-value of "no larger than tolerated", null for a fact about the data;
+    ``p_adjusted`` is Holm's over all tests of the report.
+    """
 
     severity: Severity
     audit: str
@@ -111,6 +115,8 @@ class FindingRecord(Record):
     title: str
     detail: str
     examples: list[dict[str, JsonValue]]
+    p: Number | None = None
+    p_adjusted: Number | None = None
 
 
 class InputRecord(Record):

@@ -140,6 +140,43 @@ def test_a_minority_that_the_reward_never_follows(make_case: Make, run_audit: An
     assert result["annotators.accuracy_unanimous"].undefined_reason == "no unanimous item"
 
 
+def test_of_many_equal_annotators_none_is_served_worst(make_case: Make, run_audit: Any) -> None:
+    """40 annotators, alike; then one of them means the opposite. One in 20 sets may err."""
+    names = [f"a{k}" for k in range(40)]
+    told = []
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        rows = []
+        for i in range(400):
+            margin = float(rng.normal())
+            who = rng.choice(40, 5, replace=False)
+            votes = rng.random(5) < 1 / (1 + np.exp(-margin))
+            rows.append(
+                {
+                    "prompt": f"q{i}",
+                    "chosen": f"{margin:.6f}",
+                    "rejected": "0.0",
+                    "annotator_votes": ["chosen" if v else "rejected" for v in votes],
+                    "annotators": [names[k] for k in who],
+                }
+            )
+        result = run_audit(Annotators(), make_case(rows, reward))
+        told.append("annotators.worst_group_accuracy" in [f.metric for f in result.findings])
+    assert sum(told) <= 1
+    for row in rows:
+        row["annotator_votes"] = [
+            {"chosen": "rejected", "rejected": "chosen"}[v] if name == "a7" else v
+            for v, name in zip(row["annotator_votes"], row["annotators"], strict=True)
+        ]
+        margin = float(row["chosen"])
+        row["chosen"] = f"{4 * margin:.6f}"
+    result = run_audit(Annotators(), make_case(rows, reward))
+    (worst,) = [f for f in result.findings if f.metric == "annotators.worst_group_accuracy"]
+    assert worst.title.startswith("annotator a7 is served worst")
+    assert worst.p is not None
+    assert worst.p < 0.01
+
+
 def test_contested_items_are_kept_first(make_case: Make, run_audit: Any) -> None:
     rows = voted(60, 3, noise=0.0)
     for row in rows:

@@ -7,11 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from known_rewards import table
+from scipy.stats import binom
 
 from rmaudit.audits.common.support import contexts
 from rmaudit.audits.coverage.audit import Coverage, good_turing
+from rmaudit.audits.coverage.families import hole_count, rarer
 from rmaudit.case import Case
 from rmaudit.support.conformal import support_share
 
@@ -72,6 +75,68 @@ def test_finds_the_planted_hole_and_suggests_it(make_case: Make, run_audit: Any)
     assert set(suggested["family"]) == {"urgent"}
     assert {figure.kind for figure in result.figures} == {"curves", "bars", "scatter"}
     assert [part.what for part in result.not_run] == ["rho"]
+
+
+def test_no_hole_between_draws_of_one_distribution(make_case: Make, run_audit: Any) -> None:
+    """60 families, Zipf: by the shares alone several lack in the feedback, for certain none."""
+    chances = 1 / np.arange(1, 61)
+    told, points = 0, 0.0
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+
+        def draw(n: int, rng: np.random.Generator = rng) -> list[dict[str, Any]]:
+            picked = rng.choice(60, n, p=chances / chances.sum())
+            return [
+                {"prompt": f"family {k} {rng.choice(WORDS)} {i}", "family": f"f{k}"}
+                for i, k in enumerate(picked)
+            ]
+
+        case = make_case(
+            pairs(draw(30)),
+            feedback=table(pairs(draw(150))),
+            deployment=table(draw(300), "deployment"),
+        )
+        result = run_audit(Coverage(), case)
+        holes = result["coverage.holes"]
+        points += holes.value
+        told += any(f.metric == "coverage.holes" for f in result.findings)
+        assert holes.low == 0
+        assert holes.more_than is not None
+        assert holes.more_than[0] > 0.05
+    assert points > 0
+    assert told == 0
+
+
+def test_rarer_is_the_exact_conditional_test() -> None:
+    # 1 of 300 in the feedback, 60 of 200 in deployment; at a tenth: odds 30 to 200.
+    assert rarer((1, 300), (60, 200), 0.1) == pytest.approx(binom.cdf(1, 61, 30 / 230))
+    assert rarer((0, 10), (0, 10), 0.1) == 1
+
+
+def test_more_holes_than_so_many_is_a_partial_conjunction() -> None:
+    table_ = pd.DataFrame(
+        {
+            "hole": [True, True, False],
+            "hole_certain": [True, False, False],
+            "hole_possible": [True, True, True],
+            "hole_p_alone": [0.001, 0.04, 0.5],
+        }
+    )
+    found = hole_count(table_, 10, 10, 0.95)
+    assert (found.value, found.low, found.high) == (2, 1, 3)
+    assert found.more_than == pytest.approx((0.003, 0.08, 0.5))
+
+
+def test_what_is_labelled_is_not_suggested(make_case: Make, run_audit: Any) -> None:
+    known, new = prompts({"urgent": 40}, 1), prompts({"urgent": 60}, 9)
+    case = make_case(
+        pairs(known[:20]),
+        feedback=table(pairs(known + prompts({"booking": 100}, 3))),
+        deployment=table(known + new, "deployment"),
+    )
+    suggested = set(run_audit(Coverage(), case).tables["label_next"]["prompt"])
+    assert suggested
+    assert not suggested & {row["prompt"] for row in known}
 
 
 def test_exact_shares_by_hand(make_case: Make, run_audit: Any) -> None:

@@ -148,7 +148,8 @@ def test_neither_scale_nor_level_of_a_member_matters(
     )
     one, two = (run_audit(Disagreement(), c) for c in (case, other))
     for metric in one.metrics:
-        assert two[metric.id].value == pytest.approx(metric.estimate.value, abs=1e-9)
+        other_value = two.get(metric.id, **metric.slice).value
+        assert other_value == pytest.approx(metric.estimate.value, abs=1e-9)
 
 
 def test_planted_spread_outside_the_support(make_case: Make, run_audit: Any) -> None:
@@ -191,7 +192,7 @@ def test_confident_errors_are_found_and_shown(make_case: Make, run_audit: Any) -
     def alike(salt: int) -> RewardModel:
         def reward(prompt: str, output: str) -> float:
             if int(prompt.split()[-1]) % 4 == 0:
-                return -2.0 if "good" in output else 0.0
+                return -4.0 if "good" in output else 0.0
             return (3.0 if "good" in output else 0.0) + noise(prompt + output, salt)
 
         return FunctionModel(reward, name=f"alike {salt}")
@@ -203,6 +204,47 @@ def test_confident_errors_are_found_and_shown(make_case: Make, run_audit: Any) -
     assert finding.severity == "high"
     assert all(int(shown["prompt"].split()[-1]) % 4 == 0 for shown in finding.examples)
     assert "are wrong by" in finding.examples[0]["note"]
+
+
+def test_four_scores_are_their_definitions(case: Case, run_audit: Any, score_with: Any) -> None:
+    result = run_audit(Disagreement(), case)
+    _, margins = standardised(case, score_with)
+    mean, spread = margins.mean(axis=0), margins.std(axis=0)
+    differing = [
+        np.mean([(a > 0) != (b > 0) for a, b in itertools.combinations(column, 2)])
+        for column in margins.T
+    ]
+    expected = {
+        "margin SD": spread,
+        "sign disagreement": differing,
+        "minus |mean margin|": -np.abs(mean),
+        "margin SD over |mean margin|": spread / np.abs(mean),
+    }
+    for name, score in expected.items():
+        found = result.get("disagreement.error_auroc", score=name)
+        assert found.value == pytest.approx(roc_auc_score(mean < 0, score), abs=1e-9)
+
+
+def test_members_with_equal_noise_are_no_fault(make_case: Make, run_audit: Any) -> None:
+    """The SD of the margins says nothing of a pair then; how often members part in sign does."""
+    rng = np.random.default_rng(2)
+    truth = {f"text {i}": float(rng.normal()) for i in range(1200)}
+
+    def noisy(salt: int) -> RewardModel:
+        return FunctionModel(lambda p, o: truth[o] + 3 * noise(o, salt), name=f"noisy {salt}")
+
+    texts = list(truth)
+    data = []
+    for i in range(0, 1200, 2):
+        one, two = texts[i], texts[i + 1]
+        first = rng.random() < 1 / (1 + math.exp(truth[two] - truth[one]))
+        sides = (one, two) if first else (two, one)
+        data.append({"prompt": f"p{i}", "chosen": sides[0], "rejected": sides[1]})
+    case = make_case(data, noisy(0).reward, ensemble=tuple(noisy(k) for k in (1, 2, 3)))
+    result = run_audit(Disagreement(), case)
+    assert result["disagreement.error_auroc"].low < 0.5
+    assert result.get("disagreement.error_auroc", score="sign disagreement").low > 0.5
+    assert result.findings == ()
 
 
 def test_rankings_are_all_their_pairs(make_case: Make, run_audit: Any, score_with: Any) -> None:

@@ -85,25 +85,36 @@ def test_constant_rewards_count_one_half(case: Case, make_case: Make, run_audit:
     assert math.isnan(result["generalization.reward_inflation"].value)
 
 
-def test_inflation_is_the_planted_one_at_equal_labels(make_case: Make, run_audit: Any) -> None:
-    """Strange outputs get 2 more, preferred ones 1 more; each label is half of the pairs."""
-    rng = np.random.default_rng(0)
-    distinct = {row["prompt"]: row for row in rows("known", 200, 1)}
-    data = list(distinct.values())[:80]
+@pytest.mark.parametrize(("truly", "paid"), [(1.5, 1.5), (-0.5, 1.0)])
+def test_inflation_is_against_the_truth_that_labels_bear_out(
+    make_case: Make, run_audit: Any, truly: float, paid: float
+) -> None:
+    """Strange responses are truly worth `truly` log-odds more, and paid `paid`."""
+    rng = np.random.default_rng(4)
+    distinct = {row["prompt"]: row for row in rows("known", 2500, 1)}
+    data = list(distinct.values())[:900]
+    worth: dict[str, tuple[float, float]] = {}
     for i, row in enumerate(data):
-        side = "chosen" if i % 4 == 0 else "rejected"  # unequal shares: the label must cancel
-        row[side] = " ".join(f"zq{k}" for k in rng.integers(10**6, size=12))
-    good = {row["chosen"] for row in data}
+        texts, gains = [], []
+        for k in range(2):
+            quality, strange = float(rng.normal()), (i + k) % 2 == 0
+            start = " ".join(f"zq{j}" for j in rng.integers(10**6, size=12))
+            text = start if strange else f"we will gladly book {rng.choice(WORDS)} {i}"
+            worth[text] = (quality + truly * strange, quality + paid * strange)
+            texts.append(text)
+            gains.append(worth[text][0])
+        first = rng.random() < 1 / (1 + math.exp(gains[1] - gains[0]))
+        row["chosen"], row["rejected"] = texts if first else texts[::-1]
 
-    def inflated(prompt: str, output: str) -> float:
-        return float(output in good) + 2.0 * output.startswith("zq")
-
-    case = make_case(data, inflated, feedback=table(rows("known", 300, 3)))
-    found = run_audit(Generalization(), case)["generalization.reward_inflation"]
-    margin = np.where(np.arange(80) % 4 == 0, 3.0, -1.0)
-    sd = math.sqrt(np.mean(margin**2) / 2)  # two outputs a prompt: their variance is margin^2 / 2
-    assert found.value == pytest.approx(2 / sd)
-    assert found.low < 2 / sd < found.high
+    case = make_case(data, lambda p, o: worth[o][1], feedback=table(rows("known", 300, 3)))
+    result = run_audit(Generalization(), case)
+    found = result["generalization.reward_inflation"]
+    margin = np.array([worth[row["chosen"]][1] - worth[row["rejected"]][1] for row in data])
+    sd = math.sqrt(np.mean(margin**2) / 2)  # two responses a prompt: their variance is margin^2 / 2
+    assert found.low < (paid - truly) / sd < found.high
+    assert found.high - found.low < 0.8
+    told = [f.metric for f in result.findings]
+    assert ("generalization.reward_inflation" in told) == (paid > truly)
 
 
 def test_few_distinct_prompts_leave_support_undefined(make_case: Make, run_audit: Any) -> None:

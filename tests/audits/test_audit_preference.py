@@ -25,10 +25,11 @@ from preference_rows import (
 from scipy.stats import kendalltau, spearmanr
 from sklearn.metrics import roc_auc_score
 
-from rmaudit.audits.preference.audit import Preference, worst
+from rmaudit.audits.preference.audit import Preference
 from rmaudit.audits.preference.views import separation
 from rmaudit.case import Case
 from rmaudit.results import AuditResult
+from rmaudit.stats.extremes import lowest_mean
 from rmaudit.stats.scale import within_prompt_sd
 
 Make = Callable[..., Case]
@@ -317,7 +318,7 @@ def test_worst_subset_interval_holds_the_true_minimum() -> None:
     right = (rng.random((runs, 5, 40)) < 0.7).astype(float)
     held, values = 0, []
     for run in right:
-        found = worst([(part, np.arange(40) + 40 * k) for k, part in enumerate(run)], 0.95)
+        found = lowest_mean([(part, np.arange(40) + 40 * k) for k, part in enumerate(run)], 0.95)
         assert found.value == run.mean(axis=1).min()
         values.append(found.value)
         held += found.low <= 0.7 <= found.high

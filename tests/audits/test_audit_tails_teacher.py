@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from known_rewards import table
 
-from rmaudit.audits.tails import Tails
+from rmaudit.audits.tails import Tails, sample_scales
 from rmaudit.audits.teacher import Teacher
 from rmaudit.case import Case
 
@@ -39,6 +39,32 @@ def test_a_heavy_tail_is_found_and_a_normal_one_is_not(make_case: Make, run_audi
     assert clean["tails.shape"].value < 0.1
     assert clean.findings == ()
     assert clean.figures[0].kind == "curves"
+
+
+@pytest.mark.parametrize("kind", ["normal", "uniform"])
+def test_prompts_of_different_spread_are_no_heavy_tail(
+    make_case: Make, run_audit: Any, kind: str
+) -> None:
+    rng = np.random.default_rng(5)
+    draw = rng.normal if kind == "normal" else rng.random
+    spread = np.exp(0.8 * rng.normal(size=(400, 1)))
+    rewards = draw(size=(400, 8)) * spread
+    assert run_audit(Tails(), case_of(make_case, rewards)).findings == ()
+    # A tail that is heavy within the prompt is found beside the differing spreads.
+    heavy = rng.standard_t(1.5, size=(400, 8)) * np.exp(0.4 * rng.normal(size=(400, 1)))
+    (finding,) = run_audit(Tails(), case_of(make_case, heavy)).findings
+    assert finding.metric == "tails.shape"
+    assert finding.p is not None
+    assert finding.p < 0.025
+
+
+def test_prompts_that_are_alike_are_left_as_they_are() -> None:
+    rewards = np.random.default_rng(6).normal(size=(2000, 16))
+    scales = sample_scales(rewards)
+    assert np.log(scales).std() < 0.05
+    other = sample_scales(rewards * np.exp(np.random.default_rng(7).normal(size=(2000, 1))))
+    assert 0.9 < np.log(other).std() < 1.1  # spreads differ by a factor of e
+    assert (sample_scales(rewards[:5]) == 1).all()
 
 
 def test_a_prompts_level_and_the_unit_do_not_matter(make_case: Make, run_audit: Any) -> None:
@@ -87,6 +113,30 @@ def test_flat_prompts_are_found(make_case: Make, run_audit: Any) -> None:
     assert {e["id"] for e in result.findings[0].examples} <= {f"row{i}" for i in range(40)}
     whole = run_audit(Teacher(), case_of(make_case, rng.normal(size=(100, 8))))
     assert whole.findings == ()
+
+
+def test_one_outlying_prompt_makes_no_other_flat(make_case: Make, run_audit: Any) -> None:
+    rewards = np.random.default_rng(0).normal(size=(40, 8))
+    rewards[0] *= 3000
+    result = run_audit(Teacher(), case_of(make_case, rewards))
+    assert result["teacher.saturated_share"].value == 0
+    assert result.findings == ()
+
+
+def test_differences_lost_beside_levels_or_a_penalty_are_told(
+    make_case: Make, run_audit: Any
+) -> None:
+    rng = np.random.default_rng(0)
+    within = 1e-6 * rng.normal(size=(100, 8))
+    level = rng.normal(size=(100, 1))
+    flat = run_audit(Teacher(), case_of(make_case, within + level))
+    assert flat["teacher.saturated_share"].value == 1
+    assert {f.metric for f in flat.findings} == {
+        "teacher.saturated_share",
+        "teacher.within_prompt_sd",
+    }
+    (finding,) = run_audit(Teacher(), case_of(make_case, within)).findings
+    assert finding.metric == "teacher.within_prompt_sd"
 
 
 def test_prompts_of_the_samples_are_not_taken_for_the_evaluations(

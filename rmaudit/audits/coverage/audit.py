@@ -147,7 +147,9 @@ class Coverage(Audit):
             lacks.append(NotRun("rho", "the column outputs in --deployment"))
         dissent = disagreement(case, scores, named.eval, found)
         vectors = where.others["deployment"]
-        suggested = label_next(deployment, vectors, distance, p, named.deployment, table, dissent)
+        suggested = label_next(
+            deployment, vectors, distance, p, named.deployment, table, dissent, exact > 0
+        )
         return AuditResult(
             self.name,
             metrics=tuple(Metric(f"coverage.{name}", e) for name, e in numbers.items()),

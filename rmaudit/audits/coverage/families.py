@@ -6,17 +6,21 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.special import bdtr
 
 from rmaudit.audits.common.pairs import Margins
 from rmaudit.audits.common.support import Support, feedback_of, prompt_words
 from rmaudit.case import Case
 from rmaudit.data.types import Dataset
 from rmaudit.results import Estimate
-from rmaudit.stats.intervals import cluster_mean, cluster_ratios
+from rmaudit.stats.intervals import cluster_mean, cluster_ratios, count_codes
+from rmaudit.stats.law import p_at_most
+from rmaudit.stats.multiple import holm
 from rmaudit.typing import Float, Integers, Vectors
 
 FOUND_FAMILIES = 12
 FIT_ROWS = 20_000
+MOST_COUNTED = 20  # holes of which a number is told for certain
 LEAST_SHARE, MOST_RATIO = 0.01, 0.1  # of a hole: share in deployment, and feedback against it
 
 
@@ -97,7 +101,8 @@ def ledger(
         a, b = (in_feedback == name).astype(float), (in_deployment == name).astype(float)
         share_a = cluster_mean(a, feedback.clusters, confidence=case.confidence, bounds=(0, 1))
         share_b = cluster_mean(b, deployment.clusters, confidence=case.confidence, bounds=(0, 1))
-        certain, possible = _hole(a, b, feedback, deployment, share_b, case.confidence)
+        possible = _possible(a, b, feedback, deployment, share_b, case.confidence)
+        seen = _prompts(a, feedback), _prompts(b, deployment)
         accuracy = _accuracy(name, evaluation, found, case.confidence)
         rows.append(
             {
@@ -113,18 +118,41 @@ def ledger(
                 "accuracy_high": accuracy.high,
                 "accuracy_pairs": accuracy.n,
                 "hole": bool(b.mean() >= LEAST_SHARE and a.mean() < MOST_RATIO * b.mean()),
-                "hole_certain": certain,
                 "hole_possible": possible,
+                "hole_p": max(p_at_most(share_b, LEAST_SHARE), rarer(*seen, MOST_RATIO)),
+                "rarer_p": rarer(*seen, 1.0),
             }
         )
     table = pd.DataFrame(rows)
+    table["hole_p_alone"] = table["hole_p"]
+    for name in ("hole_p", "rarer_p"):
+        table[name] = holm(table[name].tolist())  # all families are looked at
+    table["hole_certain"] = table["hole_p"] <= 1 - case.confidence
     return table.sort_values("deployment_share", ascending=False, kind="stable", ignore_index=True)
 
 
-def _hole(
+def _prompts(inside: Float, data: Dataset) -> tuple[int, int]:
+    """Prompts of a family, and all prompts: repeated rows say nothing more of a share."""
+    return count_codes(data.clusters[inside > 0]), count_codes(data.clusters)
+
+
+def rarer(feedback: tuple[int, int], deployment: tuple[int, int], ratio: float) -> float:
+    """p-value of "a family's share of the feedback is at least `ratio` times its deployment's".
+
+    Exact: given how many prompts of the family there are in both, those of the feedback are
+    binomial with the odds of the two sizes (Przyborowski & Wilenski 1940). `feedback` and
+    `deployment` are (prompts of the family, all prompts).
+    """
+    (hits, n), (others, m) = feedback, deployment
+    if hits + others == 0 or m == 0:
+        return 1.0
+    return float(bdtr(hits, hits + others, ratio * n / (ratio * n + m)))
+
+
+def _possible(
     a: Float, b: Float, feedback: Dataset, deployment: Dataset, share: Estimate, level: float
-) -> tuple[bool, bool]:
-    """Whether it is one at both ends of the intervals, and at either."""
+) -> bool:
+    """Whether it is a hole at either end of the intervals."""
     none_a, none_b = np.zeros(len(a)), np.zeros(len(b))
     offset = int(feedback.clusters.max(initial=0)) + 1
     lacking = cluster_ratios(
@@ -135,10 +163,7 @@ def _hole(
         np.r_[feedback.clusters, offset + deployment.clusters],
         confidence=level,
     )
-    if not lacking.defined:
-        return False, True
-    certain = share.low >= LEAST_SHARE and lacking.high < 0
-    return certain, share.high >= LEAST_SHARE and lacking.low < 0
+    return not lacking.defined or (share.high >= LEAST_SHARE and lacking.low < 0)
 
 
 def _accuracy(
@@ -152,7 +177,13 @@ def _accuracy(
 
 
 def hole_count(table: pd.DataFrame, n: int, n_clusters: int, level: float) -> Estimate:
-    """Number of holes, from those certain to those possible."""
+    """Number of holes, from those certain to those possible.
+
+    "At most k are holes" leaves all but k families without one, so the p-value of that is the
+    (k + 1)-th smallest of the families' times how many those are (Benjamini & Heller 2008).
+    """
+    p = np.sort(table["hole_p_alone"].to_numpy(dtype=np.float64))
+    each = np.maximum.accumulate(np.minimum(1.0, p * np.arange(len(p), 0, -1)))
     return Estimate(
         float(table["hole"].sum()),
         float((table["hole_certain"] & table["hole"]).sum()),
@@ -161,4 +192,5 @@ def hole_count(table: pd.DataFrame, n: int, n_clusters: int, level: float) -> Es
         "families decided one by one",
         n,
         n_clusters,
+        more_than=tuple(each[:MOST_COUNTED].tolist()),
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from rmaudit.data.types import Dataset, prompt_text
-from rmaudit.typing import Float, Integers, Vectors
+from rmaudit.typing import Float, Integers, Mask, Vectors
 
 SUGGESTED = 300
 
@@ -19,6 +19,7 @@ def label_next(
     families: list[str],
     ledger: pd.DataFrame,
     disagreement: dict[str, float],
+    labelled: Mask,
 ) -> pd.DataFrame:
     """Rows to label, best first: id, prompt, family, p, score.
 
@@ -27,7 +28,7 @@ def label_next(
     feedback, times the family's disagreement among members relative to the mean (one if unknown).
     Families take turns in proportion to their total weight (D'Hondt's rule); inside a family the
     next row is the one of largest weight times distance to the rows already taken, so no prompt
-    comes twice. `score` is that product.
+    comes twice. `score` is that product. Prompts that are `labelled` already are never among them.
     """
     share = ledger.set_index("family")
     mass = (share["deployment_share"] - share["feedback_share"]).clip(lower=0)
@@ -40,7 +41,7 @@ def label_next(
         rows = names == name
         if rows.any():
             spread = np.maximum(distance[rows], 1e-6) * disagreement.get(name, 1.0)
-            weight[rows] = mass[name] * spread
+            weight[rows] = mass[name] * spread * ~labelled[rows]
             total[name] = float(mass[name] * spread.mean())
     order, scores = _turns(names, vectors, weight, total)
     frame = deployment.frame.iloc[order]

@@ -11,6 +11,7 @@ from rmaudit.audits.common.support import Support
 from rmaudit.case import Case
 from rmaudit.data.types import Dataset
 from rmaudit.results import Estimate, Figure, Finding, Severity
+from rmaudit.stats.law import p_at_least
 from rmaudit.support.conformal import LEVEL
 from rmaudit.typing import Float
 
@@ -101,20 +102,26 @@ def projection(case: Case, where: Support) -> Figure:
 def hole_findings(
     case: Case, deployment: Dataset, table: pd.DataFrame, families: list[str], p: Float
 ) -> list[Finding]:
-    """One finding a hole, the largest five."""
+    """One finding a family that is rare in the feedback for certain, the largest five.
+
+    Rarer than in deployment must be certain over all families; of more than low severity are those
+    whose share is under a tenth of the deployment's for certain.
+    """
     names = np.array(families, dtype=object)
     said = []
-    for row in table[table["hole"]].head(5).to_dict("records"):
+    rare = table[table["hole"] & (table["rarer_p"] <= 1 - case.confidence)]
+    for row in rare.head(5).to_dict("records"):
         title = (
             f"{row['family']}: {row['feedback_share']:.1%} of feedback, "
             f"{row['deployment_share']:.1%} of deployment"
         )
         elsewhere = table.loc[table["family"] != row["family"]].dropna(subset=["accuracy"])
-        severity: Severity = "medium" if row["deployment_share"] >= 0.05 else "low"
+        large = row["hole_certain"] and row["deployment_share"] >= 0.05
+        severity: Severity = "medium" if large else "low"
         if row["accuracy_pairs"] >= LEAST_PAIRS and np.isfinite(row["accuracy"]) and len(elsewhere):
             rest = float(np.average(elsewhere["accuracy"], weights=elsewhere["accuracy_pairs"]))
             title += f", accuracy {row['accuracy']:.2f} against {rest:.2f}"
-            severity = "high" if row["accuracy_high"] < rest else severity
+            severity = "high" if large and row["accuracy_high"] < rest else severity
         detail = (
             "The reward model has seen almost none of these contexts, so an optimiser meets its "
             "guesses there. Label the rows of this family in the table label_next, retrain, and "
@@ -123,7 +130,8 @@ def hole_findings(
         rows = np.flatnonzero(names == row["family"])
         rows = rows[np.argsort(p[rows], kind="stable")][: case.example_limit]
         shown = tuple(_example(deployment, int(i), p) for i in rows)
-        said.append(Finding(severity, "coverage", "coverage.holes", title, detail, shown))
+        p_value = row["hole_p"] if large else row["rarer_p"]
+        said.append(Finding(severity, "coverage", "coverage.holes", title, detail, shown, p_value))
     return said
 
 
@@ -142,7 +150,8 @@ def deficit_finding(
     rows = rows[np.argsort(-distance[rows], kind="stable")][: case.example_limit]
     shown = tuple(_example(deployment, int(i), p) for i in rows)
     severity = grade(1 - LEVEL - kappa.high, 0.05, 0.2)
-    return [Finding(severity, "coverage", "coverage.kappa", title, f"{detail}.", shown)]
+    p_value = p_at_least(kappa, 1 - LEVEL)
+    return [Finding(severity, "coverage", "coverage.kappa", title, f"{detail}.", shown, p_value)]
 
 
 def _example(deployment: Dataset, i: int, p: Float) -> dict[str, object]:

@@ -11,13 +11,13 @@ import pandas as pd
 from scipy.special import expit
 
 from rmaudit.audits.base import Audit, grade, register_audit
+from rmaudit.audits.common.attribute import overpaid
 from rmaudit.audits.common.pairs import (
     LABELLED,
     Margins,
     margins,
     optional,
     pair_examples,
-    standardized,
 )
 from rmaudit.audits.common.row_content import words_of
 from rmaudit.audits.common.support import contexts, lacking, pair_support
@@ -34,6 +34,7 @@ from rmaudit.case import Case
 from rmaudit.results import AuditResult, Estimate, Figure, Finding, Metric, MetricSpec, NotRun
 from rmaudit.scoring.requests import Request, Scores
 from rmaudit.stats.intervals import cluster_mean
+from rmaudit.stats.law import p_at_most
 from rmaudit.stats.uncertainty import auroc_estimate
 from rmaudit.support.conformal import Calibration, Terms, threshold_ratios
 from rmaudit.typing import Float
@@ -88,7 +89,7 @@ class Generalization(Audit):
         "generalization.reward_inflation": MetricSpec(
             "SD",
             "zero",
-            "reward of responses outside minus inside the support, same prompt and label",
+            "what the reward pays for responses outside the support beyond what labels bear out",
             "Reward inflation",
         ),
         "generalization.delta_j": MetricSpec(
@@ -209,11 +210,11 @@ def by_support(
 
 
 def inflation(case: Case, found: Margins) -> Estimate:
-    """Reward of outputs outside minus inside the support within a prompt, at equal labels, in SDs.
+    """What the reward pays for being outside the support beyond what the labels bear out, in SDs.
 
-    Support is that of (context, output) texts. Each pair with one output on either side gives the
-    reward of the one outside less the other's; pairs in which the one outside is preferred and
-    pairs in which it is not weigh the same, so that the label's own effect cancels. Zero is best.
+    Support is that of (context, output) texts; the pairs with one output on either side tell. See
+    `rmaudit.audits.common.attribute.overpaid`: where responses outside are truly better, a reward
+    that says so is not inflated. Zero is best.
     """
     outputs = found.outputs
     prompts = case.eval.frame["prompt"].tolist()
@@ -228,17 +229,14 @@ def inflation(case: Case, found: Margins) -> Estimate:
         return Estimate.undefined(reason, confidence=case.confidence)
     pairs, outside = found.decided, where.outside("eval")
     sign = outside[pairs.better] - outside[pairs.worse]  # 1: preferred is outside
-    up, down = (sign > 0).astype(float), (sign < 0).astype(float)
-    if min(np.unique(pairs.cluster[side > 0]).size for side in (up, down)) < 2:
+    if min(np.unique(pairs.cluster[side]).size for side in (sign > 0, sign < 0)) < 2:
         return Estimate.undefined(
             "too few pairs have one output inside the support and one outside, on both labels",
             n=int((sign != 0).sum()),
             confidence=case.confidence,
         )
-    weight = (up / up.sum() + down / down.sum()) / 2
-    return standardized(
-        weight * sign * pairs.margin, weight, pairs.cluster, pairs.unit, confidence=case.confidence
-    )
+    excess = overpaid(pairs, outside, case.confidence)
+    return replace(excess, n=int((sign != 0).sum())) if excess.defined else excess
 
 
 def by_distance(decided: Margins, distance: Float, confidence: float) -> pd.DataFrame:
@@ -305,6 +303,7 @@ def findings(
                 "Label contexts like those below (coverage: label_next) and retrain; until then, "
                 "do not optimise against the reward there.",
                 pair_examples(case, decided, worst),
+                p_at_most(gap, 0.0),
             )
         )
     inflated = numbers["reward_inflation"]
@@ -314,8 +313,11 @@ def findings(
                 grade(inflated.low, 0.1, 0.3),
                 "generalization",
                 "generalization.reward_inflation",
-                f"Outputs unlike the feedback get {inflated.value:.2f} SD more at equal labels",
-                "An optimiser moves toward what the reward model has not seen: label such outputs.",
+                f"Responses unlike the feedback are overpaid by {inflated.value:.2f} SD "
+                f"[{inflated.low:.2f}, {inflated.high:.2f}]",
+                "The reward pays that much more for them than the labels bear out. An optimiser "
+                "moves toward what the reward model has not seen: label such responses.",
+                p=p_at_most(inflated, 0.0),
             )
         )
     return said

@@ -6,8 +6,7 @@ average over unlike subsets, and rules that read no words all flatter it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -43,9 +42,10 @@ from rmaudit.case import Case
 from rmaudit.results import AuditResult, Estimate, Metric, MetricSpec, NotRun
 from rmaudit.rewards.base import EVERY_SIGNAL
 from rmaudit.scoring.requests import Scores
+from rmaudit.stats.extremes import lowest_mean
 from rmaudit.stats.intervals import cluster_mean, cluster_ratios
 from rmaudit.stats.rank import kendall_tau_b_within, spearman_within
-from rmaudit.typing import Float, Integers, Mask
+from rmaudit.typing import Float, Mask
 
 Numbers = dict[str, Estimate]
 
@@ -275,35 +275,11 @@ def over_subsets(
     macro = cluster_ratios(terms, decided.cluster, confidence=confidence, bounds=(0, 1))
     parts = [decided.on_rows(masks[name]) for name in usable]
     return dict(
-        zip(names, (macro, worst([(p.correct, p.cluster) for p in parts], confidence)), strict=True)
-    )
-
-
-def worst(parts: Sequence[tuple[Float, Integers]], confidence: float) -> Estimate:
-    """The lowest mean of several parts (values from 0 to 1, clusters), and an interval for it.
-
-    The true minimum is at least the lowest of the lower ends, each at the nominal level, for only
-    its own part matters there; and at most the lowest of the upper ends, which must therefore all
-    hold together (Bonferroni). A bootstrap of the minimum is centred too low instead, and covers
-    far less than it says where parts are alike.
-    """
-    alpha = 1 - confidence
-
-    def at(level: float) -> list[Estimate]:
-        return [
-            cluster_mean(values, clusters, confidence=level, bounds=(0, 1))
-            for values, clusters in parts
-        ]
-
-    single, joint = at(confidence), at(1 - alpha / len(parts))
-    lowest = min(single, key=lambda estimate: estimate.value)
-    return replace(
-        lowest,
-        low=min(estimate.low for estimate in single),
-        high=min(estimate.high for estimate in joint),
-        method="cluster-robust, simultaneous over subsets",
-        n=sum(estimate.n for estimate in single),
-        n_clusters=int(np.unique(np.concatenate([clusters for _, clusters in parts])).size),
+        zip(
+            names,
+            (macro, lowest_mean([(p.correct, p.cluster) for p in parts], confidence)),
+            strict=True,
+        )
     )
 
 
