@@ -15,7 +15,7 @@ from rmaudit.report.document import Report
 from rmaudit.rewards import load_reward_model
 from rmaudit.rewards.base import RewardModel
 from rmaudit.rewards.served.client import is_url, shown_url
-from rmaudit.running import Data, Inputs, Model, as_data, run
+from rmaudit.running import Data, Inputs, Model, as_data, run, with_responses
 from rmaudit.scoring import Progress, open_store, scores_frame, write_scores
 from rmaudit.scoring import score as run_requests
 from rmaudit.scoring.requests import data_requests
@@ -95,15 +95,17 @@ def score(
     data: Data,
     *,
     limit: int | None = None,
+    columns: str | None = None,
     store: Path | None = None,
     cache: bool = True,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """Rewards of every text of a data set.
+    """Rewards of every text of a data set; `columns` says which column holds what (`load`).
 
     Returns one row a text: id, side, reward (float64), tokens, truncated, model, request.
     """
-    model, data = as_model(model), as_data(data, limit)
+    data = with_responses(as_data(data, limit, columns=columns), "--data")
+    model = as_model(model)
     with open_store(store, cache=cache) as opened:
         scores = run_requests(
             model,
@@ -182,6 +184,7 @@ def run_score(settings: AuditConfig, out: Path, console: Console) -> pd.DataFram
         load_reward_model(settings.model, settings, named_by=settings.named_by("model")),
         settings.eval,
         limit=settings.limit,
+        columns=settings.columns,
         store=settings.store,
         cache=not settings.no_cache,
         progress=console.progress(),

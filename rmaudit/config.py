@@ -45,6 +45,15 @@ class RunSettings(ModelSettings):
         unset="all rows",
         example=1000,
     )
+    columns: str | None = option(
+        None,
+        "Which column of the data holds what, where names do not tell: "
+        "chosen=response_a,rejected=response_b,label=winner,ignore=notes.",
+        INPUTS,
+        metavar="NAME=COLUMN,...",
+        unset="by the columns' names; rmaudit data formats lists the layouts",
+        example="prompt=question,chosen=response_a,rejected=response_b,label=winner",
+    )
     seed: int = option(0, "Seed of all randomness.", MEASURING, limits={"ge": 0})
     resamples: int = option(2000, "Bootstrap resamples.", MEASURING, limits={"ge": 100})
     confidence: float = option(

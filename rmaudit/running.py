@@ -13,8 +13,8 @@ import pandas as pd
 from rmaudit.auditing import measured, wanted_of, with_signal
 from rmaudit.audits.base import audits as registered_audits
 from rmaudit.case import Case
-from rmaudit.data import Dataset, DataType, load
-from rmaudit.errors import UsageError
+from rmaudit.data import ColumnMap, Dataset, DataType, load, parse_columns
+from rmaudit.errors import DataError, UsageError
 from rmaudit.provenance import provenance
 from rmaudit.report.document import Report
 from rmaudit.results import AuditResult
@@ -94,10 +94,10 @@ def build_case(settings: RunSettings, inputs: Inputs) -> Case:
 
     return Case(
         model=model("model", inputs.model),
-        eval=as_data(inputs.eval, limit),
-        feedback=_optional_data(inputs.feedback, limit),
-        deployment=_optional_data(inputs.deployment, limit, "deployment"),
-        samples=_optional_data(inputs.samples, limit, "samples"),
+        eval=with_responses(as_data(inputs.eval, limit, columns=settings.columns), "--eval"),
+        feedback=_optional_data(inputs.feedback, limit, None, settings.columns),
+        deployment=_optional_data(inputs.deployment, limit, "deployment", settings.columns),
+        samples=_optional_data(inputs.samples, limit, "samples", settings.columns),
         ensemble=tuple(model("ensemble", member) for member in inputs.ensemble),
         gold=None if inputs.gold is None else model("gold", inputs.gold),
         seed=settings.seed,
@@ -109,19 +109,45 @@ def build_case(settings: RunSettings, inputs: Inputs) -> Case:
     )
 
 
-def as_data(data: Data, limit: int | None, type: DataType | None = None) -> Dataset:
+def as_data(
+    data: Data,
+    limit: int | None,
+    type: DataType | None = None,
+    columns: str | ColumnMap | None = None,
+) -> Dataset:
     """A table, read if it is only named; ``suite:NAME:FILE`` is a published benchmark's."""
     if isinstance(data, Dataset):
         return data
     if isinstance(data, str) and data.startswith("suite:"):
         return preferences(data, limit)
-    return load(data, type, limit)
+    return load(data, type, limit, columns)
+
+
+def with_responses(data: Dataset, option: str) -> Dataset:
+    """The data, if a reward can be given to any of it.
+
+    Raises
+    ------
+    DataError
+        If there are prompts alone.
+    """
+    if data.type == "deployment" and "outputs" not in data.frame:
+        unused = ", ".join(data.reading.unused)
+        raise DataError(
+            f"{data.source.path}: holds prompts without responses or labels, so nothing can be "
+            f"measured on it{f' (columns that are not used: {unused})' if unused else ''}; give "
+            f"{option} labelled data, name its columns with --columns, or give it as --deployment"
+        )
+    return data
 
 
 def _optional_data(
-    data: Data | None, limit: int | None, type: DataType | None = None
+    data: Data | None, limit: int | None, type: DataType | None, columns: str | None
 ) -> Dataset | None:
-    return None if data is None else as_data(data, limit, type)
+    if data is None:
+        return None
+    # The mapping is of the evaluation data: another input may have the names already.
+    return as_data(data, limit, type, parse_columns(columns).where_it_fits())
 
 
 def _score_on_ray(

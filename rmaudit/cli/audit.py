@@ -24,7 +24,7 @@ Limit = Annotated[int | None, typer.Option(min=1, help="Use the first N rows onl
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     command.add(app, "audit", audit, settings=tuple(AuditConfig.options()))
-    command.add(app, "score", score, settings=(*MODEL_OPTIONS, "no_cache", "limit"))
+    command.add(app, "score", score, settings=(*MODEL_OPTIONS, "no_cache", "limit", "columns"))
 
 
 def audit(

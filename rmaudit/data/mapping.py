@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rmaudit.data import names
@@ -25,6 +25,11 @@ class ColumnMap:
 
     specs: Mapping[str, Spec] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
+    optional: bool = False  # for a table that has none of its columns, there is no mapping
+
+    def where_it_fits(self) -> ColumnMap:
+        """The same for tables that may have our names already."""
+        return replace(self, optional=True)
 
     def __bool__(self) -> bool:
         return bool(self.specs or self.ignored)

@@ -262,3 +262,20 @@ def holds_turns(value: Any) -> bool:
     if isinstance(value, dict):
         return is_turn(value)
     return isinstance(value, list) and bool(value) and all(map(is_turn, value))
+
+
+def for_template(turns: list[Message], output: str) -> tuple[list[Message], list[Any] | None]:
+    """The turns of a text as chat templates take them, and the tools that stand before them."""
+    tools = None
+    if turns and turns[0]["role"] == "tools":
+        tools = decoded(turns[0]["content"])
+        turns = turns[1:]
+    return [*turns, assistant_turn(output)], tools if isinstance(tools, list) else None
+
+
+def continues(prompt: str, output: str) -> bool:
+    """Whether an output goes on with a text where its prompt ends, as implicit prompts are cut."""
+    if not prompt or output[:1].isspace():
+        return bool(prompt)
+    tail = prompt[-64:].rstrip()
+    return any(mark.end() == len(tail) for mark in _TURN.finditer(tail))

@@ -25,6 +25,8 @@ def resolve(profile: Profile, asked: DataType | None, mapping: ColumnMap) -> Pla
     UsageError
         If the mapping names a column that is not there.
     """
+    if mapping.optional and not (mapping.reads | {*mapping.ignored}) & profile.names:
+        mapping = ColumnMap()
     for name in sorted({*mapping.reads, *mapping.ignored} - profile.names):
         if not any(get(row, name) is not MISSING for row in profile.rows):
             raise UsageError(

@@ -40,7 +40,7 @@ def prompt_key(prompt: Prompt) -> str:
         return prompt
     return "\x00" + json.dumps(
         [
-            [m["role"], m["content"]] if len(m) == 2 else [m["role"], m["content"], further(m)]
+            [m["role"], m["content"]] if len(m) == 2 else [m["role"], m["content"], turn_extras(m)]
             for m in prompt
         ],
         ensure_ascii=False,
@@ -48,7 +48,7 @@ def prompt_key(prompt: Prompt) -> str:
     )
 
 
-def further(message: Message) -> dict[str, Any]:
+def turn_extras(message: Message) -> dict[str, Any]:
     """What a turn holds beside role and content, by name."""
     return {key: message[key] for key in sorted(message) if key not in ("role", "content")}  # type: ignore[literal-required]
 

@@ -10,7 +10,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from rmaudit.data.types import Message
+from rmaudit.data.types import Message, turn_extras
 from rmaudit.errors import RewardModelError
 from rmaudit.rewards.base import Row
 from rmaudit.scoring.requests import Request
@@ -81,6 +81,8 @@ def _row_key(row: Row, columns: Sequence[str]) -> str:
 def messages_key(messages: Sequence[Message]) -> str:
     """Lengths before the parts keep ("ab", "c") and ("a", "bc") apart; JSON would take longer."""
     turns = [f"{len(m['role'])}:{m['role']}{len(m['content'])}:{m['content']}" for m in messages]
+    if any(len(m) > 2 for m in messages):  # tool calls and the like
+        turns.append(json.dumps([turn_extras(m) for m in messages], sort_keys=True))
     return f"messages {len(turns)}:{''.join(turns)}"
 
 

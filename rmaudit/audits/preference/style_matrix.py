@@ -74,6 +74,8 @@ def style_matrix(case: Case, decided: Margins) -> StyleMatrix | str:
     names = case.eval.frame["style"].to_numpy(dtype=object)[decided.row]
     if pd.isna(names).any() or not len(names):
         return "a style in every row"
+    if "style_rejected" in case.eval.frame:
+        return _as_given(case, decided)
     styles, codes = _ordered(names.astype(str))
     prompts = decided.outputs.prompt[decided.better]
     item = np.unique(np.stack([decided.cluster, prompts]), axis=1, return_inverse=True)[1].ravel()
@@ -89,6 +91,20 @@ def style_matrix(case: Case, decided: Margins) -> StyleMatrix | str:
         tied=decided.tied[first],
     )
     return StyleMatrix(styles, graded, crossed, codes[first], codes[second])
+
+
+def _as_given(case: Case, decided: Margins) -> StyleMatrix | str:
+    """The cells of data whose rows are pairs of two styles: nothing is left to cross."""
+    columns = [
+        case.eval.frame[name].to_numpy(dtype=object)[decided.row].astype(str)
+        for name in ("style", "style_rejected")
+    ]
+    styles, codes = _ordered(np.concatenate(columns))
+    if not 2 <= len(styles) <= MOST_STYLES:
+        return f"items with two to {MOST_STYLES} styles"
+    graded = len(styles) == len(LEVELS) and all(_level(s) == i for i, s in enumerate(styles))
+    chosen, rejected = np.split(codes, 2)
+    return StyleMatrix(styles, graded, decided, chosen, rejected)
 
 
 def style_table(matrix: StyleMatrix, confidence: float) -> pd.DataFrame:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rmaudit.data.types import Message, prompt_text
+from rmaudit.data.messages import continues, for_template
+from rmaudit.data.types import Message, prompt_text, turn_text
 from rmaudit.errors import RewardModelError, UsageError
 from rmaudit.rewards.base import Text
 
@@ -41,7 +42,9 @@ class Rendered:
 class FormatRenderer:
     r"""Makes texts from a format such as ``"{prompt}\n\n{output}"``.
 
-    Message lists become ``"User: ...\n\nAssistant: ..."``.
+    Message lists become ``"User: ...\n\nAssistant: ..."``. What continues a prompt of plain text
+    (behind an ``Assistant:``, or with white space of its own) follows it as it was: white space of
+    the format is not put between the two.
 
     Raises
     ------
@@ -58,12 +61,16 @@ class FormatRenderer:
                 f"the default is {DEFAULT_FORMAT!r}"
             )
         self._before = before
+        gap = before.rpartition("{prompt}")[2]
+        self._gap = gap if gap.isspace() and "{prompt}" in before else ""
 
     def render(self, texts: Sequence[Text]) -> list[Rendered]:
         """One text each."""
         rendered = []
         for text in texts:
             before = self._before.replace("{prompt}", sound(prompt_text(text.prompt)))
+            if self._gap and isinstance(text.prompt, str) and continues(text.prompt, text.output):
+                before = before.removesuffix(self._gap)
             output = sound(text.output)
             end = len(before) + len(output)
             rendered.append(Rendered(before + output + self._after, len(before), end))
@@ -95,6 +102,8 @@ class TemplateRenderer:
             source = template if template is not None else tokenizer.get_chat_template()
             self._options["chat_template"] = _FIXED_DAY + source
             self._options["rmaudit_day"] = _directives(day)
+        source = template if template is not None else str(tokenizer.chat_template)
+        self._writes_calls = "tool_calls" in source
         # What the template writes behind every output; unknown if it rewrites outputs.
         _, unchanged, tail = self._apply(Text("", _PROBE)).partition(_PROBE)
         self._tail = tail if unchanged else None
@@ -104,20 +113,35 @@ class TemplateRenderer:
         return [self._locate(text, self._apply(text)) for text in texts]
 
     def _apply(self, text: Text) -> str:
-        messages = chat_messages(text)
+        messages, tools = self._turns(text)
         try:
-            return self._template(messages)
+            return self._template(messages, tools)
         except Exception:  # templates raise what they like
             try:
-                return self._template(_alternating(messages))
+                return self._template(_alternating(chat_messages(text)))
             except Exception as error:
                 raise RewardModelError(
                     f"the chat template refuses the messages: {error}; repair the prompt's roles "
                     "or the model's template"
                 ) from error
 
-    def _template(self, messages: Sequence[Message]) -> str:
-        return str(self._tokenizer.apply_chat_template(messages, tokenize=False, **self._options))
+    def _turns(self, text: Text) -> tuple[list[Message], list[Any] | None]:
+        """The messages, with calls and tools apart where the template writes them itself."""
+        messages = chat_messages(text)
+        if not self._writes_calls or (
+            isinstance(text.prompt, str) and "<tool_call>" not in text.output
+        ):
+            return messages, None
+        turns = text.prompt or [{"role": "user", "content": ""}]
+        if isinstance(turns, str):
+            turns = [{"role": "user", "content": turns}]
+        return for_template(
+            [{**t, "content": sound(t["content"])} for t in turns], sound(text.output)
+        )
+
+    def _template(self, messages: Sequence[Message], tools: list[Any] | None = None) -> str:
+        given = self._options if tools is None else {**self._options, "tools": tools}
+        return str(self._tokenizer.apply_chat_template(messages, tokenize=False, **given))
 
     def _locate(self, text: Text, rendered: str) -> Rendered:
         """Where the output stands: before the template's constant tail, perhaps stripped."""
@@ -155,14 +179,20 @@ def sound(text: str) -> str:
 
 
 def chat_messages(text: Text) -> list[Message]:
-    """The turns of a text: its prompt's, then the output as the assistant's."""
+    """The turns of a text: its prompt's, then the output as the assistant's.
+
+    Tools and tool calls are written into the turns' text.
+    """
     prompt = text.prompt
     # No prompt at all is an empty user turn: many templates insist on one.
     turns: list[Message] = (
         [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
     ) or [{"role": "user", "content": ""}]
     clean: list[Message] = [
-        {"role": turn["role"], "content": sound(turn["content"])} for turn in turns
+        {"role": "system", "content": sound(f"Tools: {turn['content']}")}
+        if turn["role"] == "tools"
+        else {"role": turn["role"], "content": sound(turn_text(turn))}
+        for turn in turns
     ]
     return [*clean, {"role": "assistant", "content": sound(text.output)}]
 
