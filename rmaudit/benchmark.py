@@ -13,6 +13,7 @@ from rmaudit.provenance import provenance
 from rmaudit.report.document import Report
 from rmaudit.scoring import Progress, open_store, scores_frame
 from rmaudit.suites import SuiteRun, run_suite
+from rmaudit.suites.measures import PRESENT
 from rmaudit.suites.run import Declared
 
 
@@ -118,6 +119,7 @@ def _benchmark(run: SuiteRun) -> dict[str, Any]:
         "official": {
             key: None if math.isnan(number.value) else number.value
             for key, number in run.official.items()
+            if key != PRESENT  # ours, for files that hold a part
         },
     }
 

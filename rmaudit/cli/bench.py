@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rmaudit.report.document import Report
 
 
+MANY, MOST_PARTS = ("category.", "subset."), 40  # beyond so many, these are not listed
 SETTINGS = (*MODEL_OPTIONS, "no_cache", "limit", "seed", "confidence", "out")
 
 
@@ -146,9 +147,14 @@ def show(console: Console, report: Report) -> None:
     suite: dict[str, Any] = dict(report.suite or {})
     parts = {m.slice["part"]: m for m in report.metrics() if "part" in m.slice}
     rows = []
+    many = [name for name in parts if name.startswith(MANY) and len(parts) > MOST_PARTS]
     for name, metric in parts.items():
+        if name in many:
+            continue
         said = words(metric)
         rows.append([name, said.value, said.interval or said.reason or "", said.n])
+    if many:
+        rows.append([f"and {len(many)} categories in bench.json", "", "", ""])
     title = f"{suite['title']}: {report.record.model.name}, official numbers"
     console.table(title, ["name", "value", "interval", "rows"], rows)
     (audit,) = report.audits.values()

@@ -33,7 +33,8 @@ from rmaudit.stats.multiple import holm
 from rmaudit.typing import Float, Mask
 
 OVERALL = "{}"  # the slice of an overall number, as text
-_DEFAULTS = ("preference.accuracy",)  # of an audit; of a benchmark its score
+# Endings of the ids that are shown by default: the first that all runs have defined.
+_DEFAULTS = (("preference.accuracy", ".score"), (".score_present",), (".accuracy",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,9 +304,10 @@ def _metrics(runs: Sequence[Report], wanted: Iterable[str] | None) -> list[str]:
     held = [[m.id for m in run.metrics() if not m.slice] for run in runs]
     common = [id_ for id_ in held[0] if all(id_ in ids for ids in held[1:])]
     if wanted is None:
-        found = [id_ for id_ in common if id_ in _DEFAULTS or id_.endswith(".score")]
-        if found:
-            return found
+        for names in _DEFAULTS:
+            found = [id_ for id_ in common if id_.endswith(names) and _defined(runs, id_)]
+            if found:
+                return found
         raise UsageError(
             "the runs have no headline number in common; name one with --metric: "
             + (", ".join(common[:8]) or "they share none (different benchmarks?)")
@@ -315,6 +317,10 @@ def _metrics(runs: Sequence[Report], wanted: Iterable[str] | None) -> list[str]:
         if id_ not in common:
             raise UsageError(f"not every run has {id_!r}; {nearest(id_, common)}")
     return chosen
+
+
+def _defined(runs: Sequence[Report], id_: str) -> bool:
+    return any(run.metric(id_).value is not None for run in runs)
 
 
 def _distinct_names(runs: Sequence[Report]) -> list[str]:

@@ -68,13 +68,16 @@ def render_benchmark(report: Report) -> str:
 
 def _answer(report: Report, overall: Mapping[str, MetricRecord]) -> str:
     """The headline in a sentence, and whether a blind rule does as well."""
-    score = overall["score"]
+    score, before = overall["score"], "Official score"
+    if score.value is None and "score_present" in overall:
+        before = f"No official score ({score.reason}); mean of the groups present"
+        score = overall["score_present"]
     said = words(score)
     if score.value is None:
         return f"No official score: {score.reason}."
     interval = f" [{said.interval}]" if said.interval else " (too few items for an interval)"
     blind = [(m.value, m) for n, m in overall.items() if n.startswith("blind_") and m.value]
-    text = f"Official score {said.value}{interval}."
+    text = f"{before}: {said.value}{interval}."
     if not blind:
         return text
     value, best = max(blind, key=lambda pair: pair[0])

@@ -23,6 +23,7 @@ from rmaudit.suites.scored import Number, Official, Scored
 from rmaudit.typing import Float, Mask
 
 POWER = 0.8
+PRESENT = "score_present"
 _BLIND = "the official score of a rule that reads nothing else"
 _PAIRS = "pairs of a better and a worse response"
 _TEXTS = "the texts of the responses (a result file has none)"
@@ -32,6 +33,12 @@ Parts = tuple[list[Metric], list[NotRun]]
 
 _SPECS: Mapping[str, tuple[str, Better, str, str]] = {
     "score": ("probability", "higher", "Official score", "the benchmark's own number: {rule}"),
+    "score_present": (
+        "probability",
+        "higher",
+        "Score of the groups present",
+        "the mean of those groups that the data have, where the official score needs all of them",
+    ),
     "score_ties_half": (
         "probability",
         "higher",
@@ -174,13 +181,17 @@ def metrics(
         found.append(Metric(f"{suite.key}.{name}", estimate, slice_))
 
     whole = official[headline] if headline else Number.none("no headline number")
-    add("score", whole.estimate(confidence))
+    main = official.get(suite.headlines[0], whole) if headline == PRESENT else whole
+    add("score", main.estimate(confidence))
+    if PRESENT in official:
+        add("score_present", official[PRESENT].estimate(confidence))
     fair = suite.official(replace(scored, fair=True))
     if headline and not suite.steps:
         add("score_ties_half", fair[headline].estimate(confidence))
     add("detectable_difference", detectable(whole.estimate(confidence)))
     for name, number in official.items():
-        add("score", number.estimate(confidence), part=name)
+        if name != PRESENT:
+            add("score", number.estimate(confidence), part=name)
     for name, estimate, slice_ in _of_pairs(scored, confidence):
         add(name, estimate, **slice_)
     for name, estimate in _blind(suite, scored, headline, confidence):

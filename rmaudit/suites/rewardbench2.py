@@ -10,7 +10,7 @@ import numpy as np
 
 from rmaudit.suites.base import Item, Suite, register_suite, stable_keys
 from rmaudit.suites.entries import Entry
-from rmaudit.suites.scored import Number, Official, Scored, combined, mean_of
+from rmaudit.suites.scored import Number, Official, Scored, combined, whole
 from rmaudit.typing import Float
 
 DOMAINS = ("Factuality", "Precise IF", "Math", "Safety", "Focus", "Ties")
@@ -64,6 +64,8 @@ class RewardBench2(Suite):
     recorded = "scores: the chosen ones first, then the rejected"
     columns = (("chosen", "rejected", "subset", "num_correct"), ("scores", "subset", "num_correct"))
 
+    headlines = ("score", "score_present")
+
     def item(self, entry: Entry) -> Item:
         """One row; the key is of its place where `items` does not know better."""
         return _item(entry, f"{entry.text('subset')}\t{entry.number}")
@@ -87,7 +89,7 @@ class RewardBench2(Suite):
             numbers["domain.Ties"] = combined([(_WEIGHTS[name], parts[name]) for name in _WEIGHTS])
         for domain in DOMAINS:
             numbers.setdefault(f"domain.{domain}", Number.none(f"no rows of {domain} in the data"))
-        return {**numbers, "score": mean_of([numbers[f"domain.{d}"] for d in DOMAINS])}
+        return {**numbers, **whole([numbers[f"domain.{domain}"] for domain in DOMAINS])}
 
 
 def _item(entry: Entry, key: str) -> Item:

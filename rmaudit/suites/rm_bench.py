@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from rmaudit.suites.base import Item, Suite, register_suite
 from rmaudit.suites.entries import Entry
-from rmaudit.suites.scored import Number, Official, Scored, mean_of
+from rmaudit.suites.scored import Number, Official, Scored, mean_of, whole
 
 DOMAINS = ("chat", "math", "code", "safety")
 STYLES = ("concise", "detailed plain", "detailed markdown")
@@ -49,6 +49,8 @@ class RMBench(Suite):
         lists = [len(side) for side in sides if isinstance(side, list)]
         return super().fits(row) and len(STYLES) in lists
 
+    headlines = ("score", "score_present")
+
     def item(self, entry: Entry) -> Item:
         """One row; its domain is the file's where the row has none."""
         domain = _domain(entry)
@@ -76,21 +78,23 @@ class RMBench(Suite):
         numbers: dict[str, Number] = {}
         for domain in DOMAINS:
             levels = {
-                level: mean_of([_cell(scored, groups.get(domain, ()), *cell) for cell in cells])
+                level: mean_of([_cell(scored, groups, domain, *cell) for cell in cells])
                 for level, cells in LEVELS.items()
             }
             numbers |= {f"domain.{domain}.{level}": number for level, number in levels.items()}
             numbers[f"domain.{domain}"] = mean_of(levels.values())
         for level in LEVELS:
             numbers[level] = mean_of([numbers[f"domain.{domain}.{level}"] for domain in DOMAINS])
-        return {**numbers, "score": mean_of([numbers[f"domain.{domain}"] for domain in DOMAINS])}
+        return {**numbers, **whole([numbers[f"domain.{domain}"] for domain in DOMAINS])}
 
 
-def _cell(scored: Scored, places: Sequence[int], chosen: int, rejected: int) -> Number:
+def _cell(
+    scored: Scored, groups: Mapping[str, Sequence[int]], domain: str, chosen: int, rejected: int
+) -> Number:
     """The win rate of one style of the chosen over one of the rejected response."""
-    rewards = scored.rewards
+    places, rewards = groups.get(domain, ()), scored.rewards
     wins = [scored.win(rewards[i][chosen], rewards[i][3 + rejected]) for i in places]
-    return scored.mean(places, wins)
+    return scored.mean(places, wins, domain)
 
 
 def _domain(entry: Entry) -> str:

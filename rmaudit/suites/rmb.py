@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rmaudit.data.types import prompt_key
 from rmaudit.suites.base import Item, Suite, register_suite
 from rmaudit.suites.entries import Entry
-from rmaudit.suites.scored import NO_ROWS, Number, Official, Scored, mean_of
+from rmaudit.suites.scored import Number, Official, Scored, whole
 
 KINDS = {"Pairwise_set": "pairwise", "BoN_set": "bon"}
 GOALS = ("helpfulness", "harmlessness")
@@ -35,6 +35,8 @@ class RMB(Suite):
     download = "the folder RMB_dataset of github.com/Zhou-Zoey/RMB-Reward-Model-Benchmark"
     recorded = "chosen_reward, reject_reward (pairs); scores, the best first (best of n)"
     columns = (("category_path", "pair_uid"), ("category_path", "bon_uid"))
+
+    headlines = ("score", "score_present")
 
     def item(self, entry: Entry) -> Item:
         """A pair or a best of n."""
@@ -65,20 +67,20 @@ class RMB(Suite):
 
     def official(self, scored: Scored) -> Official:
         """Four pooled accuracies, each category's, and the mean of the four."""
-        four = {f"{kind}.{goal}": Number.none(NO_ROWS) for kind in KINDS.values() for goal in GOALS}
-        for name, places in scored.by(lambda i: f"{i.facts['kind']}.{i.facts['goal']}").items():
-            four[name] = _won(scored, places)
+        groups = scored.by(lambda item: f"{item.facts['kind']}.{item.facts['goal']}")
+        names = [f"{kind}.{goal}" for kind in KINDS.values() for goal in GOALS]
+        four = {name: _won(scored, groups.get(name, ()), name) for name in names}
         categories = {
-            f"category.{path}": _won(scored, places)
+            f"category.{path}": _won(scored, places, path)
             for path, places in scored.by(lambda item: item.subset).items()
         }
-        return {**four, **categories, "score": mean_of(four.values())}
+        return {**four, **categories, **whole(list(four.values()))}
 
 
-def _won(scored: Scored, places: Sequence[int]) -> Number:
+def _won(scored: Scored, places: Sequence[int], what: str) -> Number:
     rewards = scored.rewards
     wins = [scored.beats_all(rewards[i][0], rewards[i][1:].tolist()) for i in places]
-    return scored.mean(places, wins)
+    return scored.mean(places, wins, what)
 
 
 def _responses(entry: Entry, best_of_n: bool) -> tuple[str, ...]:

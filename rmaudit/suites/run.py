@@ -24,6 +24,10 @@ from rmaudit.suites.entries import Entry, read_entries
 from rmaudit.suites.scored import Official, Scored, as_array
 from rmaudit.typing import Float
 
+PARTIAL = (
+    "Part of the benchmark only: blind rules and detectable difference are about score_present, "
+    "the mean of the groups that the data have."
+)
 MOST_TIES = 0.05  # of the pairs, beyond which the official number says little of the model
 
 
@@ -125,7 +129,8 @@ def run_suite(
         figures=measures.figures(suite, found),
         not_run=tuple(absent),
     )
-    notes = (*_undefined(official), *suite.notes(scored))
+    partial = [PARTIAL] if headline == measures.PRESENT else []
+    notes = (*partial, *_undefined(official), *suite.notes(scored))
     named = suite.recorded_by(entries[0]) or Path(data).stem
     return SuiteRun(suite, dataset, official, headline, result, scores, notes, named)
 

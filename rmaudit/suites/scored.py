@@ -99,6 +99,11 @@ def mean_of(
     return combined([(weight / total, number) for number, weight in pairs])
 
 
+def whole(numbers: Sequence[Number]) -> dict[str, Number]:
+    """The score, which needs all of them, and the mean of those that are there."""
+    return {"score": mean_of(numbers), "score_present": mean_of(numbers, skip=True)}
+
+
 def combined(parts: Sequence[tuple[float, Number]]) -> Number:
     """The sum of numbers times weights."""
     absent = next((number for _, number in parts if not number.defined), None)
@@ -156,8 +161,13 @@ class Scored:
             groups.setdefault(key(item), []).append(place)
         return groups
 
-    def mean(self, places: Sequence[int], values: Sequence[float]) -> Number:
-        """The mean of values over rows, each the item's at that place; NaN under `fair` is out."""
+    def mean(self, places: Sequence[int], values: Sequence[float], what: str = "it") -> Number:
+        """The mean of values over rows, each the item's at that place; NaN under `fair` is out.
+
+        `what` names the rows where there are none.
+        """
+        if not len(places):
+            return Number.none(f"no rows of {what} in the data")
         return self.ratio(places, values, [1.0] * len(places))
 
     def ratio(
@@ -171,7 +181,7 @@ class Scored:
             at, num, den = at[known], num[known], den[known]
         total = float(den.sum()) if den.size else 0.0
         if total == 0:
-            return Number.none(NO_ROWS if not len(places) else ALL_MISSING)
+            return Number.none(ALL_MISSING if len(places) else NO_ROWS)
         count = int(self.clusters.max()) + 1
         codes = self.clusters[at]
         sums = [np.bincount(codes, each, count).astype(np.float64) for each in (num, den)]
