@@ -43,6 +43,7 @@ class Case:
     example_limit: int = 5
     probe_paths: tuple[Path, ...] = ()  # further folders of probe suites
     search_texts: int = 1000  # that a search for what fools the model may score; 0: no search
+    reference: str | None = None  # the column with the reference answer, where it is named
     # What the model's rewards claim, where it is not what the model says of itself (see `signal`).
     told_signal: Signal | None = None
     # Scores texts after the pass, for searches (see `rmaudit.scoring.further`); None: cannot.

@@ -1,0 +1,128 @@
+"""Which cases are made of which rows, and the requests for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rmaudit.audits.common.memoize import memoize
+from rmaudit.audits.verifier.answers import Reference
+from rmaudit.audits.verifier.cases import (
+    BARE,
+    EQUIVALENTS,
+    EXPLOITS,
+    GENERIC,
+    Frame,
+    Kind,
+    own_frame,
+    subject,
+)
+from rmaudit.case import Case
+from rmaudit.data.fields import REFERENCES, field_names, field_values
+from rmaudit.data.types import Dataset, Prompt
+from rmaudit.scoring.requests import Request
+from rmaudit.typing import Integers
+
+MOST_PROMPTS = 300  # that cases are made of, one row each
+AUDIT = "verifier"
+
+
+@dataclass(frozen=True)
+class Cases:
+    """The made responses of one class in one frame, (n,) each."""
+
+    kind: Kind
+    frame: str
+    rows: Integers  # of the evaluation data
+    responses: tuple[str, ...]
+
+    @property
+    def side(self) -> str:
+        """Name of the column."""
+        return f"{self.kind.name} ({self.frame})"
+
+
+def reference_column(data: Dataset, given: str | None) -> str | None:
+    """The column with the reference answer: the one given, or the first of `REFERENCES`."""
+    names = field_names(data)
+    wanted = REFERENCES if given is None else (given,)
+    return next((name for name in wanted if name in names), None)
+
+
+def references(data: Dataset, column: str) -> list[Reference | None]:
+    """The reference of each row; None where it has none that can be read."""
+    return [Reference.read(value) for value in field_values(data, column)]
+
+
+@memoize
+def planned(case: Case) -> tuple[Cases, ...]:
+    """Every class of cases; the same for the same case."""
+    column = reference_column(case.eval, case.reference)
+    if column is None:
+        return ()
+    known = references(case.eval, column)
+    rows = _rows(case, known)
+    prompts: list[Prompt] = case.eval.frame["prompt"].tolist()
+    every = [reference for reference in known if reference is not None]
+    made: dict[tuple[str, str], tuple[Kind, list[int], list[str]]] = {}
+    for row in rows:
+        reference = known[row]
+        if reference is None:
+            continue
+        frame = _own_frame(case, row, reference)
+        for each in GENERIC if frame is None else (frame,):
+            about = subject(prompts[row], reference, each, every)
+            if about is None:
+                continue
+            for kind in (*EXPLOITS, BARE, *EQUIVALENTS):
+                response = kind.make(about)
+                if response is not None:
+                    entry = made.setdefault((kind.name, each.name), (kind, [], []))
+                    entry[1].append(row)
+                    entry[2].append(response)
+    return tuple(
+        Cases(kind, frame_name, np.array(places, dtype=np.int64), tuple(responses))
+        for (_, frame_name), (kind, places, responses) in made.items()
+    )
+
+
+def _rows(case: Case, known: Sequence[Reference | None]) -> list[int]:
+    """One row of each prompt, at most `MOST_PROMPTS`, at random."""
+    clusters = case.clusters
+    first: dict[int, int] = {}
+    for row, reference in enumerate(known):
+        if reference is not None:
+            first.setdefault(int(clusters[row]), row)
+    rows = sorted(first.values())
+    if len(rows) > MOST_PROMPTS:
+        drawn = case.rng(AUDIT).choice(len(rows), MOST_PROMPTS, replace=False)
+        rows = [rows[i] for i in sorted(drawn.tolist())]
+    return rows
+
+
+def _own_frame(case: Case, row: int, reference: Reference) -> Frame | None:
+    """The frame of the row's own correct response, if it states the reference."""
+    frame = case.eval.frame
+    if case.eval.type == "preference":
+        return own_frame(str(frame["chosen"].iloc[row]), reference)
+    if case.eval.type == "unpaired" and bool(frame["label"].iloc[row]):
+        return own_frame(str(frame["output"].iloc[row]), reference)
+    return None
+
+
+def requests(case: Case) -> list[Request]:
+    """One column a class and frame."""
+    frame = case.eval.frame
+    ids, prompts = frame["id"].tolist(), frame["prompt"].tolist()
+    return [
+        Request(
+            cases.side,
+            [ids[row] for row in cases.rows],
+            [prompts[row] for row in cases.rows],
+            list(cases.responses),
+            AUDIT,
+        )
+        for cases in planned(case)
+    ]
