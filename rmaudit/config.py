@@ -16,6 +16,7 @@ from rmaudit.settings import (
     SCORING,
     ModelSettings,
     Option,
+    names_in,
     option,
 )
 from rmaudit.toml import read_toml
@@ -112,11 +113,7 @@ class RunSettings(ModelSettings):
     @field_validator("only", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        parts = [value] if isinstance(value, str) else value
-        if isinstance(parts, list | tuple) and all(isinstance(part, str) for part in parts):
-            names = (name.strip() for part in parts for name in part.split(","))
-            return tuple(name for name in names if name)
-        return value
+        return tuple(names_in(value)) if isinstance(value, str | list | tuple) else value
 
     def named_by(self, name: str) -> str | None:
         """The file that gave a setting; None: the command line, or Python."""

@@ -106,6 +106,7 @@ def build_case(settings: RunSettings, inputs: Inputs) -> Case:
         embedder=settings.embedder,
         probe_paths=settings.probe_paths,
         search_texts=settings.search_texts,
+        reference=settings.reference_column,
     )
 
 

@@ -74,6 +74,14 @@ def option_of(field: FieldInfo) -> Option | None:
     return found if isinstance(found, Option) else None
 
 
+def names_in(value: str | list[Any] | tuple[Any, ...]) -> list[Any]:
+    """Names given as ``a,b,c``, as a list, or as both."""
+    parts = [value] if isinstance(value, str) else list(value)
+    if not all(isinstance(part, str) for part in parts):
+        return parts
+    return [name.strip() for part in parts for name in part.split(",") if name.strip()]
+
+
 class Settings(BaseModel):
     """Checked settings; unknown names are refused with the nearest known ones."""
 
@@ -189,6 +197,29 @@ class ModelSettings(Settings):
     beta: float = option(
         0.1, "KL weight of the DPO policy's implicit reward.", MODEL, limits={"gt": 0}
     )
+    kind: Literal["logit", "score", "verdict", "preference"] | None = option(
+        None,
+        "What the rewards claim: logit (a margin is a log-odds), score (order), verdict (correct "
+        "or not) or preference (of two responses).",
+        MODEL,
+        unset="what the model says, or its rewards show",
+        example="verdict",
+    )
+    reference_column: str | None = option(
+        None,
+        "Column with the reference answer.",
+        MODEL,
+        metavar="NAME",
+        unset="reference, answer, ground_truth, solution or reward_model.ground_truth",
+        example="answer",
+    )
+    components: tuple[str, ...] = option(
+        (),
+        "Columns with named parts of recorded rewards: a,b,c.",
+        MODEL,
+        metavar="NAMES",
+        example=["correct", "format"],
+    )
     http_format: HttpFormat = option("json", "What the server speaks.", SERVER)
     http_model: str | None = option(
         None,
@@ -216,7 +247,10 @@ class ModelSettings(Settings):
         example="sigmoid",
     )
     timeout: float = option(
-        60.0, "Seconds that a whole answer of the server may take.", SERVER, limits={"gt": 0}
+        60.0,
+        "Seconds that a whole answer of the server, or a function, may take per text.",
+        SERVER,
+        limits={"gt": 0},
     )
     concurrency: int = option(
         8, "Most requests to the server at once.", SERVER, limits={"ge": 1, "le": 256}
@@ -240,6 +274,11 @@ class ModelSettings(Settings):
     allow_pickle: bool = option(
         False, "Load pickled weights, which can run code.", TRUST, grants=True
     )
+
+    @field_validator("components", mode="before")
+    @classmethod
+    def _split_components(cls, value: object) -> object:
+        return tuple(names_in(value)) if isinstance(value, str | list | tuple) else value
 
     @field_validator("format")
     @classmethod

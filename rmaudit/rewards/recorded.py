@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,15 +27,21 @@ class Recorded(RewardModel):
     published
         Whose rewards, where the data holds those of several models in a column ``scores``
         (``recorded:NAME`` on the command line); None for the reward columns.
+    components
+        Columns with named parts of the rewards: a number a row, or a list of one a response; for
+        pairs ``chosen_NAME`` and ``rejected_NAME``. Beside these, rewards given as objects have
+        their parts in ``components`` (``chosen_components``, ``rejected_components``).
     """
 
     kind = "recorded"
     scores_new_text = False
+    signal_is_declared = False
     length_unit = "characters"
     pads_left = False
 
-    def __init__(self, published: str | None = None) -> None:
+    def __init__(self, published: str | None = None, *, components: Sequence[str] = ()) -> None:
         self.published = published
+        self._components = tuple(components)
         self.name = "recorded" if published is None else f"recorded:{published}"
         self.fingerprint = self.name  # nothing is stored under it: the data holds the rewards
         self._opened: tuple[Dataset, Dataset] | None = None
@@ -76,6 +82,24 @@ class Recorded(RewardModel):
             return frame[column].to_numpy(copy=True)
         first = [_first(value) for value in frame[column].tolist()]
         return np.array(first, dtype=np.float64)
+
+    def recorded_components(self, data: Dataset, side: str) -> Mapping[str, NDArray[np.float64]]:
+        """Named parts of the rewards of one side, (n,) each; NaN where a response has none.
+
+        Raises
+        ------
+        DataError
+            If a column named by `components` is not there.
+        """
+        parts = _of_objects(data, side)
+        for name in self._components:
+            column = f"{side}_{name}" if side in _COLUMNS else name
+            if column not in data.frame:
+                raise DataError(
+                    f"{data.source.path}: no column {column!r}, which --components {name} needs"
+                )
+            parts[name] = _values(data, data.frame[column].tolist(), column, side)
+        return parts
 
     def _with_rewards(self, dataset: Dataset) -> Dataset:
         """The data with the published scores as its rewards; kept for the next side."""
@@ -121,3 +145,46 @@ def _first(value: Any) -> float:
 
 def _number(value: Any) -> float:
     return float("nan") if value is None or value is pd.NA else float(value)
+
+
+def _of_objects(data: Dataset, side: str) -> dict[str, NDArray[np.float64]]:
+    """The parts of rewards that were given as objects."""
+    column = f"{side}_components" if side in _COLUMNS else "components"
+    if column not in data.frame:
+        return {}
+    objects = _each(data, data.frame[column].tolist(), column, side)
+    names = dict.fromkeys(
+        str(name) for each in objects if isinstance(each, Mapping) for name in each
+    )
+    return {
+        name: np.array(
+            [_number(each.get(name)) if isinstance(each, Mapping) else np.nan for each in objects],
+            dtype=np.float64,
+        )
+        for name in names
+    }
+
+
+def _values(data: Dataset, values: list[Any], column: str, side: str) -> NDArray[np.float64]:
+    try:
+        each = [_number(value) for value in _each(data, values, column, side)]
+    except (TypeError, ValueError):
+        raise DataError(f"{data.source.path}, column {column!r}: it must hold numbers") from None
+    return np.array(each, dtype=np.float64)
+
+
+def _each(data: Dataset, values: list[Any], column: str, side: str) -> list[Any]:
+    """One value a response of a side: of a list, its place in it."""
+    if not side.startswith("output_"):
+        return [v[0] if isinstance(v, list) and len(v) == 1 else v for v in values]
+    place, kept = int(side.removeprefix("output_")), []
+    for row, outputs, value in zip(data.frame["row"], data.frame["outputs"], values, strict=True):
+        if len(outputs) <= place:
+            continue
+        if np.ndim(value) == 0 or len(value) != len(outputs):
+            raise DataError(
+                f"{data.source.path}, row {row}, column {column!r}: it must hold one value for "
+                f"each of the {len(outputs)} outputs"
+            )
+        kept.append(value[place])
+    return kept

@@ -1,0 +1,173 @@
+"""Models on this machine or the hub: checkpoints, ensembles of them, steps, dropout, DPO."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, ClassVar
+
+from rmaudit.errors import RewardModelError, UsageError
+from rmaudit.permissions import Permissions
+from rmaudit.rewards.base import RewardModel
+from rmaudit.rewards.ensemble import Ensemble
+from rmaudit.rewards.kinds import Loading, RewardKind, load_kind, register_reward
+from rmaudit.rewards.local.checkpoint_files import fetch, read_json
+from rmaudit.rewards.local.recipe import Asked
+from rmaudit.settings import ModelSettings
+
+MOST_NESTED = 8  # ensembles in ensembles
+_HUB_ID = re.compile(r"(?P<name>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?")
+
+
+@register_reward
+class ImplicitKind(RewardKind):
+    """A policy trained by DPO, where a reference model is given."""
+
+    name = "implicit"
+    accepted = "with --reference-model, a policy trained by DPO"
+    order: ClassVar[int] = 0
+
+    def takes(self, spec: str, loading: Loading) -> bool:
+        """Whether there is a reference model."""
+        return loading.settings.reference_model is not None
+
+    def load(self, spec: str, loading: Loading) -> RewardModel:
+        """See `RewardKind.load`."""
+        from rmaudit.rewards.local.implicit import load_implicit
+
+        settings, permissions = loading.settings, loading.permissions
+        _torch_alone(settings.backend)
+        folder, name = _folder(spec, permissions)
+        other, other_name = _folder(str(settings.reference_model), permissions)
+        name = f"{name} over {other_name}"
+        how = _how(settings)
+        return load_implicit(folder, other, name, permissions, beta=settings.beta, **how)
+
+
+@register_reward
+class ProcessKind(RewardKind):
+    """A process reward model, which scores steps."""
+
+    name = "prm"
+    accepted = "prm:PATH (scores steps)"
+
+    def load(self, spec: str, loading: Loading) -> RewardModel:
+        """See `RewardKind.load`."""
+        from rmaudit.rewards.local.process import Steps, load_process
+
+        _torch_alone(loading.settings.backend)
+        path, _, query = spec.removeprefix("prm:").partition("?")
+        steps = Steps.parse(query)
+        folder, name = _folder(path, loading.permissions)
+        return load_process(folder, name, steps, loading.permissions, **_how(loading.settings))
+
+
+@register_reward
+class DropoutKind(RewardKind):
+    """Draws of one model by Monte Carlo dropout."""
+
+    name = "dropout"
+    accepted = "dropout:PATH (an ensemble by Monte Carlo dropout of one model)"
+
+    def load(self, spec: str, loading: Loading) -> RewardModel:
+        """See `RewardKind.load`."""
+        from rmaudit.rewards.local.dropout import dropout_ensemble
+
+        _torch_alone(loading.settings.backend)
+        path, _, query = spec.removeprefix("dropout:").partition("?")
+        folder, name = _folder(path, loading.permissions)
+        return dropout_ensemble(_load_folder(folder, name, loading), query)
+
+
+@register_reward
+class CheckpointKind(RewardKind):
+    """A folder or hub id: a sequence classifier, an adapter, or an ensemble."""
+
+    name = "checkpoint"
+    accepted = (
+        "a directory with a transformers sequence-classification model, a PEFT adapter or "
+        "ensemble.json; a hub id (org/name or org/name@revision)"
+    )
+    order: ClassVar[int] = 99
+
+    def takes(self, spec: str, loading: Loading) -> bool:
+        """Whether there is such a folder, or it may be a hub id."""
+        return bool(spec) and (
+            Path(spec).expanduser().is_dir() or _HUB_ID.fullmatch(spec) is not None
+        )
+
+    def load(self, spec: str, loading: Loading) -> RewardModel:
+        """See `RewardKind.load`."""
+        folder, name = _folder(spec, loading.permissions)
+        return _load_folder(folder, name, loading)
+
+
+def _how(settings: ModelSettings) -> dict[str, Any]:
+    """The options that every local model has."""
+    how = {name: getattr(settings, name) for name in ("device", "dtype", "head", "max_length")}
+    return how | {"asked": Asked.of(settings)}
+
+
+def _folder(spec: str, permissions: Permissions) -> tuple[Path, str]:
+    """Where a model's files are, fetched from the hub if they have to be, and what to call it."""
+    folder = Path(spec).expanduser()
+    if spec and folder.is_dir():
+        return folder, folder.resolve().name
+    hub = _HUB_ID.fullmatch(spec)
+    if not hub:
+        raise UsageError(
+            f"no reward model {spec!r} (no such directory); give {CheckpointKind.accepted}"
+        )
+    return fetch(hub["name"], hub["revision"], permissions), spec
+
+
+def _load_folder(folder: Path, name: str, loading: Loading) -> RewardModel:
+    if (folder / "ensemble.json").is_file():
+        return _load_ensemble(folder, name, loading)
+    settings = loading.settings
+    how = _how(settings) | {"token_budget": settings.token_budget, "pool": settings.pool}
+    if settings.backend == "openvino":
+        from rmaudit.rewards.local.openvino_model import load_openvino
+
+        return load_openvino(folder, name, loading.permissions, **how)
+    from rmaudit.rewards.local.transformers_model import load_transformers
+
+    return load_transformers(folder, name, loading.permissions, **how)
+
+
+def _torch_alone(backend: str) -> None:
+    if backend != "torch":
+        raise UsageError(
+            "--backend openvino runs sequence-classification models; steps, dropout and implicit "
+            "rewards need torch: leave it out"
+        )
+
+
+def _load_ensemble(folder: Path, name: str, loading: Loading) -> RewardModel:
+    where, permissions = folder / "ensemble.json", loading.permissions
+    if folder.resolve() in permissions.around:
+        cycle = " > ".join(str(each) for each in (*permissions.around, folder.resolve()))
+        raise RewardModelError(f"{where}: an ensemble that holds itself: {cycle}")
+    if len(permissions.around) >= MOST_NESTED:
+        raise RewardModelError(f"{where}: more than {MOST_NESTED} ensembles in one another")
+    settings = read_json(where)
+    names = settings.pop("members", None)
+    if not isinstance(names, list) or not all(isinstance(member, str) for member in names):
+        raise RewardModelError(f'{where}: "members" must list directories, relative to it')
+    unknown = settings.keys() - {"aggregate", "uncertainty_weight"}
+    if unknown:
+        raise RewardModelError(
+            f"{where}: unknown {', '.join(sorted(unknown))}; known: members, aggregate, "
+            "uncertainty_weight"
+        )
+    inside = loading.within(permissions.within(where, folder.resolve()))
+    members: list[RewardModel] = []
+    for member in names:
+        if member.startswith("python:"):
+            members.append(load_kind(member, inside))
+        elif (folder / member).is_dir():
+            label = f"{name}/{member}"
+            members.append(_load_folder(folder / member, label, inside))
+        else:
+            raise RewardModelError(f"{where}: member {member!r} is no directory beside it")
+    return Ensemble(members, **settings, name=name)
