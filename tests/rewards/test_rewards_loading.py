@@ -15,7 +15,7 @@ from rmaudit.rewards import load_reward_model
 @pytest.mark.parametrize("spec", ["nothing", "./no/such/folder", "ftp://x/y", "a/b/c", ""])
 def test_an_unknown_kind_is_told_what_is_accepted(spec):
     with pytest.raises(
-        UsageError, match=r"a hub id \(org/name.*python:module:callable; the URL.*recorded"
+        UsageError, match=r"a hub id \(org/name.*python:module:callable.*recorded.*the URL"
     ):
         load_reward_model(spec)
 

@@ -80,5 +80,5 @@ def load_kind(spec: str, loading: Loading) -> RewardModel:
     for kind in kinds:
         if kind.takes(spec, loading):
             return kind.load(spec, loading)
-    accepted = "; ".join(kind.accepted for kind in kinds)
+    accepted = "; ".join(kind.accepted for kind in sorted(kinds, key=lambda kind: -kind.order))
     raise UsageError(f"no reward model {spec!r} (no such directory); give {accepted}")
