@@ -287,6 +287,11 @@ class ModelSettings(Settings):
             raise ValueError("must contain {output}")
         return value
 
+    @field_validator("reference_model", "template", mode="before")
+    @classmethod
+    def _path(cls, value: object) -> object:
+        return str(value) if isinstance(value, Path) else value
+
     def permissions(self, named_by: str | None = None) -> Permissions:
         """What this command line allows for a model that `named_by` (None: itself) names."""
         return Permissions(self.trust_remote_code, self.allow_pickle, self.trust_code, named_by)

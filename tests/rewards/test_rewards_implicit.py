@@ -9,7 +9,7 @@ import torch
 import transformers
 from tiny_models import LLAMA_TEMPLATE, TEXTS, config, save, tokenizer
 
-from rmaudit.errors import RewardModelError, UsageError
+from rmaudit.errors import RewardModelError, SchemaError, UsageError
 from rmaudit.rewards import Text, load_reward_model
 from rmaudit.scoring import Request, score
 
@@ -159,7 +159,7 @@ def test_what_cannot_be_compared_is_refused(folders, tmp_path):
     (other / "tokenizer.json").write_text(json.dumps(vocabulary))
     with pytest.raises(RewardModelError, match="policy and reference have different tokenizers"):
         load_reward_model(folders[0], reference_model=other)
-    with pytest.raises(UsageError, match="beta 0"):
+    with pytest.raises(SchemaError, match="beta: Input should be greater"):
         load_reward_model(folders[0], reference_model=folders[1], beta=0)
     with pytest.raises(UsageError, match="an implicit reward has no heads"):
         load_reward_model(folders[0], reference_model=folders[1], head=1)

@@ -288,3 +288,59 @@ def test_position_embeddings_that_depend_on_the_length_keep_texts_apart(kind, tm
         assert together[0] == pytest.approx(expected[0], abs=1e-4)
     alone = np.array([rewarder.forward([each])[0] for each in encoded])
     np.testing.assert_allclose(together, alone, atol=1e-4, rtol=0)
+
+
+def test_pickled_weights_beside_other_safetensors_are_in_the_fingerprint(tmp_path):
+    folder = save(tmp_path, "gpt2")
+    weights = safetensors.torch.load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    safetensors.torch.save_file({"x": torch.zeros(1)}, folder / "value_head.safetensors")
+    torch.save(weights, folder / "pytorch_model.bin")
+    first = load_reward_model(folder, allow_pickle=True)
+    encoded = first.encode(TEXTS)
+    rewards = first.forward(encoded)
+    weights["score.weight"] = weights["score.weight"] * 2
+    torch.save(weights, folder / "pytorch_model.bin")
+    second = load_reward_model(folder, allow_pickle=True)
+    assert first.fingerprint != second.fingerprint
+    np.testing.assert_allclose(second.forward(encoded), 2 * rewards, atol=1e-5)
+    torch.save({"step": 3}, folder / "optimizer.pt")  # no reward hangs on it
+    assert load_reward_model(folder, allow_pickle=True).fingerprint == second.fingerprint
+
+
+def test_code_of_another_folder_is_in_the_fingerprint(tmp_path):
+    folder = save(tmp_path / "model", "llama")
+    other = tmp_path / "code"
+    other.mkdir()
+    edit(
+        folder,
+        architectures=["MeanReward"],
+        auto_map={
+            "AutoModelForSequenceClassification": f"{other}--modeling_reward.MeanReward",
+        },
+    )
+    prints, rewards = [], []
+    for code in (MEAN, MEAN.replace("logits=-", "logits=2 * ")):
+        (other / "modeling_reward.py").write_text(code)
+        rewarder = load_reward_model(folder, trust_remote_code=True)
+        prints.append(rewarder.fingerprint)
+        rewards.append(rewarder.forward(rewarder.encode(TEXTS)))
+    assert prints[0] != prints[1]
+    np.testing.assert_allclose(rewards[1], -2 * rewards[0], atol=1e-4)
+
+
+def test_the_day_that_a_template_writes_is_one_of_the_run_and_in_the_fingerprint(tmp_path, caplog):
+    dated = "Today: {{ strftime_now('%d %b %Y') }}\n" + LLAMA_TEMPLATE
+    folder = save(tmp_path, "llama", template=dated)
+    one, same, other = (
+        load_reward_model(folder, date=day) for day in ("2026-01-31", "2026-01-31", "2026-02-01")
+    )
+    text = one.tokenizer.decode(one.encode(TEXTS[:1])[0].payload)
+    assert text.startswith("Today: 31 Jan 2026\n<s>[user]hi")
+    assert one.fingerprint == same.fingerprint != other.fingerprint
+    assert one.describe()["date"] == "2026-01-31"
+    assert "writes the date: 2026-02-01" in caplog.text
+    with pytest.raises(UsageError, match="YYYY-MM-DD"):
+        load_reward_model(folder, date="31.1.")
+    with pytest.raises(UsageError, match=r"--date: .*leave it out"):
+        load_reward_model(save(tmp_path / "plain", "llama"), date="2026-01-31")

@@ -99,13 +99,21 @@ def test_a_causal_model_chooses_between_plus_and_minus_at_the_tag(tmp_path):
     (logits,) = slow_scores(model, ["<s>2 + 2?\n\nTwo and two.#That is four.#"])
     good, bad = logits[plus].exp(), logits[minus].exp()
     assert rewards(loaded, TEXTS[:1]) == pytest.approx([float(good / (good + bad))], abs=1e-5)
-    # The default tag is that of Math-Shepherd.
-    (logits,) = slow_scores(model, ["<s>\n\nOne step only.ки"])
-    good, bad = logits[plus].exp(), logits[minus].exp()
-    got = rewards(load_reward_model(f"prm:{folder}"), TEXTS[1:2])
-    assert got == pytest.approx([float(good / (good + bad))], abs=1e-5)
     with pytest.raises(RewardModelError, match="does not tell 'x' from 'x'"):
         load_reward_model(f"prm:{folder}?good=x&bad=x")
+
+
+def test_a_causal_model_is_called_as_math_shepherd_is(tmp_path):
+    # question + " " + "step 1 ки\nstep 2 ки", as one text; scores at each tag
+    model = language_model("llama", 5)
+    loaded = load_reward_model(f"prm:{save(tmp_path, model)}")
+    prefixes = ["<s>2 + 2? Two and two. ки", "<s>2 + 2? Two and two. ки\nThat is four. ки"]
+    signs = [ids("-")[0], ids("+")[0]]
+    expected = [float(each[signs].softmax(0)[1]) for each in slow_scores(model, prefixes)]
+    (encoded,) = loaded.encode(TEXTS[:1])
+    assert encoded.payload[0] == ids(prefixes[1])
+    assert loaded.step_scores([encoded])[0] == pytest.approx(expected, abs=1e-5)
+    assert encoded.output_start == len(ids("<s>2 + 2? "))
 
 
 def test_the_chat_template_goes_before_the_steps(tmp_path):

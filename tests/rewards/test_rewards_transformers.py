@@ -13,7 +13,7 @@ import torch
 import transformers
 from tiny_models import LLAMA_TEMPLATE, TEXTS, model, save, tokenizer
 
-from rmaudit.errors import RewardModelError, UsageError
+from rmaudit.errors import RewardModelError, SchemaError, UsageError
 from rmaudit.rewards import Text, load_reward_model
 
 DECODERS = ("llama", "qwen2", "gemma", "gpt2")
@@ -217,11 +217,11 @@ def test_options_that_cannot_be_are_usage_errors(tmp_path):
     for options, match in (
         ({"device": "cuda:99"}, "not on this machine"),
         ({"device": "abacus"}, "say auto, cpu"),
-        ({"dtype": "float8"}, "must be one of"),
+        ({"dtype": "float8"}, "dtype: Input should be"),
         ({"format": "{prompt}"}, "contain {output}"),
-        ({"max_length": 1}, "no room"),
+        ({"max_length": 1}, "greater than or equal to 8"),
     ):
-        with pytest.raises(UsageError, match=match):
+        with pytest.raises((UsageError, SchemaError), match=match):
             load_reward_model(folder, **options)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,9 @@ from rmaudit.errors import RewardModelError
 from rmaudit.rewards.local.checkpoint_files import (
     Permissions,
     check_weights,
+    code_of,
     fetch,
+    fingerprint,
     first_line,
     read_json,
     weight_shapes,
@@ -39,6 +41,10 @@ class Checkpoint:
     tokenizer: Any
     folders: tuple[Path, ...]  # of an adapter: its own and its base's
     adapter: bool
+
+    def fingerprint(self, facts: Sequence[object]) -> str:
+        """A hash of everything that decides about rewards: files, code that ran, and `facts`."""
+        return fingerprint(self.folders, facts, code_of(self.model, self.tokenizer))
 
 
 def load_checkpoint(

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import sys
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,11 @@ _TOKENIZER = (
     "merges.txt",
     "*.model",
     "*.jinja",
+)
+# What trainers leave beside a model; nothing of it is read when the model is loaded.
+_BY_TRAINERS = re.compile(
+    r"training_args\.bin|(optimizer|scheduler|scaler)\.(pt|bin)|rng_state.*\.pth|"
+    r"(trainer_state|all_results|train_results|eval_results|training)\.json"
 )
 # Raised when rmaudit itself comes to make other rewards of the same files: texts, pooling, ...
 _SCORING_VERSION = 2
@@ -99,7 +107,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def fingerprint(folders: Sequence[Path], facts: Sequence[object]) -> str:
+def fingerprint(folders: Sequence[Path], facts: Sequence[object], code: Sequence[Path] = ()) -> str:
     """A hash of weights, configuration, tokenizer and whatever else decides about rewards.
 
     Parameters
@@ -108,6 +116,8 @@ def fingerprint(folders: Sequence[Path], facts: Sequence[object]) -> str:
         The model's folder; of an adapter, also its base's.
     facts
         Template or format, head, number format, maximum length.
+    code
+        Source files that ran and may lie elsewhere: see `code_of`.
 
     Notes
     -----
@@ -121,17 +131,55 @@ def fingerprint(folders: Sequence[Path], facts: Sequence[object]) -> str:
                 del settings["base_model_name_or_path"]  # its files are hashed themselves
                 digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
             else:
-                with path.open("rb") as file:
-                    digest = hashlib.file_digest(file, "sha256").hexdigest()
+                digest = _digest(path)
             total.update(f"\n{number} {path.name} {digest}".encode())
+    for digest in sorted(f"{path.name} {_digest(path)}" for path in code):
+        total.update(f"\ncode {digest}".encode())
     return total.hexdigest()
 
 
+def code_of(*objects: object) -> list[Path]:
+    """The source files of models' own classes, wherever transformers fetched them from.
+
+    A folder may name code of another repository: the files beside each class's module are taken.
+    """
+    found = set()
+    for each in objects:
+        for base in (*type(each).__mro__, *type(getattr(each, "config", None)).__mro__):
+            module = sys.modules.get(base.__module__)
+            file = getattr(module, "__file__", None)
+            if base.__module__.startswith("transformers_modules") and file:
+                found |= set(Path(file).parent.glob("*.py"))
+    return sorted(found)
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file; one that has not changed since is not read again (bases of adapters)."""
+    seen = path.stat()
+    return _digest_of(str(path.resolve()), seen.st_size, seen.st_mtime_ns, seen.st_ino)
+
+
+@lru_cache(maxsize=4096)
+def _digest_of(path: str, *seen: int) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _files(folder: Path) -> Iterator[Path]:
-    """Each file that bears on a reward, once, in order of name."""
-    weights = "*.safetensors" if any(folder.glob("*.safetensors")) else "*.bin"
-    patterns = ("config.json", "adapter_config.json", "*.py", weights, *_TOKENIZER)
-    yield from sorted({path for p in patterns for path in folder.glob(p) if path.is_file()})
+    """Each file that bears on a reward, once, in order of name.
+
+    Safetensors all count, a model's own class may read any. Pickles count where they are what is
+    loaded, or where code of the folder might read them.
+    """
+    weights = ["*.safetensors"]
+    read = any(
+        any(folder.glob(name)) for name in ("model*.safetensors", "adapter_model.safetensors")
+    )
+    if not read or any(folder.glob("*.py")):
+        weights += _PICKLED
+    patterns = ("*.json", "*.py", *weights, *_TOKENIZER)
+    found = {path for p in patterns for path in folder.glob(p) if path.is_file()}
+    yield from sorted(path for path in found if not _BY_TRAINERS.fullmatch(path.name))
 
 
 def first_line(error: BaseException) -> str:

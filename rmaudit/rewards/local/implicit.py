@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rmaudit.errors import RewardModelError, UsageError
 from rmaudit.rewards.base import Encoded, RewardModel, Text
 from rmaudit.rewards.local.checkpoint import Checkpoint, load_checkpoint
-from rmaudit.rewards.local.checkpoint_files import Permissions, fingerprint
+from rmaudit.rewards.local.checkpoint_files import Permissions
 from rmaudit.rewards.local.encoding import TextEncoder, maximum_length
 from rmaudit.rewards.local.language_model import log_likelihood
 from rmaudit.rewards.local.recipe import USUAL, Asked, resolve
@@ -89,7 +89,7 @@ class ImplicitReward(RewardModel):
         self.encoder = TextEncoder(self.tokenizer, recipe=recipe, max_length=room)
         self._pad_id = padding_id(self.tokenizer)
         facts = ("implicit", recipe.facts, self.beta, str(self.dtype), limit)
-        self.fingerprint = fingerprint((*policy.folders, *reference.folders), facts)
+        self.fingerprint = policy.fingerprint((*facts, reference.fingerprint(())))
 
     def encode(self, texts: Sequence[Text]) -> list[Encoded]:
         """Token ids up to the end of sequence, and where the output starts."""

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from rmaudit.errors import RewardModelError, UsageError
 from rmaudit.rewards.base import Encoded, RewardModel, Text
 from rmaudit.rewards.local.checkpoint import Checkpoint, load_checkpoint
-from rmaudit.rewards.local.checkpoint_files import Permissions, fingerprint, read_json
+from rmaudit.rewards.local.checkpoint_files import Permissions, read_json
 from rmaudit.rewards.local.encoding import maximum_length, renderer_of, special_tokens
 from rmaudit.rewards.local.language_model import logits_of
-from rmaudit.rewards.local.recipe import USUAL, Asked, resolve
+from rmaudit.rewards.local.recipe import USUAL, Asked, Declared, declared, resolve
 from rmaudit.rewards.local.rendering import sound
 from rmaudit.rewards.local.transformers_model import (
     Dtype,
@@ -28,6 +28,10 @@ from rmaudit.rewards.local.transformers_model import (
     torch_device,
     torch_dtype,
 )
+
+# Math-Shepherd is called on question + " " + solution, each of whose lines ends in " ки"; the line
+# breaks stay (Wang et al. 2024, arXiv 2312.08935; the model card of math-shepherd-mistral-7b-prm).
+_SHEPHERD, _SHEPHERD_FORMAT = " ки", "{prompt} {output}"
 
 Aggregate = Literal["min", "mean", "last", "prod"]
 
@@ -38,7 +42,7 @@ class Steps:
 
     aggregate: Aggregate = "min"
     split: str = "\n"  # what stands between the steps of an output
-    tag: str | None = None  # what the model reads a score at; None: "\n", or "ки" of a causal model
+    tag: str | None = None  # what the model reads a score at; None: "\n", " ки" of a causal model
     good: str = "+"  # the tokens that a causal model chooses between
     bad: str = "-"
 
@@ -115,8 +119,10 @@ class ProcessReward(RewardModel):
     Notes
     -----
     As TRL's ``PRMTrainer`` reads them: prompt, steps and tags are tokenised one by one, and a
-    step's score is read at the last token of the tag behind it. Scores are probabilities. Too
-    long a text loses its oldest tokens; steps that go with them have no score.
+    step's score is read at the last token of the tag behind it. A causal model without another tag
+    is read as Math-Shepherd is: one text, " ки" behind each step, the steps' own breaks kept.
+    Scores are probabilities. Too long a text loses its oldest tokens; steps that go with them have
+    no score.
     """
 
     kind = "process"
@@ -138,17 +144,20 @@ class ProcessReward(RewardModel):
         self.device, self.dtype = torch_device(device), torch_dtype(dtype)
         self.model = checkpoint.model.to(self.device)
         self.tokenizer = checkpoint.tokenizer
-        self.recipe = resolve(asked, self.tokenizer)
+        causal = hasattr(self.model, "lm_head") or self.model.get_output_embeddings() is not None
+        self._in_text = causal and (steps.tag or _SHEPHERD).strip() == _SHEPHERD.strip()
+        told = declared(checkpoint.folders[0])
+        told = Declared(format=_SHEPHERD_FORMAT if self._in_text else told.format)
+        self.recipe = resolve(asked, self.tokenizer, told)
         self._renderer = renderer_of(self.recipe, self.tokenizer)
         self._front, _ = special_tokens(self.tokenizer)
-        causal = hasattr(self.model, "lm_head") or self.model.get_output_embeddings() is not None
-        self._tag = steps.tag or ("ки" if causal else "\n")
+        self._tag = _SHEPHERD if self._in_text else steps.tag or ("ки" if causal else "\n")
         self._tag_ids = self._ids(self._tag)
         self._labels = self._said() if causal else _labels(self.model.config, head, name)
         self.max_length = maximum_length(self.tokenizer, positions(self.model), max_length)
         self._pad_id = padding_id(self.tokenizer)
         facts = (self.recipe.facts, steps, self._labels, str(self.dtype), self.max_length)
-        self.fingerprint = fingerprint(checkpoint.folders, ("process", *facts))
+        self.fingerprint = checkpoint.fingerprint(("process", *facts))
 
     def encode(self, texts: Sequence[Text]) -> list[Encoded]:
         """Token ids with a tag behind each step; the payload also says where the scores are."""
@@ -190,22 +199,52 @@ class ProcessReward(RewardModel):
             before = before[len(self._front) :]
         output = sound(text.output)
         parts = [part for part in output.split(self.steps.split) if part.strip()] or [output]
-        marked = [self._ids(part) + self._tag_ids for part in parts]
-        places = np.cumsum([len(ids) for ids in marked]) + len(before) - 1
-        body = before + list(itertools.chain.from_iterable(marked))
+        if self._in_text:
+            body, places, start = self._tagged(rendered.text[: rendered.start], parts)
+        else:
+            marked = [self._ids(part) + self._tag_ids for part in parts]
+            places = (np.cumsum([len(ids) for ids in marked]) + len(before) - 1).tolist()
+            body, start = before + list(itertools.chain.from_iterable(marked)), len(before)
         room = len(body) if self.max_length is None else self.max_length - len(self._front)
         excess = max(0, len(body) - room)
         ids = self._front + body[excess:]
         kept = [int(p) - excess + len(self._front) for p in places if p >= excess]
-        start = len(self._front) + max(0, len(before) - excess)
+        cut = excess > start
+        start = len(self._front) + max(0, start - excess)
         return Encoded(
             payload=(ids, kept),
             tokens=len(ids),
             output_tokens=len(ids) - start,
             output_start=start,
             truncated=excess > 0,
-            output_truncated=excess > len(before),
+            output_truncated=cut,
         )
+
+    def _tagged(self, before: str, parts: Sequence[str]) -> tuple[list[int], list[int], int]:
+        """One text with a tag behind each step and the steps' own breaks kept.
+
+        Its token ids, the place of each tag's last token, and where the output begins.
+        """
+        if self._front:  # they are put in front of every text
+            before = before.removeprefix(self.tokenizer.decode(self._front))
+        pieces, ends, text = [before], [], before
+        for number, part in enumerate(parts):
+            marked = part + self._tag
+            text += marked
+            ends.append(len(text) - 1)
+            rest = self.steps.split if number + 1 < len(parts) else ""
+            text += rest
+            pieces.append(marked + rest)
+        if not self.tokenizer.is_fast:
+            ids = [self._ids(piece) for piece in pieces]
+            sizes = np.cumsum([len(each) for each in ids])
+            tails = [len(self._ids(self.steps.split))] * (len(parts) - 1) + [0]
+            places = [int(n) - 1 - tail for n, tail in zip(sizes[1:], tails, strict=True)]
+            return list(itertools.chain.from_iterable(ids)), places, len(ids[0])
+        batch = self.tokenizer(text, add_special_tokens=False, verbose=False)
+        starts = batch.char_to_token(len(before))
+        encoding = batch.encodings[0]
+        return batch["input_ids"], [_last_token(encoding, end) for end in ends], int(starts or 0)
 
     def _ids(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
@@ -220,6 +259,17 @@ class ProcessReward(RewardModel):
                 f"{self.steps.bad!r}; say prm:PATH?good=...&bad=..."
             )
         return [ids[-1] for ids in words]
+
+
+def _last_token(encoding: Any, character: int) -> int:
+    """The last of the tokens that hold a character: bytes of a letter may be tokens."""
+    place = int(encoding.char_to_token(character))
+    while place + 1 < len(encoding):
+        span = encoding.token_to_chars(place + 1)
+        if span is None or span[0] > character:
+            break
+        place += 1
+    return place
 
 
 def load_process(

@@ -130,9 +130,12 @@ def _by_trl(folder: Path) -> bool:
     card, settings = folder / "README.md", folder / "training_args.bin"
     if card.is_file():
         head = card.read_text(encoding="utf-8", errors="replace").split("\n---", 1)[0]
-        if re.search(r"^\s*-\s*reward-trainer\s*$", head, re.MULTILINE):
+        if re.search(r"^\s*-\s*(reward-trainer|prm-trainer|prm)\s*$", head, re.MULTILINE):
             return True
-    return settings.is_file() and b"trl.trainer.reward_config" in settings.read_bytes()
+    if not settings.is_file():
+        return False
+    content = settings.read_bytes()
+    return b"trl." in content and any(name in content for name in (b"RewardConfig", b"PRMConfig"))
 
 
 def resolve(

@@ -15,7 +15,7 @@ from torch import Tensor
 from rmaudit.errors import UsageError
 from rmaudit.rewards.base import Encoded, RewardModel, Text
 from rmaudit.rewards.local.checkpoint import Checkpoint, load_checkpoint
-from rmaudit.rewards.local.checkpoint_files import Permissions, fingerprint, first_line
+from rmaudit.rewards.local.checkpoint_files import Permissions, first_line
 from rmaudit.rewards.local.description import describe, notices
 from rmaudit.rewards.local.encoding import TextEncoder, maximum_length
 from rmaudit.rewards.local.lengths import LengthRule
@@ -108,7 +108,7 @@ class TransformersReward(RewardModel):
         self.heads = int(self.trial.own.shape[1])
         self.head = _head(self.model.config, self.heads, head, name)
         facts = (recipe.facts, self.head, str(self.dtype), limit, self.reading)
-        self.fingerprint = fingerprint(checkpoint.folders, facts)
+        self.fingerprint = checkpoint.fingerprint(facts)
         if self.device.type != "cpu":
             self.max_batch, self.token_budget = 256, 16384
         self.token_budget = token_budget or self.token_budget

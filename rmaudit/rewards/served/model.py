@@ -32,6 +32,13 @@ _TOO_LONG = re.compile(
     r"(length|tokens|limit)|longer than",
     re.IGNORECASE,
 )
+# What servers say they miss, by the protocol that has it.
+_ASKS_FOR = {
+    "sglang": re.compile(r"input_ids or input_embeds"),
+    "openrlhf": re.compile(r"\"query\"|'query'|`query`|field query"),
+    "tei": re.compile(r"\binputs\b"),
+    "vllm": re.compile(r"text_1|messages or input"),
+}
 _log = logging.getLogger("rmaudit")
 
 
@@ -155,7 +162,7 @@ class ServedReward(RewardModel):
         except RefusedError as refusal:
             if len(places) == 1:
                 if not _TOO_LONG.search(refusal.said):
-                    raise
+                    raise self._explained(refusal) from refusal
                 self._leave_out(refusal)
                 found[places.start], done[places.start] = FAILED, True
                 return
@@ -169,6 +176,16 @@ class ServedReward(RewardModel):
     def _logits(self, found: NDArray[np.float64]) -> NDArray[np.float64]:
         """The activation undone; a text that was set aside stays one that failed."""
         return np.where(failed(found), FAILED, self._activation.logits(found))
+
+    def _explained(self, refusal: RefusedError) -> RefusedError:
+        """The refusal, the protocol that was spoken, and the one that the answer asks for."""
+        wanted = next((name for name, words in _ASKS_FOR.items() if words.search(refusal.said)), "")
+        hint = f"; the answer looks like one of --http-format {wanted}" if wanted else ""
+        if wanted == self._wire.name:
+            hint = ""
+        return RefusedError(
+            f"{refusal}; spoken was --http-format {self._wire.name}{hint}", refusal.said
+        )
 
     def _leave_out(self, refusal: RefusedError) -> None:
         """Count a text that is too long for the server; the first one is told."""
