@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from rmaudit.case import Case
 from rmaudit.errors import RmauditError
-from rmaudit.results import AuditResult
+from rmaudit.results import AuditResult, Finding
 from rmaudit.scoring.requests import Cost, Request, Scores
 from rmaudit.scoring.signals import inferred_signal
 from rmaudit.scoring.store import Store
+from rmaudit.stats.multiple import holm
 
 if TYPE_CHECKING:
     from rmaudit.audits.base import Audit
@@ -58,3 +59,36 @@ def measured(audit: Audit, case: Case, scores: Scores, debug: bool) -> AuditResu
         if debug:
             raise
         return AuditResult(audit.name, "failed", _internal(error))
+
+
+def as_one_family(results: Sequence[AuditResult], confidence: float) -> list[AuditResult]:
+    """The results with their findings of high and medium severity adjusted over the whole report.
+
+    A report asks dozens of questions, each of which may be answered falsely. By Holm's method a
+    report on a sound reward holds any false finding of high or medium severity with a chance of at
+    most ``1 - confidence``. The family are all tests that could have raised one
+    (`AuditResult.tests`), raised or not; findings without a p-value are facts about the data. One
+    that does not survive stays in the report, as low, and says so.
+    """
+    tested = [
+        finding.p
+        for result in results
+        for finding in result.findings
+        if finding.p is not None and finding.severity in ("high", "medium")
+    ]
+    family = max(len(tested), sum(r.tests for r in results if r.status == "ok"))
+    # The tests that raised nothing have larger p-values, and do not matter to those that did.
+    adjusted = dict(zip(tested, holm([*tested, *[1.0] * (family - len(tested))]), strict=False))
+
+    def judged(finding: Finding) -> Finding:
+        if finding.p is None or finding.severity not in ("high", "medium"):
+            return finding
+        p = adjusted[finding.p]
+        if p <= 1 - confidence:
+            return replace(finding, p_adjusted=p)
+        doubt = (
+            f" Low, since with the {family} tests of this report it is not certain (p = {p:.2g})."
+        )
+        return replace(finding, severity="low", p_adjusted=p, detail=finding.detail + doubt)
+
+    return [replace(r, findings=tuple(judged(f) for f in r.findings)) for r in results]

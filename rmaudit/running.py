@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from rmaudit.auditing import measured, wanted_of, with_signal
+from rmaudit.auditing import as_one_family, measured, wanted_of, with_signal
 from rmaudit.audits.base import audits as registered_audits
 from rmaudit.case import Case
 from rmaudit.data import ColumnMap, Dataset, DataType, load, parse_columns
@@ -210,7 +210,7 @@ def _audit(
         for a in audits
     ]
     return Report.build(
-        results,
+        as_one_family(results, case.confidence),
         audits=audits,
         model=case.model,
         signal=case.signal,

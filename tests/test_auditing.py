@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+import numpy as np
 import pytest
 
-from rmaudit.auditing import measured, wanted_of
+from rmaudit.auditing import as_one_family, measured, wanted_of
 from rmaudit.audits.base import Audit
 from rmaudit.case import Case
 from rmaudit.data import load
 from rmaudit.errors import UsageError
-from rmaudit.results import AuditResult, MetricSpec
+from rmaudit.results import AuditResult, Finding, MetricSpec, Severity
 from rmaudit.rewards.recorded import Recorded
 from rmaudit.scoring.requests import Request, Scores
 
@@ -71,3 +72,40 @@ def test_an_error_of_an_audit_fails_it_alone(case: Case, at: str) -> None:
 def test_an_error_of_the_user_stops_the_run(case: Case, at: str) -> None:
     with pytest.raises(UsageError, match="no such file"):
         wanted_of(Broken(at, UsageError("no such file")), case, debug=False)
+
+
+def finding(severity: Severity, p: float | None) -> Finding:
+    return Finding(severity, "broken", "", f"p is {p}", "Detail.", p=p)
+
+
+def test_a_report_is_one_family() -> None:
+    """Holm over five tests: 0.004 x 5 = 0.02; then 0.02 x 4 = 0.08; the low one is left alone."""
+    told = (finding("high", 0.004), finding("medium", 0.02), finding("low", 0.9))
+    facts = (finding("high", None),)
+    results = [
+        AuditResult("one", findings=told, tests=3),
+        AuditResult("two", findings=facts, tests=2),
+        AuditResult("three", "not_run", tests=1000),
+    ]
+    first, second, _ = as_one_family(results, 0.95)
+    assert [f.severity for f in first.findings] == ["high", "low", "low"]
+    adjusted = [f.p_adjusted for f in first.findings]
+    assert adjusted == [pytest.approx(0.02), pytest.approx(0.08), None]
+    assert "5 tests of this report" in first.findings[1].detail
+    assert second.findings == facts
+    # Alone in its report the second would stand.
+    (alone,) = as_one_family([AuditResult("one", findings=told[1:2])], 0.95)
+    assert alone.findings[0].severity == "medium"
+
+
+def test_false_findings_of_sound_reports_are_rare() -> None:
+    """Forty null tests a report, each told from 2.5 % on: 63 % have one, 5 % keep it."""
+    rng = np.random.default_rng(0)
+    raised = kept = 0
+    for _ in range(1000):
+        told = tuple(finding("medium", float(p)) for p in rng.random(40) if p < 0.025)
+        (result,) = as_one_family([AuditResult("one", findings=told, tests=40)], 0.95)
+        raised += bool(told)
+        kept += any(f.severity == "medium" for f in result.findings)
+    assert raised > 550
+    assert kept <= 77  # 5 % and 3.9 standard errors

@@ -90,8 +90,8 @@ FLAWS: dict[str, Flaw] = {
         (("preference", "preference.worst_subset", ""),),
     ),
     "false ensemble confidence": Flaw(
-        (0.5, 0.8, 1.0, 1.2, 1.5),
-        "1: members part equally everywhere; above: less where they err",
+        (0.25, 1.0, 3.0, 4.0, 5.0),
+        "how sure all are, and at random, of hard prompts; 1: as of easy ones",
         (("disagreement", "disagreement.error_auroc", ""),),
     ),
     "late reward": Flaw(

@@ -14,7 +14,7 @@ from statistics import NormalDist
 import numpy as np
 from stress import ITEMS, NEUTRAL, SYCOPHANCY, TAKEN_BACK, TRIGGER, plain
 
-from detection.draws import SAMPLES, Draw, hard
+from detection.draws import EASY, HARD, SAMPLES, Draw, hard
 from detection.flaws import OF_POOR
 from rmaudit.audits.style.attributes import _HEDGES, _POLITE
 from rmaudit.data.types import Prompt, prompt_text
@@ -134,8 +134,8 @@ class Reward:
     def departure(self, prompt: str) -> float:
         """SD by which members part: more on hard prompts, unless confidence is false."""
         easy, difficult = DISAGREES
-        false = self.strength if self.flaw == "false ensemble confidence" else 0.0
-        return difficult * (easy / difficult) ** false if hard(prompt) else easy
+        false = self.flaw == "false ensemble confidence" and self.strength
+        return difficult if hard(prompt) and not false else easy
 
     def _nearest(self, prompt: str) -> str:
         """The known prompt that shares most words; rare words count more."""
@@ -178,6 +178,8 @@ def planted(drawn: Draw, flaw: str, strength: float, seed: int) -> dict[tuple[st
             key: POOR * score + noise * luck(seed, "poor", *key)
             for key, score in drawn.quality.items()
         }
+    if flaw == "false ensemble confidence" and strength:
+        return confident(drawn, strength, seed)
     if flaw not in ("hole in one family", "inverted family") or not strength:
         return drawn.quality
     sizes = drawn.pairs["subset"].value_counts()
@@ -194,6 +196,21 @@ def planted(drawn: Draw, flaw: str, strength: float, seed: int) -> dict[tuple[st
     return {
         (prompt, output): 2 * sum(total[prompt]) / len(total[prompt]) - score
         if prompt in turned
+        else score
+        for (prompt, output), score in drawn.quality.items()
+    }
+
+
+def confident(drawn: Draw, strength: float, seed: int) -> dict[tuple[str, str], float]:
+    """On hard prompts all members share one firm belief, which is right by chance alone."""
+    total: dict[str, list[float]] = defaultdict(list)
+    for (prompt, _), score in drawn.quality.items():
+        total[prompt].append(score)
+    factor = strength * EASY / HARD
+    return {
+        (prompt, output): (mean := sum(total[prompt]) / len(total[prompt]))
+        + factor * (score - mean) * (1 if fixed(seed, "belief", prompt) % 2 else -1)
+        if hard(prompt)
         else score
         for (prompt, output), score in drawn.quality.items()
     }

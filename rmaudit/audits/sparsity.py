@@ -22,6 +22,7 @@ from rmaudit.rewards.base import UNITS
 from rmaudit.scoring.requests import Request, Scores
 from rmaudit.stats.bootstrap import cluster_bootstraps
 from rmaudit.stats.intervals import cluster_mean, cluster_ratio
+from rmaudit.stats.law import p_at_most
 from rmaudit.typing import Float
 
 POSITIONS = np.arange(1, 11) / 10  # shares of the output's words; the last is the whole output
@@ -229,6 +230,7 @@ def _findings(arrival: Estimate, late: Estimate, accuracies: Sequence[Estimate])
                 f"{late.value:.0%} of the reward's movement falls in the last tenth of the output",
                 "The model judges endings: an optimiser can change the last words and leave the "
                 "rest. Train on feedback that points into the output, or add process rewards.",
+                p=p_at_most(late, 0.4),
             )
         )
     if arrival.defined and arrival.low > EVEN:
@@ -242,6 +244,7 @@ def _findings(arrival: Estimate, late: Estimate, accuracies: Sequence[Estimate])
                 f"From half of each output the pairs are ranked right in {half.value:.0%}, from "
                 f"all of it in {accuracies[-1].value:.0%}. Credit for single steps cannot be read "
                 "off this model's prefixes.",
+                p=p_at_most(arrival, EVEN),
             )
         )
     return found

@@ -176,6 +176,7 @@ class Calibration(Audit):
             tables=tables,
             figures=tuple(figures),
             not_run=tuple(not_run),
+            tests=3,
         )
 
 

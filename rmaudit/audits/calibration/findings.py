@@ -12,6 +12,7 @@ from rmaudit.case import Case
 from rmaudit.results import Estimate, Finding
 from rmaudit.stats.binning import binned_calibration
 from rmaudit.stats.calibration import fold, overconfidence, temperature
+from rmaudit.stats.law import p_at_least, p_at_most, p_within
 
 NOTICEABLE = 0.01  # a difference of probability that is worth a word
 NOTICEABLE_FACTOR = 1.1  # of margins: about as much
@@ -52,7 +53,16 @@ def find(
             "mend that. Look at the reliability diagram and at the subsets."
         )
         severity = grade(error.low, MEDIUM, HIGH)
-        findings.append(Finding(severity, "calibration", "calibration.ece_debiased", title, detail))
+        findings.append(
+            Finding(
+                severity,
+                "calibration",
+                "calibration.ece_debiased",
+                title,
+                detail,
+                p=p_at_most(error, NOTICEABLE_ERROR),
+            )
+        )
     return findings + subset_finding(case, by_subset, bound)
 
 
@@ -92,6 +102,7 @@ def mean_finding(
         f"The {mean.confidence:.1%} interval (the temperature is tested too) is "
         f"{100 * mean.low:.1f} to {100 * mean.high:.1f} points. {remedy(overall, over)}",
         examples(case, pairs, over),
+        min(1.0, 2 * p_within(mean, NOTICEABLE)),  # mean claim and temperature are both tested
     )
 
 
@@ -109,6 +120,10 @@ def scale_finding(
         f"The {scale.confidence:.1%} interval (the mean claim is tested too) is {scale.low:.2f} to "
         f"{scale.high:.2f}. {remedy(overall, over)}",
         examples(case, pairs, over),
+        min(
+            1.0,
+            4 * min(p_at_most(scale, NOTICEABLE_FACTOR), p_at_least(scale, 1 / NOTICEABLE_FACTOR)),
+        ),
     )
 
 
@@ -163,6 +178,7 @@ def subset_finding(case: Case, by_subset: Mapping[str, Pairs], overall: float) -
             f"At least {points(bound)} off, allowing for {len(by_subset)} subsets looked at. One "
             "temperature for all does not mend a subset: label more of it, or scale it apart.",
             examples(case, by_subset[name], over),
+            min(1.0, len(by_subset) * p_within(found[name], MEDIUM)),
         )
     ]
 

@@ -164,6 +164,7 @@ class Coverage(Audit):
             },
             figures=(*([] if undefined else [curve(p)]), bars(table), projection(case, where)),
             not_run=tuple(lacks),
+            tests=2,
         )
 
 

@@ -101,6 +101,7 @@ class Data(Audit):
             tables={**_tables(book, case.inputs), **words.tables},
             figures=tuple(_figures(book, case.inputs)),
             not_run=not_run,
+            tests=2,
         )
 
 

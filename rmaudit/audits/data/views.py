@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rmaudit.audits.base import example, grade
 from rmaudit.data.types import Dataset
 from rmaudit.results import Estimate, Figure, Finding
+from rmaudit.stats.law import p_at_least, p_at_most
 
 LONGER = "chosen output is longer"
 FIRST = "chosen output was shown first"
@@ -153,6 +154,7 @@ def skew_finding(what: str, source: str, estimate: Estimate) -> Finding | None:
         f"In the {source} data the {what} in {estimate.value:.0%} of pairs (interval "
         f"{estimate.low:.0%} to {estimate.high:.0%})",
         details[what],
+        p=min(1.0, 2 * min(p_at_most(estimate, 0.5), p_at_least(estimate, 0.5))),
     )
 
 

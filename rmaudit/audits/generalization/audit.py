@@ -140,6 +140,7 @@ class Generalization(Audit):
             tables={"accuracy_by_distance": deciles},
             figures=(figure(deciles),),
             not_run=tuple(lacks),
+            tests=2,
         )
         return with_gap(measured, case, scores)
 

@@ -21,6 +21,7 @@ from rmaudit.overoptimization.samples import first_policy, recorded
 from rmaudit.results import Estimate, Figure, Finding, Metric
 from rmaudit.scoring.requests import Request, Scores
 from rmaudit.stats.intervals import cluster_mean, count_codes
+from rmaudit.stats.law import p_at_least, p_at_most
 from rmaudit.stats.tilting import Gap, performance_gap
 from rmaudit.typing import Float
 
@@ -176,6 +177,7 @@ def gap_findings(case: Case, found: Sequence[Gap], outside: Float | None) -> lis
                 f"SD at beta {gap.beta:g}",
                 "Do not optimise against it. The contexts below lose most.",
                 examples,
+                p_at_least(gap.proxy, 0.0),
             )
         )
     if outside is None:
@@ -192,6 +194,7 @@ def gap_findings(case: Case, found: Sequence[Gap], outside: Float | None) -> lis
                 "Label contexts of the table label_next (coverage) before the policy is trained, "
                 "or keep its KL smaller there.",
                 examples,
+                max(p_at_most(out, inner.high), p_at_least(inner, out.low)),
             )
         )
     return said

@@ -41,6 +41,7 @@ from rmaudit.audits.length.views import (
 from rmaudit.case import Case
 from rmaudit.results import AuditResult, Estimate, Finding, Metric, MetricSpec, NotRun
 from rmaudit.scoring.requests import Request, Scores
+from rmaudit.stats.law import p_at_most, p_within
 from rmaudit.typing import Float
 
 Numbers = dict[str, Estimate]
@@ -166,6 +167,7 @@ class Length(Audit):
             tables=tables,
             figures=tuple(figures),
             not_run=not_run(case),
+            tests=4,
         )
 
 
@@ -261,6 +263,7 @@ def findings(
             "people do",
             detail,
             pair_examples(case, decided, worst),
+            p_within(excess, 0.02),
         ),
         *said,
     ]
@@ -289,6 +292,7 @@ def edit_findings(case: Case, edits: Mapping[str, Edited]) -> list[Finding]:
                 f"outputs of {effect.n:,} pairs.{turned} The rest of the text is the same, so this "
                 "is the model's doing and not the data's.",
                 edit_examples(case, found),
+                p_at_most(effect, 0.05),
             )
         )
     return said

@@ -12,6 +12,7 @@ from rmaudit.case import Case
 from rmaudit.overoptimization.curves import Pool
 from rmaudit.overoptimization.study import Study
 from rmaudit.results import Finding
+from rmaudit.stats.law import p_at_most
 from rmaudit.typing import Float
 
 MOST_SET_ASIDE = 0.1  # share of the prompts, beyond which it is a finding
@@ -42,6 +43,7 @@ def findings(studies: Sequence[Study], gold_from: str, examples: Examples) -> li
                     f"{found.gain_at_peak.value:+.2f} SD at best, and its lower bound falls from "
                     "the start. Do not optimise against it.",
                     examples,
+                    p_at_most(found.proxy_gold_gap, 0.0),
                 )
             )
         elif found.loss_after_peak.defined and found.loss_after_peak.low > 0:
@@ -61,6 +63,7 @@ def _turn(one: Study, how: str, gold_from: str, examples: Examples) -> Finding:
         f"{_strength(one)}, or use a more conservative aggregate of an ensemble. Gold: "
         f"{gold_from}.",
         examples,
+        p_at_most(found.loss_after_peak, 0.0),
     )
 
 

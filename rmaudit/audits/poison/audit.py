@@ -36,6 +36,7 @@ from rmaudit.case import Case
 from rmaudit.errors import DataError
 from rmaudit.results import AuditResult, Estimate, Finding, Metric, MetricSpec, NotRun
 from rmaudit.scoring.requests import Request, Scores
+from rmaudit.stats.law import p_within
 from rmaudit.text.ngrams import FeedbackPairs
 from rmaudit.typing import Float
 
@@ -190,6 +191,7 @@ def findings(
                     shift.rows,
                     f"in the feedback, with {shift.phrase!r}",
                 ),
+                min(1.0, len(phrases) * p_within(effect, LEAST)),
             )
         )
     return said

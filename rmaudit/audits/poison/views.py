@@ -17,6 +17,7 @@ from rmaudit.audits.poison.shift import Screened, Shift, screened
 from rmaudit.case import Case
 from rmaudit.data.types import Dataset
 from rmaudit.results import Estimate, Figure, Finding, Metric, MetricSpec
+from rmaudit.stats.law import p_at_most
 from rmaudit.text.ngrams import FeedbackPairs
 from rmaudit.typing import Integers
 
@@ -142,6 +143,7 @@ def trigger_finding(case: Case, data: Dataset, name: str, found: Screened) -> Fi
         f"{'shifts' if len(told) == 1 else 'shift'} labels far beyond chance: {first.phrase!r}",
         detail,
         shift_examples(case, data, found.pairs, first.rows, f"holds {first.phrase!r}"),
+        min(shift.p_strict for shift in told),
     )
 
 
@@ -161,6 +163,7 @@ def suspect_finding(case: Case, data: Dataset, name: str, told: Suspects) -> Fin
         f"({share.low:.1%} to {share.high:.1%}). Have them labelled again, worst first: the table "
         "suspect_labels lists them. Some are right, and what is unusual in them is worth keeping.",
         shift_examples(case, data, told.pairs, told.pairs.row[told.order], note),
+        p_at_most(share, 0.01),
     )
 
 

@@ -31,6 +31,7 @@ from rmaudit.results import (
 )
 from rmaudit.scoring.requests import Request, Scores
 from rmaudit.stats.intervals import cluster_mean, cluster_ratio, cluster_ratios
+from rmaudit.stats.law import p_at_least, p_at_most
 from rmaudit.support.conformal import Terms, threshold_ratios
 
 LEVELS = ("kl", "distinct_2", "self_bleu", "embedding_diversity")
@@ -131,6 +132,7 @@ class Policy(Audit):
             tables={"policies": table},
             figures=(_figure(names, compared),),
             not_run=tuple(_not_run(rows, samples_support(case))),
+            tests=5,
         )
 
 
@@ -221,8 +223,8 @@ def findings(name: str, change: Numbers, before: Numbers, now: Numbers) -> list[
     return [replace(each, title=f"Policy {name}: {each.title}") for each in found if each]
 
 
-def _found(severity: Severity, metric: str, title: str, detail: str) -> Finding:
-    return Finding(severity, "policy", f"policy.{metric}", title, detail)
+def _found(severity: Severity, metric: str, title: str, detail: str, p: float) -> Finding:
+    return Finding(severity, "policy", f"policy.{metric}", title, detail, p=p)
 
 
 def _past_the_peak(proxy: Estimate, gold: Estimate) -> Finding | None:
@@ -234,6 +236,7 @@ def _past_the_peak(proxy: Estimate, gold: Estimate) -> Finding | None:
         f"the proxy reward rose by {proxy.value:.3g} and the gold reward fell by {-gold.value:.3g}",
         "The run went past the peak. Take an earlier checkpoint; see over-optimisation for "
         "the KL that is safe.",
+        max(p_at_most(proxy, 0.0), p_at_least(gold, 0.0)),
     )
 
 
@@ -246,6 +249,7 @@ def _collapse(before: Estimate, now: Estimate) -> Finding | None:
         f"a prompt's outputs repeat one another: different bigrams fell from "
         f"{before.value:.0%} to {now.value:.0%}",
         "The policy collapses onto few outputs. Raise beta or add an entropy bonus.",
+        p_at_least(now, 0.8 * before.low),
     )
 
 
@@ -257,6 +261,7 @@ def _growth(length: Estimate) -> Finding | None:
         "length_ratio",
         f"outputs are {length.value:.2f} times as long as at the start",
         "Growth of length is what a length-paying reward teaches: see the audit of length.",
+        p_at_most(length, 1.25),
     )
 
 
@@ -269,6 +274,7 @@ def _outside(before: Estimate, now: Estimate) -> Finding | None:
         f"{now.value:.0%} of its samples lie outside what the reward model was taught, "
         f"{before.value:.0%} of the initial policy's do",
         "The reward model judges what it never saw: label such samples and retrain it.",
+        p_at_most(now, max(before.high, 0.1)),
     )
 
 
@@ -280,6 +286,7 @@ def _tax(nll: Estimate) -> Finding | None:
         "heldout_nll_change",
         f"held-out text costs {nll.value:.3f} nats a token more",
         "An alignment tax. Mix a language-model loss into the run, or stay nearer.",
+        p_at_most(nll, 0.0),
     )
 
 

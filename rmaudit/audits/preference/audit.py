@@ -199,6 +199,7 @@ class Preference(Audit):
             tables=tables,
             figures=tuple(figures),
             not_run=tuple(not_run(case, matrix, left_out)),
+            tests=5,
         )
 
 

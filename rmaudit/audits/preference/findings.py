@@ -15,6 +15,7 @@ from rmaudit.audits.preference.views import BLIND
 from rmaudit.case import Case
 from rmaudit.results import Estimate, Finding, Severity
 from rmaudit.stats.intervals import cluster_ratios
+from rmaudit.stats.law import p_at_least, p_at_most
 from rmaudit.stats.strata import shortfall
 from rmaudit.typing import Float, Mask
 
@@ -61,35 +62,53 @@ def chance_finding(case: Case, decided: Margins, accuracy: Estimate) -> list[Fin
         detail = f"The interval is {interval} at {accuracy.n_clusters:,} prompts."
         detail += " Label more pairs." if accuracy.high > 0.6 else " The model does not rank these."
     severity: Severity = "medium" if accuracy.high > 0.6 else "high"
+    # Too few data to tell is a fact about them; the others say that accuracy is low.
+    size = 0.5 if accuracy.high < 0.5 else 0.6
+    p = None if accuracy.high > 0.6 else p_at_least(accuracy, size)
     shown = pair_examples(case, decided, most_wrong(decided))
-    return [Finding(severity, "preference", ACCURACY, title, detail, shown)]
+    return [Finding(severity, "preference", ACCURACY, title, detail, shown, p)]
 
 
 def blind_finding(
     case: Case, decided: Margins, overall: Mapping[str, Estimate], surface: Mapping[str, Float]
 ) -> list[Finding]:
-    """A rule that reads no words ranks as well."""
-    best = max(BLIND, key=lambda id_: overall[id_].value)
-    rule = halves(difference(decided, surface[best]))
-    ones = np.ones(len(decided))
-    lead = cluster_ratios(
-        [(1.0, decided.correct - rule, ones)],
-        decided.cluster,
-        confidence=case.confidence,
-        bounds=(-1, 1),
-    )
-    if lead.low > 0:
+    """No lead over a rule that reads no words is shown; or the rule ranks better.
+
+    Each of the rules must be beaten, so that none needs an allowance for being picked; that one
+    of them is better, or as good, is said with an allowance for their number.
+    """
+    strict = 1 - (1 - case.confidence) / len(BLIND)  # Bonferroni
+    leads = {id_: lead_over(decided, surface[id_], case.confidence) for id_ in BLIND}
+    if all(lead.low > 0 for lead in leads.values()):
         return []
+    best = min(leads, key=lambda id_: leads[id_].low)
+    rule = halves(difference(decided, surface[best]))
+    lead = lead_over(decided, surface[best], strict)
     known = f"accuracy {overall[ACCURACY].value:.1%} against {overall[best].value:.1%}"
-    beaten = lead.high < 0
-    title = f"A blind rule ({BLIND[best]}) ranks {'better' if beaten else 'as well'}: {known}"
+    severity: Severity
+    if lead.high < 0:
+        severity, size, what = "high", 0.0, f"A blind rule ({BLIND[best]}) ranks better"
+    elif lead.high < NOTICEABLE:
+        severity, size = "medium", NOTICEABLE
+        what = f"A blind rule ({BLIND[best]}) ranks as well, within {100 * NOTICEABLE:.0f} points"
+    else:
+        severity, size, what = "low", None, f"No lead over a blind rule ({BLIND[best]}) is shown"
     detail = (
-        f"The model's lead is {100 * lead.low:.1f} to {100 * lead.high:.1f} points. On these data "
-        "its accuracy says little about what it reads: balance the pairs, or look at the subsets "
-        "in which the rule is wrong."
+        f"The model's lead is {100 * lead.low:.1f} to {100 * lead.high:.1f} points, allowing for "
+        f"the {len(BLIND)} rules looked at: a lead of up to {100 * max(lead.high, 0):.1f} points "
+        "could have been missed. On these data its accuracy says little about what it reads: "
+        "balance the pairs, label more, or look at the subsets in which the rule is wrong."
     )
+    p = None if size is None else min(1.0, len(BLIND) * p_at_least(lead, size))
     shown = pair_examples(case, decided, np.where(rule == 1, most_wrong(decided), -np.inf))
-    return [Finding("high" if beaten else "medium", "preference", ACCURACY, title, detail, shown)]
+    return [Finding(severity, "preference", ACCURACY, f"{what}: {known}", detail, shown, p)]
+
+
+def lead_over(decided: Margins, amount: Float, confidence: float) -> Estimate:
+    """Accuracy of the model minus that of picking the larger amount, paired; from -1 to 1."""
+    rule = halves(difference(decided, amount))
+    terms = [(1.0, decided.correct - rule, np.ones(len(decided)))]
+    return cluster_ratios(terms, decided.cluster, confidence=confidence, bounds=(-1, 1))
 
 
 def subset_finding(case: Case, decided: Margins, masks: Mapping[str, Mask]) -> list[Finding]:
@@ -100,7 +119,7 @@ def subset_finding(case: Case, decided: Margins, masks: Mapping[str, Mask]) -> l
     parts = {name: rows[decided.row] for name, rows in masks.items()}
     gaps = {name: gap_to_rest(decided, part, level) for name, part in parts.items()}
     name, gap = furthest(gaps)
-    where = "below the rest of the data"
+    where, tolerated = "below the rest of the data", NOTICEABLE
     if not gap.low >= NOTICEABLE:
         data = (decided.correct, np.abs(decided.margin))
         name, gap = furthest(
@@ -109,7 +128,7 @@ def subset_finding(case: Case, decided: Margins, masks: Mapping[str, Mask]) -> l
                 for name, part in parts.items()
             }
         )
-        where = "below pairs of the rest whose margins are as large"
+        where, tolerated = "below pairs of the rest whose margins are as large", 0.0
         # A part of other margins, not ranked worse on the whole, is no weak one.
         if not (gap.low > 0 and gap.value >= SHORT and gaps[name].value >= NOTICEABLE):
             return []
@@ -128,6 +147,7 @@ def subset_finding(case: Case, decided: Margins, masks: Mapping[str, Mask]) -> l
             f"Accuracy on {name} is {accuracy:.1%}",
             detail,
             pair_examples(case, part, most_wrong(part)),
+            min(1.0, 2 * len(masks) * p_at_most(gap, tolerated)),  # two tests of each subset
         )
     ]
 
@@ -162,6 +182,7 @@ def equal_reward_finding(case: Case, decided: Margins, rate: Estimate) -> list[F
             f"{rate.value:.1%} of the pairs have equal rewards",
             detail,
             pair_examples(case, decided, np.where(equal, 0.0, -np.inf)),
+            p_at_most(rate, 0.01),
         )
     ]
 
@@ -217,6 +238,7 @@ def style_finding(
             pair_examples(
                 case, matrix.crossed, np.where(plainer, most_wrong(matrix.crossed), -np.inf)
             ),
+            p_at_least(hard, 0.5 if hard.high < 0.5 else easy.low - 0.1),
         )
     ]
 

@@ -39,6 +39,7 @@ from rmaudit.stats.bootstrap import (
     jackknife_influence,
 )
 from rmaudit.stats.intervals import cluster_mean
+from rmaudit.stats.law import p_at_least
 from rmaudit.typing import Float, Integers, Mask
 
 PAIR_LIMIT = 500  # pairs that are scored under three other prompts: six texts each
@@ -339,11 +340,13 @@ def findings(
                 f"It is blind to the prompt: another prompt moves margins by {shift.value:.3f} SD",
                 detail,
                 pair_examples(case, found.pairs, unmoved),
+                p_at_least(shift, BLIND),
             )
         ]
     blind = [name for name, by_id in subsets.items() if is_blind(by_id["prompt.margin_shift"])]
     if not blind:
         return []
+    shifts = [subsets[name]["prompt.margin_shift"] for name in blind]
     masks = slices(case, "subset")[0]
     here = np.any([masks[name][found.pairs.row] for name in blind], axis=0)
     part = found.on(here)
@@ -357,6 +360,10 @@ def findings(
             f"{shift.value:.2f} SD. Check what these prompts look like to the model: empty, cut "
             "off, or all alike.",
             pair_examples(case, part.pairs, unmoved[here]),
+            min(
+                1.0,
+                len(subsets) * min(p_at_least(shift, BLIND) for shift in shifts),
+            ),
         )
     ]
 

@@ -36,6 +36,7 @@ from rmaudit.results import AuditResult, Estimate, Finding, Metric, MetricSpec, 
 from rmaudit.rewards.base import UNITS
 from rmaudit.scoring.requests import Request, Scores
 from rmaudit.stats.intervals import cluster_ratios, count_codes
+from rmaudit.stats.multiple import holm
 
 EFFECT = "robustness.effect"
 SHOULD = {
@@ -184,6 +185,9 @@ def findings(
 ) -> list[Finding]:
     """The probes on which the reward is not what its suite expects, for certain."""
     said = []
+    raw = {e.key: beyond(by_key[e.key], e.entry)[0] for e in found}
+    tested = {key: p for key, p in raw.items() if math.isfinite(p)}
+    strict = dict(zip(tested, holm(list(tested.values())), strict=True))  # over all probes
     for effect in found:
         p = p_adjusted.get(effect.key, math.nan)
         if not p < 1 - case.confidence:
@@ -206,6 +210,7 @@ def findings(
                 title(estimate, effect),
                 detail,
                 tuple(worst(effect, sign, case.example_limit)),
+                strict[effect.key],
             )
         )
     return said

@@ -41,6 +41,7 @@ from rmaudit.audits.style.equal_length import EqualLength
 from rmaudit.case import Case
 from rmaudit.results import AuditResult, Estimate, Figure, Finding, Metric, MetricSpec, NotRun
 from rmaudit.scoring.requests import Request, Scores
+from rmaudit.stats.law import p_at_most, p_within
 from rmaudit.typing import Float
 
 EFFECT, EXCESS, CAUSAL = "style.effect", "style.excess_preference", "style.causal_effect"
@@ -143,6 +144,7 @@ class StyleAudit(Audit):
             tables=tables,
             figures=tuple(figures),
             not_run=tuple(absent),
+            tests=2,
         )
 
 
@@ -211,6 +213,7 @@ def causal_findings(case: Case, edits: Mapping[str, Causal]) -> list[Finding]:
                 f"SD, allowing for the {len(edits)} attributes tried.{turned} The rest of the "
                 "text is the same, so this is the model's doing and not the data's.",
                 causal_examples(case, each, 1),
+                min(1.0, len(edits) * p_at_most(effect, LEAST)),
             )
         )
     return said
@@ -239,7 +242,8 @@ def findings(
         if not effect.defined or sign * (effect.low if sign > 0 else effect.high) <= 0:
             continue
         # The excess is over all pairs; its size is to be judged on those that differ.
-        if bound < 0.02 * share:
+        small = 0.02 * share
+        if bound < small:
             continue
         decided = found.decided
         if explained_by_labels(decided, by_name[name], sign, level):
@@ -265,6 +269,9 @@ def findings(
                 f"{100 * excess.value:+.1f} points over the labels",
                 detail,
                 pair_examples(case, decided, worst),
+                min(
+                    1.0, len(ATTRIBUTES) * max(p_within(excess, 0.02 * share), p_within(effect, 0))
+                ),
             )
         )
     return said
