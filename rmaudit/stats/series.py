@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,7 +81,7 @@ class Points:
         return np.asarray(normal / np.sqrt(scale)[:, None])
 
 
-def noise_of(values: Float, *, phi: float | None = None) -> Noise | None:
+def noise_of(values: Float, *, phi: float | None = None, cautious: float = 0.0) -> Noise | None:
     """The noise of a series around its trend, equally spaced; None of fewer than three values.
 
     Parameters
@@ -90,6 +91,8 @@ def noise_of(values: Float, *, phi: float | None = None) -> Noise | None:
     phi
         The dependence where it is known; else it is estimated, or `PHI_UNKNOWN` of a series too
         short for that.
+    cautious
+        Standard errors by which an estimated `phi` is raised.
     """
     n = values.size
     if n < 3:
@@ -98,15 +101,18 @@ def noise_of(values: Float, *, phi: float | None = None) -> Noise | None:
     residual = values - basis @ (basis.T @ values)
     square = float(residual @ residual)
     floor = 1e-24 * float(values @ values)
+    estimated = phi is None and n >= LEAST_FOR_PHI
     if phi is None:
         phi = PHI_UNKNOWN
         if n >= LEAST_FOR_PHI and square > floor:
-            phi = _unbiased_phi(basis, float(residual[1:] @ residual[:-1]) / square)
+            phi = _unbiased_phi(n, float(residual[1:] @ residual[:-1]) / square)
+            phi += cautious * math.sqrt((1 - phi**2) / max(n - basis.shape[1], 1))
+            phi = min(phi, float(PHIS[-1]))
     level, _, spread = _expected(basis, phi)
     variance = max(square, floor) / level
     freedom = level**2 / spread
     relative = 2 / freedom
-    if n >= LEAST_FOR_PHI:  # that phi is an estimate, by the delta method on (1 + phi) / (1 - phi)
+    if estimated:  # that phi is an estimate, by the delta method on (1 + phi) / (1 - phi)
         slope = 2 / (1 - phi**2)
         relative += slope**2 * (1 - phi**2) / max(n - basis.shape[1], 1)
     return Noise(phi, variance, max(2 / relative, 1.0))
@@ -185,10 +191,12 @@ def argmax_set(
     return inside
 
 
+@lru_cache(maxsize=512)
 def _trend(n: int) -> Float:
     """An orthonormal basis of slow trends, (n, q): knots are closer at the start of a run."""
     place = np.sqrt(np.linspace(0.0, 1.0, n))
     q = 2 if n < 5 else 3 if n < 8 else 4 if n < 12 else 5 if n < 30 else 7 if n < 60 else 8
+    q += min(max(n - 60, 0) // 20, 6)
     if q < 5:
         basis = np.vander(place, q)
     else:
@@ -218,14 +226,17 @@ def _expected(basis: Float, phi: float) -> tuple[float, float, float]:
     return level, lag, max(spread, 1e-12)
 
 
-def _unbiased_phi(basis: Float, seen: float) -> float:
+def _unbiased_phi(n: int, seen: float) -> float:
     """The phi at which the residuals' lag-one correlation is expected to be the one seen."""
-    expected = []
-    for phi in PHIS:
-        level, lag, _ = _expected(basis, float(phi))
-        expected.append(lag / level)
-    rising = np.maximum.accumulate(expected)
-    return float(np.interp(seen, rising, PHIS))
+    return float(np.interp(seen, _seen_at(n), PHIS))
+
+
+@lru_cache(maxsize=512)
+def _seen_at(n: int) -> Float:
+    """The expected lag-one correlation of the residuals at each of `PHIS`, never falling."""
+    basis = _trend(n)
+    parts = [_expected(basis, float(phi)) for phi in PHIS]
+    return np.maximum.accumulate([lag / level for level, lag, _ in parts])
 
 
 def _root(covariance: Float) -> Float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ import pytest
 import torch
 import transformers
 
-from rmaudit.integrations.monitor import RunMonitor
+from rmaudit.integrations.monitor import Alarm, RunMonitor
 from rmaudit.overoptimization.logs import read_log
 
 with warnings.catch_warnings():  # of TRL's, on being imported
@@ -23,7 +22,12 @@ with warnings.catch_warnings():  # of TRL's, on being imported
     trl = pytest.importorskip("trl", reason="TRL is an extra: pip install rmaudit[trl]")
 datasets = pytest.importorskip("datasets")
 
-from rmaudit.integrations.trl import AuditCallback, RunWatch  # noqa: E402
+from rmaudit.integrations.trl import (  # noqa: E402
+    AuditCallback,
+    GoldEvaluation,
+    RunWatch,
+    reward_functions,
+)
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "rewards"))
 import tiny_models  # noqa: E402
@@ -117,16 +121,94 @@ def test_rloo_logs_what_overopt_reads(tmp_path: Path, monkeypatch: pytest.Monkey
     log = read_log(tmp_path)
     assert log.keys["kl"] == "rmaudit/kl"
     assert log.run.gold.tolist() == pytest.approx([r["rmaudit/gold"] for r in history])
-    assert log.notes == ()
+    assert [note.split(":")[0] for note in log.notes] == ["SD of the gold", "SD of the proxy"]
+
+
+def word_pays(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
+    """The planted fault: an "e" pays, whatever it stands in."""
+    return [10 * c.count("e") / max(len(c), 1) for c in completions]
+
+
+def short(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
+    """Pays nothing that a response of a fixed number of tokens could change."""
+    return [0.0 for _ in completions]
+
+
+def no_word(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
+    """What is meant: the planted word is filler."""
+    return [-value for value in word_pays(prompts, completions)]
+
+
+def grpo(
+    folder: Path, watch: RunWatch, functions: list[Any], weights: list[float], steps: int = 90
+) -> Any:
+    torch.manual_seed(0)
+    config = tiny_models.config("gpt2")
+    config.resid_pdrop = config.embd_pdrop = config.attn_pdrop = 0.0
+    transformers.GPT2LMHeadModel(config).save_pretrained(folder / "base")
+    trainer = trl.GRPOTrainer(
+        model=str(folder / "base"),
+        reward_funcs=functions,
+        args=trl.GRPOConfig(
+            output_dir=str(folder),
+            max_steps=steps,
+            per_device_train_batch_size=16,
+            num_generations=8,
+            max_completion_length=6,
+            learning_rate=3e-3,
+            beta=0.0,
+            logging_steps=1,
+            reward_weights=weights,
+            report_to=[],
+            use_cpu=True,
+            save_strategy="no",
+            disable_tqdm=True,
+            bf16=False,
+        ),
+        train_dataset=datasets.Dataset.from_dict({"prompt": [f"say {i}" for i in range(8)]}),
+        processing_class=tiny_models.tokenizer(),
+        callbacks=[watch],
+    )
+    trainer.train()
+    return trainer
+
+
+def test_a_grpo_run_with_a_word_that_pays_rings_and_a_sound_one_does_not(tmp_path: Path) -> None:
+    watch = RunWatch(stop=True)
+    parts = {"word": word_pays, "short": short}
+    functions, weights = reward_functions(parts, gold=no_word, watch=watch)
+    assert weights == [1.0, 1.0, 0.0]
+    trainer = grpo(tmp_path / "hacked", watch, functions, weights)
+    assert [(a.name, a.component) for a in watch.alarms] == [("gold", "word")]
+    assert trainer.state.global_step == watch.alarms[0].step < 90
+    last = next(r for r in reversed(trainer.state.log_history) if "rewards/word/mean" in r)
+    assert last["rmaudit/proxy"] == pytest.approx(last["rewards/word/mean"], abs=1e-5)
+    assert last["rmaudit/component/word"] == pytest.approx(last["rewards/word/mean"], abs=1e-5)
+
+    sound = RunWatch(stop=True)
+    functions, weights = reward_functions(no_word, gold=no_word, watch=sound)
+    assert grpo(tmp_path / "sound", sound, functions, weights, 60).state.global_step == 60
+    assert sound.alarms == []
+
+
+def test_gold_on_a_fixed_set_of_prompts_at_checkpoints(tmp_path: Path) -> None:
+    evaluation = GoldEvaluation(spaces, [f"say {i}" for i in range(6)], every=2, tokens=4)
+    watch = RunWatch(evaluation=evaluation)
+    trainer = rloo(tmp_path, watch, [watch.proxy(letters)], steps=4)
+    seen = [r["step"] for r in trainer.state.log_history if "rmaudit/gold" in r]
+    assert seen == [2, 4]
+    assert "gold" in watch.monitor.evidence
 
 
 def test_an_alarm_stops_the_run(tmp_path: Path) -> None:
     class Nervous(RunMonitor):
         def update(self, step: int, **samples: Any) -> Any:
-            assert set(samples) == {"proxy"}
             assert samples["proxy"].shape == (8,)
-            self.needed = 0.5 if step >= 2 else math.inf
-            return super().update(step, **samples)
+            assert samples["components"] == {}
+            if step < 2:
+                return []
+            self.alarms.append(Alarm("gold", step, 100.0, "fallen"))
+            return self.alarms[-1:]
 
     watch = RunWatch(Nervous(), stop=True)
     trainer = rloo(tmp_path, watch, [watch.proxy(letters)], steps=4)
@@ -146,8 +228,8 @@ def test_reward_models_of_rmaudit_as_reward_functions() -> None:
     chat = [[{"role": "assistant", "content": "abc"}], [{"role": "assistant", "content": ""}]]
     assert reward(prompts=["p", "q"], completions=chat) == [6.0, 0.0]
     assert reward.__name__ == "proxy"
-    assert watch._step["disagreement"][0].tolist() == [3.0, 0.0]
-    assert watch._step["outside"][0].tolist() == [1.0, 1.0]
+    assert watch.recorder._step["disagreement"][0].tolist() == [3.0, 0.0]
+    assert watch.recorder._step["outside"][0].tolist() == [1.0, 1.0]
 
 
 def test_audits_on_a_schedule_of_reward_training(tmp_path: Path) -> None:
