@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from rmaudit.data import load
+from rmaudit.opening import Model
 from rmaudit.report.document import Report
 from rmaudit.rewards import load_reward_model
 from rmaudit.rewards.base import RewardModel
 from rmaudit.rewards.served.client import is_url, shown_url
-from rmaudit.running import Data, Inputs, Model, as_data, run, with_responses
+from rmaudit.running import Data, Inputs, as_data, run, with_responses
 from rmaudit.scoring import Progress, open_store, scores_frame, write_scores
 from rmaudit.scoring import score as run_requests
 from rmaudit.scoring.requests import data_requests

@@ -15,12 +15,12 @@ from rmaudit.audits.base import audits as registered_audits
 from rmaudit.case import Case
 from rmaudit.data import ColumnMap, Dataset, DataType, load, parse_columns
 from rmaudit.errors import DataError, UsageError
+from rmaudit.opening import Model, Opening, keep_cards
 from rmaudit.provenance import provenance
 from rmaudit.report.document import Report
 from rmaudit.results import AuditResult
 from rmaudit.rewards import load_reward_model
 from rmaudit.rewards.base import RewardModel
-from rmaudit.rewards.functions.function import RewardFunction
 from rmaudit.scoring import (
     Cost,
     FurtherScoring,
@@ -34,7 +34,7 @@ from rmaudit.scoring import (
 )
 from rmaudit.scoring import score as run_requests
 from rmaudit.scoring.requests import Request
-from rmaudit.scoring.store import Store
+from rmaudit.scoring.store import Cards, Store
 from rmaudit.suites import preferences
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from rmaudit.settings import ModelSettings
 
 Data = Dataset | pd.DataFrame | Sequence[Mapping[str, Any]] | str | Path
-Model = RewardModel | RewardFunction | str | Path
 
 
 @dataclass(frozen=True)
@@ -70,27 +69,46 @@ def run(
     progress: Progress | None = None,
     debug: bool = False,
     ahead: Callable[[], Progress] = SilentProgress,
+    keep: bool = True,
 ) -> Report:
-    """Audit inputs by settings: the one way from either to a report."""
-    case = build_case(settings, inputs)
+    """Audit inputs by settings: the one way from either to a report.
+
+    `ahead` shows the progress of other machines' scoring; `keep`: describe the models in the store.
+    """
+    audits = registered_audits(settings.only)
     with open_store(settings.store, cache=not settings.no_cache) as store:
+        case = build_case(settings, inputs, store, rewarded=any(a.rewarded for a in audits))
         cost = (
             _score_on_ray(settings, inputs, case, store, ahead)
             if settings.engine == "ray"
             else Cost()
         )
-        return _audit(case, settings, store, progress, debug, cost)
+        report = _audit(case, settings, store, progress, debug, cost)
+        if keep:
+            keep_cards(case, store)
+        return report
 
 
-def build_case(settings: RunSettings, inputs: Inputs) -> Case:
-    """The inputs of an audit, loaded and bound: the one place where a `Case` is made."""
+def build_case(
+    settings: RunSettings, inputs: Inputs, store: Cards | None = None, *, rewarded: bool = True
+) -> Case:
+    """The inputs of an audit, loaded and bound: the one place where a `Case` is made.
+
+    Parameters
+    ----------
+    settings, inputs
+        How, and of what.
+    store
+        What describes models that were loaded before, so that they are opened only on demand.
+    rewarded
+        Whether any reward is asked for; if not, no model is opened at all.
+    """
     limit = settings.limit
+    opening = Opening(store or NullStore(), rewarded)
 
     def model(name: str, given: Model) -> RewardModel:
         how = settings.of_gold() if name == "gold" else settings
-        if isinstance(given, RewardModel):
-            return given
-        return load_reward_model(given, how, named_by=settings.named_by(name))
+        return opening.model(given, how, settings.named_by(name))
 
     return Case(
         model=model("model", inputs.model),
@@ -195,7 +213,7 @@ def _audit(
     case, pilot = with_signal(case, store)
     wanted = {a.name: wanted_of(a, case, debug) for a in audits}
     running = [a for a in audits if not isinstance(wanted[a.name], AuditResult)]
-    requests = [*case.data_requests]
+    requests = [*case.data_requests] if any(a.rewarded for a in audits) else []
     for found in wanted.values():
         requests += () if isinstance(found, AuditResult) else found
     further = FurtherScoring(case.model, store, case.inputs)
@@ -217,7 +235,7 @@ def _audit(
         inputs={name: data.source for name, data in case.inputs.items()},
         cost=scores.cost + further.cost + pilot + replace(ahead, texts=0),
         seed=case.seed,
-        config=settings.recorded(),
+        config={**settings.recorded(), "fingerprints": _fingerprints(case)},
         provenance=provenance(),
         scores=scores_frame(scores, case.model.name),
         set_aside=[row for data in case.inputs.values() for row in data.set_aside],
@@ -225,6 +243,13 @@ def _audit(
         prompts=case.eval.cluster_keys.tolist(),
         strict=debug,
     )
+
+
+def _fingerprints(case: Case) -> dict[str, Any]:
+    """What names the rewards of the further models, so that `verify` finds them in the store."""
+    gold = {} if case.gold is None else {"gold": case.gold.fingerprint}
+    members = [member.fingerprint for member in case.ensemble]
+    return {**({"ensemble": members} if members else {}), **gold}
 
 
 def _score_case(

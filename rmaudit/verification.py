@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from pydantic import ValidationError
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 from rmaudit.api import audit_by
-from rmaudit.config import AuditConfig
+from rmaudit.config import WHERE, AuditConfig
 from rmaudit.errors import StoreError, UsageError
 from rmaudit.report.document import Report
-from rmaudit.toml import schema_error
+from rmaudit.rewards import load_reward_model
+from rmaudit.rewards.base import RewardModel
+from rmaudit.rewards.described import DescribedModel
+from rmaudit.rewards.served.client import is_url
+from rmaudit.running import Inputs, run
+from rmaudit.scoring import open_store
+from rmaudit.scoring.store import Cards
 
 if TYPE_CHECKING:
     from rmaudit.console import Console
@@ -69,40 +75,38 @@ class StoredOnly:
 
 
 def verify(
-    folder: Path, console: Console, *, store: Path | None = None, rescore: bool = False
+    folder: Path,
+    console: Console,
+    *,
+    given: Mapping[str, Any] | None = None,
+    rescore: bool = False,
 ) -> Verification:
     """Audit again by the settings that the report keeps, and compare every number.
+
+    A report may come from elsewhere, and names data only. From the stored rewards no model is
+    opened; with `rescore` those that the report names are, except code, pickles and servers, which
+    this command line has to allow or name.
 
     Parameters
     ----------
     folder
         Of the report, or its report.json. Inputs are read from where they were.
-    store
-        The score store that holds the rewards; by default the user's.
+    console
+        Shows the progress.
+    given
+        What this command line says: models, permissions, the score store that holds the rewards.
     rescore
         Score again instead, with no store.
 
     Raises
     ------
     UsageError
-        If the report was made from Python and so does not say how.
+        If the report was made from Python and so does not say how, or names what it must not.
     StoreError
         If a reward is not in the store.
     """
     report = Report.load(folder)
-    if "model" not in report.record.config or "eval" not in report.record.config:
-        raise UsageError(
-            f"{folder}: made from Python, so it does not name its model and inputs; "
-            "only a report of `rmaudit audit` can be verified"
-        )
-    try:
-        settings = AuditConfig.model_validate(
-            {**report.record.config, "store": store, "no_cache": rescore}
-        )
-    except ValidationError as error:
-        raise schema_error(error, f"{folder}: config") from None
-    progress = console.progress() if rescore else StoredOnly()
-    recomputed = audit_by(settings, console, progress=progress)
+    recomputed = _recompute(report, folder, console, dict(given or {}), rescore)
     before, after = _numbers(report), _numbers(recomputed)
     differences = [
         Difference(id_, dict(slice_), before.get((id_, slice_)), after.get((id_, slice_)))
@@ -120,6 +124,78 @@ def verify(
             if hashes.get(name) != source.sha256
         ),
         tuple(differences),
+    )
+
+
+def _recompute(
+    report: Report, folder: Path, console: Console, given: dict[str, Any], rescore: bool
+) -> Report:
+    """The report once more."""
+    command = (report.record.provenance.command or "").split()
+    if command[:2] == ["rmaudit", "demo"]:
+        from rmaudit import demo
+
+        with TemporaryDirectory() as place:
+            train = "--synthetic" not in command
+            return demo.run(Path(place), report.record.seed, console, train=train)
+    config = dict(report.record.config)
+    if "model" not in config or "eval" not in config:
+        raise UsageError(
+            f"{folder}: made from Python, so it does not name its model and inputs; "
+            "only a report of `rmaudit audit` can be verified"
+        )
+    prints = config.pop("fingerprints", {})
+    kept = {name: value for name, value in config.items() if name not in WHERE}
+    where = f"{folder}: config"
+    if rescore:
+        settings = AuditConfig.of_file({**given, "no_cache": True}, kept, where)
+        _refuse_servers(settings)
+        return audit_by(settings, console, progress=console.progress())
+    # Nothing is opened, so that nothing has to be allowed.
+    free = {name for name, each in AuditConfig.options().items() if each.grants}
+    kept = {name: value for name, value in kept.items() if name not in free}
+    settings = AuditConfig.of_file(given, kept, where)
+    with open_store(settings.store) as store:
+        inputs = _described(report, settings, prints, store)
+    return run(settings, inputs, progress=StoredOnly(), debug=console.debug, keep=False)
+
+
+def _refuse_servers(settings: AuditConfig) -> None:
+    """Texts go to a server only if this command line names it."""
+    for name, flag in (("model", "--model"), ("ensemble", "--ensemble"), ("gold", "--gold")):
+        value = getattr(settings, name)
+        for spec in value if isinstance(value, tuple) else (value,):
+            if is_url(spec) and settings.named_by(name):
+                raise UsageError(
+                    f"{settings.named_by(name)} names {spec}, to which the texts would be sent; "
+                    f"files name data: say {flag} {spec} if you want that"
+                )
+
+
+def _described(report: Report, settings: AuditConfig, prints: Any, store: Cards) -> Inputs:
+    """The inputs of the report, its models as the store describes them."""
+    prints = prints if isinstance(prints, dict) else {}
+
+    def model(spec: str, fingerprint: object) -> RewardModel:
+        if spec == "recorded" or spec.startswith("recorded:"):
+            return load_reward_model(spec)
+
+        def refuse() -> RewardModel:
+            raise StoreError(
+                f"{spec}: rewards or facts that only the model can give are not in the score "
+                "store, and verify opens no model that a report names; give the store of that "
+                "audit with --store, or --rescore to score again"
+            )
+
+        facts = store.card(f"model:{fingerprint}")
+        return refuse() if facts is None else DescribedModel(facts, refuse)
+
+    members = prints.get("ensemble") or [None] * len(settings.ensemble)
+    return replace(
+        Inputs.named(settings),
+        model=model(settings.model, report.record.model.fingerprint),
+        ensemble=tuple(map(model, settings.ensemble, members)),
+        gold=None if settings.gold is None else model(settings.gold, prints.get("gold")),
     )
 
 

@@ -75,7 +75,7 @@ def test_a_number_that_was_changed_is_named(folder: Path) -> None:
 def test_an_input_that_was_changed_is_named(folder: Path) -> None:
     text = (folder / "eval.jsonl").read_text()
     (folder / "eval.jsonl").write_text(text.replace("yes, it is 3", "yes, it is not 3"))
-    code, shown = run("verify", "report", "--rescore")
+    code, shown = run("verify", "report", "--rescore", "--trust-code")
     assert code == 1
     assert "--eval is not the file that was audited" in shown
 

@@ -29,6 +29,7 @@ class Audit(ABC):
     order: ClassVar[int] = 100  # place in the page, low first
     metrics: ClassVar[Mapping[str, MetricSpec]]  # by public id
     signals: ClassVar[frozenset[Signal]] = SCALARS  # the kinds of reward that it is defined for
+    rewarded: ClassVar[bool] = True  # False: it asks for no reward, so that no model is opened
 
     def lacks(self, case: Case) -> str | None:
         """Why this audit is not run, in words; None if it can be."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,24 +13,28 @@ from rmaudit.console import Console
 if TYPE_CHECKING:
     from rmaudit.report.schema import MetricRecord
 
+# What a report only names, and this command line may name or allow.
+SETTINGS = (
+    *("model", "ensemble", "gold", "store", "device", "api_key_env"),
+    *("trust_code", "trust_remote_code", "allow_pickle"),
+)
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    command.add(app, "verify", verify)
+    command.add(app, "verify", verify, settings=SETTINGS)
 
 
 def verify(
     console: Console,
+    given: dict[str, Any],
     report: Annotated[Path, typer.Argument(help="Folder of an audit, or its report.json.")],
-    store: Annotated[
-        Path | None, typer.Option(help="Score store of that audit [default: user cache].")
-    ] = None,
     rescore: Annotated[bool, typer.Option(help="Score again instead of reading stored.")] = False,
 ) -> int:
     """Compute a report again from its stored rewards. Exit 0 if every number agrees, else 1."""
     from rmaudit.verification import verify as recompute
 
-    found = recompute(report, console, store=store, rescore=rescore)
+    found = recompute(report, console, given=given, rescore=rescore)
     for name in found.inputs:
         console.warn(f"--{name} is not the file that was audited: its hash differs")
     if found.differences:

@@ -170,6 +170,11 @@ class RewardModel(ABC):
         return (self,)
 
     @property
+    def loaded(self) -> RewardModel:
+        """The model itself, opened if it is only described: see `rmaudit.rewards.described`."""
+        return self
+
+    @property
     def parts(self) -> tuple[RewardModel, ...]:
         """The models that are scored in its place: an ensemble's members, a mix's rewards."""
         return self.members

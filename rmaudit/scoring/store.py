@@ -7,29 +7,40 @@ nothing else, and several processes may share the file.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rmaudit.errors import StoreError
+from rmaudit.scoring.database import (
+    APPLICATION,
+    PATIENCE,
+    VERSION,
+    identity,
+    is_sqlite,
+    is_store,
+    patiently,
+    read,
+    start_of,
+    take_over,
+    transaction,
+)
 from rmaudit.scoring.keys import Keys, keys_to_bytes
 from rmaudit.scoring.lock import FileLock
 from rmaudit.scoring.rows import PACKED_BYTES, ROW, Rows, pack, unpack
 
-_APPLICATION = 0x524D4175  # "RMAu", so that no other program's database is taken for a store
-_VERSION = 1
 _QUICK_CHECK_BYTES = 32 << 20  # checked whole on opening up to this size: about 0.1 s
+_CARDS = "CREATE TABLE IF NOT EXISTS cards (key TEXT PRIMARY KEY, card TEXT NOT NULL)"
 _LOOK_UP = 100_000  # keys a statement
-_PATIENCE = 60.0  # seconds to wait for another process's transaction
 _SET_ASIDE_PATIENCE = 10.0  # seconds to wait until nobody else uses a damaged file
 _SCHEMA = """
     CREATE TABLE models (id INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL UNIQUE);
@@ -55,16 +66,6 @@ _INSERT = f"""
     SELECT :model, substr(:keys, 16 * i + 1, 16), substr(:values, :size * i + 1, :size)
     FROM numbers
 """
-_MERGE_MODELS = (
-    "INSERT OR IGNORE INTO models (fingerprint) SELECT fingerprint FROM part.models ORDER BY id"
-)
-_MERGE_SCORES = """
-    INSERT OR REPLACE INTO scores
-    SELECT own.id, theirs.key, theirs.value FROM part.scores AS theirs
-    JOIN part.models AS named ON named.id = theirs.model
-    JOIN models AS own ON own.fingerprint = named.fingerprint
-"""
-
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -80,6 +81,16 @@ class Store(Protocol):
 
     def fingerprints(self, prefix: str) -> list[str]:
         """The fingerprints under which something is kept that begin so, sorted."""
+
+
+class Cards(Protocol):
+    """Where descriptions of models are kept."""
+
+    def card(self, key: str) -> dict[str, Any] | None:
+        """What was kept of a model by `keep_card`; None if nothing was."""
+
+    def keep_card(self, key: str, card: dict[str, Any]) -> None:
+        """Keep what describes a model: see `rmaudit.rewards.described`."""
 
 
 def default_path() -> Path:
@@ -118,6 +129,13 @@ class NullStore:
         """See `Store.fingerprints`."""
         return []
 
+    def card(self, key: str) -> dict[str, Any] | None:
+        """See `Cards.card`."""
+        return None
+
+    def keep_card(self, key: str, card: dict[str, Any]) -> None:
+        """See `Cards.keep_card`."""
+
     def close(self) -> None:
         """Nothing to close."""
 
@@ -155,6 +173,7 @@ class ScoreStore:
         self._connection: sqlite3.Connection | None = None
         self._models: dict[str, int] = {}
         self._identity: tuple[int, int] | None = None
+        self._ours = True
         self._lock = FileLock(self.path.with_name(self.path.name + ".lock"))
         self._guarded(lambda connection: None)
 
@@ -176,6 +195,19 @@ class ScoreStore:
             ]
         )
 
+    def card(self, key: str) -> dict[str, Any] | None:
+        """See `Cards.card`."""
+        statement = "SELECT card FROM cards WHERE key = ?"
+        row = self._guarded(lambda c: c.execute(statement, (key,)).fetchone())
+        kept = None if row is None else json.loads(row[0])
+        return kept if isinstance(kept, dict) else None
+
+    def keep_card(self, key: str, card: dict[str, Any]) -> None:
+        """See `Cards.keep_card`."""
+        text = json.dumps(card)
+        statement = "INSERT OR REPLACE INTO cards VALUES (?, ?)"
+        self._guarded(lambda c: c.execute(statement, (key, text)))
+
     def merge(self, path: Path) -> int:
         """Take over the rewards of another store, such as another machine's share.
 
@@ -196,7 +228,9 @@ class ScoreStore:
         """
         if not path.is_file():
             raise StoreError(f"there is no score store {path}; name the files that shards wrote")
-        return self._guarded(lambda connection: _take_over(connection, path))
+        if identity(path) == identity(self.path):
+            raise StoreError(f"{path} is the store to merge into; name the files that shards wrote")
+        return self._guarded(lambda connection: take_over(connection, path))
 
     def close(self) -> None:
         """Close the file; another call opens it again."""
@@ -239,7 +273,7 @@ class ScoreStore:
     def _add(
         self, connection: sqlite3.Connection, fingerprint: str, keys: Keys, rows: Rows
     ) -> None:
-        with _transaction(connection):
+        with transaction(connection):
             model = self._model(connection, fingerprint)
             if model is None:
                 insert = "INSERT INTO models (fingerprint) VALUES (?)"
@@ -284,10 +318,11 @@ class ScoreStore:
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
+            self._refuse_other_files()
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock.share()
-            connection = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None)
-            self._identity = _identity(self.path)
+            connection = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None)
+            self._identity = identity(self.path)
             try:
                 _prepare(connection, self.path)
             except BaseException:
@@ -296,6 +331,23 @@ class ScoreStore:
             self._connection = connection
         return self._connection
 
+    def _refuse_other_files(self) -> None:
+        """Never touch what is another's: only a score store that is damaged may be moved away."""
+        self._ours = True
+        if not self.path.exists():
+            return
+        if not self.path.is_file():
+            raise StoreError(f"{self.path} is no file; name a score store with --store")
+        start = start_of(self.path)
+        # A store whose header is gone is known by the lock file, always empty, that it left.
+        lock = self.path.with_name(self.path.name + ".lock")
+        self._ours = not start or is_store(start) or (lock.is_file() and not lock.stat().st_size)
+        if not (self._ours or is_sqlite(start)):
+            raise StoreError(
+                f"{self.path} is no score store, and is left as it is; name another file with "
+                "--store"
+            )
+
     def _set_aside(self, error: sqlite3.DatabaseError) -> None:
         """Move a damaged file away, unless another process has done so.
 
@@ -303,6 +355,11 @@ class ScoreStore:
         take the new file's log for the old one's.
         """
         self.close()
+        if not self._ours:
+            raise StoreError(
+                f"{self.path} is no score store ({error}), and is left as it is; name another "
+                "file with --store"
+            )
         try:
             self._lock.own(_SET_ASIDE_PATIENCE)
         except TimeoutError as busy:
@@ -310,7 +367,7 @@ class ScoreStore:
                 f"the score store {self.path} is damaged ({error}) and another process has it "
                 "open; let that one end, or use --no-cache"
             ) from busy
-        if self._identity != _identity(self.path):
+        if self._identity != identity(self.path):
             return
         aside = self.path.with_name(f"{self.path.name}.damaged-{time.time_ns()}")
         for ending in ("", "-wal", "-shm"):
@@ -323,56 +380,27 @@ class ScoreStore:
         )
 
 
-def _take_over(connection: sqlite3.Connection, path: Path) -> int:
-    """Errors are the other file's: they must not have this one set aside as damaged."""
-    try:
-        connection.execute("ATTACH ? AS part", (str(path),))
-        try:
-            facts = _read(connection, "part.application_id"), _read(connection, "part.user_version")
-            if facts != (_APPLICATION, _VERSION):
-                raise StoreError(f"{path} is not a score store of this version of rmaudit")
-            with _transaction(connection):
-                connection.execute(_MERGE_MODELS)
-                connection.execute(_MERGE_SCORES)
-            return int(connection.execute("SELECT count(*) FROM part.scores").fetchone()[0])
-        finally:
-            connection.execute("DETACH part")
-    except sqlite3.DatabaseError as error:
-        raise StoreError(f"the score store {path} cannot be merged: {error}") from error
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """BEGIN IMMEDIATE ... COMMIT; rolled back whatever interrupts it, Ctrl-C too."""
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:  # a full disk has rolled back already
-            connection.execute("ROLLBACK")
-        raise
-
-
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     """Settings of a connection; the tables, if the file is new; a look at its health."""
     connection.execute("PRAGMA cache_size = -65536")  # KiB
     # Pages of log, 64 MB: a rare checkpoint doubles the rate of small scattered batches.
     connection.execute("PRAGMA wal_autocheckpoint = 16384")
-    version = _read(connection, "user_version")
-    if version != _VERSION or _read(connection, "application_id") != _APPLICATION:
+    version = read(connection, "user_version")
+    if version != VERSION or read(connection, "application_id") != APPLICATION:
         if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
             raise StoreError(
                 f"{path} is not a score store of this version of rmaudit; "
                 "name another file with --store"
             )
-        _patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"))
-        with _transaction(connection):
-            if _read(connection, "user_version") != _VERSION:  # no other process was faster
+        patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"))
+        with transaction(connection):
+            if read(connection, "user_version") != VERSION:  # no other process was faster
                 for statement in _SCHEMA.split(";")[:-1]:
                     connection.execute(statement)
-                connection.execute(f"PRAGMA application_id = {_APPLICATION}")
-                connection.execute(f"PRAGMA user_version = {_VERSION}")
+                connection.execute(f"PRAGMA application_id = {APPLICATION}")
+                connection.execute(f"PRAGMA user_version = {VERSION}")
+    if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'cards'").fetchone():
+        connection.execute(_CARDS)  # a store of before there were cards
     # Safe against a killed process; a power cut may cost the last batches, not the file.
     connection.execute("PRAGMA synchronous = NORMAL")
     small = path.stat().st_size <= _QUICK_CHECK_BYTES
@@ -380,33 +408,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         raise sqlite3.DatabaseError("database disk image is malformed")
 
 
-def _read(connection: sqlite3.Connection, pragma: str) -> int:
-    return int(connection.execute(f"PRAGMA {pragma}").fetchone()[0])
-
-
-def _patiently(work: Callable[[], object]) -> None:
-    """SQLite does not wait for its lock when it changes the journal's mode: wait here."""
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            work()
-            return
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
-
-
 def _damaged(error: sqlite3.DatabaseError) -> bool:
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:  # our own, of `_prepare`
         return "malformed" in str(error)
     return code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return None
-    return (status.st_dev, status.st_ino)

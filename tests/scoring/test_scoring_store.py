@@ -272,3 +272,33 @@ def test_the_default_place_is_the_environments_or_the_users_cache(tmp_path, monk
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert default_path().name == "scores.sqlite"
     assert "rmaudit" in default_path().parts
+
+
+@pytest.mark.parametrize("content", [b"precious notes", b"\x00" * 5000, b"SQLite format 3\x00" * 9])
+def test_a_file_that_is_no_store_is_never_moved_or_replaced(tmp_path, content):
+    path = tmp_path / "mine"
+    path.write_bytes(content)
+    with pytest.raises(StoreError, match="no score store"):
+        ScoreStore(path)
+    assert path.read_bytes() == content
+    assert [each.name for each in tmp_path.iterdir() if "damaged" in each.name] == []
+
+
+def test_a_folder_is_no_store_and_a_store_does_not_merge_itself(tmp_path):
+    with pytest.raises(StoreError, match="is no file"):
+        ScoreStore(tmp_path)
+    with ScoreStore(tmp_path / "s.sqlite") as store:
+        store.add("m", some_keys(3), some_rows(3))
+        (tmp_path / "same.sqlite").hardlink_to(tmp_path / "s.sqlite")
+        for part in ("s.sqlite", "same.sqlite"):
+            with pytest.raises(StoreError, match="is the store to merge into"):
+                store.merge(tmp_path / part)
+
+
+def test_cards_are_kept_and_merged(tmp_path):
+    with ScoreStore(tmp_path / "part.sqlite") as part:
+        part.keep_card("model:x", {"name": "x"})
+    with ScoreStore(tmp_path / "whole.sqlite") as whole:
+        assert whole.card("model:x") is None
+        whole.merge(tmp_path / "part.sqlite")
+        assert whole.card("model:x") == {"name": "x"}

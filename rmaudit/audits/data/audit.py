@@ -50,6 +50,7 @@ class Data(Audit):
     source = "Elazar et al. 2023 (arXiv 2310.20707)"
     order = 20
     signals = EVERY_SIGNAL
+    rewarded = False
     metrics: ClassVar[Mapping[str, MetricSpec]] = {
         "data.duplicate_share": MetricSpec(
             "share", "zero", "rows that repeat an earlier row", "Duplicate rows"

@@ -42,7 +42,7 @@ class WordGradients:
     """
 
     def __init__(self, model: RewardModel) -> None:
-        member = model.members[0]
+        member = model.members[0].loaded
         if (reason := lacking(model)) or not isinstance(member, TransformersReward):
             raise UsageError(f"{model.name}: gradients need {reason}")
         self._member = member
@@ -121,7 +121,7 @@ class WordGradients:
 
 def lacking(model: RewardModel) -> str | None:
     """What gradients cannot be had without, in words; None if they can."""
-    member = model.members[0]
+    member = model.members[0].loaded
     if not isinstance(member, TransformersReward):
         return "the weights of a transformers model (a directory or hub id as --model)"
     if member.model.config.is_encoder_decoder:

@@ -30,7 +30,7 @@ def hidden_states(model: RewardModel, texts: Sequence[Text]) -> NDArray[np.float
     UsageError
         If the model is of another kind, or its head does not read one state a text.
     """
-    member = model.members[0]
+    member = model.members[0].loaded
     if not isinstance(member, TransformersReward):
         raise UsageError(
             f"{model.name}: only a transformers model has hidden states; use --embedder tfidf"
