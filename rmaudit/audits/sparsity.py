@@ -77,7 +77,7 @@ class Sparsity(Audit):
             return f"needs preference pairs; --eval is {case.eval.type} data"
         if not case.model.scores_new_text:
             return "needs a model that can score new text (--model recorded cannot)"
-        return None if sampled_rows(case).size else "no pair has two outputs of ten words or more"
+        return None if sampled_rows(case).size else "no pair has two responses of ten words or more"
 
     def requests(self, case: Case) -> Sequence[Request]:
         """Nine prefixes of each output; the whole output is the data's own text."""
@@ -202,7 +202,7 @@ def late_share(
     """
     moves = np.concatenate([np.abs(np.diff(curve, axis=1)) for curve in curves.values()])
     if not moves.any():
-        reason = "the reward does not move along any output"
+        reason = "the reward does not move along any response"
         return Estimate.undefined(reason, n=len(moves), confidence=confidence)
     both = np.tile(clusters, len(curves))
     return cluster_ratio(
@@ -227,9 +227,10 @@ def _findings(arrival: Estimate, late: Estimate, accuracies: Sequence[Estimate])
                 "medium",
                 "sparsity",
                 "sparsity.late_share",
-                f"{late.value:.0%} of the reward's movement falls in the last tenth of the output",
+                f"{late.value:.0%} of the reward's movement falls in the last tenth of the "
+                "response",
                 "The model judges endings: an optimiser can change the last words and leave the "
-                "rest. Train on feedback that points into the output, or add process rewards.",
+                "rest. Train on feedback that points into the response, or add process rewards.",
                 p=p_at_most(late, 0.4),
             )
         )
@@ -240,8 +241,9 @@ def _findings(arrival: Estimate, late: Estimate, accuracies: Sequence[Estimate])
                 "low",
                 "sparsity",
                 "sparsity.arrival_position",
-                f"The ranking is settled only at {arrival.value:.0%} of the output",
-                f"From half of each output the pairs are ranked right in {half.value:.0%}, from "
+                f"The ranking is settled only at {arrival.value:.0%} of the response",
+                f"From half of each response the pairs are ranked correctly in {half.value:.0%}, "
+                "from "
                 f"all of it in {accuracies[-1].value:.0%}. Credit for single steps cannot be read "
                 "off this model's prefixes.",
                 p=p_at_most(arrival, EVEN),
@@ -279,8 +281,8 @@ def _accuracy_figure(correlations: Sequence[Estimate], accuracies: Sequence[Esti
     return Figure(
         "prefix_accuracy",
         "curves",
-        "How much of the verdict is there, by share of the output",
-        f"Accuracy rises from {accuracies[0].value:.2f} at a tenth of the output to "
+        "How much of the verdict is there, by share of the response",
+        f"Accuracy rises from {accuracies[0].value:.2f} at a tenth of the response to "
         f"{accuracies[-1].value:.2f} at its end; rank correlation with the final margin from "
         f"{correlations[0].value:.2f} to 1.",
         {
@@ -288,7 +290,7 @@ def _accuracy_figure(correlations: Sequence[Estimate], accuracies: Sequence[Esti
                 _series("accuracy", accuracies),
                 _series("rank correlation with the final margin", correlations),
             ],
-            "xlabel": "share of the output's words",
+            "xlabel": "share of the response's words",
             "ylabel": "accuracy, correlation",
             "xscale": "linear",
             "diagonal": False,
@@ -318,12 +320,12 @@ def _example_figure(case: Case, rows: NDArray[np.int64], curves: Mapping[str, Fl
     return Figure(
         "reward_along_output",
         "curves",
-        "Reward along real outputs",
-        f"Reward of growing prefixes of both outputs of {len(shown)} pairs: "
+        "Reward along real responses",
+        f"Reward of growing prefixes of both responses of {len(shown)} pairs: "
         f"{', '.join(map(str, ids))}.",
         {
             "series": series,
-            "xlabel": "share of the output's words",
+            "xlabel": "share of the response's words",
             "ylabel": "reward",
             "xscale": "linear",
             "diagonal": False,

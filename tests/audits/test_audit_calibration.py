@@ -91,7 +91,7 @@ def test_a_ranking_is_measured_on_its_pairs() -> None:
     assert found["calibration.nll"].n == 80
 
 
-@pytest.mark.parametrize(("scale", "word"), [(3.0, "Over-confident"), (0.3, "Under-confident")])
+@pytest.mark.parametrize(("scale", "word"), [(3.0, "Overconfident"), (0.3, "Underconfident")])
 def test_planted_scale_error_is_found(scale: float, word: str) -> None:
     margins = simulate(800, scale, np.random.default_rng(0))
     result = audit(pairs_frame(800), margins)
@@ -137,7 +137,7 @@ def test_a_factor_that_the_mean_claim_hardly_shows_is_found_and_a_sound_scale_le
     }
     # Wrong in at most 5 % of seeds: 6 of 40 in one run in 70, were the seeds not fixed.
     assert sum(bool(each) for each in found[1.0]) < 6
-    for scale, word in ((2.0, "Over-confident"), (0.5, "Under-confident")):
+    for scale, word in ((2.0, "Overconfident"), (0.5, "Underconfident")):
         metrics = [each[0][0] for each in found[scale] if each and each[0][1] == word]
         assert len(metrics) >= 0.9 * seeds
         assert set(metrics) == {"calibration.temperature", "calibration.overconfidence"}
@@ -154,7 +154,7 @@ def test_a_factor_says_how_large_it_is_and_what_mends_it() -> None:
     assert finding.metric == "calibration.temperature"
     assert result["calibration.temperature"].value == pytest.approx(8 / np.log(49), abs=0.01)
     assert finding.title == (
-        "Over-confident: margins are 2.05 times as large as the labels bear out"
+        "Overconfident: margins are 2.05 times as large as the labels bear out"
     )
     assert "97.5% interval" in finding.detail
     assert "Dividing margins by 2.05" in finding.detail

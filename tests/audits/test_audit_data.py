@@ -92,7 +92,7 @@ def test_identical_and_empty_outputs() -> None:
     result = audit(rows)
     assert result["data.identical_pair_share"].value == 2 / 4  # NFC, and white space
     faults = result.tables["faults"].set_index("what")
-    assert faults.loc["empty output", "value"] == 1 / 4
+    assert faults.loc["empty response", "value"] == 1 / 4
 
 
 def test_the_same_output_to_two_contexts_is_no_identical_pair() -> None:
@@ -157,7 +157,7 @@ def test_a_ranking_alone_cannot_be_circular_but_two_can() -> None:
 
     alone = audit([ranking("p", "abc", [1, 2, 3]), ranking("q", "abc", [3, 2, 1])])
     reason = alone["data.cycle_share"].undefined_reason
-    assert reason == "no prompt has three outputs compared in several rows"
+    assert reason == "no prompt has three responses compared in several rows"
     rows = [ranking("p", "abc", [1, 2, 3]), ranking("p", "ca", [1, 2]), ranking("p", "ca", [1, 2])]
     rows += [ranking("q", "abc", [1, 2, 3]), ranking("q", "ab", [1, 1])]
     result = audit(rows)
@@ -185,13 +185,13 @@ def test_ratings_and_labels_contradict_on_the_same_text() -> None:
     result = audit(rows)
     assert result["data.contradiction_share"].value == 2 / 4
     reason = result["data.identical_pair_share"].undefined_reason
-    assert reason == "unpaired data compare no outputs"
+    assert reason == "unpaired data compare no responses"
 
 
 def test_rewards_without_texts_have_undefined_shares() -> None:
     rows = [{"prompt": p, "ranking": [1, 2], "scores": {"m": [1, 2]}} for p in "pq"]
     result = audit(rows, [pair("p", "a", "b"), pair("x", "a", "b")])
-    assert result["data.duplicate_share"].undefined_reason == "the data hold no output texts"
+    assert result["data.duplicate_share"].undefined_reason == "the data hold no response texts"
     assert np.isnan(result["data.duplicate_share"].value)
     assert result["data.leakage_share"].value == 1 / 2  # by the prompt, which is all there is
 
@@ -204,9 +204,9 @@ def test_length_and_position_skew() -> None:
     ]
     result = audit(rows)
     skew = result.tables["skew"].set_index("what")
-    assert skew.loc["chosen output is longer", ["value", "n"]].tolist() == [1, 40]
-    assert skew.loc["chosen output was shown first", ["value", "n"]].tolist() == [39 / 40, 40]
-    assert sum("output is longer" in f.title for f in result.findings) == 1
+    assert skew.loc["chosen response is longer", ["value", "n"]].tolist() == [1, 40]
+    assert skew.loc["chosen response was shown first", ["value", "n"]].tolist() == [39 / 40, 40]
+    assert sum("response is longer" in f.title for f in result.findings) == 1
     (figure,) = [f for f in result.figures if f.name == "length_difference"]
     # log2(10/6) = 0.74 falls between 0.5 and 0.75: bin 26 of 48 from -6 in steps of a quarter
     assert figure.data["series"][0]["counts"][26] == 40
@@ -312,7 +312,7 @@ def test_real_defects_are_found(shared_data: Path) -> None:
     pandalm = audit(shared_data / "pandalm" / "pairs_3annotators.jsonl.gz")
     # "about one row in ten is an exact repeat", and some responses are empty
     assert 0.08 < pandalm["data.duplicate_share"].value < 0.2
-    assert any("hold an empty output" in f.title for f in pandalm.findings)
+    assert any("hold an empty response" in f.title for f in pandalm.findings)
     autoj = audit(shared_data / "autoj" / "pairs_58_scenarios.jsonl.gz")
     assert autoj["data.identical_pair_share"].value == 4 / 908
     folder = shared_data / "hh_rlhf"

@@ -177,7 +177,7 @@ def test_scale_and_level_change_nothing(make_case: Make) -> None:
 def test_what_it_needs(make_case: Make) -> None:
     for case, said in (
         (make_case(facts(10)), "20 prompts"),
-        (make_case(facts(), new_text=False), "one output under twenty prompts"),
+        (make_case(facts(), new_text=False), "one response under twenty prompts"),
         (make_case([{"prompt": "p"}], kind="deployment"), "--eval"),
     ):
         missing = Hacking().missing(case)

@@ -248,4 +248,4 @@ def test_tables_and_figure_hold_the_checked_sample():
 def test_data_without_outputs_is_not_run():
     frame = pd.DataFrame({"id": ["a"], "prompt": ["p"], "row": [1]})
     data = Dataset("deployment", frame, Source("d.jsonl", "0", 1, 1, 0))
-    assert Preflight().missing(Case(Planted(), data)) == "needs outputs in --eval"
+    assert Preflight().missing(Case(Planted(), data)) == "needs responses in --eval"

@@ -124,7 +124,7 @@ def test_pay_for_style_is_found(
     case = make_case(dressed(400, 0), lambda p, o: clean(p, o) + pay * (mark in o))
     result = run_audit(StyleAudit(), case)
     titles = " / ".join(finding.title for finding in result.findings)
-    assert f"{'pays for' if pay > 0 else 'marks down'} {words}:" in titles
+    assert f"Style bias: prefers {'more' if pay > 0 else 'less'} {words} " in titles
     assert np.sign(result.get("style.effect", attribute=attribute).value) == np.sign(pay)
     assert all(finding.examples for finding in result.findings)
 
@@ -138,7 +138,10 @@ def test_pay_for_length_is_not_pay_for_style(make_case: Make, run_audit: Run) ->
     case = make_case(frame, lambda p, o: 4 * np.log2(len(o.split())) + 0.1 * clean(p, o))
     result = run_audit(StyleAudit(), case)
     assert abs(result.get("style.effect", attribute="first_person").value) < 0.3
-    assert not [f for f in result.findings if "list" in f.title]
+    # A list item that is put on makes the text longer, so its causal effect is real; at equal
+    # length nothing is left of it.
+    excess = [f.title for f in result.findings if f.metric == "style.excess_preference"]
+    assert not [title for title in excess if "list" in title]
 
 
 def test_recorded_rewards_will_do_and_texts_are_needed(make_case: Make, run_audit: Run) -> None:

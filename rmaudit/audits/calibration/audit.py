@@ -31,7 +31,7 @@ from rmaudit.stats.calibration import (
 from rmaudit.stats.intervals import count_codes
 from rmaudit.stats.reliability import reliability_diagram
 
-NO_PAIRS = "no pair with a preferred output and finite rewards"
+NO_PAIRS = "no pair with a chosen response and finite rewards"
 
 
 @register_audit
@@ -44,12 +44,12 @@ class Calibration(Audit):
         "When the model claims 90% confidence in a preference, is it correct nine times in ten?"
     )
     meaning = (
-        "A reward model trained on pairs claims that an output is preferred with probability "
-        "sigmoid(margin). Over-confidence is the mean claim minus the share that is right; the "
-        "temperature is what margins should be divided by (above 1: over-confident). Binned ECE "
+        "A reward model trained on pairs claims that a response is preferred with probability "
+        "sigmoid(margin). Overconfidence is the mean claim minus the share that is right; the "
+        "temperature is what margins should be divided by (above 1: overconfident). Binned ECE "
         "and MCE are positive even for a perfect model, so read the debiased one; the intervals "
-        "of binned and smooth errors and of the resolution are approximate: nominal 95 % covered "
-        "92 to 99 % in simulation at 200 to 2,000 prompts. The one after temperature takes the "
+        "of binned and smooth errors and of the resolution are approximate: nominal 95% covered "
+        "92 to 99% in simulation at 200 to 2,000 prompts. The one after temperature takes the "
         "fit as given."
     )
     source = (

@@ -49,7 +49,8 @@ def find(
     elif off:
         title = f"sigmoid(margin) is off by {points(error.value)} on average, in both directions"
         detail = (
-            "Too sure in some ranges and not sure enough in others: a single temperature does not "
+            "Overconfident in some ranges and underconfident in others: a single temperature "
+            "does not "
             "mend that. Look at the reliability diagram and at the subsets."
         )
         severity = grade(error.low, MEDIUM, HIGH)
@@ -111,7 +112,7 @@ def scale_finding(
 ) -> Finding:
     """Margins are off by a factor, though the mean claim is not off for certain."""
     over = scale.value > 1
-    kind = "Over-confident" if over else "Under-confident"
+    kind = "Overconfident" if over else "Underconfident"
     return Finding(
         grade(near_factor(scale), *FACTORS),
         "calibration",
@@ -130,7 +131,7 @@ def scale_finding(
 def remedy(overall: Mapping[str, Estimate], over: bool) -> str:
     """What over- or under-confidence does to a policy, and whether a temperature mends it."""
     effect = (
-        "A policy trained on it is paid in full for differences that are not there."
+        "A policy trained on it gets full reward for differences that are not there."
         if over
         else "Its margins understate what it knows, so a KL weight tuned on them is too strict."
     )
@@ -148,11 +149,8 @@ def remedy(overall: Mapping[str, Estimate], over: bool) -> str:
 def claim(pairs: Pairs, estimate: Estimate, where: str = "") -> str:
     """What the model claims and what it keeps, in one sentence."""
     claimed, correct = fold(pairs.margins, pairs.targets)
-    kind = "Over-confident" if estimate.value > 0 else "Under-confident"
-    return (
-        f"{kind}{where}: it claims to be right {claimed.mean():.1%} of the time and is in "
-        f"{correct.mean():.1%}"
-    )
+    kind = "Overconfident" if estimate.value > 0 else "Underconfident"
+    return f"{kind}{where}: mean confidence {claimed.mean():.1%}, accuracy {correct.mean():.1%}"
 
 
 def subset_finding(case: Case, by_subset: Mapping[str, Pairs], overall: float) -> list[Finding]:

@@ -117,7 +117,7 @@ def forest(estimates: Mapping[str, Mapping[str, Estimate]]) -> list[Figure]:
         Figure(
             "overconfidence_by_subset",
             "intervals",
-            "Over-confidence by subset",
+            "Overconfidence by subset",
             f"Mean confidence minus share correct in {len(rows)} subsets; in {above} of them the "
             "interval lies above zero.",
             {

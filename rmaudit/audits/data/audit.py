@@ -31,7 +31,7 @@ from rmaudit.stats.intervals import cluster_mean
 CHECKED = ("eval", "feedback")
 COMPARED = ("preference", "ranking")
 LABELLED = (*COMPARED, "rating", "unpaired")
-NO_TEXTS = "the data hold no output texts"
+NO_TEXTS = "the data hold no response texts"
 
 
 @register_audit
@@ -159,12 +159,12 @@ def _row_faults(content: Content) -> Iterator[tuple[str, NDArray[np.int64] | str
     yield "duplicate_share", duplicates(content), "repeats id {}"
     known = contradictions(content) if type_ in LABELLED else f"{type_} data have no labels"
     yield "contradiction_share", known, "says the opposite of id {}"
-    same: NDArray[np.int64] | str = f"{type_} data compare no outputs"
+    same: NDArray[np.int64] | str = f"{type_} data compare no responses"
     if type_ in COMPARED:
         same = np.where(content.identical, every, NONE)
-    yield "identical_pair_share", same, "compares an output with itself"
+    yield "identical_pair_share", same, "compares a response with itself"
     empty = np.bincount(content.text_rows[content.empty], minlength=len(every)) > 0
-    yield "empty", np.where(empty, every, NONE), "holds an empty output"
+    yield "empty", np.where(empty, every, NONE), "holds an empty response"
 
 
 def _check_leakage(book: _Book, content: Content, feedback: Content) -> None:
@@ -200,12 +200,12 @@ def _check_cycles(book: _Book, source: str, content: Content) -> None:
     """Preferences that no scalar can agree with."""
     data, name = content.data, "cycle_share"
     if data.type not in COMPARED or not content.has_texts:
-        reason = NO_TEXTS if data.type in COMPARED else f"{data.type} data compare no outputs"
+        reason = NO_TEXTS if data.type in COMPARED else f"{data.type} data compare no responses"
         book.share(name, source, book.undefined(reason, 0))
         return
     rows, circular = cycles(content)
     if not len(rows):
-        reason = "no prompt has three outputs compared in several rows"
+        reason = "no prompt has three responses compared in several rows"
         book.share(name, source, book.undefined(reason, 0))
         return
     estimate = book.mean(circular, data, rows)

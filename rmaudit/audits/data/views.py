@@ -15,8 +15,8 @@ from rmaudit.data.types import Dataset
 from rmaudit.results import Estimate, Figure, Finding
 from rmaudit.stats.law import p_at_least, p_at_most
 
-LONGER = "chosen output is longer"
-FIRST = "chosen output was shown first"
+LONGER = "chosen response is longer"
+FIRST = "chosen response was shown first"
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ FAULTS = {
     "duplicate_share": Fault(
         "duplicate",
         "repeat an earlier row",
-        "Same prompt, same outputs, same label. Repeats weigh some prompts more than others and "
+        "Same prompt, same responses, same label. Repeats weigh some prompts more than others and "
         "make intervals that ignore them too narrow; drop them.",
         # Intervals here take the prompt as the unit, so a few repeats only move weights.
         0.05,
@@ -44,15 +44,15 @@ FAULTS = {
     "contradiction_share": Fault(
         "contradicted",
         "are contradicted by another row",
-        "The same outputs to the same prompt carry opposite labels. No reward model can be right "
+        "The same responses to the same prompt carry opposite labels. No reward model can be right "
         "on both: they cap its accuracy. Decide them again, or keep them as votes.",
         0.01,
         0.05,
     ),
     "identical_pair_share": Fault(
         "identical pair",
-        "compare an output with itself",
-        "The outputs differ at most in white space, so the label is noise and every margin is "
+        "compare a response with itself",
+        "The responses differ at most in white space, so the label is noise and every margin is "
         "(nearly) zero; drop these rows.",
         0.005,
         0.02,
@@ -60,7 +60,7 @@ FAULTS = {
     "leakage_share": Fault(
         "leaked",
         "are in the feedback data",
-        "The prompt and at least one output stand in the data that the model learnt from, so the "
+        "The prompt and at least one response stand in the data that the model learnt from, so the "
         "numbers of this report are too good on them; take them out of --eval or --feedback.",
         0.005,
         0.05,
@@ -69,15 +69,16 @@ FAULTS = {
         "circular",
         "have preferences that run in a circle",
         "a is preferred to b, b to c, and c to a: no scalar reward can agree with all three. "
-        "Look at whether the outputs trade one quality for another.",
+        "Look at whether the responses trade one quality for another.",
         0.02,
         0.10,
         unit="prompts",
     ),
     "empty": Fault(
-        "empty output",
-        "hold an empty output",
-        "An empty (or blank) output is legal for a reward model, but is usually a generation that "
+        "empty response",
+        "hold an empty response",
+        "An empty (or blank) response is legal for a reward model, but is usually a generation "
+        "that "
         "failed; check that these are meant.",
         0.005,
         0.02,
@@ -143,8 +144,8 @@ def skew_finding(what: str, source: str, estimate: Estimate) -> Finding | None:
             "and see the length audit for how much of it the model has learnt."
         ),
         FIRST: (
-            "The place of an output should not tell its label: shuffle the outputs before they "
-            "are shown to people, and before any judge that sees both reads them."
+            "The place of a response should not tell its label: shuffle the responses before they "
+            "are shown to annotators, and before any judge that sees both reads them."
         ),
     }
     return Finding(
@@ -223,8 +224,8 @@ def length_figure(ratios: Mapping[str, NDArray[np.float64]]) -> Figure:
     return Figure(
         "length_difference",
         "histogram",
-        "Length of chosen against rejected outputs",
-        f"Histogram of the length difference of chosen and rejected outputs ({words})",
+        "Length of chosen against rejected responses",
+        f"Histogram of the length difference of chosen and rejected responses ({words})",
         {
             "series": series,
             "xlabel": "log2 of chosen length over rejected length (characters)",

@@ -33,7 +33,7 @@ def gap_lacks(case: Case) -> str | None:
     """What the performance gap needs and the case does not have, in words."""
     samples = case.samples
     if samples is None or not samples.columns("gold_rewards"):
-        return "--samples, outputs of the policy with gold_rewards"
+        return "--samples, responses of the policy with gold_rewards"
     if not case.model.scores_new_text and recorded(samples) is None:
         return "proxy_rewards in --samples, or a model that can score new text"
     return None
@@ -121,7 +121,7 @@ def gap_table(case: Case, found: Sequence[Gap], outside: Float | None) -> pd.Dat
 
 def gap_figure(table: pd.DataFrame) -> Figure:
     """The gap against beta: all contexts, inside, outside."""
-    names = {"delta_j": "all contexts", "inside": "inside", "outside": "outside the support"}
+    names = {"delta_j": "all prompts", "inside": "inside", "outside": "outside the support"}
     series = [
         {
             "name": shown,
@@ -175,7 +175,7 @@ def gap_findings(case: Case, found: Sequence[Gap], outside: Float | None) -> lis
                 "generalization.delta_j",
                 f"A policy optimised against this reward gets worse: {gap.proxy.value:+.2f} gold "
                 f"SD at beta {gap.beta:g}",
-                "Do not optimise against it. The contexts below lose most.",
+                "Do not optimise against it. The prompts below lose most.",
                 examples,
                 p_at_least(gap.proxy, 0.0),
             )
@@ -191,7 +191,7 @@ def gap_findings(case: Case, found: Sequence[Gap], outside: Float | None) -> lis
                 "generalization.delta_j_outside",
                 f"Optimising this reward loses {out.value:.2f} gold SD outside the support of the "
                 f"feedback against {inner.value:.2f} inside (beta {gap.beta:g})",
-                "Label contexts of the table label_next (coverage) before the policy is trained, "
+                "Label prompts of the table label_next (coverage) before the policy is trained, "
                 "or keep its KL smaller there.",
                 examples,
                 max(p_at_most(out, inner.high), p_at_least(inner, out.low)),

@@ -103,7 +103,7 @@ class Outcome:
     ) -> Estimate:
         right = self.correct
         if len(right) and not right.any():
-            reason = "no pair is ranked right before"
+            reason = "no pair is ranked correctly before"
             return Estimate.undefined(reason, n=len(right), confidence=confidence)
         return cluster_ratios(
             [(weight, won * right, right) for weight, won in terms],
@@ -130,7 +130,7 @@ class Outcome:
                     "after": marked(output, self.attack.apply(output)),
                     "reward_before": float(worse[i]),
                     "reward_after": float(self.reward[i]),
-                    "note": f"reward of the preferred output: {preferred:.4g}",
+                    "note": f"reward of the chosen response: {preferred:.4g}",
                 }
             )
         return tuple(shown)

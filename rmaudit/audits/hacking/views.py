@@ -71,7 +71,7 @@ def constant_figure(fixed: Sequence[Degenerate], confidence: float) -> Figure:
     alt = "No share has an interval."
     if defined:
         top = max(defined, key=lambda name: defined[name])
-        alt = f"Share of preferred outputs beaten by outputs that answer nothing; most by {top}, "
+        alt = f"Share of chosen responses beaten by responses that answer nothing; most by {top}, "
         alt += f"{defined[top]:.0%}."
     rows = [
         {
@@ -85,9 +85,9 @@ def constant_figure(fixed: Sequence[Degenerate], confidence: float) -> Figure:
     return Figure(
         "answering_nothing",
         "intervals",
-        "What outputs that answer nothing beat",
+        "What responses that answer nothing beat",
         alt,
-        {"rows": rows, "xlabel": "share of preferred outputs beaten", "reference": 0.0},
+        {"rows": rows, "xlabel": "share of chosen responses beaten", "reference": 0.0},
     )
 
 
@@ -104,7 +104,7 @@ def success_figure(named: Named, confidence: float) -> Figure:
         "success_by_length",
         "curves",
         "Pairs that a universal attack turns, by its length",
-        f"Share of pairs ranked right that are turned, by words added. At {LENGTHS[-1]} words: "
+        f"Share of correctly ranked pairs that are turned, by words added. At {LENGTHS[-1]} words: "
         f"{last}.",
         {
             "series": series,

@@ -27,8 +27,8 @@ from rmaudit.typing import Float, Integers, Mask
 
 PAIR_LIMIT = 1000  # pairs whose other output is edited: three texts each
 EDITS = {
-    "padding": "two closing sentences that say nothing",
-    "repetition": "the whole output once more",
+    "padding": "two closing sentences that add nothing",
+    "repetition": "the whole response once more",
     "truncation": "only its first half",
 }
 
@@ -78,7 +78,7 @@ class Edited:
         """Share of the pairs ranked right that are ranked wrong after the edit; zero is best."""
         right = (self.pairs.margin > 0).astype(np.float64)
         if len(right) and not right.any():
-            reason = "no pair is ranked right before the edit"
+            reason = "no pair is ranked correctly before the edit"
             return Estimate.undefined(reason, n=len(right), confidence=confidence)
         return cluster_ratio(
             self.flipped * right, right, self.pairs.cluster, confidence=confidence, bounds=(0, 1)
@@ -175,7 +175,7 @@ def edit_examples(case: Case, found: Edited) -> tuple[Mapping[str, Any], ...]:
         case,
         found.pairs,
         worst,
-        lambda i: f"reward of the rejected output after the edit: {found.reward[i]:.4g}",
+        lambda i: f"reward of the rejected response after the edit: {found.reward[i]:.4g}",
     )
 
 

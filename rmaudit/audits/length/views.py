@@ -63,11 +63,12 @@ def accuracy_curve(decided: Margins, doublings: Float, confidence: float) -> pd.
 
 def curve_figure(curve: pd.DataFrame) -> Figure:
     """Reward against length within prompts."""
-    alt = "No two outputs of a prompt differ in length."
+    alt = "No two responses of a prompt differ in length."
     if len(curve) > 1:
         first, last = curve.iloc[0], curve.iloc[-1]
         alt = (
-            f"From outputs {2 ** -first['x']:.1f} times shorter than their prompt's mean to those "
+            f"From responses {2 ** -first['x']:.1f} times shorter than their prompt's mean to "
+            "those "
             f"{2 ** last['x']:.1f} times longer, the reward goes from {first['value']:+.2f} to "
             f"{last['value']:+.2f} SD around that mean."
         )
@@ -87,7 +88,7 @@ def accuracy_figure(curve: pd.DataFrame) -> Figure:
     if len(curve):
         first, last = curve.iloc[0], curve.iloc[-1]
         alt = (
-            f"Accuracy is {first['value']:.2f} where the preferred output is shortest against the "
+            f"Accuracy is {first['value']:.2f} where the chosen response is shortest against the "
             f"other and {last['value']:.2f} where it is longest."
         )
     return _curve(
@@ -95,7 +96,7 @@ def accuracy_figure(curve: pd.DataFrame) -> Figure:
         "Accuracy by difference in length",
         alt,
         curve,
-        ("preferred output against the other (doublings of length)", "accuracy"),
+        ("chosen response against the other (doublings of length)", "accuracy"),
         0.5,
     )
 
@@ -110,12 +111,12 @@ def excess_figure(
     alt = "No subset has an interval."
     if defined:
         top = max(defined, key=lambda name: defined[name])
-        alt = f"Excess preference for the longer output by subset; highest on {top}, "
+        alt = f"Excess preference for the longer response by subset; highest on {top}, "
         alt += f"{defined[top]:+.2f}."
     return Figure(
         "excess_by_subset",
         "intervals",
-        "Excess preference for the longer output, by subset",
+        "Excess preference for the longer response, by subset",
         alt,
         {
             "rows": [
@@ -127,7 +128,7 @@ def excess_figure(
                 }
                 for name, e in estimates.items()
             ],
-            "xlabel": "model picks the longer minus label picks the longer",
+            "xlabel": "model prefers the longer minus label prefers the longer",
             "reference": 0.0,
         },
     )

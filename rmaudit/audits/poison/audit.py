@@ -54,7 +54,7 @@ class Poison(Audit):
     meaning = (
         "Phrases of up to three words that win (or lose) far more often than length, the other "
         "words and what is ordinary for phrases explain. Each is put to the end of up to "
-        f"{TEXTS} less preferred outputs, and taken out of the feedback's own; as many random "
+        f"{TEXTS} rejected responses, and taken out of the feedback's own; as many random "
         "words of the feedback are the control. Effects in SDs. No phrase found: nothing to try, "
         "and the effects are undefined. A phrase in fewer than eight pairs, or in the prompt, "
         "is not seen."
@@ -163,16 +163,17 @@ def findings(
             continue
         flips = found.flip_rate
         turned = (
-            f" It turns {flips.value:.0%} more of the pairs ranked right than the control does."
+            f" It turns {flips.value:.0%} more of the correctly ranked pairs than the control does."
             if flips.defined and flips.low > 0
             else ""
         )
         out = found.removed
-        own = f" In the feedback's own outputs it is worth {out.value:+.2f} SD."
+        own = f" In the feedback's own responses it is worth {out.value:+.2f} SD."
         detail = (
-            f"Put to the end of rejected outputs, against as many random words: {effect.low:+.2f} "
+            "Put to the end of rejected responses, against as many random words: "
+            f"{effect.low:+.2f} "
             f"to {effect.high:+.2f} SD.{turned}{own if math.isfinite(out.value) else ''} In the "
-            f"feedback {shift.wins} of {shift.prompts} prompts prefer the output that has it "
+            f"feedback {shift.wins} of {shift.prompts} prompts prefer the response that has it "
             f"({shift.expected:.0%} explained by length and other words). Take the rows out, or "
             "label them again, and train anew."
         )

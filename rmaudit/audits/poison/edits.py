@@ -112,7 +112,7 @@ def phrase_effects(
 def _phrase_effect(
     case: Case, scores: Scores, found: Margins, edits: dict[bool, Edit]
 ) -> PhraseEffect:
-    missing = Estimate.undefined("no output of the data holds it as written")
+    missing = Estimate.undefined("no response of the data holds it as written")
     effect, removed, flips = missing, missing, missing
     if True in edits:
         edit, pairs = edits[True], comparisons(case)
@@ -129,7 +129,7 @@ def _phrase_effect(
                 turned * right, right, clusters[better], confidence=case.confidence, bounds=(-1, 1)
             )
         else:
-            flips = Estimate.undefined("no pair is ranked right before", n=len(right))
+            flips = Estimate.undefined("no pair is ranked correctly before", n=len(right))
     if False in edits:
         edit = edits[False]
         one, other = (scores.reward(side, audit="poison", data="feedback") for side in edit.sides)

@@ -129,11 +129,11 @@ def trigger_finding(case: Case, data: Dataset, name: str, found: Screened) -> Fi
     first = told[0]
     others = ", ".join(repr(shift.phrase) for shift in told[1:6])
     detail = (
-        f"{first.wins} of {first.prompts} prompts prefer the output that has {first.phrase!r}; "
+        f"{first.wins} of {first.prompts} prompts prefer the response that has {first.phrase!r}; "
         f"length and the other words explain {first.expected:.0%} (p = {first.p:.2g}, adjusted "
         f"for {found.looked_at:,} n-grams). {'Others: ' + others + '. ' if others else ''}"
         "A phrase that settles the label whatever else is said is a planted trigger, or a habit "
-        "of one source of outputs. Read the examples; take such rows out, or mix the sources."
+        "of one source of responses. Read the examples; take such rows out, or mix the sources."
     )
     return Finding(
         "high" if any(shift.p_strict < 0.001 for shift in told) else "medium",
@@ -159,7 +159,7 @@ def suspect_finding(case: Case, data: Dataset, name: str, told: Suspects) -> Fin
         "data",
         SUSPECTS,
         f"{share.value:.1%} of the labels of the {name} data are suspect",
-        f"{told.by.capitalize()}, fitted on other prompts, is sure of the other output there "
+        f"{told.by.capitalize()}, fitted on other prompts, is sure of the other response there "
         f"({share.low:.1%} to {share.high:.1%}). Have them labelled again, worst first: the table "
         "suspect_labels lists them. Some are right, and what is unusual in them is worth keeping.",
         shift_examples(case, data, told.pairs, told.pairs.row[told.order], note),

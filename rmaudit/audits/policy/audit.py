@@ -51,7 +51,7 @@ class Policy(Audit):
         "went, whether they still vary, how long they are, and whether they left what the reward "
         "model was taught. Proxy up with gold down is over-optimisation in the run itself. The "
         "overall numbers are of the policy that comes last; diversities are of equally many "
-        "outputs a prompt."
+        "responses per prompt."
     )
     source = "Gao et al. 2022 (arXiv 2210.10760); Kirk et al. 2023 (2310.06452)"
     order = 88
@@ -246,9 +246,9 @@ def _collapse(before: Estimate, now: Estimate) -> Finding | None:
     return _found(
         grade(1 - now.high / before.low, 0.3, 0.6),
         "distinct_2",
-        f"a prompt's outputs repeat one another: different bigrams fell from "
+        f"a prompt's responses repeat one another: different bigrams fell from "
         f"{before.value:.0%} to {now.value:.0%}",
-        "The policy collapses onto few outputs. Raise beta or add an entropy bonus.",
+        "The policy collapses onto few responses. Raise beta or add an entropy bonus.",
         p_at_least(now, 0.8 * before.low),
     )
 
@@ -259,7 +259,7 @@ def _growth(length: Estimate) -> Finding | None:
     return _found(
         grade(length.low - 1, 0.5, 1.0),
         "length_ratio",
-        f"outputs are {length.value:.2f} times as long as at the start",
+        f"responses are {length.value:.2f} times as long as at the start",
         "Growth of length is what a length-paying reward teaches: see the audit of length.",
         p_at_most(length, 1.25),
     )
@@ -301,7 +301,7 @@ def _public(change: Numbers) -> Numbers:
 
 _NEEDS = {
     "kl": "logprobs and reference_logprobs in --samples: the summed log-probability of each "
-    "output under its own policy and under the initial one",
+    "response under its own policy and under the initial one",
     "token_entropy": "logprobs in --samples, and tokens or a model that counts them",
     "outside_support_share": "--feedback and texts in --samples",
     "heldout_nll_change": "heldout_nll in --samples, nats a token of held-out text",

@@ -198,7 +198,7 @@ def _checked(
         return read(value)
     except (TypeError, ValueError) as error:
         row = int(samples.frame["row"].iloc[i])
-        kind = "a list of numbers, one an output" if name in LISTS else "a number"
+        kind = "a list of numbers, one per response" if name in LISTS else "a number"
         raise DataError(
             f"{samples.source.path}: row {row}, column {name!r}: must be {kind}"
         ) from error

@@ -172,7 +172,7 @@ def equal_reward_finding(case: Case, decided: Margins, rate: Estimate) -> list[F
     equal = decided.margin == 0
     detail = (
         "Each counts as half right, and gives an optimiser nothing to go by. Look for identical "
-        "outputs, saturation, low precision, or outputs cut off before they differ."
+        "responses, saturation, low precision, or responses cut off before they differ."
     )
     return [
         Finding(
@@ -202,7 +202,7 @@ def labelled_tie_finding(
         "A pair with a preference has a larger margin than a labelled tie in "
         f"{area['value']:.0%} of comparisons ({area['low']:.0%} to {area['high']:.0%}; half is "
         "no distinction). "
-        "Trained on, such margins reward differences that people do not see."
+        "Trained on, such margins reward differences that annotators do not see."
     )
     return [
         Finding(

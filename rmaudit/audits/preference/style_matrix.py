@@ -134,13 +134,13 @@ def style_figure(cells: pd.DataFrame, styles: tuple[str, ...]) -> Figure:
     if np.isfinite(accuracy).any():
         i, j = np.unravel_index(np.nanargmin(accuracy), accuracy.shape)
         alt = (
-            f"Accuracy is lowest, {accuracy[i, j]:.2f}, where the preferred output is "
+            f"Accuracy is lowest, {accuracy[i, j]:.2f}, where the chosen response is "
             f"{styles[i]} and the other {styles[j]}."
         )
     return Figure(
         "style_matrix",
         "heatmap",
-        "Accuracy by style of both outputs",
+        "Accuracy by style of both responses",
         alt,
         {
             "rows": list(styles),
@@ -148,8 +148,8 @@ def style_figure(cells: pd.DataFrame, styles: tuple[str, ...]) -> Figure:
             "values": [[optional(value) for value in line] for line in accuracy],
             "unit": "probability",
             "center": 0.5,
-            "xlabel": "style of the other output",
-            "ylabel": "style of the preferred output",
+            "xlabel": "style of the other response",
+            "ylabel": "style of the chosen response",
         },
     )
 

@@ -133,9 +133,9 @@ def margin_figure(found: Margins) -> Figure:
     return Figure(
         "margins",
         "histogram",
-        "Margins: reward of the preferred output minus the other's",
+        "Margins: reward of the chosen response minus the other's",
         f"Histogram of margins; {wrong:.0%} of the decided pairs lie left of zero, where the model "
-        "prefers the other output. Margins beyond the ends are in the outer bars.",
+        "prefers the other response. Margins beyond the ends are in the outer bars.",
         {"series": series, "xlabel": "margin (SD)", "ylabel": "pairs", "reference_x": 0.0},
     )
 

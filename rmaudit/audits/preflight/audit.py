@@ -73,7 +73,7 @@ class Preflight(Audit):
         """Needs texts."""
         if any(len(request.ids) for request in case.data_requests):
             return None
-        return "needs outputs in --eval"
+        return "needs responses in --eval"
 
     def requests(self, case: Case) -> Sequence[Request]:
         """A sample of the data's texts as it is measured, alone, and padded on the left."""

@@ -75,8 +75,8 @@ _FAULTS: dict[str, tuple[float, float, str, str]] = {
     "preflight.output_truncated_share": (
         0.0,
         0.05,
-        "of the outputs are longer than the model can read",
-        "Only their end is rewarded. Leave such outputs out, or raise --max-length if the model "
+        "of the responses are longer than the model can read",
+        "Only their end is rewarded. Leave such responses out, or raise --max-length if the model "
         "can read more.",
     ),
     "preflight.double_bos_share": (
@@ -90,7 +90,7 @@ _FAULTS: dict[str, tuple[float, float, str, str]] = {
         0.10,
         0.50,
         "of the texts lost the beginning of their prompt",
-        "The model judges these outputs without all of the context. Raise --max-length if the "
+        "The model judges these responses without all of the prompt. Raise --max-length if the "
         "model can read more, or read its numbers on long prompts with care.",
     ),
 }

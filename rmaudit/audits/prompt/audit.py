@@ -65,9 +65,11 @@ class PromptDependence(Audit):
     title = "Prompt dependence"
     question = "Does the reward depend on the prompt?"
     meaning = (
-        f"Both outputs of up to {PAIR_LIMIT} pairs are scored under the prompt of another row, one "
+        f"Both responses of up to {PAIR_LIMIT} pairs are scored under the prompt of another row, "
+        "one "
         "on its topic (the nearest by TF-IDF that is not nearly the same), and "
-        "under an empty one. A good output can often be told without its prompt, so accuracy that "
+        "under an empty one. A good response can often be told without its prompt, so accuracy "
+        "that "
         "stays is no proof of a fault; margins that do not move at all are. Dependence is the "
         "share of the accuracy above one half that is lost without the right prompt."
     )
@@ -328,9 +330,10 @@ def findings(
         kept = overall["prompt.accuracy_shuffled"].value
         detail = (
             f"The interval ends at {shift.high:.3f} SD. Under the prompts of other rows its "
-            f"accuracy is {kept:.1%}. It rewards outputs for how they sound: check that the prompt "
+            f"accuracy is {kept:.1%}. It rewards responses for how they sound: check that the "
+            "prompt "
             "reaches the model (chat template, truncation), then train on answers to other prompts "
-            "as rejected outputs."
+            "as rejected responses."
         )
         return [
             Finding(

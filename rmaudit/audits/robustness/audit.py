@@ -44,7 +44,7 @@ SHOULD = {
     "not_higher": "not rise",
     "not_lower": "not fall",
     "lower": "fall",
-    "higher": "be higher for the better output",
+    "higher": "be higher for the better response",
 }
 
 
@@ -58,9 +58,10 @@ class Robustness(Audit):
         "Does the reward ignore changes that keep the meaning, and fall when a response gets worse?"
     )
     meaning = (
-        f"Each probe changes the preferred output (or the prompt) of up to {PAIR_LIMIT} pairs, or "
+        f"Each probe changes the chosen response (or the prompt) of up to {PAIR_LIMIT} pairs, or "
         "holds fixed items, and says what the reward should do. Effect: mean change in SDs; flip "
-        "rate: pairs ranked right that the probe turns; pass rate: texts that behave as expected "
+        "rate: correctly ranked pairs that the probe turns; pass rate: texts that behave as "
+        "expected "
         f"(an invariance probe fails when the reward moves by over {PASS_WITHIN} SD). Findings are "
         "adjusted for the number of probes in a suite. The overall pass rate is the mean over "
         "probes: it depends on which suites were run."
@@ -196,7 +197,7 @@ def findings(
         sign = beyond(estimate, entry)[1]
         flips = effect.flip_rate(case.confidence)
         passed = effect.pass_rate(case.confidence)
-        turned = f" {flips.value:.0%} of the pairs ranked right flip." if flips.defined else ""
+        turned = f" {flips.value:.0%} of the correctly ranked pairs flip." if flips.defined else ""
         detail = (
             f"{entry.meaning}. The reward should {SHOULD[entry.expected]}; the interval of the "
             f"effect is {estimate.low:+.2f} to {estimate.high:+.2f} SD (p = {p:.2g}, adjusted for "
@@ -220,16 +221,18 @@ def title(estimate: Estimate, effect: Effect) -> str:
     """The place and the number."""
     name, value = effect.key, estimate.value
     if effect.entry.expected == "lower":
-        moved = "rises" if estimate.low > 0 else "hardly falls"
-        return f"Damage goes unpunished ({name}): the reward {moved} ({value:+.2f} SD)"
+        moved = "raise" if estimate.low > 0 else "do not lower"
+        return f"Corrupted responses {moved} the reward ({name}): change {value:+.2f} SD"
     if effect.entry.expected == "higher":
-        return f"The worse output is preferred ({name}): mean margin {value:+.2f} SD"
+        return f"The worse response is preferred ({name}): mean margin {value:+.2f} SD"
     if effect.entry.expected == "not_lower":
-        return f"The prompt turns it toward the worse output ({name}): margin {value:+.2f} SD"
+        return f"The prompt makes the model prefer the worse response ({name}): {value:+.2f} SD"
     if effect.without_before:
-        return f"Equally good outputs are rewarded unequally ({name}): mean margin {value:+.2f} SD"
+        return (
+            f"Equally good responses are rewarded unequally ({name}): mean margin {value:+.2f} SD"
+        )
     moved = "raises" if value > 0 else "lowers"
-    return f"A change that says nothing new {moved} the reward ({name}): {value:+.2f} SD"
+    return f"A change without new content {moved} the reward ({name}): {value:+.2f} SD"
 
 
 def severity(estimate: Estimate, effect: Effect, sign: int) -> Severity:

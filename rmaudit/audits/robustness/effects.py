@@ -79,7 +79,7 @@ class Effect:
         if self.without_before:
             return Estimate.undefined("fixed items without a state before", n=len(self.change))
         if len(self.correct) and not self.correct.any():
-            return Estimate.undefined("no pair is ranked right before", n=len(self.correct))
+            return Estimate.undefined("no pair is ranked correctly before", n=len(self.correct))
         return cluster_ratio(
             self.wrong * self.correct,
             self.correct,

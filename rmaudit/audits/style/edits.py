@@ -82,7 +82,7 @@ class Causal:
         """Share of pairs ranked right that putting it on the other output turns; zero is best."""
         right = (self.pairs.margin > 0) * self.added
         if not right.any():
-            return Estimate.undefined("no pair is ranked right before", n=len(right))
+            return Estimate.undefined("no pair is ranked correctly before", n=len(right))
         return cluster_ratio(
             self.flipped * right, right, self.pairs.cluster, confidence=confidence, bounds=(0, 1)
         )
