@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -88,8 +87,7 @@ def _numbers(text: str) -> list[float]:
 
 
 def _show_league(console: Console, result: League) -> None:
-    from rmaudit.comparison.page import standing_words
-    from rmaudit.report.wording import number
+    from rmaudit.comparison.page import detectable_words, standing_words
 
     for board in result.boards:
         rows = [standing_words(standing) for standing in board.standings]
@@ -101,12 +99,9 @@ def _show_league(console: Console, result: League) -> None:
         )
         if board.trend is not None:
             console.say(board.trend.words)
-        if math.isfinite(board.detectable):
-            console.say(
-                "A difference of two of these runs shows with 80% power from about "
-                f"{number(board.detectable, 3)} on."
-            )
-    console.say(f"Runs that share a letter are not told apart; {result.shared:,} shared prompts.")
+        shared = f"{board.shared:,} shared prompts" if board.shared else "nothing paired"
+        console.say(f"{detectable_words(board)} {shared[0].upper()}{shared[1:]}.".strip())
+    console.say("Runs that share a letter are not told apart.")
     for note in result.notes:
         console.warn(note)
 

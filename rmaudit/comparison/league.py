@@ -26,6 +26,7 @@ from rmaudit.comparison.pairing import Key, influences_on, own_prompts
 from rmaudit.comparison.trend import Trend, steps_of, trend
 from rmaudit.errors import UsageError, nearest
 from rmaudit.report.document import Report
+from rmaudit.report.folder import BENCHMARK, report_file
 from rmaudit.report.plain import dumps, plain
 from rmaudit.report.schema import MetricRecord
 from rmaudit.results import Better
@@ -68,6 +69,7 @@ class Board:
     standings: tuple[Standing, ...]
     p_adjusted: NDArray[np.float64]  # (k, k) in the order of the standings; NaN: not compared
     detectable: float  # smallest difference of two runs that would be shown with 80% power
+    shared: int  # prompts that all runs have; 0: nothing is paired
     trend: Trend | None = None
 
     @property
@@ -82,7 +84,6 @@ class League:
 
     boards: tuple[Board, ...]
     confidence: float
-    shared: int  # prompts that all runs have
     notes: tuple[str, ...]
 
     def to_frame(self) -> pd.DataFrame:
@@ -100,12 +101,12 @@ class League:
             {
                 "schema_version": 1,
                 "confidence": self.confidence,
-                "shared_prompts": self.shared,
                 "notes": self.notes,
                 "boards": [
                     {
                         **{f: getattr(b, f) for f in ("metric", "title", "unit", "better")},
                         "detectable_difference": b.detectable,
+                        "shared_prompts": b.shared,
                         "standings": [_fields(s) for s in b.standings],
                         "p_adjusted": b.p_adjusted.tolist(),
                         "trend": None if b.trend is None else _fields(b.trend),
@@ -143,7 +144,8 @@ def league(
     Parameters
     ----------
     reports
-        Two or more, or their folders.
+        Two or more, or their folders; a folder may hold those of several benchmarks (``bench
+        all``), and then each benchmark that all runs have is compared.
     metrics
         Ids of overall numbers, such as "rm_bench.score"; by default a benchmark's score, else
         pairwise accuracy.
@@ -159,15 +161,50 @@ def league(
     UsageError
         If runs share no prompt, or no number.
     """
-    runs = [r if isinstance(r, Report) else Report.load(r) for r in reports]
+    runs = [_opened(report) for report in reports]
     if len(runs) < 2:
         raise UsageError("a league needs two runs or more")
-    names = _distinct_names(runs)
-    ids = _metrics(runs, metrics)
-    at = steps_of(names, steps)
-    shared, influences = _shared(runs)
-    boards = [_board(runs, names, id_, influences, at, confidence) for id_ in ids]
-    return League(tuple(boards), confidence, shared, tuple(_notes(runs, shared)))
+    common = [key for key in runs[0] if all(key in run for run in runs[1:])]
+    if not common:
+        held = "; ".join(", ".join(run) for run in runs[:3])
+        raise UsageError(f"the runs share no audit or benchmark: they hold {held}")
+    boards: list[Board] = []
+    notes: list[str] = []
+    wanted = None if metrics is None else list(metrics)
+    for key in common:
+        of = [run[key] for run in runs]
+        names = _distinct_names(of)
+        at = steps_of(names, steps)
+        shared, influences = _shared(of)
+        for id_ in _metrics(of, wanted if len(common) == 1 else _belonging(wanted, of)):
+            boards.append(_board(of, names, id_, influences, at, confidence, shared))
+        notes += [n if len(common) == 1 else f"{key}: {n}" for n in _notes(of, shared)]
+    return League(tuple(boards), confidence, tuple(notes))
+
+
+def _opened(report: Report | str | Path) -> dict[str, Report]:
+    """A run by what it is of: "audit", or the benchmark's name; a folder may hold several."""
+    if isinstance(report, Report):
+        return {_kind(report): report}
+    path = Path(report)
+    if path.is_dir() and not report_file(path).is_file():
+        inside = sorted(file.parent for file in path.glob(f"*/{BENCHMARK}"))
+        found = [Report.load(folder) for folder in inside]
+        if found:
+            return {_kind(each): each for each in found}
+    one = Report.load(path)
+    return {_kind(one): one}
+
+
+def _kind(report: Report) -> str:
+    return "audit" if report.suite is None else str(report.suite["name"])
+
+
+def _belonging(wanted: Sequence[str] | None, runs: Sequence[Report]) -> list[str] | None:
+    """The wanted numbers that are of these runs' audits; None for the default ones."""
+    if wanted is None:
+        return None
+    return [id_ for id_ in wanted if id_.partition(".")[0] in runs[0].audits]
 
 
 def _board(
@@ -177,6 +214,7 @@ def _board(
     influences: Sequence[dict[Key, Influence]] | None,
     steps: Sequence[float] | None,
     confidence: float,
+    shared: int,
 ) -> Board:
     records = [run.metric(metric) for run in runs]
     key = (metric, OVERALL)
@@ -201,6 +239,7 @@ def _board(
         tuple(standings),
         p,
         _detectable(changes),
+        shared,
         trend(records, own, steps, confidence),
     )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from markupsafe import Markup
 
 from rmaudit._version import __version__
+from rmaudit.comparison.paired import BOUNDED
 from rmaudit.report.page import asset, environment
 from rmaudit.report.wording import BETTER, MOST_DIGITS, UNITS, digits, number
 
@@ -82,6 +83,7 @@ def render_league(league: League) -> str:
         "league": league,
         "boards": list(zip(league.boards, figures, strict=True)),
         "row": standing_words,
+        "detectable": detectable_words,
         "style": Markup(asset("page.css")),  # nosec B704: a file of the package
         "version": __version__,
     }
@@ -97,6 +99,15 @@ def figure(board: Board) -> dict[str, Any]:
     alt = f"{board.title} of {len(rows)} runs with intervals, the best first."
     data = {"rows": rows, "xlabel": board.title}
     return {"name": "league", "kind": "intervals", "title": board.title, "alt": alt, "data": data}
+
+
+def detectable_words(board: Board) -> str:
+    """What difference of two runs would have shown, in a sentence; empty where not known."""
+    if not math.isfinite(board.detectable):
+        return ""
+    factor, unit = (100.0, "points") if board.unit in BOUNDED else (1.0, UNITS.get(board.unit, ""))
+    size = f"{number(factor * board.detectable, 1 if factor > 1 else 3)} {unit}".strip()
+    return f"A difference of two of these runs would show with 80% power from about {size} on."
 
 
 def standing_words(standing: Standing) -> list[str]:

@@ -122,7 +122,7 @@ def test_the_command_shows_the_table_and_writes_it(tmp_path: Path, runs: list[Re
     assert "high too" in done.output
     assert "400 shared prompts" in done.output
     written = json.loads((tmp_path / "out" / "league.json").read_text())
-    assert written["shared_prompts"] == N
+    assert written["boards"][0]["shared_prompts"] == N
     assert written["boards"][0]["standings"][0]["rank"] == 1
     page = (tmp_path / "out" / "league.html").read_text()
     assert "<svg" in page

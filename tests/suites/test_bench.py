@@ -12,6 +12,9 @@ from typer.testing import CliRunner
 import rmaudit as rma
 from rmaudit import errors as rma_errors
 from rmaudit.cli import app
+from rmaudit.suites import SUITES, Item, Suite, register_suite
+from rmaudit.suites.entries import Entry
+from rmaudit.suites.scored import Official, Scored
 
 
 def invoke(*arguments: object) -> tuple[int, str]:
@@ -194,3 +197,50 @@ def test_the_suites_are_listed_with_what_to_download() -> None:
     assert code == 0
     assert "allenai/reward-bench-2" in output
     assert "chosen_reward, reject_reward" in " ".join(output.split())
+
+
+def test_runs_of_all_suites_are_one_league_per_suite(tmp_path: Path, pairs: Path) -> None:
+    styles = write(
+        tmp_path / "styles.json", [styled("chat", [1, 1, 1], [0, 2, 0], k) for k in range(20)]
+    )
+    for model in ("a", "b"):
+        for suite, path in (("rewardbench", pairs), ("rm-bench", styles)):
+            rma.bench(suite, path, "recorded", name=model).save(tmp_path / model / suite)
+    found = rma.league([tmp_path / "a", tmp_path / "b"])
+    # RM-Bench has one domain of four here: its official score is undefined.
+    assert [board.metric for board in found.boards] == [
+        "rewardbench.score",
+        "rm_bench.score_present",
+    ]
+    assert [board.shared for board in found.boards] == [48, 20]
+    assert all(board.apart == 1 for board in found.boards), "the same rewards"
+
+
+def test_a_suite_is_one_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    SUITES.load()
+    monkeypatch.setattr(SUITES, "_things", dict(SUITES._things))
+
+    @register_suite
+    class Coin(Suite):
+        """A third party's suite in one class."""
+
+        name, title = "coin", "Coin"
+        question = "Heads?"
+        rule = "Share of rows with the larger reward for heads."
+        source, download, recorded = "made up", "a file", "heads, tails"
+        columns = (("heads", "tails"),)
+
+        def item(self, entry: Entry) -> Item:
+            key = entry.text("id")
+            rewards = (entry.reward("heads"), entry.reward("tails"))
+            return Item(key, key, "coin", pairs=((0, 1),), rewards=rewards)
+
+        def official(self, scored: Scored) -> Official:
+            places = range(len(scored.items))
+            won = [scored.win(*scored.rewards[place]) for place in places]
+            return {"score": scored.mean(places, won)}
+
+    rows = [{"id": k, "heads": k % 4, "tails": 1} for k in range(40)]
+    report = rma.bench("coin", write(tmp_path / "coin.jsonl", rows), "recorded")
+    assert report.official == {"score": 0.5}
+    assert report["coin.score_ties_half"].value == pytest.approx(0.5 + 0.25 / 2)
