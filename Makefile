@@ -1,10 +1,11 @@
 # make demo    the main job on the embedded default: reports/demo/report.html
-# make test    the tests
+# make test    the tests, and the slowest ten
+# make test-lowest, make test-latest  the fast tests with the lowest and the newest releases allowed
 # make check   lint, format, types, layers, security
 # make pip-audit  known vulnerabilities of the dependencies (network)
 # make docs    the documentation: build/site
 .DELETE_ON_ERROR:
-.PHONY: setup demo test check docs format example bench detection-quick clean
+.PHONY: setup demo test test-lowest test-latest check docs format example bench detection-quick clean
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -25,7 +26,24 @@ $(STAMP): pyproject.toml constraints.txt
 
 # One thread a worker: two processes of two threads each would fight for two cores.
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal --durations=10
+
+# The fast tests in environments of their own: the lowest releases that pyproject.toml allows, and
+# the newest. torch is the constraints' (a processor's build where pip is given one); what only an
+# accelerator's build of it needs is left to pip. Extras are not installed: their tests are skipped.
+test-lowest: RESOLUTION = --resolution lowest-direct
+test-latest: RESOLUTION = --resolution highest --upgrade
+test-lowest test-latest: test-%:
+	rm -rf build/$*
+	$(PYTHON) -m venv build/$*
+	grep '^torch==' constraints.txt > build/$*/torch.txt
+	build/$*/bin/python -m pip install --quiet "pip>=25.1" uv
+	build/$*/bin/uv pip compile --quiet $(RESOLUTION) --python build/$*/bin/python \
+	  --constraint build/$*/torch.txt --group test --no-annotate pyproject.toml \
+	  | grep -vE '^(nvidia|cuda|triton)' > build/$*/releases.txt
+	build/$*/bin/python -m pip install --quiet --requirement build/$*/releases.txt
+	build/$*/bin/python -m pip install --quiet --no-deps --editable .
+	OMP_NUM_THREADS=1 build/$*/bin/python -m pytest -n auto --dist worksteal -m "not slow"
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -14,12 +14,27 @@ from rmaudit.audits.base import audits as registered_audits
 
 HEAD = re.compile(r"<!-- audit: (\w+) -->")
 OVERVIEW = "<!-- audits -->"
+NAVIGATION = "Audits"
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """List every registered audit in the navigation, in the order of the report."""
+    for entry in config.nav or []:
+        if NAVIGATION in entry:
+            pages = [{audit.name: f"audits/{audit.name}.md"} for audit in registered_audits()]
+            entry[NAVIGATION] = [*entry[NAVIGATION], *pages]
+    return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Put the committed example page beside the documents."""
+    """Put the committed example page beside the documents, and pages of audits that have none."""
     page = Path(config.config_file_path).parent / "reports" / "example" / "report.html"
     files.append(File.generated(config, "example.html", abs_src_path=str(page)))
+    for audit in registered_audits():
+        path = f"audits/{audit.name}.md"
+        if path not in files.src_uris:
+            content = f"# {audit.title}\n\n<!-- audit: {audit.name} -->\n"
+            files.append(File.generated(config, path, content=content))
     return files
 
 

@@ -38,13 +38,13 @@ class Registry(Generic[T], Mapping[str, T]):
     ) -> None:
         self.what, self.package, self.group, self.error = what, package, group, error
         self._things: dict[str, T] = {}
+        self._homes: dict[str, str] = {}  # the module of each
         self._loaded = False
 
     def add(self, name: str, thing: T, module: str) -> None:
         """Make `thing`, defined in `module`, known; `PluginError` if another has its name."""
-        known = self._things.get(name)
-        home = getattr(known, "__module__", None)
-        if known is not None and home is not None and home != module:
+        home = self._homes.setdefault(name, module)
+        if home != module:
             raise PluginError(f"two {self.what}s are named {name!r} ({home}, {module}): rename one")
         self._things[name] = thing
 

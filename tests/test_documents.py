@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 import math
 import re
+import subprocess
+import sys
+import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,11 @@ import rmaudit as rma
 from rmaudit.audits.base import AUDITS
 from rmaudit.audits.base import audits as registered_audits
 from rmaudit.cli import app
+from rmaudit.plots import draw
+from rmaudit.plots.kinds import FIGURES
+from rmaudit.probes import Subject
+from rmaudit.probes.transforms import TRANSFORMS
+from rmaudit.rewards.kinds import REWARDS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -24,13 +33,41 @@ def blocks(document: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
 
 
+# Where the examples would stand in the package, in the order of the documents.
+EXAMPLES = {
+    "CONTRIBUTING.md": ["rmaudit/audits/politeness.py"],
+    "docs/extend.md": [
+        "rmaudit/probes/shout.py",
+        "rmaudit/rewards/kinds/mentions.py",
+        "rmaudit/plots/strip.py",
+    ],
+}
+
+
+@pytest.fixture
+def run_example(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Run the example of a path; what it registers is forgotten after the test."""
+
+    def run(path: str) -> None:
+        document = next(name for name, paths in EXAMPLES.items() if path in paths)
+        source = blocks(document, "python")[EXAMPLES[document].index(path)]
+        name = path.removesuffix(".py").rpartition("/")[2]
+        for registry in (AUDITS, TRANSFORMS, REWARDS, FIGURES):
+            registry.load()
+            for held in ("_things", "_homes"):  # an example that stands in the package makes way
+                kept = {key: value for key, value in getattr(registry, held).items() if key != name}
+                monkeypatch.setattr(registry, held, kept)
+        module = types.ModuleType(name)
+        monkeypatch.setitem(sys.modules, name, module)
+        exec(compile(source, path, "exec"), module.__dict__)
+
+    return run
+
+
 def test_the_audit_of_the_contributing_guide_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_example: Callable[[str], None]
 ) -> None:
-    registered_audits()  # what is imported now stays registered when the copy is dropped
-    monkeypatch.setattr(AUDITS, "_things", dict(AUDITS._things))
-    (source,) = blocks("CONTRIBUTING.md", "python")
-    exec(compile(source, "CONTRIBUTING.md", "exec"), {"__name__": "politeness"})
+    run_example("rmaudit/audits/politeness.py")
     (tmp_path / "please.py").write_text(
         "def reward(pairs):\n    return [2.0 * ('Please' in o) + len(o) / 100 for _, o in pairs]\n"
     )
@@ -41,6 +78,49 @@ def test_the_audit_of_the_contributing_guide_runs(
     report = rma.audit("python:please:reward", rma.load(pairs), only=["politeness"], cache=False)
     # " Please let me know." is 20 characters and holds the word that is paid for.
     assert report["politeness.effect"].value == pytest.approx(2.2)
+
+
+def test_the_transform_and_the_suite_of_the_guide_run(
+    tmp_path: Path, run_example: Callable[[str], None]
+) -> None:
+    run_example("rmaudit/probes/shout.py")
+    changed = TRANSFORMS["shout"].apply(Subject("one two three four"), 0, {"share": 0.5})
+    assert changed == "ONE TWO three four"
+    (tmp_path / "suite.yaml").write_text(blocks("docs/extend.md", "yaml")[0])
+    done = CliRunner().invoke(app, ["probes", "check", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+
+
+def test_the_reward_of_the_guide_runs(run_example: Callable[[str], None]) -> None:
+    run_example("rmaudit/rewards/kinds/mentions.py")
+    pairs = pd.DataFrame(
+        {"prompt": [f"q{i}" for i in range(9)], "chosen": "a blue sky", "rejected": "a grey sky"}
+    )
+    report = rma.audit("mentions:blue", rma.load(pairs), only=["preference"], cache=False)
+    assert report["preference.accuracy"].value == 1
+
+
+def test_the_figure_of_the_guide_is_drawn(run_example: Callable[[str], None]) -> None:
+    run_example("rmaudit/plots/strip.py")
+    drawing = draw({"kind": "strip", "data": {"values": [1.0, 2.0], "xlabel": "score"}})
+    assert drawing.get_size_inches()[1] == 1
+    assert drawing.axes[0].get_xlabel() == "score"
+
+
+@pytest.mark.parametrize("document", EXAMPLES)
+def test_the_examples_pass_the_linter(document: str) -> None:
+    sources = blocks(document, "python")
+    assert len(sources) == len(EXAMPLES[document])
+    for path, source in zip(EXAMPLES[document], sources, strict=True):
+        for command in (["check"], ["format", "--check"]):
+            done = subprocess.run(
+                [sys.executable, "-m", "ruff", *command, "--stdin-filename", path, "-"],
+                input=source,
+                text=True,
+                capture_output=True,
+                cwd=ROOT,
+            )
+            assert done.returncode == 0, (path, done.stdout, done.stderr)
 
 
 @pytest.mark.parametrize(
@@ -78,13 +158,22 @@ def test_the_committed_example_is_what_make_example_builds(tmp_path: Path) -> No
     assert done.exit_code == 0, done.output
     built = metrics(json.loads((tmp_path / "report.json").read_text()))
     committed = metrics(json.loads((ROOT / "reports" / "example" / "report.json").read_text()))
+    # An audit added since the page was made is no fault of the page.
+    names = {id_.partition(".")[0] for id_, _ in committed}
+    built = {key: numbers for key, numbers in built.items() if key[0].partition(".")[0] in names}
     assert built.keys() == committed.keys(), "run `make example` and commit the page"
     for key, numbers in built.items():
         assert numbers == pytest.approx(committed[key], abs=1e-6, rel=1e-6, nan_ok=True), key
 
 
-def test_the_readme_is_short_and_every_audit_has_a_page() -> None:
+def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) < 150
-    for audit in registered_audits():
-        page = ROOT / "docs" / "audits" / f"{audit.name}.md"
-        assert f"<!-- audit: {audit.name} -->" in page.read_text(), audit.name
+
+
+def test_every_page_of_an_audit_is_of_one_that_is_registered() -> None:
+    """Audits without a page get one from the registry; a page without an audit is left over."""
+    names = {audit.name for audit in registered_audits()}
+    for page in (ROOT / "docs" / "audits").glob("*.md"):
+        if page.stem != "index":
+            assert page.stem in names
+            assert f"<!-- audit: {page.stem} -->" in page.read_text(), page.stem

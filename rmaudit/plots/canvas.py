@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,23 +13,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
 from rmaudit.errors import SchemaError, nearest
-from rmaudit.plots import cells, lines, rows
-from rmaudit.plots.marks import label, legend_columns
+from rmaudit.plots.kinds import FIGURES, Data, FigureKind
 from rmaudit.plots.style import STYLES, Style
 from rmaudit.plots.svg import tidy_svg
 from rmaudit.results import Figure
 
-Data = Mapping[str, Any]
-KINDS: dict[str, Callable[[Axes, Data], None]] = {
-    "intervals": rows.intervals,
-    "bars": rows.bars,
-    "curves": lines.curves,
-    "histogram": lines.histogram,
-    "scatter": lines.scatter,
-    "reliability": lines.reliability,
-    "heatmap": cells.heatmap,
-}
-"""What draws each kind of figure on given axes."""
+KINDS: Mapping[str, FigureKind] = FIGURES
+"""What draws each kind of figure on given axes; plugins too."""
 
 
 def draw(figure: Figure | Data, ax: Axes | None = None, style: str | Style = "page") -> Drawing:
@@ -56,16 +46,15 @@ def draw(figure: Figure | Data, ax: Axes | None = None, style: str | Style = "pa
     """
     kind, data = _parts(figure)
     chosen = _style(style)
-    if kind not in KINDS:
-        raise SchemaError(f"no figure kind is named {kind!r}; {nearest(kind, KINDS)}")
+    found = FIGURES[kind]
     with _settings(chosen):
         drawing = None
         try:
             if ax is None:
-                size = (chosen.width, _height(kind, data, chosen))
+                size = (chosen.width, found.height(data, chosen))
                 drawing = Drawing(figsize=size, layout="constrained")
                 ax = drawing.add_subplot()
-            KINDS[kind](ax, data)
+            found.draw(ax, data)
         except (KeyError, TypeError, ValueError, IndexError) as error:
             name = f"figure of kind {kind!r}"
             raise SchemaError(f"{name} has data that do not fit it ({error!r})") from error
@@ -150,21 +139,3 @@ def _words(figure: Figure | Data) -> tuple[str, str]:
     if isinstance(figure, Figure):
         return figure.title, figure.alt
     return str(figure.get("title", "")), str(figure.get("alt", ""))
-
-
-def _height(kind: str, data: Data, style: Style) -> float:
-    line = style.font_size / 72 * 1.75  # inches that a row of labels takes
-    if kind == "intervals":
-        return 0.75 + line * max(2, min(len(data["rows"]), rows.MOST_ROWS))
-    if kind == "bars" and rows.lying(data):
-        return 0.85 + line * max(2, rows.bar_lines(data))
-    if kind == "heatmap":
-        return 0.9 + 1.25 * line * max(2, len(data["rows"]))
-    if kind == "reliability":
-        return min(style.width, 3.6) * 0.95
-    height = min(style.width * 0.6, 3.2)
-    if kind == "curves":  # a legend of many lines must not take the drawing's place
-        names = [label(one.get("name", "")) for one in data["series"]] or [""]
-        lines_of_legend = -(-len(names) // legend_columns(names, style.width))
-        height += line * max(0, lines_of_legend - 3)
-    return height

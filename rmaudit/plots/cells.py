@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 
+from rmaudit.plots.kinds import Data, figure_kind, line_height
 from rmaudit.plots.marks import label, name_axes, nothing, numbers
 from rmaudit.plots.style import (
     BELOW_TO_ABOVE,
@@ -19,13 +19,19 @@ from rmaudit.plots.style import (
     LOW_TO_HIGH,
     MUTED,
     SURFACE,
+    Style,
 )
 from rmaudit.typing import Float
 
 MOST_NUMBERS = 200  # cells whose numbers are written into them, at most
 
 
-def heatmap(ax: Axes, data: Mapping[str, Any]) -> None:
+def _heatmap_height(data: Data, style: Style) -> float:
+    return 0.9 + 1.25 * line_height(style) * max(2, len(data["rows"]))
+
+
+@figure_kind("heatmap", _heatmap_height)
+def heatmap(ax: Axes, data: Data) -> None:
     """``rows`` and ``columns`` (labels), ``values`` (None: empty), ``unit``, ``center``.
 
     With a ``center`` the colours part there, orange below and blue above; else darker is more.
@@ -70,7 +76,7 @@ def _colors(values: Float, center: float | None) -> dict[str, Any]:
     }
 
 
-def _ticks(ax: Axes, data: Mapping[str, Any]) -> None:
+def _ticks(ax: Axes, data: Data) -> None:
     columns = [label(text, 22) for text in data["columns"]]
     turned = sum(len(text) + 2 for text in columns) > 52
     ax.set_xticks(

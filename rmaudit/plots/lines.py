@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 
+from rmaudit.plots.kinds import Data, figure_kind, line_height, usual_height
 from rmaudit.plots.marks import (
     label,
     legend,
+    legend_columns,
     log_axis,
     name_axes,
     note,
@@ -18,13 +19,20 @@ from rmaudit.plots.marks import (
     numbers,
     reference,
 )
-from rmaudit.plots.style import GRID, LINES, MARKERS, MUTED, SERIES
+from rmaudit.plots.style import GRID, LINES, MARKERS, MUTED, SERIES, Style
 from rmaudit.typing import Float
 
-Data = Mapping[str, Any]
 MOST_POINTS = 400  # of a scatter: each is some 60 bytes of the page
 
 
+def _curves_height(data: Data, style: Style) -> float:
+    """A legend of many lines must not take the drawing's place."""
+    names = [label(one.get("name", "")) for one in data["series"]] or [""]
+    lines = -(-len(names) // legend_columns(names, style.width))
+    return usual_height(data, style) + line_height(style) * max(0, lines - 3)
+
+
+@figure_kind("curves", _curves_height)
 def curves(ax: Axes, data: Data) -> None:
     """Lines, steps or points with intervals.
 
@@ -78,6 +86,7 @@ def _color(place: int | str) -> str:
     return MUTED if isinstance(place, str) else SERIES[place % len(SERIES)]
 
 
+@figure_kind("histogram")
 def histogram(ax: Axes, data: Data) -> None:
     """Counts between edges: ``series`` (name, edges, counts), ``reference_x``."""
     series = [s for s in data["series"] if len(s["counts"])]
@@ -99,6 +108,7 @@ def histogram(ax: Axes, data: Data) -> None:
     legend(ax, [s.get("name", "") for s in series])
 
 
+@figure_kind("scatter")
 def scatter(ax: Axes, data: Data) -> None:
     """Points: ``series`` (name, x, y). Evenly thinned, and said so, beyond `MOST_POINTS`."""
     series = data["series"]
@@ -126,6 +136,11 @@ def scatter(ax: Axes, data: Data) -> None:
     legend(ax, [s.get("name", "") for s in series])
 
 
+def _reliability_height(data: Data, style: Style) -> float:
+    return min(style.width, 3.6) * 0.95
+
+
+@figure_kind("reliability", _reliability_height)
 def reliability(ax: Axes, data: Data) -> None:
     """Accuracy against stated confidence.
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
+from rmaudit.plots.kinds import Data, figure_kind, line_height, usual_height
 from rmaudit.plots.marks import label, legend, name_axes, note, nothing, numbers
-from rmaudit.plots.style import INK, MUTED, SERIES
+from rmaudit.plots.style import INK, MUTED, SERIES, Style
 
-Data = Mapping[str, Any]
 MOST_ROWS = 60
 
 
+def _intervals_height(data: Data, style: Style) -> float:
+    return 0.75 + line_height(style) * max(2, min(len(data["rows"]), MOST_ROWS))
+
+
+@figure_kind("intervals", _intervals_height)
 def intervals(ax: Axes, data: Data) -> None:
     """One row a label: ``rows`` (label, value, low, high), ``xlabel``, ``reference``."""
     rows = data["rows"][:MOST_ROWS]
@@ -57,6 +61,13 @@ def bar_lines(data: Data) -> float:
     return min(len(data["labels"]), MOST_ROWS) * max(1.0, 0.55 * len(data["series"]) + 0.3)
 
 
+def _bars_height(data: Data, style: Style) -> float:
+    if not lying(data):
+        return usual_height(data, style)
+    return 0.85 + line_height(style) * max(2, bar_lines(data))
+
+
+@figure_kind("bars", _bars_height)
 def bars(ax: Axes, data: Data) -> None:
     """Groups of bars: ``labels``, ``series`` (name, values, low, high), ``ylabel``, ``reference``.
 

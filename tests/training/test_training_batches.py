@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from rmaudit.rewards.batching import length_batches
 from rmaudit.training.precision import cpu_has_bfloat16, uses_bfloat16
 from rmaudit.training.reward.batches import epoch_batches, micro_batches
 
@@ -41,6 +43,20 @@ def test_cuts_keep_to_the_budget() -> None:
     # by hand: lengths 3, 4, 9 under a budget of 16: 2 x 2 x 4 = 16 fits, 9 stands alone
     by_hand = micro_batches(np.array([0, 1, 2]), np.array([9, 3, 4]), 16)
     assert [cut.tolist() for cut in by_hand] == [[1, 2], [0]]
+
+
+def test_texts_are_batched_in_order_of_length() -> None:
+    batches = length_batches(LENGTHS, 1000, 7)
+    assert sorted(np.concatenate(batches)) == list(range(203))
+    assert np.all(np.diff(LENGTHS[np.concatenate(batches)]) >= 0)
+    for batch, following in itertools.pairwise(batches):
+        assert len(batch) <= 7
+        assert len(batch) * LENGTHS[batch].max() <= 1000
+        # none is smaller than it must be: one text more would be too many or too long
+        assert len(batch) == 7 or (len(batch) + 1) * LENGTHS[following[0]] > 1000
+    assert [b.tolist() for b in length_batches([9, 3, 4], 8)] == [[1, 2], [0]]
+    assert [b.tolist() for b in length_batches([3, 2, 3], 99, equal=True)] == [[1], [0, 2]]
+    assert length_batches([], 8) == []
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from rmaudit.errors import UsageError
 from rmaudit.rewards.base import Encoded, RewardModel, Text
+from rmaudit.rewards.batching import length_batches
 from rmaudit.rewards.local.pooling import pad
 from rmaudit.rewards.local.transformers_model import TransformersReward
 
@@ -90,18 +91,9 @@ class WordGradients:
 
     def _batches(self, kept: list[tuple[Encoded, int]]) -> list[list[tuple[Encoded, int]]]:
         """Texts of like length, within half the model's budget: a backward pass keeps more."""
-        parts: list[list[tuple[Encoded, int]]] = []
-        room = 0
-        for item in sorted(kept, key=lambda item: -item[0].tokens):
-            if not room:
-                longest = max(1, item[0].tokens)
-                room = min(
-                    self._member.max_batch, max(1, self._member.token_budget // 2 // longest)
-                )
-                parts.append([])
-            parts[-1].append(item)
-            room -= 1
-        return parts
+        tokens = [encoded.tokens for encoded, _ in kept]
+        budget, most = self._member.token_budget // 2, self._member.max_batch
+        return [[kept[i] for i in batch] for batch in length_batches(tokens, budget, most)]
 
     def _gradient(self, part: Sequence[tuple[Encoded, int]], length: int) -> Tensor:
         """Gradients of the rewards at the suffix's embeddings, summed over texts, (length, width).

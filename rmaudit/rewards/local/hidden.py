@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from rmaudit.errors import UsageError
 from rmaudit.rewards.base import RewardModel, Text
+from rmaudit.rewards.batching import length_batches
 from rmaudit.rewards.local.transformers_model import TransformersReward
 
 
@@ -44,7 +45,9 @@ def hidden_states(model: RewardModel, texts: Sequence[Text]) -> NDArray[np.float
 
     handle = _head(member).register_forward_pre_hook(keep)
     try:
-        for rows in _equal_lengths([each.tokens for each in encoded], member):
+        tokens = [each.tokens for each in encoded]
+        budget, most = member.token_budget, member.max_batch
+        for rows in length_batches(tokens, budget, most, equal=True):
             read.clear()
             member.forward([encoded[row] for row in rows])
             state = torch.cat(read)
@@ -72,19 +75,3 @@ def _head(member: TransformersReward) -> nn.Module:
             f"{member.name}: its reward head is not a linear map; use --embedder tfidf"
         )
     return heads[-1]
-
-
-def _equal_lengths(tokens: Sequence[int], member: TransformersReward) -> list[list[int]]:
-    """Batches of rows with the same number of tokens, within the model's limits."""
-    order = sorted(range(len(tokens)), key=lambda row: tokens[row])
-    batches: list[list[int]] = []
-    for row in order:
-        last = batches[-1] if batches else []
-        full = len(last) >= min(
-            member.max_batch, max(1, member.token_budget // max(1, tokens[row]))
-        )
-        if not last or tokens[last[0]] != tokens[row] or full:
-            batches.append([row])
-        else:
-            last.append(row)
-    return batches

@@ -10,6 +10,7 @@ import numpy as np
 
 from rmaudit.data.types import Prompt
 from rmaudit.rewards.base import RewardModel, Text
+from rmaudit.rewards.batching import length_batches
 from rmaudit.typing import Float, Integers
 
 Decode = Callable[[int, Sequence[int]], str]
@@ -82,15 +83,8 @@ class ModelReward:
 def score(model: RewardModel, texts: Sequence[Text]) -> Float:
     """Rewards of texts, (n,), in batches of similar length within the model's token budget."""
     encoded = model.encode(texts)
-    order = np.argsort([text.tokens for text in encoded], kind="stable")
     rewards = np.empty(len(texts))
-    start = 0
-    while start < len(order):
-        size = min(model.max_batch, len(order) - start)
-        # In order of length the last of a batch is its longest.
-        while size > 1 and size * encoded[order[start + size - 1]].tokens > model.token_budget:
-            size -= 1
-        batch = order[start : start + size]
+    tokens = [text.tokens for text in encoded]
+    for batch in length_batches(tokens, model.token_budget, model.max_batch):
         rewards[batch] = model.forward([encoded[i] for i in batch])
-        start += size
     return rewards

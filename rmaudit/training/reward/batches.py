@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from rmaudit.rewards.batching import length_batches
 from rmaudit.typing import Integers
 
 
@@ -35,12 +36,4 @@ def micro_batches(
     Each example has `texts` of them, two for a pair. One may exceed the budget on its own.
     Gradients of the cuts add up to the batch's.
     """
-    cuts: list[list[int]] = [[]]
-    longest = 0
-    for position in batch[np.argsort(lengths[batch], kind="stable")]:
-        longest = max(longest, int(lengths[position]))
-        if cuts[-1] and texts * longest * (len(cuts[-1]) + 1) > token_budget:
-            cuts.append([])
-            longest = int(lengths[position])
-        cuts[-1].append(int(position))
-    return [np.array(cut, dtype=np.int64) for cut in cuts if cut]
+    return [batch[cut] for cut in length_batches(texts * lengths[batch], token_budget)]
