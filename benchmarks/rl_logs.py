@@ -102,14 +102,16 @@ def main() -> None:
     """Run what is not there yet, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--logs", type=int, default=200)
-    logs = parser.parse_args().logs
-    CELLS.parent.mkdir(exist_ok=True)
-    done = [json.loads(line) for line in CELLS.read_text().splitlines()] if CELLS.exists() else []
+    parser.add_argument("--cells", type=Path, default=CELLS, help="where numbers are kept")
+    given = parser.parse_args()
+    logs, cells = given.logs, given.cells
+    cells.parent.mkdir(exist_ok=True)
+    done = [json.loads(line) for line in cells.read_text().splitlines()] if cells.exists() else []
     known = {(c["shape"], c["ar"], c["every"]) for c in done if c["logs"] == logs}
     for name, phi, every in itertools.product(SHAPES, DEPENDENCE, EVERY):
         if (name, phi, every) not in known:
             done.append(cell(name, phi, every, logs))
-            with CELLS.open("a") as out:
+            with cells.open("a") as out:
                 out.write(json.dumps(done[-1]) + "\n")
     print("| gold reward | AR(1) | gold every | onset held | width | gain | loss | falls | peak |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")

@@ -65,7 +65,7 @@ def rl_overoptimization(
     last = points.value.size - 1
     loss = highest_over(points, last, rng, confidence=confidence)
     inside = argmax_set(points, rng, confidence=confidence)
-    onset = _onset(windows, points, inside, confidence)
+    onset = _onset(curve, points, inside, confidence)
     safe_kl, safe_step = _safe(windows, points, inside, onset, confidence)
     best = int(np.argmax(points.value))
     kls = windows.kl[inside]
@@ -109,16 +109,17 @@ def _scaled(points: Points, sd: float) -> Points:
 
 
 def _onset(
-    windows: Windows, points: Points, inside: NDArray[np.bool_], confidence: float
+    curve: RlCurve, points: Points, inside: NDArray[np.bool_], confidence: float
 ) -> Estimate:
     """The step at which gold is highest, between the neighbours of what may be the highest."""
+    windows = curve.gold_windows
     places = np.flatnonzero(inside)
     first, last = int(places[0]), int(places[-1])
     best = int(np.argmax(points.value))
     # Between two points the truth may be higher than at both: the bracket reaches the neighbours.
-    low = windows.first[max(first - 1, 0)]
+    low = windows.step[first - 1] if first else min(curve.proxy_windows.first[0], windows.first[0])
     turned = last < points.value.size - 1
-    high = float(windows.last[last + 1]) if turned else math.inf
+    high = float(windows.step[last + 1]) if turned else math.inf
     said = "bracket" if turned else "bracket; no fall shown by the end"
     return points.estimate(float(round(windows.step[best])), float(low), high, confidence, said)
 

@@ -1,0 +1,141 @@
+"""`rmaudit serve`, asked as OpenRLHF and verl ask."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rmaudit.integrations.serving import RewardService, server, texts_of
+from rmaudit.integrations.verl import compute_score, compute_scores
+from rmaudit.rewards.ensemble import Ensemble
+from rmaudit.rewards.functions.function import given_function
+
+
+def paid_by_length() -> Any:
+    return Ensemble([given_function(lambda pairs, k=k: [k * len(o) for _, o in pairs])
+                     for k in (1.0, 3.0)])  # fmt: skip
+
+
+def meant() -> Any:
+    return given_function(lambda pairs: [-float(o.count("!")) for _, o in pairs])
+
+
+@contextmanager
+def running(service: RewardService) -> Iterator[str]:
+    with server(service, "127.0.0.1", 0) as made:
+        thread = threading.Thread(target=made.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{made.server_address[1]}/get_reward"
+        made.shutdown()
+        thread.join()
+
+
+def post(url: str, content: Any) -> dict[str, Any]:
+    """As OpenRLHF's remote_rm_utils: a JSON body, a JSON answer with "rewards"."""
+    body = content if isinstance(content, bytes) else json.dumps(content).encode()
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as reply:
+        answer: dict[str, Any] = json.load(reply)
+    return answer
+
+
+def test_the_protocol_of_openrlhf(tmp_path: Path) -> None:
+    service = RewardService(paid_by_length(), meant(), per_step=4, folder=tmp_path)
+    with running(service) as url:
+        queries = ["<pad><pad>say ab!</s>", "say abcd<|im_end|>\n", "say a!!"]
+        request = {"query": queries, "prompts": ["say "] * 3, "labels": ["", "", ""]}
+        answer = post(url, request)
+        assert answer["rewards"] == [6.0, 8.0, 6.0]  # mean of 1 and 3 times the letters
+        assert answer["scores"] == answer["rewards"]
+        assert answer["extra_logs"] == {"gold": [-1.0, 0.0, -2.0], "disagreement": [3.0, 4.0, 3.0]}
+        assert not (tmp_path / "training-log.jsonl").exists()  # three of the step's four
+        post(url, request)
+        for bad in (b"no JSON", {"prompts": []}, {"query": ["a"], "prompts": ["a", "b"]}):
+            with pytest.raises(urllib.error.HTTPError) as told:
+                post(url, bad)
+            assert told.value.code == 400
+            told.value.close()
+        with urllib.request.urlopen(url.replace("get_reward", ""), timeout=30) as reply:
+            status = json.load(reply)
+    assert (status["step"], status["alarms"]) == (2, [])
+    (record,) = [json.loads(r) for r in (tmp_path / "training-log.jsonl").read_text().splitlines()]
+    assert record["step"] == 1
+    assert record["rmaudit/proxy"] == pytest.approx((6 + 8 + 6 + 6) / 4)
+    assert record["rmaudit/gold"] == pytest.approx((-1 + 0 - 2 - 1) / 4)
+
+
+def test_a_run_that_learns_to_shout_rings(tmp_path: Path) -> None:
+    said: list[str] = []
+    service = RewardService(paid_by_length(), meant(), per_step=16, say=said.append)
+    rng = np.random.default_rng(0)
+    for step in range(70):
+        shouts = rng.poisson(0.5 + max(0, step - 30) / 5, 16)
+        queries = [f"say {'!' * n}word" for n in shouts]
+        service.answer({"query": queries, "prompts": ["say "] * 16})
+    assert "gold" in [a.name for a in service.monitor.alarms]
+    assert any("gold reward has fallen below its best" in line for line in said)
+
+
+def test_gold_on_every_tenth_step_and_a_reward_that_is_no_number() -> None:
+    service = RewardService(paid_by_length(), meant(), per_step=1, gold_every=10)
+    given = ["gold" in service.answer({"query": ["a"]})["extra_logs"] for _ in range(21)]
+    assert np.flatnonzero(given).tolist() == [0, 10, 20]
+    broken = RewardService(given_function(lambda pairs: [float("nan")] * len(pairs)))
+    with running(broken) as url, pytest.raises(urllib.error.HTTPError) as told:
+        post(url, {"query": ["a"], "prompts": [""]})
+    assert told.value.code == 500
+    assert "1 of 1 rewards are not finite" in told.value.read().decode()
+    told.value.close()
+
+
+def test_a_prompt_that_its_tokenizer_changed_is_found_by_its_end() -> None:
+    (text,) = texts_of({"query": ["system  What is 2 + 2?\nanswer: 4"],
+                        "prompts": ["system What is 2 + 2?\nanswer: "]})  # fmt: skip
+    assert text.output in ("4", " 4") or text.output.endswith("4")
+
+
+def test_the_reward_function_of_verl(monkeypatch: pytest.MonkeyPatch) -> None:
+    with running(RewardService(paid_by_length(), meant())) as url:
+        monkeypatch.setenv("RMAUDIT_REWARD_URL", url)
+        one = compute_score("math", "abc!", "4", {"question": "What?"})
+        assert one == {"score": 8.0, "gold": -1.0, "disagreement": 4.0}
+        prompt = [{"role": "user", "content": "What?"}]
+        many = compute_scores(["m"] * 2, ["a", "bb"], ["", ""], [{"prompt": prompt}, None])
+        assert [row["score"] for row in many] == [2.0, 4.0]
+
+
+def test_serve_on_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "tidy.py").write_text("def reward(pairs):\n    return [len(o) for _, o in pairs]\n")
+    command = [sys.executable, "-m", "rmaudit", "serve", "-m", "python:tidy:reward",
+               "--port", "0", "--per-step", "2", "--out", "log"]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"}
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+    ) as child:
+        try:
+            assert child.stderr is not None
+            url = None
+            for line in child.stderr:
+                if found := re.search(r"http://\S+/get_reward", line):
+                    url = found[0]
+                    break
+            assert url is not None
+            request = {"query": ["p abc", "p d"], "prompts": ["p ", "p "]}
+            assert post(url, request)["rewards"] == [3, 1]
+        finally:
+            child.terminate()
+    logged = json.loads((tmp_path / "log" / "training-log.jsonl").read_text())
+    assert logged["rmaudit/proxy"] == 2.0
