@@ -8,7 +8,7 @@ from typing import Any
 
 from rmaudit.data import names
 from rmaudit.data.faults import wrong_type
-from rmaudit.data.messages import decoded, is_turn, messages, prompt, with_system
+from rmaudit.data.messages import decoded, holds_turns, is_turn, messages, prompt, with_system
 from rmaudit.data.profile import Profile
 from rmaudit.data.types import Message, Prompt
 from rmaudit.data.values import is_null
@@ -57,7 +57,8 @@ class Assembly:
                     for value, name in zip(values, self.parts, strict=True)
                     if not is_null(value) and value != ""
                 )
-        before = _history(_decoded(record.get(self.history))) if self.history else []
+        earlier = record.get(self.history) if self.history else None
+        before = _history(decoded(earlier) if isinstance(earlier, str) else earlier)
         if before:
             now: list[Message] = (
                 [{"role": "user", "content": given}] if isinstance(given, str) else given
@@ -69,7 +70,8 @@ class Assembly:
 
 
 def _decoded(value: Any) -> Any:
-    return decoded(value) if isinstance(value, str) and value[:1] in "[{" else value
+    """A conversation that is written as text; text that is none stays as it is."""
+    return decoded(value) if isinstance(value, str) and holds_turns(value) else value
 
 
 def _single(value: Any, name: str) -> Prompt:
@@ -137,11 +139,13 @@ def assembly(profile: Profile, free: Mapping[str, str], has_prompt: bool) -> Ass
         [free[n] for n in group if n in free and _is_context(profile, free[n], n)]
         for group in (names.BEFORE, names.MAIN, names.AFTER)
     )
+    if "role" in free:  # single turns of conversations, which are no prompts
+        main = [name for name in main if name.lower() not in _WEAK]
     if len(main) > 1:  # "text" and "user" are a context only where nothing else is
         main = [name for name in main if name.lower() not in _WEAK] or main[:1]
     parts = (*before, *main, *after)
     if not parts:
-        return Assembly()
+        return Assembly((), None, history, system, tools)
     return Assembly(parts, None, history, system, tools)
 
 

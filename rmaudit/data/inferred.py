@@ -87,6 +87,8 @@ class Table:
                 self._first(names.MANY, "outputs", self.profile.lists)
             if not any(map(self.has, ("outputs", "output", "completion"))):
                 self._first(names.ONE, "output", self._is_text)
+                if not self.has("output") and not self.has("prompt"):
+                    self._first(names.TURNS, "output", self.profile.answered)
         for candidates, target in (
             (names.RANKING, "ranking"),
             (names.RATING, "rating"),

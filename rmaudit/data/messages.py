@@ -25,6 +25,8 @@ ROLES: Mapping[str, str] = {
     "model": "assistant",
     "prompter": "user",
     "function_call": "assistant",
+    "tool_call": "assistant",
+    "tool_response": "tool",
     "observation": "tool",
     "function": "tool",
     "ipython": "tool",
@@ -138,7 +140,7 @@ def assistant_turn(output: str) -> Message:
 def _joined(parts: list[Any], column: str) -> str:
     texts = []
     for part in parts:
-        text = part.get("text") if isinstance(part, dict) else part
+        text = part.get("text", part.get("value")) if isinstance(part, dict) else part
         if not isinstance(text, str):
             kind = part.get("type", "") if isinstance(part, dict) else type(part).__name__
             detail = (

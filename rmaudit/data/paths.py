@@ -10,16 +10,21 @@ from typing import Any
 MISSING = object()
 Spec = str | tuple[str, ...]
 """A path, or several whose texts are joined by a line end, without the missing and empty ones."""
-_STEP = re.compile(r"([^.\[\]]+)|\[(-?\d+|:-1|)\]")
+_STEP = re.compile(r"([^.\[\]]+)|\[(-?\d+|:user|user:|)\]")
+_TURNS = (":user", "user:")
+
+
+def _asks(turn: Any) -> bool:
+    return isinstance(turn, Mapping) and turn.get("role", turn.get("from")) in ("user", "human")
 
 
 @cache
 def _steps(path: str) -> tuple[str | int | None, ...]:
-    """Names, places, None for each item of a list; ":-1" for all turns but the last."""
+    """Names, places, None for each item of a list; ":user" for the turns up to the user's last."""
     steps: list[str | int | None] = []
     for name, place in _STEP.findall(path):
-        if name or place == ":-1":
-            steps.append(name or ":-1")
+        if name or place in _TURNS:
+            steps.append(name or place)
         else:
             steps.append(int(place) if place else None)
     return tuple(steps)
@@ -59,11 +64,12 @@ def _walk(value: Any, steps: tuple[str | int | None, ...]) -> Any:
                 return MISSING
             each = [_walk(item, steps[place + 1 :]) for item in value]
             return [None if item is MISSING else item for item in each]
-        if isinstance(step, int) or step == ":-1":
+        if isinstance(step, int) or step in _TURNS:
             if not isinstance(value, list):
                 return MISSING
-            if step == ":-1":
-                value = value[:-1]
+            if step in _TURNS:
+                end = 1 + max((i for i, turn in enumerate(value) if _asks(turn)), default=-1)
+                value = value[:end] if step == ":user" else value[end:]
             elif -len(value) <= step < len(value):  # type: ignore[operator]
                 value = value[step]  # type: ignore[index]
             else:

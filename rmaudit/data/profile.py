@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rmaudit.data.messages import decoded, holds_turns, is_turn
+from rmaudit.data.messages import ROLES, decoded, holds_turns, is_turn
 from rmaudit.data.values import is_null
 
 SAMPLE = 64  # values of a column that are looked at
@@ -52,6 +52,14 @@ class Profile:
         """Whether most values are conversations, or text that one is written in."""
         values = self.values.get(name, ())
         return 2 * sum(map(holds_turns, values)) > len(values)
+
+    def answered(self, name: str) -> bool:
+        """Whether most values are conversations that end with the assistant's turn."""
+        values = [decoded(v) if isinstance(v, str) else v for v in self.values.get(name, ())]
+        ends = [v[-1] for v in values if isinstance(v, list) and v and all(map(is_turn, v))]
+        roles = [turn.get("role", turn.get("from")) for turn in ends]
+        said = sum(ROLES.get(role, role) == "assistant" for role in roles)
+        return 2 * said > len(self.values.get(name, ()))
 
     def lists(self, name: str) -> bool:
         """Whether most values are lists of responses: of text or of conversations, not of turns."""

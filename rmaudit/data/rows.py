@@ -47,7 +47,8 @@ def infer_type(record: Mapping[str, Any]) -> DataType | None:
     if one and (has("rating") or has("label")):
         return "rating" if has("rating") else "unpaired"
     if not has("prompt"):
-        return None
+        # A conversation that ends with the response holds its own prompt.
+        return "deployment" if isinstance(record.get("output"), list) else None
     if any(name in record for name in _LISTS) or (recorded == "lists" and not one):
         return "samples"
     return "deployment"

@@ -21,6 +21,7 @@ LINE_LIMIT = 64 << 20
 # Zstandard grows up to 32,000-fold: 256 bytes to at most 8 MiB, which bounds what is held.
 _ZSTD_SLICE = 1 << 8
 _LZMA_MEMORY = 256 << 20  # what an xz file may ask for
+_LFS = b"version https://git-lfs.github.com/"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -245,6 +246,11 @@ def _text(blocks: Iterable[bytes], path: str) -> Iterator[bytes]:
         raise DataError(
             f"{path}: is UTF-16, not UTF-8; convert it: iconv -f UTF-16 -t UTF-8 IN > OUT"
         )
+    if head.startswith(_LFS[:4]):
+        while len(head) < len(_LFS) and (block := next(blocks, b"")):
+            head += block
+        if head.startswith(_LFS):
+            raise DataError(f"{path}: is a Git LFS pointer, not the data; get them: git lfs pull")
     yield head.removeprefix(b"\xef\xbb\xbf")
     yield from blocks
 

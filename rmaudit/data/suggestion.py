@@ -14,7 +14,11 @@ def suggestion(profile: Profile) -> str:
     context = next((free[n] for n in (*names.MAIN, *names.TURNS) if free.get(n) in texts), None)
     if context is None:
         context = next((n for n in texts if names.looks_like(n) == "context"), None)
-    responses = [n for n in texts if names.looks_like(n) == "response" and n != context]
+    responses = [
+        n
+        for n in texts
+        if names.looks_like(n) == "response" and n != context and n.lower() not in names.REFERENCES
+    ]
     labels = [
         n
         for n in profile.values

@@ -59,7 +59,7 @@ def test_an_entry_says_what_it_was_checked_against(name: str) -> None:
     layout = layouts[name]
     assert layout.title
     assert layout.source
-    assert layout.checked in ("file", "documentation")
+    assert layout.checked in ("file", "documentation", "unchecked")
     assert layout.shape.reads & set(layout.example)
 
 
@@ -161,3 +161,25 @@ def test_a_file_of_a_layout_may_be_in_any_container(tmp_path: Path) -> None:
     path = tmp_path / "shp.json"
     path.write_text(json.dumps(rows("shp")))
     assert load(path).reading.layout == "shp"
+
+
+def test_the_page_lists_each_layout_as_it_is_declared() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    for name, layout in layouts.items():
+        line = next(line for line in page.splitlines() if line.startswith(f"| `{name}` |"))
+        for words in (layout.title, layout.shape.kind, layout.source, layout.checked):
+            assert words in line
+
+
+def test_the_response_of_ms_swift_stands_behind_the_last_question() -> None:
+    call = {"role": "tool_call", "content": '{"name": "add"}'}
+    result = {"role": "tool_response", "content": "4"}
+    ask, good = ({"role": role, "content": "x"} for role in ("user", "assistant"))
+    row = {
+        "messages": [ask, call, result, good],
+        "rejected_response": [{"role": "assistant", "content": "y"}],
+    }
+    frame = load([row]).frame
+    assert [turn["role"] for turn in frame["prompt"][0]] == ["user", "assistant", "tool"]
+    assert [turn["role"] for turn in frame["prompt_rejected"][0]] == ["user"]
+    assert (frame["chosen"][0], frame["rejected"][0]) == ("x", "y")

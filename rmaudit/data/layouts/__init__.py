@@ -34,7 +34,8 @@ class Layout:
     source
         What the entry was checked against: repository, path and commit, or a page.
     checked
-        "file" where a real file was read, "documentation" where only its description was.
+        "file" where a real file was read, "documentation" where a description or code that reads
+        the layout was, "unchecked" where neither was at hand.
     example
         A made-up row.
     without
@@ -48,7 +49,7 @@ class Layout:
     columns: tuple[str, ...]
     shape: Shape
     source: str
-    checked: Literal["file", "documentation"]
+    checked: Literal["file", "documentation", "unchecked"]
     example: Mapping[str, Any]
     without: tuple[str, ...] = ()
     when: Callable[[Mapping[str, Any]], bool] | None = None

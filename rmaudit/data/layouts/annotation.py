@@ -33,7 +33,7 @@ for _layout in (
             columns={"prompt": "data.prompt", "id": "id"},
         ),
         "labelstud.io, template Pairwise comparison and guide Export annotations",
-        "documentation",
+        "unchecked",
         {
             "id": 0,
             "data": {"prompt": "What is 2 plus 2?", "answer1": "4", "answer2": "5"},
@@ -53,7 +53,7 @@ for _layout in (
             columns={"prompt": "fields.prompt", "id": "id"},
         ),
         "docs.argilla.io, FeedbackRecord",
-        "documentation",
+        "unchecked",
         {
             "id": "0",
             "fields": {"prompt": "What is 2 plus 2?", "response1": "4", "response2": "5"},
@@ -82,7 +82,7 @@ for _layout in (
             columns={"prompt": "prompt"},
         ),
         "researcher-help.prolific.com, export of submissions joined with the study's answers",
-        "documentation",
+        "unchecked",
         {
             "participant_id": "5f0",
             "prompt": "What is 2 plus 2?",
@@ -96,7 +96,7 @@ for _layout in (
         "TRL's completions Parquet (log_completions): one sample a row with its rewards",
         ("step", "prompt", "completion", "advantage"),
         Rollout("prompt", "completion", ("step", "advantage")),
-        "huggingface/trl trl/trainer/grpo_trainer.py",
+        "huggingface/trl trl/trainer/grpo_trainer.py (log_completions)",
         "documentation",
         {
             "step": 1,
@@ -111,7 +111,7 @@ for _layout in (
         "verl's rollout JSONL (trainer.rollout_data_dir): one sample a row with its score",
         ("input", "output", "score", "step"),
         Fields("samples", {"prompt": "input", "output": "output", "rewards": "score"}),
-        "volcengine/verl verl/trainer/ppo/ray_trainer.py",
+        "volcengine/verl verl/trainer/ppo/ray_trainer.py (_dump_generations)",
         "documentation",
         {"input": "What is 2 plus 2?", "output": "4", "gts": "4", "score": 1.0, "step": 1},
     ),

@@ -92,8 +92,8 @@ for _layout in (
             rewards=("score_chosen", "score_rejected"),
             columns={"prompt": "prompt", "id": "id", "subset": "domain"},
         ),
-        "THU-KEG/RM-Bench README.md @73c52d7",
-        "documentation",
+        "THU-KEG/RM-Bench data/chat_filtered.json @73c52d7",
+        "file",
         {
             "id": 0,
             "prompt": "What is 2 plus 2?",
@@ -124,7 +124,7 @@ for _layout in (
             },
         ),
         "Zhou-Zoey/RMB-Reward-Model-Benchmark RMB_dataset @2be3180",
-        "documentation",
+        "file",
         {
             "pair_uid": "p",
             "conversation_input": [_ASK],
@@ -148,7 +148,7 @@ for _layout in (
             },
         ),
         "Zhou-Zoey/RMB-Reward-Model-Benchmark RMB_dataset @2be3180",
-        "documentation",
+        "file",
         {
             "bon_uid": "b",
             "conversation_input": [_ASK],
@@ -206,7 +206,7 @@ for _layout in (
             columns={"prompt": "question", "id": "pair_id", "subset": "source"},
         ),
         "ScalerLab/JudgeBench data/*.jsonl @e2c52c2",
-        "documentation",
+        "file",
         {
             "pair_id": "x",
             "source": "sums",
@@ -247,7 +247,7 @@ for _layout in (
             columns={"prompt": "modified_question", "id": "idx", "subset": "classification"},
         ),
         "ssmisya/PRMBench mr_eval/tasks/prmtest_classified/data @a1ae4ea",
-        "documentation",
+        "file",
         {
             "idx": "0",
             "modified_question": "What is 2 plus 2?",
@@ -272,7 +272,7 @@ for _layout in (
             joined=("output",),
         ),
         "kimsh0507/RewardMATH_official dataset/benchmark/RewardMATH_direct.json @cde06ab",
-        "documentation",
+        "file",
         {
             "id": "0",
             "problem": "What is 2 plus 2?",

@@ -16,8 +16,8 @@ for _layout in (
         "Anthropic's helpful and harmless pairs, and all in their form",
         ("chosen", "rejected"),
         Fields("preference", {"chosen": "chosen", "rejected": "rejected"}),
-        "anthropics/hh-rlhf",
-        "documentation",
+        "anthropics/hh-rlhf harmless-base/test.jsonl.gz @354e5c3",
+        "file",
         {
             "chosen": "\n\nHuman: What is 2 plus 2?\n\nAssistant: 4",
             "rejected": "\n\nHuman: What is 2 plus 2?\n\nAssistant: 5",
@@ -73,7 +73,7 @@ for _layout in (
             },
         ),
         "huggingface.co/datasets/HuggingFaceH4/ultrafeedback_binarized",
-        "documentation",
+        "unchecked",
         {
             "prompt": "What is 2 plus 2?",
             "prompt_id": "x",
@@ -99,7 +99,7 @@ for _layout in (
             },
         ),
         "huggingface.co/datasets/argilla/ultrafeedback-binarized-preferences-cleaned",
-        "documentation",
+        "unchecked",
         {
             "source": "sums",
             "prompt": "What is 2 plus 2?",
@@ -120,7 +120,7 @@ for _layout in (
             {"system": "system", "prompt": "question", "chosen": "chosen", "rejected": "rejected"},
         ),
         "huggingface.co/datasets/Intel/orca_dpo_pairs",
-        "documentation",
+        "unchecked",
         {"system": "Be brief.", "question": "What is 2 plus 2?", "chosen": "4", "rejected": "5"},
         without=("prompt", "context", "input", "messages", "history", "instruction"),
     ),
@@ -138,7 +138,7 @@ for _layout in (
         ),
         Fields("rating", {"prompt": "prompt", "output": "response", "rating": "helpfulness"}),
         "huggingface.co/datasets/nvidia/HelpSteer2",
-        "documentation",
+        "unchecked",
         {
             "prompt": "What is 2 plus 2?",
             "response": "4",
@@ -155,7 +155,7 @@ for _layout in (
         ("prompt", "answers[].answer", "answers[].rank"),
         Ranked("answers[].answer", rank="answers[].rank", columns={"prompt": "prompt"}),
         "huggingface.co/datasets/berkeley-nest/Nectar",
-        "documentation",
+        "unchecked",
         {
             "prompt": "\n\nHuman: What is 2 plus 2?\n\nAssistant: ",
             "answers": [
@@ -176,7 +176,7 @@ for _layout in (
                 "rating": "summary.axes.overall",
             },
         ),
-        "openai/summarize-from-feedback README.md",
+        "LAION-AI/Open-Assistant model/model_training/custom_datasets/rank_datasets.py @f1e6ed9",
         "documentation",
         {
             "info": {"id": "t", "post": "What is 2 plus 2?", "title": "A sum"},
@@ -188,7 +188,7 @@ for _layout in (
         "OpenAssistant's message trees: replies to one turn by rank (0 is best)",
         ("message_tree_id", "prompt.text", "prompt.replies"),
         Tree("prompt"),
-        "LAION-AI/Open-Assistant docs/docs/data/schemas.md",
+        "LAION-AI/Open-Assistant oasst-data/oasst_data/schemas.py @f1e6ed9",
         "documentation",
         {
             "message_tree_id": "t",
@@ -207,7 +207,7 @@ for _layout in (
         "PRM800K: steps whose continuations are rated -1, 0 or 1",
         ("question.problem", "label.steps"),
         Choices("label.steps", columns={"prompt": "question.problem"}),
-        "openai/prm800k README.md",
+        "openai/prm800k README.md @7ecc794",
         "documentation",
         {
             "question": {"problem": "What is 2 plus 2?", "ground_truth_answer": "4"},

@@ -24,7 +24,7 @@ for _layout in (
             columns={"prompt": "prompt"},
         ),
         "huggingface.co/datasets/nvidia/HelpSteer2 (preference)",
-        "documentation",
+        "unchecked",
         {
             "split": "train",
             "prompt": "What is 2 plus 2?",
@@ -47,7 +47,7 @@ for _layout in (
             columns={"prompt": "context", "subset": "domain"},
         ),
         "huggingface.co/datasets/nvidia/HelpSteer3 (preference)",
-        "documentation",
+        "unchecked",
         {
             "domain": "stem",
             "language": "english",
@@ -69,7 +69,7 @@ for _layout in (
             says={"0": "a", "1": "b"},
             columns={"prompt": "prompt"},
         ),
-        "PKU-Alignment/safe-rlhf README.md",
+        "loaders of PKU-Alignment/PKU-SafeRLHF in public code",
         "documentation",
         {
             "prompt": "What is 2 plus 2?",
@@ -90,7 +90,7 @@ for _layout in (
             says={"1": "a", "0": "b"},
             columns={"prompt": "history", "subset": "domain", "group": "post_id"},
         ),
-        "huggingface.co/datasets/stanfordnlp/SHP",
+        "DagsHub/open-source-ml-datasets stanfordnlp-SHP/README.md @6d08203",
         "documentation",
         {
             "post_id": "p",
@@ -112,7 +112,7 @@ for _layout in (
             columns={"prompt": "question.full_text"},
         ),
         "huggingface.co/datasets/openai/webgpt_comparisons",
-        "documentation",
+        "unchecked",
         {
             "question": {"dataset": "sums", "full_text": "What is 2 plus 2?"},
             "answer_0": "4",
@@ -135,7 +135,7 @@ for _layout in (
                 "group": "info.id",
             },
         ),
-        "openai/summarize-from-feedback README.md",
+        "LAION-AI/Open-Assistant model/model_training/custom_datasets/rank_datasets.py @f1e6ed9",
         "documentation",
         {
             "info": {"id": "t", "post": "What is 2 plus 2?", "title": "A sum", "subreddit": "sums"},
@@ -156,7 +156,7 @@ for _layout in (
             turns="turn",
             columns={"group": "question_id"},
         ),
-        "huggingface.co/datasets/lmsys/chatbot_arena_conversations, lmsys/mt_bench_human_judgments",
+        "lm-sys/FastChat fastchat/serve/monitor/clean_battle_data.py @0e6d3e4",
         "documentation",
         {
             "question_id": "q",
@@ -191,7 +191,7 @@ for _layout in (
             },
             columns={"prompt": "text", "group": "prompt_id"},
         ),
-        "huggingface.co/datasets/allenai/multipref",
+        "loaders of allenai/multipref in public code",
         "documentation",
         {
             "comparison_id": "c",
@@ -203,6 +203,51 @@ for _layout in (
                 {"evaluator": "n-1", "overall_pref": "A-is-clearly-better"},
                 {"evaluator": "n-2", "overall_pref": "Tie"},
             ],
+        },
+    ),
+    Layout(
+        "auto-j",
+        "Auto-J's pairs: label 0 prefers response 1, 1 response 2, 2 neither",
+        ("prompt", "response 1", "response 2", "label"),
+        Vote(
+            "response 1",
+            "response 2",
+            verdict="label",
+            says={"0": "a", "1": "b", "2": "tie"},
+            columns={"prompt": "prompt", "subset": "scenario"},
+        ),
+        "GAIR-NLP/auto-j data/test/testdata_pairwise.jsonl @2ae17a3",
+        "file",
+        {
+            "scenario": "sums",
+            "label": 0,
+            "prompt": "What is 2 plus 2?",
+            "response 1": "4",
+            "response 2": "5",
+        },
+    ),
+    Layout(
+        "pandalm",
+        "PandaLM's test set: three annotators, 1 prefers response 1, 2 response 2, 0 neither",
+        ("instruction", "response1", "response2", "annotator1", "annotator2", "annotator3"),
+        Vote(
+            "response1",
+            "response2",
+            votes=("annotator1", "annotator2", "annotator3"),
+            says={"1": "a", "2": "b", "0": "tie"},
+            columns={"prompt": ("instruction", "input")},
+        ),
+        "WeOpenML/PandaLM data/testset-v1.json @3871806",
+        "file",
+        {
+            "idx": 0,
+            "instruction": "What is 2 plus 2?",
+            "input": "",
+            "response1": "4",
+            "response2": "5",
+            "annotator1": 1,
+            "annotator2": 1,
+            "annotator3": 0,
         },
     ),
 ):
