@@ -59,7 +59,7 @@ class Profile:
         ends = [v[-1] for v in values if isinstance(v, list) and v and all(map(is_turn, v))]
         roles = [turn.get("role", turn.get("from")) for turn in ends]
         said = sum(ROLES.get(role, role) == "assistant" for role in roles)
-        return 2 * said > len(self.values.get(name, ()))
+        return bool(2 * said > len(self.values.get(name, ())))
 
     def lists(self, name: str) -> bool:
         """Whether most values are lists of responses: of text or of conversations, not of turns."""
