@@ -12,6 +12,7 @@ from rmaudit.cli import command
 from rmaudit.cli.audit import MODEL_OPTIONS
 from rmaudit.config import AuditConfig
 from rmaudit.console import Console
+from rmaudit.errors import EXIT_OK
 
 if TYPE_CHECKING:
     from rmaudit.report.document import Report
@@ -39,19 +40,19 @@ def bench(
     threshold: Annotated[
         float | None, typer.Option(help="A step is good above it, in suites of steps.")
     ] = None,
-) -> None:
+) -> int:
     """Run a published benchmark with its own scoring, intervals beside it: writes bench.json."""
     if suite == "list":
         _list(console)
-        return
+        return EXIT_OK
     settings = AuditConfig.resolve({**given, "eval": _data(suite, data)}, None)
     if suite == "all":
-        _all(console, settings, name, threshold)
-        return
+        return _all(console, settings, name, threshold)
     folder = settings.out or Path("reports") / _folder(suite, settings.model)
     report = _run(console, suite, settings, settings.eval, folder, name, threshold)
     show(console, report)
     console.say(f"page: {folder / 'bench.html'}", page=str(folder / "bench.html"))
+    return EXIT_OK
 
 
 def _data(suite: str, data: str | None) -> str:
@@ -100,11 +101,12 @@ def _run(
     return report
 
 
-def _all(
-    console: Console, settings: AuditConfig, name: str | None, threshold: float | None
-) -> None:
-    """Every file or folder in a folder that is a suite's, each into a folder of its own."""
-    from rmaudit.errors import DataError
+def _all(console: Console, settings: AuditConfig, name: str | None, threshold: float | None) -> int:
+    """Every file or folder in a folder that is a suite's, each into a folder of its own.
+
+    One that cannot be run is told and costs the exit code, not the others.
+    """
+    from rmaudit.errors import EXIT_BAD_INPUT, DataError, RmauditError
     from rmaudit.suites.run import suites_in
 
     found = suites_in(Path(settings.eval))
@@ -115,11 +117,16 @@ def _all(
     for suite, path in found:
         console.say(f"{suite}: {path}")
         folder = out / (suite if [s for s, _ in found].count(suite) == 1 else path.stem)
-        reports.append(_run(console, suite, settings, str(path), folder, name, threshold))
-    rows = [_headline(report) for report in reports]
-    columns = ["suite", "score", "interval", "accuracy", "best blind rule", "items"]
-    console.table(f"{reports[0].record.model.name}", columns, rows)
-    console.say(f"results: {out}", path=str(out))
+        try:
+            reports.append(_run(console, suite, settings, str(path), folder, name, threshold))
+        except RmauditError as error:
+            console.error(str(error))
+    if reports:
+        rows = [_headline(report) for report in reports]
+        columns = ["suite", "score", "interval", "accuracy", "best blind rule", "items"]
+        console.table(f"{reports[0].record.model.name}", columns, rows)
+        console.say(f"results: {out}", path=str(out))
+    return EXIT_OK if len(reports) == len(found) else EXIT_BAD_INPUT
 
 
 def _headline(report: Report) -> list[str]:
@@ -136,7 +143,7 @@ def _headline(report: Report) -> list[str]:
         score.interval or score.reason or "",
         "" if accuracy is None else words(accuracy).value,
         "" if best is None else f"{best[0]:.3f} ({best[1].removeprefix('blind_')})",
-        f"{suite['items']:,}",
+        f"{suite.get('items', 0):,}",
     ]
 
 

@@ -131,8 +131,17 @@ def _of_rewards(first: float, second: float) -> tuple[str, str]:
     return ("A>B" if first > second else "B>A"), ("A>B" if second > first else "B>A")
 
 
+def _of_preference(first_is_better: float) -> str | None:
+    """What a judge decides who gives the first response this probability; one half is a tie."""
+    if math.isnan(first_is_better):
+        return None
+    return "A>B" if first_is_better > 0.5 else "B>A" if first_is_better < 0.5 else "A=B"
+
+
 def _decided(scored: Scored, place: int) -> Decisions:
     recorded = scored.items[place].facts["decisions"]
+    if scored.shown_first is not None:
+        return tuple(map(_of_preference, scored.shown_first[place]))
     if scored.recorded:
         return (None,) if recorded is None else tuple(recorded)
     return _of_rewards(*scored.rewards[place])

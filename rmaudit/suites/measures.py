@@ -259,7 +259,7 @@ def _blind(
     if headline is None:
         return
     for name, rewards in suite.blind(scored.items).items():
-        blind = replace(scored, rewards=rewards, recorded=False, threshold=0.0)
+        blind = replace(scored, rewards=rewards, recorded=False, threshold=0.0, shown_first=None)
         yield f"blind_{name}", suite.official(blind)[headline].estimate(confidence)
 
 

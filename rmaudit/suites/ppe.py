@@ -85,7 +85,7 @@ def _numbers(entry: Entry) -> list[int]:
 
 def _voted(entry: Entry) -> tuple[Pair, ...]:
     """The winner against the other; none where the label is a tie."""
-    pair = _WINNERS.get(entry.text("winner"))
+    pair = _WINNERS.get(str(entry.value("winner")))
     return () if pair is None else (pair,)
 
 

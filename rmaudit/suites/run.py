@@ -104,12 +104,20 @@ def run_suite(
     items = items_of(suite, entries, source)
     dataset = as_dataset(items, source)
     clusters = dataset.clusters
-    if model.scores_new_text:
-        rewards, scores = _scored_by(model, items, dataset, store, progress)
-    else:
+    shown_first: list[Float] | None = None
+    if not model.scores_new_text:
         rewards, scores = recorded_rewards(suite, items, source), Scores([], {})
+    else:
+        rewards, scores = _scored_by(model, items, dataset, store, progress)
+        if model.signal == "preference":
+            shown_first, rewards = rewards, [_in_both_orders(p) for p in rewards]
     scored = Scored(
-        items, rewards, clusters, recorded=not model.scores_new_text, threshold=threshold
+        items,
+        rewards,
+        clusters,
+        recorded=not model.scores_new_text,
+        threshold=threshold,
+        shown_first=shown_first,
     )
     official = suite.official(scored)
     headline = measures.headline_of(official, suite.headlines)
@@ -269,6 +277,18 @@ def _scored_by(
             "give the benchmark's data, or --model recorded"
         )
     requests = data_requests(dataset, "eval")
+    if model.signal == "preference":
+        more = next((item for item in items if item.size != 2), None)
+        if more is not None:
+            raise DataError(
+                f"{dataset.source.path}: {more.id} has {more.size} responses and {model.name} "
+                "compares two; give a model with one reward per response"
+            )
+        first, second = (request.outputs for request in requests)
+        requests = [
+            replace(request, others=others)
+            for request, others in zip(requests, (second, first), strict=True)
+        ]
     scores = score(model, requests, datasets={"eval": dataset}, store=store, progress=progress)
     rewards = [np.full(item.size, np.nan) for item in items]
     place = {item.id: i for i, item in enumerate(items)}
@@ -277,6 +297,12 @@ def _scored_by(
         for id_, value in zip(request.ids, scores.reward(request.side), strict=True):
             rewards[place[id_]][column] = value
     return rewards, scores
+
+
+def _in_both_orders(shown_first: Float) -> Float:
+    """Rewards of two responses from P(each is better) with that one shown first."""
+    better = float(shown_first[0] + 1 - shown_first[1]) / 2
+    return np.array([better, 1 - better])
 
 
 def recorded_rewards(suite: Suite, items: Sequence[Item], source: Source) -> list[Float]:

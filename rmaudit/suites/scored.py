@@ -134,7 +134,9 @@ class Scored:
     clusters: NDArray[np.int64]  # of each item, codes from 0
     recorded: bool = False
     fair: bool = False
-    threshold: float | None = None  # a step is good above it; None: see `Suite.threshold`
+    threshold: float | None = None  # a step is good above it; None: see `suites.steps.threshold`
+    # Of a model that compares: P(each response is better) with that one shown first, (2,) an item.
+    shown_first: Sequence[Float] | None = None
 
     def win(self, better: float, worse: float) -> float:
         """1 if the better response has the larger reward, else 0; what a tie is worth depends."""

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from published_rows import pair, rmb_pair, styled, write
+from published_rows import judged, pair, rmb_pair, styled, write
 from typer.testing import CliRunner
 
 import rmaudit as rma
@@ -244,3 +244,42 @@ def test_a_suite_is_one_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     report = rma.bench("coin", write(tmp_path / "coin.jsonl", rows), "recorded")
     assert report.official == {"score": 0.5}
     assert report["coin.score_ties_half"].value == pytest.approx(0.5 + 0.25 / 2)
+
+
+def first_shown(prompts: list[str], responses_a: list[str], responses_b: list[str]) -> list[float]:
+    """A judge who prefers "this is A", and else what is shown first."""
+    return [
+        0.9 if "sure" in prompt and a == "this is A" else 0.2 if "sure" in prompt else 0.7
+        for prompt, a in zip(prompts, responses_a, strict=True)
+    ]
+
+
+def test_a_model_that_compares_is_asked_in_both_orders(tmp_path: Path) -> None:
+    rows = [judged(label, None, id_=k) for k, label in enumerate(["A>B", "A>B", "B>A"])]
+    rows[0]["question"] = rows[2]["question"] = "sure"
+    for row in rows:
+        del row["judgments"]
+    path = write(tmp_path / "rows.jsonl", rows)
+    report = rma.bench("judgebench", path, first_shown, cache=False)
+    # Sure and correct; first in both orders, so one vote each way; sure and wrong.
+    assert report.official["both.overall"] == pytest.approx(1 / 3)
+    assert report.official["single.overall"] == pytest.approx(2 / 3)
+    assert report["judgebench.score_ties_half"].value == pytest.approx(1.5 / 3)
+    styles = write(tmp_path / "rm.json", [styled("chat", [1, 1, 1], [0, 2, 0])])
+    with pytest.raises(rma_errors.DataError, match=r"has 6 responses and .* compares two"):
+        rma.bench("rm-bench", styles, first_shown, cache=False)
+
+
+def test_one_file_that_cannot_be_run_does_not_cost_the_others(tmp_path: Path, pairs: Path) -> None:
+    (tmp_path / "all").mkdir()
+    pairs.rename(tmp_path / "all" / "a.jsonl")
+    plain = styled("chat", [], [])
+    del plain["score_chosen"], plain["score_rejected"]
+    write(tmp_path / "all" / "b.json", [plain])
+    out = tmp_path / "out"
+    code, output = invoke(
+        *("bench", "all", "--data", tmp_path / "all", "--model", "recorded", "--out", out)
+    )
+    assert code == 2
+    assert "no recorded rewards" in " ".join(output.split())
+    assert (out / "rewardbench" / "bench.json").is_file()
