@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -223,31 +224,49 @@ def architectures() -> list[str]:
     return sorted(set(names) - composite)
 
 
-def matrix(kinds: Sequence[str]) -> dict[str, dict[str, float | str]]:
-    """The readings of each architecture; one that cannot be built tiny says why."""
-    rows: dict[str, dict[str, float | str]] = {}
-    for kind in kinds:
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                rows[kind] = dict(readings(kind, Path(folder)))
-            except Exception as error:  # whatever a configuration class objects to
-                said = str(error).strip().splitlines() or [type(error).__name__]
-                rows[kind] = {"not built": f"{type(error).__name__}: {said[0][:150]}"}
-        print(kind, rows[kind], flush=True)
-    return rows
+def row(kind: str) -> dict[str, float | str]:
+    """The readings of one architecture; one that cannot be built tiny says why."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            return dict(readings(kind, Path(folder)))
+        except Exception as error:  # whatever a configuration class objects to
+            said = str(error).strip().splitlines() or [type(error).__name__]
+            return {"not built": f"{type(error).__name__}: {said[0][:150]}"}
+
+
+def table(rows: dict[str, dict[str, float | str]]) -> str:
+    """The matrix as Markdown: an architecture a line, a reading a column."""
+    lines = ["| architecture | " + " | ".join(READINGS) + " |"]
+    lines.append("| --- |" + " ---: |" * len(READINGS))
+    for kind, values in rows.items():
+        if "not built" not in values:
+            cells = [_cell(values.get(name, "refused")) for name in READINGS]
+            lines.append(f"| `{kind}` | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(value: float | str) -> str:
+    if isinstance(value, str):
+        return "refused" if value.startswith("refused") else value
+    return "0" if value == 0 else f"{value:.0e}"
 
 
 def main() -> None:
-    """Write the matrix of all architectures, or of those named."""
+    """Write the matrix of all architectures, or of those named, as JSON and as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("model-matrix.json"))
     parser.add_argument("kinds", nargs="*")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
+    logging.getLogger("rmaudit").setLevel(logging.ERROR)
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    rows = matrix(arguments.kinds or architectures())
-    arguments.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    rows: dict[str, dict[str, float | str]] = {}
+    for kind in arguments.kinds or architectures():
+        rows[kind] = row(kind)
+        print(kind, rows[kind], flush=True)
+        arguments.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    arguments.out.with_suffix(".md").write_text(table(rows), encoding="utf-8")
 
 
 if __name__ == "__main__":

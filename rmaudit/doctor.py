@@ -83,8 +83,13 @@ def examine(
     store
         The score store; None: where audits keep it by default.
     """
-    checks = [_python(), *_packages(), _memory(), *_devices(), _store(store)]
-    return checks if load is None else checks + _model(load)
+    checks = examine_setup(store)
+    return checks if load is None else checks + examine_model(load)
+
+
+def examine_setup(store: Path | None = None) -> list[Check]:
+    """Look at versions, memory, devices and the store."""
+    return [_python(), *_packages(), _memory(), *_devices(), _store(store)]
 
 
 def _python() -> Check:
@@ -155,19 +160,31 @@ def _store(store: Path | None) -> Check:
     return Check(status, "store", f"{path}, {_size(free)} free on its disk")
 
 
-def _model(load: Callable[[], RewardModel]) -> list[Check]:
+def examine_model(load: Callable[[], RewardModel]) -> list[Check]:
+    """Look at a reward model: what it is, ten texts, and the fastest batches."""
     start = time.perf_counter()
     try:
         model = load()
     except RmauditError as error:
         return [Check("fail", "model", str(error))]
     took = time.perf_counter() - start
-    facts = ", ".join(f"{name}: {value}" for name, value in _short(model.describe()))
-    checks = [Check("ok", "model", f"{model.name} ({model.kind}) loaded in {took:.1f} s; {facts}")]
+    checks = [Check("ok", "model", f"{model.name} ({model.kind}) loaded in {took:.1f} s")]
+    checks += [Check("ok", what, found) for what, found in _screen(model)]
+    checks += [Check("warn", "notice", said) for said in getattr(model, "notices", ())]
     if not model.scores_new_text:
         said = "has rewards only for what the data holds: there is no text to try"
         return [*checks, Check("ok", "preflight", said)]
     return [*checks, *_preflight(model), *_budget(model)]
+
+
+def _screen(model: RewardModel) -> list[tuple[str, str]]:
+    """What the model is, as (what, found): its own screen, else the facts that fit on a line."""
+    own = getattr(model, "screen", None)
+    if own is not None:
+        shown: list[tuple[str, str]] = own()
+        return shown
+    facts = {"signal": model.signal, **model.describe()}
+    return [(name.replace("_", " "), str(value)) for name, value in _short(facts)]
 
 
 def _short(facts: dict[str, Any]) -> list[tuple[str, Any]]:

@@ -23,18 +23,20 @@ def doctor(console: Console, given: dict[str, Any]) -> int:
 
     Exit 0 if all is in place, 1 if something is not.
     """
-    from rmaudit.doctor import examine
+    from rmaudit.doctor import examine_model, examine_setup
     from rmaudit.rewards import load_reward_model
 
     model = given["model"]
     settings = AuditConfig.resolve({**given, "model": model or "recorded", "eval": "none"}, None)
-    load = None
+    checks = examine_setup(settings.store)
+    # With a model the screen is the model's: of the set-up only what is wrong stands above it.
+    shown = checks if model is None else [check for check in checks if check.status != "ok"]
+    if shown:
+        rows = [[check.status, check.what, check.said] for check in shown]
+        console.table("Set-up", ["", "what", "found"], rows)
     if model is not None:
-
-        def load() -> Any:
-            return load_reward_model(settings.model, settings)
-
-    checks = examine(load, settings.store)
-    rows = [[check.status, check.what, check.said] for check in checks]
-    console.table("Set-up", ["", "what", "found"], rows)
+        found = examine_model(lambda: load_reward_model(settings.model, settings))
+        rows = [[check.status, check.what, check.said] for check in found]
+        console.table("Reward model", ["", "what", "found"], rows)
+        checks += found
     return EXIT_FAILED if any(check.status == "fail" for check in checks) else EXIT_OK

@@ -22,6 +22,7 @@ from rmaudit.rewards.local.lengths import LengthRule
 from rmaudit.rewards.local.pooling import is_decoder, pad, pads_left, position_offset, reward_heads
 from rmaudit.rewards.local.prefix import pack, shared_heads, why_not
 from rmaudit.rewards.local.recipe import USUAL, Asked, declared, resolve
+from rmaudit.rewards.local.screen import screen
 from rmaudit.rewards.local.trial import (
     PADDING_TOLERANCE,
     Batching,
@@ -146,6 +147,10 @@ class TransformersReward(RewardModel):
     def describe(self) -> dict[str, Any]:
         """Architecture, size, number format, device, length, texts, head, pooling and padding."""
         return describe(self)
+
+    def screen(self) -> list[tuple[str, str]]:
+        """What `rmaudit doctor --model` shows of it, as (what, found)."""
+        return screen(self, self.signal)
 
     @property
     def adapter(self) -> bool:
