@@ -19,6 +19,7 @@ from rmaudit._version import __version__
 from rmaudit.data.types import Message, Prompt
 from rmaudit.errors import RmauditError
 from rmaudit.rewards.base import Encoded, RewardModel, Text
+from rmaudit.rewards.local.devices import memory as memory
 from rmaudit.scoring import Request, open_store, score
 from rmaudit.scoring.store import default_path
 
@@ -123,16 +124,6 @@ def _memory() -> Check:
         return Check("ok", "memory", "this system does not say")
     status: Literal["ok", "warn"] = "ok" if free >= _LITTLE else "warn"
     return Check(status, "memory", f"{_size(free)} free of {_size(total)}")
-
-
-def memory() -> tuple[int | None, int | None]:
-    """Bytes free and in all; None where the system does not say."""
-    try:
-        page, pages = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_PHYS_PAGES")
-        available = Path("/proc/meminfo").read_text(encoding="ascii").split("MemAvailable:")[1]
-        return int(available.split()[0]) * 1024, page * pages
-    except (AttributeError, OSError, ValueError, IndexError):
-        return None, None
 
 
 def _devices() -> list[Check]:

@@ -113,8 +113,32 @@ class ModelSettings(Settings):
     """How a reward model is loaded and run; the options of `load_reward_model`."""
 
     device: str = option("auto", "auto, cpu, cuda, cuda:N or mps.", MODEL, metavar="NAME")
-    dtype: Literal["auto", "float32", "bfloat16"] = option(
-        "auto", "Number format of the forward pass; auto is float32.", MODEL
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = option(
+        "auto",
+        "Number format of the forward pass; auto is float32, on an accelerator the checkpoint's.",
+        MODEL,
+    )
+    attn: str | None = option(
+        None,
+        "Attention of transformers: eager, sdpa or flash_attention_2.",
+        MODEL,
+        metavar="NAME",
+        unset="transformers' default",
+        example="sdpa",
+    )
+    quantization: Literal["8bit", "4bit"] | None = option(
+        None,
+        "Hold the weights in fewer bits, by bitsandbytes on a CUDA device.",
+        MODEL,
+        unset="no",
+        example="8bit",
+    )
+    device_map: Literal["auto"] | None = option(
+        None,
+        "Spread the layers over the devices there are, by accelerate.",
+        MODEL,
+        unset="one device",
+        example="auto",
     )
     backend: Literal["torch", "openvino"] = option(
         "torch",

@@ -16,7 +16,9 @@ from rmaudit.rewards.local.recipe import Asked
 from rmaudit.settings import ModelSettings
 
 MOST_NESTED = 8  # ensembles in ensembles
-_HUB_ID = re.compile(r"(?P<name>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?")
+_HUB_ID = re.compile(
+    r"(?P<name>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?(:(?P<folder>\w[\w./-]*))?"
+)
 
 
 @register_reward
@@ -37,6 +39,7 @@ class ImplicitKind(RewardKind):
 
         settings, permissions = loading.settings, loading.permissions
         _torch_alone(settings.backend)
+        _no_pool(settings, "an implicit reward, which sums over tokens")
         folder, name = _folder(spec, permissions)
         other, other_name = _folder(str(settings.reference_model), permissions)
         name = f"{name} over {other_name}"
@@ -56,6 +59,7 @@ class ProcessKind(RewardKind):
         from rmaudit.rewards.local.process import Steps, load_process
 
         _torch_alone(loading.settings.backend)
+        _no_pool(loading.settings, "steps, which are scored at their tags")
         path, _, query = spec.removeprefix("prm:").partition("?")
         steps = Steps.parse(query)
         folder, name = _folder(path, loading.permissions)
@@ -86,7 +90,7 @@ class CheckpointKind(RewardKind):
     name = "checkpoint"
     accepted = (
         "a directory with a transformers sequence-classification model, a PEFT adapter or "
-        "ensemble.json; a hub id (org/name or org/name@revision)"
+        "ensemble.json; a hub id (org/name, org/name@revision, org/name:folder)"
     )
     order: ClassVar[int] = 99
 
@@ -104,8 +108,15 @@ class CheckpointKind(RewardKind):
 
 def _how(settings: ModelSettings) -> dict[str, Any]:
     """The options that every local model has."""
+    from rmaudit.rewards.local.placement import Placement
+
     how = {name: getattr(settings, name) for name in ("device", "dtype", "head", "max_length")}
-    return how | {"asked": Asked.of(settings)}
+    return how | {"asked": Asked.of(settings), "placement": Placement.of(settings)}
+
+
+def _no_pool(settings: ModelSettings, what: str) -> None:
+    if settings.pool is not None:
+        raise UsageError(f"--pool has no effect on {what}: leave it out")
 
 
 def _folder(spec: str, permissions: Permissions) -> tuple[Path, str]:
@@ -118,7 +129,7 @@ def _folder(spec: str, permissions: Permissions) -> tuple[Path, str]:
         raise UsageError(
             f"no reward model {spec!r} (no such directory); give {CheckpointKind.accepted}"
         )
-    return fetch(hub["name"], hub["revision"], permissions), spec
+    return fetch(hub["name"], hub["revision"], permissions, hub["folder"]), spec
 
 
 def _load_folder(folder: Path, name: str, loading: Loading) -> RewardModel:

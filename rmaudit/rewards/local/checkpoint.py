@@ -6,7 +6,7 @@ import importlib
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +28,9 @@ from rmaudit.rewards.local.own_class import (
     refuse_dropped,
     refuse_untrained,
 )
+from rmaudit.rewards.local.placement import WHOLE, Placement, refuse_too_large
 
+_CPU = torch.device("cpu")
 Task = Literal["SequenceClassification", "TokenClassification", "CausalLM"]
 """What a model's head is for, as transformers names its classes."""
 
@@ -41,6 +43,13 @@ class Checkpoint:
     tokenizer: Any
     folders: tuple[Path, ...]  # of an adapter: its own and its base's
     adapter: bool
+    dtype: torch.dtype = torch.float32
+    placed: bool = False  # loading has put the weights onto their devices
+    unshared: str | None = None  # why prompts may not be encoded once, if they may not
+
+    def on(self, device: torch.device) -> Any:
+        """The model on a device, or where loading has put it."""
+        return self.model if self.placed else self.model.to(device)
 
     def fingerprint(self, facts: Sequence[object]) -> str:
         """A hash of everything that decides about rewards: files, code that ran, and `facts`."""
@@ -52,8 +61,18 @@ def load_checkpoint(
     dtype: torch.dtype,
     permissions: Permissions,
     task: Task = "SequenceClassification",
+    *,
+    device: torch.device = _CPU,
+    placement: Placement = WHOLE,
 ) -> Checkpoint:
     """A model with its trained head, or a PEFT adapter on its base.
+
+    Parameters
+    ----------
+    folder, dtype, permissions, task
+        Where it is, its number format, what may run, what its head is for.
+    device, placement
+        Where it will run, which must have room for it, and how its weights are held.
 
     Raises
     ------
@@ -61,12 +80,17 @@ def load_checkpoint(
         If files are missing or refused, the weights do not hold a trained head, or it is a
         classifier's and a language model is wanted.
     """
+    options = placement.load_options(dtype, device)
+    unshared = None if placement.attn is None else "--attn asks for another attention"
     if (folder / "adapter_config.json").is_file():
-        return _load_adapter(folder, dtype, permissions, task)
-    model, missing = _load_model(folder, dtype, permissions, task)
+        checkpoint = _load_adapter(folder, dtype, permissions, task, device, options)
+        return replace(checkpoint, placed=placement.places, unshared=unshared)
+    if not placement.places:
+        refuse_too_large(folder, dtype, device)
+    model, missing = _load_model(folder, dtype, permissions, task, **options)
     refuse_untrained(folder, missing, read_json(folder / "config.json"))
     tokenizer = _load_tokenizer(folder, permissions)
-    return Checkpoint(model.eval(), tokenizer, (folder,), adapter=False)
+    return Checkpoint(model.eval(), tokenizer, (folder,), False, dtype, placement.places, unshared)
 
 
 def _load_model(
@@ -91,7 +115,7 @@ def _load_model(
             output_loading_info=True,
             **options,
         )
-    missing = set(loaded["missing_keys"])
+    missing = set(loaded["missing_keys"]) | {each[0] for each in loaded["mismatched_keys"]}
     if task != "CausalLM":
         refuse_dropped(folder, loaded["unexpected_keys"], missing, model, config)
     return model, missing
@@ -115,7 +139,12 @@ def _load_tokenizer(folder: Path, permissions: Permissions) -> Any:
 
 
 def _load_adapter(
-    folder: Path, dtype: torch.dtype, permissions: Permissions, task: Task
+    folder: Path,
+    dtype: torch.dtype,
+    permissions: Permissions,
+    task: Task,
+    device: torch.device,
+    options: dict[str, Any],
 ) -> Checkpoint:
     try:
         import peft
@@ -131,9 +160,11 @@ def _load_adapter(
         shapes = {k: v.shape for k, v in peft.load_peft_weights(str(folder), "cpu").items()}
     own = {name.removeprefix("base_model.model."): shape for name, shape in shapes.items()}
     heads = _heads(own)
-    model, missing = _load_model(
-        base, dtype, permissions, task, **({} if heads is None else {"num_labels": heads})
-    )
+    if heads is not None:  # the adapter brings its head; the base may have another number of them
+        options = options | {"num_labels": heads, "ignore_mismatched_sizes": True}
+    if "device_map" not in options:
+        refuse_too_large(base, dtype, device)
+    model, missing = _load_model(base, dtype, permissions, task, **options)
     refuse_untrained(folder, missing - own.keys(), read_json(base / "config.json"))
     if (folder / "config.json").is_file():  # of an adapter that rmaudit trained: names the heads
         names = read_json(folder / "config.json").get("id2label", {})
@@ -148,10 +179,11 @@ def _load_adapter(
     # Not merged: rounding the sum to bfloat16 would change rewards.
     model = wrapped.get_base_model().eval()
     for parameter in model.parameters():
-        parameter.data = parameter.data.to(dtype)
+        if parameter.is_floating_point():
+            parameter.data = parameter.data.to(dtype)
     carries_tokenizer = (folder / "tokenizer_config.json").is_file()
     tokenizer = _load_tokenizer(folder if carries_tokenizer else base, permissions)
-    return Checkpoint(model, tokenizer, (folder, base), adapter=True)
+    return Checkpoint(model, tokenizer, (folder, base), adapter=True, dtype=dtype)
 
 
 def _base_folder(folder: Path, settings: dict[str, Any], permissions: Permissions) -> Path:
@@ -183,9 +215,11 @@ def _one_line(folder: Path, what: str) -> Iterator[None]:
                 f"{folder}: the {what} needs code from its own folder to run; read that code, then "
                 "say --trust-remote-code (trust_remote_code=True)"
             ) from error
+        advice = "name a transformers sequence-classification model"
+        if any(word in str(error).lower() for word in ("attention", "attn")):
+            advice = "say another --attn, such as sdpa or eager"
         raise RewardModelError(
-            f"{folder}: cannot load the {what}: {first_line(error)}; name a transformers "
-            "sequence-classification model"
+            f"{folder}: cannot load the {what}: {first_line(error)}; {advice}"
         ) from error
 
 

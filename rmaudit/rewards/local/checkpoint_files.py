@@ -33,8 +33,13 @@ _BY_TRAINERS = re.compile(
 _SCORING_VERSION = 2
 
 
-def fetch(name: str, revision: str | None, permissions: Permissions) -> Path:
-    """A snapshot of a hub model on this machine; pickles are not even downloaded unasked.
+def fetch(
+    name: str, revision: str | None, permissions: Permissions, folder: str | None = None
+) -> Path:
+    """A hub model's files on this machine: those of its root, or of one folder of it.
+
+    Only what loading reads is downloaded: no pickles and no code unasked, no exports to other
+    formats, which lie in folders of their own or are called consolidated.
 
     Raises
     ------
@@ -46,13 +51,22 @@ def fetch(name: str, revision: str | None, permissions: Permissions) -> Path:
     wanted = ["*.json", "*.safetensors", *_TOKENIZER]
     wanted += ["*.py"] if permissions.trust_remote_code else []
     wanted += _PICKLED if permissions.allow_pickle else []
+    place = f"{folder.strip('/')}/" if folder else ""
+    wanted = [place + pattern for pattern in wanted]
+    others = [f"{place}*/*", f"{place}consolidated*.safetensors"]
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
+        root = snapshot_download(
+            name, revision=revision, allow_patterns=wanted, ignore_patterns=others
+        )
     except Exception as error:  # the hub's client raises its own, requests' and httpx's errors
         raise RewardModelError(
             f"{name}: not a directory here, and the hub does not give it ({first_line(error)}); "
             "check the name and the network, or log in with `hf auth login`"
         ) from error
+    found = Path(root) / place
+    if not found.is_dir():
+        raise RewardModelError(f"{name}: has no folder {folder}; check its files on the hub")
+    return found
 
 
 def check_weights(folder: Path, wanted: str, *, allow_pickle: bool) -> None:

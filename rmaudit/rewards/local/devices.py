@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,27 @@ def devices() -> list[Device]:
     if torch.backends.mps.is_available():
         found.append(Device("mps", "Apple GPU", None, None))
     return found
+
+
+def memory() -> tuple[int | None, int | None]:
+    """Bytes of main memory free and in all; None where the system does not say."""
+    try:
+        page, pages = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_PHYS_PAGES")
+        available = Path("/proc/meminfo").read_text(encoding="ascii").split("MemAvailable:")[1]
+        return int(available.split()[0]) * 1024, page * pages
+    except (AttributeError, OSError, ValueError, IndexError):
+        return None, None
+
+
+def free_memory(kind: str, index: int = 0) -> int | None:
+    """Bytes free on a device of a kind ("cpu", "cuda"); None where it cannot be asked."""
+    if kind == "cpu":
+        return memory()[0]
+    if kind != "cuda":
+        return None
+    import torch
+
+    return torch.cuda.mem_get_info(index)[0]
 
 
 def accelerators() -> list[str]:

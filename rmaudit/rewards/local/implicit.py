@@ -16,6 +16,7 @@ from rmaudit.rewards.local.checkpoint import Checkpoint, load_checkpoint
 from rmaudit.rewards.local.checkpoint_files import Permissions
 from rmaudit.rewards.local.encoding import TextEncoder, maximum_length
 from rmaudit.rewards.local.language_model import log_likelihood
+from rmaudit.rewards.local.placement import WHOLE, Placement
 from rmaudit.rewards.local.recipe import USUAL, Asked, resolve
 from rmaudit.rewards.local.transformers_model import (
     Dtype,
@@ -39,7 +40,7 @@ class ImplicitReward(RewardModel):
         As the report shows it.
     beta
         The policy's own, above 0: the unit of the reward. Rankings do not depend on it.
-    device, dtype, asked, max_length
+    device, asked, max_length
         As in `load_reward_model`.
 
     Notes
@@ -66,15 +67,14 @@ class ImplicitReward(RewardModel):
         *,
         beta: float = 0.1,
         device: str = "auto",
-        dtype: Dtype = "auto",
         asked: Asked = USUAL,
         max_length: int | None = None,
     ) -> None:
         if not beta > 0:
             raise UsageError(f"beta {beta}: it must be above 0, as it was in training")
         self.name, self.beta = name, float(beta)
-        self.device, self.dtype = torch_device(device), torch_dtype(dtype)
-        self._models = [each.model.to(self.device) for each in (policy, reference)]
+        self.device, self.dtype = torch_device(device), policy.dtype
+        self._models = [each.on(self.device) for each in (policy, reference)]
         self.tokenizer = policy.tokenizer
         _refuse_other_tokens(policy, reference, name)
         end = self.tokenizer.eos_token_id
@@ -133,6 +133,7 @@ def load_implicit(
     permissions: Permissions,
     *,
     dtype: Dtype = "auto",
+    placement: Placement = WHOLE,
     head: int | None = None,
     **options: Any,
 ) -> ImplicitReward:
@@ -148,11 +149,13 @@ def load_implicit(
     if head is not None:
         raise UsageError("--head: an implicit reward has no heads; leave it out")
     torch_device(options.get("device", "auto"))  # before a long load
+    device = torch_device(options.get("device", "auto"))
+    number = torch_dtype(dtype, device, policy)
     both = [
-        load_checkpoint(each, torch_dtype(dtype), permissions, "CausalLM")
+        load_checkpoint(each, number, permissions, "CausalLM", device=device, placement=placement)
         for each in (policy, reference)
     ]
-    return ImplicitReward(both[0], both[1], name, dtype=dtype, **options)
+    return ImplicitReward(both[0], both[1], name, **options)
 
 
 def _refuse_other_tokens(policy: Checkpoint, reference: Checkpoint, name: str) -> None:

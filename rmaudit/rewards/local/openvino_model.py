@@ -18,6 +18,7 @@ from rmaudit.errors import RewardModelError, UsageError
 from rmaudit.rewards.base import Encoded
 from rmaudit.rewards.local.checkpoint import Checkpoint, load_checkpoint, silent
 from rmaudit.rewards.local.checkpoint_files import Permissions, fingerprint, first_line
+from rmaudit.rewards.local.placement import WHOLE, Placement
 from rmaudit.rewards.local.pooling import Reading, pad, right_padded_heads
 from rmaudit.rewards.local.transformers_model import Dtype, TransformersReward, torch_dtype
 
@@ -135,10 +136,18 @@ def load_openvino(
     *,
     device: str = "auto",
     dtype: Dtype = "auto",
+    placement: Placement = WHOLE,
     **options: Any,
 ) -> OpenVinoReward:
     """The reward model in a folder; options as `OpenVinoReward` takes them."""
     _processor(device)  # before a long load
+    if placement != WHOLE:
+        raise UsageError(
+            "--backend openvino has its own attention and weights: leave out --attn, "
+            "--quantization and --device-map"
+        )
+    if dtype == "float16":
+        raise UsageError("--backend openvino runs in float32 or bfloat16: leave out float16")
     _available(torch_dtype(dtype))
     checkpoint = load_checkpoint(folder, torch.float32, permissions)
     return OpenVinoReward(checkpoint, name, device=device, dtype=dtype, **options)

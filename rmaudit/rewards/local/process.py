@@ -19,6 +19,7 @@ from rmaudit.rewards.local.checkpoint import Checkpoint, load_checkpoint
 from rmaudit.rewards.local.checkpoint_files import Permissions, read_json
 from rmaudit.rewards.local.encoding import maximum_length, renderer_of, special_tokens
 from rmaudit.rewards.local.language_model import logits_of
+from rmaudit.rewards.local.placement import WHOLE, Placement
 from rmaudit.rewards.local.recipe import USUAL, Asked, Declared, declared, resolve
 from rmaudit.rewards.local.rendering import sound
 from rmaudit.rewards.local.transformers_model import (
@@ -113,7 +114,7 @@ class ProcessReward(RewardModel):
     head
         Which label of a token classifier means that a step is right; by default the second of
         two, as TRL trains them, or the only one (through a sigmoid).
-    device, dtype, asked, max_length
+    device, asked, max_length
         As in `load_reward_model`.
 
     Notes
@@ -136,13 +137,12 @@ class ProcessReward(RewardModel):
         *,
         head: int | None = None,
         device: str = "auto",
-        dtype: Dtype = "auto",
         asked: Asked = USUAL,
         max_length: int | None = None,
     ) -> None:
         self.name, self.steps = name, steps
-        self.device, self.dtype = torch_device(device), torch_dtype(dtype)
-        self.model = checkpoint.model.to(self.device)
+        self.device, self.dtype = torch_device(device), checkpoint.dtype
+        self.model = checkpoint.on(self.device)
         self.tokenizer = checkpoint.tokenizer
         causal = hasattr(self.model, "lm_head") or self.model.get_output_embeddings() is not None
         self._in_text = causal and (steps.tag or _SHEPHERD).strip() == _SHEPHERD.strip()
@@ -279,21 +279,25 @@ def load_process(
     permissions: Permissions,
     *,
     dtype: Dtype = "auto",
+    placement: Placement = WHOLE,
     **options: Any,
 ) -> ProcessReward:
     """The process reward model in a folder; options as `ProcessReward` takes them.
 
     A model that was saved as a causal one says "+" or "-"; all others classify tokens.
     """
-    torch_device(options.get("device", "auto"))  # before a long load
+    device = torch_device(options.get("device", "auto"))  # before a long load
     config = folder / "config.json"
     made_for = (read_json(config).get("architectures") if config.is_file() else None) or [""]
     causal = str(made_for[0]).endswith(("CausalLM", "LMHeadModel"))
     task: Literal["CausalLM", "TokenClassification"] = (
         "CausalLM" if causal else "TokenClassification"
     )
-    checkpoint = load_checkpoint(folder, torch_dtype(dtype), permissions, task)
-    return ProcessReward(checkpoint, name, steps, dtype=dtype, **options)
+    number = torch_dtype(dtype, device, folder)
+    checkpoint = load_checkpoint(
+        folder, number, permissions, task, device=device, placement=placement
+    )
+    return ProcessReward(checkpoint, name, steps, **options)
 
 
 def _labels(config: Any, head: int | None, name: str) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from rmaudit.rewards.local.checkpoint_files import Permissions, first_line
 from rmaudit.rewards.local.description import describe, notices
 from rmaudit.rewards.local.encoding import TextEncoder, maximum_length
 from rmaudit.rewards.local.lengths import LengthRule
+from rmaudit.rewards.local.placement import WHOLE, Placement
+from rmaudit.rewards.local.placement import Dtype as Dtype
+from rmaudit.rewards.local.placement import torch_dtype as torch_dtype
 from rmaudit.rewards.local.pooling import is_decoder, pad, pads_left, position_offset, reward_heads
 from rmaudit.rewards.local.prefix import pack, shared_heads, why_not
 from rmaudit.rewards.local.recipe import USUAL, Asked, declared, resolve
@@ -31,8 +34,6 @@ from rmaudit.rewards.local.trial import (
     try_reading,
 )
 
-Dtype = Literal["auto", "float32", "bfloat16"]
-_DTYPES = {"auto": torch.float32, "float32": torch.float32, "bfloat16": torch.bfloat16}
 _SHARING_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
 _log = logging.getLogger("rmaudit")
 
@@ -48,7 +49,7 @@ class TransformersReward(RewardModel):
         As the report shows it.
     head
         Which head, from 0; may be left out where there is one.
-    device, dtype
+    device
         As in `load_reward_model`.
     asked, max_length
         How texts are made and where they are cut: see `TextEncoder`. The maximum length is never
@@ -84,7 +85,6 @@ class TransformersReward(RewardModel):
         *,
         head: int | None = None,
         device: str = "auto",
-        dtype: Dtype = "auto",
         asked: Asked = USUAL,
         max_length: int | None = None,
         pool: Pool | None = None,
@@ -92,8 +92,9 @@ class TransformersReward(RewardModel):
     ) -> None:
         self.name = name
         self.device = torch_device(device)
-        self.dtype = torch_dtype(dtype)
-        self.model = checkpoint.model.to(self.device)
+        self.dtype = checkpoint.dtype
+        self.model = checkpoint.on(self.device)
+        self.device = next(self.model.parameters()).device
         self.tokenizer = checkpoint.tokenizer
         self._adapter = checkpoint.adapter
         told = declared(checkpoint.folders[0])
@@ -115,7 +116,9 @@ class TransformersReward(RewardModel):
         self.token_budget = token_budget or self.token_budget
         self._batching = self._try_batching()
         self.pads_left = self._batching == "padded" and self._left_is_harmless()
-        self._unshared = why_not(self.model, self.reading) or self._sharing_is_harmful()
+        self._unshared = (
+            checkpoint.unshared or why_not(self.model, self.reading) or self._sharing_is_harmful()
+        )
         self.shares_prefixes = self._unshared is None
         self.notices = notices(self)
         for notice in self.notices:
@@ -249,25 +252,14 @@ def load_transformers(
     permissions: Permissions,
     *,
     dtype: Dtype = "auto",
+    placement: Placement = WHOLE,
     **options: Any,
 ) -> TransformersReward:
     """The reward model in a folder; options as `TransformersReward` takes them."""
-    torch_device(options.get("device", "auto"))  # before a long load
-    checkpoint = load_checkpoint(folder, torch_dtype(dtype), permissions)
-    return TransformersReward(checkpoint, name, dtype=dtype, **options)
-
-
-def torch_dtype(name: str) -> torch.dtype:
-    """The number format of a name; "auto" is float32, which is exact, on every device.
-
-    Raises
-    ------
-    UsageError
-        If there is no such format.
-    """
-    if name not in _DTYPES:
-        raise UsageError(f"dtype {name!r}: it must be one of {', '.join(_DTYPES)}")
-    return _DTYPES[name]
+    device = torch_device(options.get("device", "auto"))  # before a long load
+    number = torch_dtype(dtype, device, folder)
+    checkpoint = load_checkpoint(folder, number, permissions, device=device, placement=placement)
+    return TransformersReward(checkpoint, name, **options)
 
 
 def torch_device(name: str) -> torch.device:
