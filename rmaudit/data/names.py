@@ -123,7 +123,7 @@ _LOOKS: Mapping[str, re.Pattern[str]] = {
 # Identifiers and counts about a label or a turn are not one.
 _ABOUT = re.compile(
     r"(^|_)(id|ids|uid|hash|count|length|len|tokens?|model|models|model_name|source|lang|language|"
-    r"time|timestamp|tstamp|date|url|version|seconds|type|category|name|index)$|^(num|n)_|_at$"
+    r"time|timestamp|tstamp|date|url|version|seconds|type|category|name|index|template)$|^(num|n)_|_at$"
 )
 _CHOICE = re.compile(r"(better|chosen|winner|preferred|safer|best)(_\w+)?_(id|index)$")
 

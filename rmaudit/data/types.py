@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
@@ -127,6 +127,30 @@ def notices(source: Source, reading: Reading) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
+class Side:
+    """One column of responses as they are scored, (m,) each.
+
+    `level` says how good a label says the response is: higher is better, within a row (preference,
+    ranking) or a prompt (rating, label); NaN where nothing does. Tied pairs have one level.
+    """
+
+    name: str  # chosen, rejected, output, output_0, ...
+    rows: NDArray[np.int64]  # places in the table
+    prompts: Sequence[Prompt]
+    texts: Sequence[str]
+    level: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RowPairs:
+    """A better and a worse response a row, (n_rows,) each; `tied` where neither is."""
+
+    chosen: list[str]
+    rejected: list[str]
+    tied: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
 class Dataset:
     """A checked table of one data type.
 
@@ -209,6 +233,62 @@ class Dataset:
                 for position, prompt in enumerate(self.frame["prompt"].tolist())
             ],
             dtype=object,
+        )
+
+    def outputs(self) -> tuple[Side, ...]:
+        """The responses of a table, a column a side: chosen and rejected, output, or output_0, ...
+
+        Rows of rankings and samples may have responses of different number: row `i` takes part in
+        ``output_j`` only if it has a `j`-th one.
+        """
+        frame, every = self.frame, np.arange(len(self))
+        prompts = frame["prompt"].tolist()
+        if self.type == "preference":
+            tie = frame["tie"].to_numpy(dtype=np.bool_)
+            others = frame[self.rejected_prompt].tolist()
+            better, worse = np.where(tie, 0.0, 1.0), np.zeros(len(self))
+            return (
+                Side("chosen", every, prompts, frame["chosen"].tolist(), better),
+                Side("rejected", every, others, frame["rejected"].tolist(), worse),
+            )
+        label = {"rating": "rating", "unpaired": "label"}.get(self.type)
+        if label is not None:
+            level = frame[label].to_numpy(dtype=np.float64)
+            return (Side("output", every, prompts, frame["output"].tolist(), level),)
+        if "outputs" not in frame:
+            return ()
+        lists = frame["outputs"].tolist()
+        ranks = frame["ranking"].tolist() if self.type == "ranking" else None
+        sides = []
+        for j in range(max(map(len, lists), default=0)):
+            rows = [i for i, each in enumerate(lists) if len(each) > j]
+            known = (
+                [float("nan")] * len(rows) if ranks is None else [-float(ranks[i][j]) for i in rows]
+            )
+            sides.append(
+                Side(
+                    f"output_{j}",
+                    np.array(rows, dtype=np.int64),
+                    [prompts[i] for i in rows],
+                    [lists[i][j] for i in rows],
+                    np.array(known, dtype=np.float64),
+                )
+            )
+        return tuple(sides)
+
+    def pairs(self) -> RowPairs | None:
+        """The pair of a preference row, best and worst of a ranking; None for other data."""
+        frame = self.frame
+        if self.type == "preference":
+            chosen, rejected = frame["chosen"].tolist(), frame["rejected"].tolist()
+            return RowPairs(chosen, rejected, frame["tie"].to_numpy(dtype=np.bool_))
+        if self.type != "ranking":
+            return None
+        lists = list(zip(frame["outputs"].tolist(), frame["ranking"].tolist(), strict=True))
+        return RowPairs(
+            [texts[int(np.argmin(ranks))] for texts, ranks in lists],
+            [texts[int(np.argmax(ranks))] for texts, ranks in lists],
+            np.array([min(ranks) == max(ranks) for _, ranks in lists], dtype=np.bool_),
         )
 
     def columns(self, *names: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -122,30 +122,20 @@ def data_requests(data: Dataset, name: str) -> list[Request]:
     Rankings and samples may have rows of different length: row `i` takes part in column
     `output_j` only if it has a `j`-th output.
     """
-    frame = data.frame
-    ids, prompts = frame["id"].tolist(), frame["prompt"].tolist()
-    if data.type == "preference":
-        other = frame[data.rejected_prompt].tolist()
-        chosen, rejected = frame["chosen"].tolist(), frame["rejected"].tolist()
-        return [
-            Request("chosen", ids, prompts, chosen, data=name, others=rejected),
-            Request("rejected", ids, other, rejected, data=name, others=chosen),
-        ]
-    if data.type in ("rating", "unpaired"):
-        return [Request("output", ids, prompts, frame["output"].tolist(), data=name)]
-    if "outputs" not in frame:
-        return []
-    outputs = frame["outputs"].tolist()
-    requests = []
-    for j in range(max((len(o) for o in outputs), default=0)):
-        rows = [i for i, o in enumerate(outputs) if len(o) > j]
-        requests.append(
-            Request(
-                f"output_{j}",
-                [ids[i] for i in rows],
-                [prompts[i] for i in rows],
-                [outputs[i][j] for i in rows],
-                data=name,
-            )
+    ids = data.frame["id"].tolist()
+    sides = data.outputs()
+    requests = [
+        Request(
+            side.name,
+            ids if len(side.rows) == len(ids) else [ids[row] for row in side.rows.tolist()],
+            side.prompts,
+            side.texts,
+            data=name,
         )
+        for side in sides
+    ]
+    if data.type == "preference":
+        chosen, rejected = (side.texts for side in sides)
+        others = (rejected, chosen)
+        requests = [replace(r, others=o) for r, o in zip(requests, others, strict=True)]
     return requests

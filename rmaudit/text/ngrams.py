@@ -51,17 +51,10 @@ def pairs_of(data: Dataset, most: int = MOST_PAIRS) -> FeedbackPairs | str:
 
     Of large data they are those of a `sample` of whole prompts.
     """
-    frame = data.frame
-    if data.type == "preference":
-        chosen, rejected = frame["chosen"].tolist(), frame["rejected"].tolist()
-        kept = ~frame["tie"].to_numpy(dtype=bool)
-    elif data.type == "ranking":
-        outputs, ranks = frame["outputs"].tolist(), frame["ranking"].tolist()
-        chosen = [o[int(np.argmin(r))] for o, r in zip(outputs, ranks, strict=True)]
-        rejected = [o[int(np.argmax(r))] for o, r in zip(outputs, ranks, strict=True)]
-        kept = np.array([min(r) < max(r) for r in ranks], dtype=bool)
-    else:
+    pairs = data.pairs()
+    if pairs is None:
         return f"{data.type} data compare no outputs"
+    chosen, rejected, kept = pairs.chosen, pairs.rejected, ~pairs.tied
     kept &= np.array([a != b for a, b in zip(chosen, rejected, strict=True)], dtype=bool)
     row = np.flatnonzero(kept)
     if not len(row):

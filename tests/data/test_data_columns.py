@@ -392,3 +392,39 @@ def test_class_labels_have_their_names() -> None:
     buffer = Path(pytest.importorskip("tempfile").mkdtemp()) / "d.parquet"
     pq.write_table(table_, buffer)
     assert load(buffer).frame["label"].tolist() == [True, False]
+
+
+def test_the_views_give_responses_and_pairs_of_every_type() -> None:
+    tie = {"prompt": "q", "chosen": "c", "rejected": "d", "tie": True}
+    preference = load([{"prompt": "p", "chosen": "a", "rejected": "b"}, tie])
+    chosen, rejected = preference.outputs()
+    assert (chosen.name, rejected.name) == ("chosen", "rejected")
+    assert (chosen.texts, rejected.texts) == (["a", "c"], ["b", "d"])
+    assert (chosen.level - rejected.level).tolist() == [1.0, 0.0]
+    pairs = preference.pairs()
+    assert pairs is not None
+    assert (pairs.chosen, pairs.tied.tolist()) == (["a", "c"], [False, True])
+
+    ranking = load(
+        [
+            {"prompt": "p", "outputs": ["x", "y", "z"], "ranking": [2, 3, 1]},
+            {"prompt": "q", "outputs": ["u", "v"], "ranking": [1, 1]},
+        ]
+    )
+    third = ranking.outputs()[2]
+    assert (third.name, third.rows.tolist(), third.prompts, third.texts) == (
+        "output_2", [0], ["p"], ["z"],
+    )  # fmt: skip
+    assert [side.level.tolist() for side in ranking.outputs()] == [[-2, -1], [-3, -1], [-1]]
+    pairs = ranking.pairs()
+    assert pairs is not None
+    assert (pairs.chosen, pairs.rejected) == (["z", "u"], ["y", "u"])
+    assert pairs.tied.tolist() == [False, True]
+
+    rating = load([{"prompt": "p", "output": "o", "rating": 4}])
+    assert rating.outputs()[0].level.tolist() == [4.0]
+    assert rating.pairs() is None
+    samples = load([{"prompt": "p", "outputs": ["x"], "rewards": [1.0]}])
+    assert [side.texts for side in samples.outputs()] == [["x"]]
+    assert pd.isna(samples.outputs()[0].level).all()
+    assert load([{"prompt": "p"}]).outputs() == ()

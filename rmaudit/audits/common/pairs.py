@@ -188,14 +188,8 @@ def comparisons(case: Case) -> Comparisons:
 
 def label_level(case: Case) -> Float:
     """How good each output of rankings, ratings or labels is said to be, (m,); higher is better."""
-    frame = case.eval.frame
-    if case.eval.type == "rating":
-        return frame["rating"].to_numpy(dtype=np.float64)
-    if case.eval.type == "unpaired":
-        return frame["label"].to_numpy(dtype=np.float64)
-    ranks = frame["ranking"].tolist()
-    longest = max((len(r) for r in ranks), default=0)
-    return np.array([-r[j] for j in range(longest) for r in ranks if len(r) > j], dtype=np.float64)
+    levels = [side.level for side in case.eval.outputs()]
+    return np.concatenate([np.zeros(0), *levels])
 
 
 @memoize
@@ -207,12 +201,7 @@ def every_output(case: Case) -> Outputs:
         prompts = pd.factorize(keys)[0].astype(np.int64)
     else:
         prompts = case.clusters
-    every = np.arange(len(frame))
-    if case.eval.type == "ranking":
-        counts = np.array([len(o) for o in frame["outputs"]], dtype=np.int64)
-        parts = [every[counts > j] for j in range(int(counts.max(initial=0)))]
-    else:
-        parts = [every] * len(case.data_requests)
+    parts = [side.rows for side in case.eval.outputs()]
     row = np.concatenate([np.zeros(0, dtype=np.int64), *parts])
     words = np.array([o for r in case.data_requests for o in r.outputs], dtype=object)
     codes = pd.factorize(words)[0].astype(np.int64) if words.size else np.zeros(0, dtype=np.int64)
