@@ -125,7 +125,14 @@ def test_the_examples_pass_the_linter(document: str) -> None:
 
 @pytest.mark.parametrize(
     "document",
-    ["README.md", "docs/index.md", "docs/gate.md", "docs/over-optimisation.md", "docs/scale.md"],
+    [
+        "README.md",
+        "docs/index.md",
+        "docs/bench.md",
+        "docs/gate.md",
+        "docs/over-optimisation.md",
+        "docs/scale.md",
+    ],
 )
 def test_every_command_of_the_readme_is_known(document: str) -> None:
     lines = [line for block in blocks(document, "sh") for line in block.splitlines()]

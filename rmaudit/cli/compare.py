@@ -12,7 +12,10 @@ from rmaudit.console import Console
 
 if TYPE_CHECKING:
     from rmaudit.comparison import League
-    from rmaudit.comparison.compare import Comparison, Verdict
+    from rmaudit.comparison.compare import Comparison, Difference, Verdict
+
+HEADLINES = (".score", "preference.accuracy")
+DETECTABLE = (1.959964 + 0.841621) / 1.959964  # half-widths that show with 80% power
 
 
 def register(app: typer.Typer) -> None:
@@ -106,11 +109,27 @@ def _show_league(console: Console, result: League) -> None:
         console.warn(note)
 
 
+def _headline(d: Difference) -> str:
+    """The number that a reader asks for first, whatever came of it."""
+    from rmaudit.comparison.page import words
+
+    w = words(d)
+    missed = DETECTABLE * (d.high - d.low) / 2
+    told = "" if d.verdict != "no difference" else f"; about {missed:.3f} would have shown"
+    return (
+        f"{d.id}: {w.first} before, {w.second} after, difference {w.difference} [{w.interval}], "
+        f"adjusted p {w.p}{told}"
+    )
+
+
 def _show(console: Console, result: Comparison) -> None:
     from rmaudit.comparison.page import TITLES, words
 
     if not console.json_logs:
         typer.echo(result.answer)
+        for d in result.differences:
+            if not d.slice and d.id.endswith(HEADLINES) and d.reason is None:
+                typer.echo(_headline(d))
     listed: tuple[Verdict, ...] = ("worse", "changed", "better")
     for verdict in listed:
         rows = []
