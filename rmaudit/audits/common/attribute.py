@@ -7,12 +7,13 @@ attribute inside a prompt matter.
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rmaudit.audits.common.pairs import Margins, deviations, halves, standardized
-from rmaudit.results import Estimate
+from rmaudit.results import Estimate, NotRun
 from rmaudit.stats.intervals import cluster_mean, cluster_ratios, count_codes
 from rmaudit.stats.rank import kendall_tau_b_within
 from rmaudit.stats.regression import preference_coefficients
@@ -20,6 +21,7 @@ from rmaudit.text.patterns import counts, sifted
 from rmaudit.typing import Float
 
 LEAST_SOUND = 0.65  # accuracy, by labels of people
+NO_RANKING = 0.55  # accuracy under which a reward does not rank as the labels do
 _LINE_MARK = re.compile(r"\n[ \t]*(?:#{1,6} |[-*+•] |\d{1,3}[.)] |[|>])")
 
 
@@ -180,21 +182,37 @@ def _label_fit(
     return coefficients / size, len(x) * influence / size[:, None]
 
 
-def explained_by_labels(found: Margins, attribute: Float, sign: int, confidence: float) -> bool:
+def explained_by_labels(
+    found: Margins, attribute: Float, sign: int, confidence: float
+) -> Literal["yes", "no", "untold"]:
     """Whether noise of the labels may be all there is to an excess preference of this sign.
 
-    Labels and rewards do not tell a sound reward with noisy labels from a poor one that leans on
-    the attribute for want of better: both are wrong often, and the labels say nothing against
-    either at equal rewards. How noisy labels are does: the makers of HH-RLHF and its annotators
-    agreed in about 63 % of pairs (Bai et al. 2022, arXiv 2204.05862); were both as noisy, each was
-    right in 75 %, and so would a sound reward be by the labels of one of them. What is right in
-    less than `LEAST_SOUND`, or cannot be told from chance, is not excused.
+    "no": the labels speak against it at equal rewards, or the reward ranks no better than chance
+    for certain, so that its taste is not the labels'. Otherwise labels and rewards do not tell a
+    sound reward with noisy labels from a poor one that leans on the attribute for want of better:
+    both are wrong often. How noisy people's labels are does: the makers of HH-RLHF and its
+    annotators agreed in about 63 % of pairs (Bai et al. 2022, arXiv 2204.05862); were both as
+    noisy, each was right in 75 %, and so would a sound reward be by the labels of one of them.
+    "yes" where accuracy is at least `LEAST_SOUND`; under it, "untold": edits of the texts, or
+    several votes per pair, would tell.
     """
-    accuracy = cluster_mean(found.correct, found.cluster, confidence=confidence, bounds=(0, 1))
-    if not (accuracy.low > 0.5 and accuracy.value >= LEAST_SOUND):
-        return False
     left = left_over(found, attribute, confidence)
-    return left.defined and sign * (left.high if sign > 0 else left.low) >= 0
+    if not (left.defined and sign * (left.high if sign > 0 else left.low) >= 0):
+        return "no"
+    accuracy = cluster_mean(found.correct, found.cluster, confidence=confidence, bounds=(0, 1))
+    if accuracy.high < NO_RANKING:
+        return "no"
+    return "yes" if accuracy.low > 0.5 and accuracy.value >= LEAST_SOUND else "untold"
+
+
+def untold(what: str, accuracy: float) -> NotRun:
+    """What would tell a bias from noise of the labels."""
+    return NotRun(
+        f"{what} apart from noise of the labels",
+        f"edits of the texts (a model that scores new text) or several votes per pair: at an "
+        f"accuracy of {accuracy:.0%} a truthful reward on noisy labels and a poor one that leans "
+        "on it look the same",
+    )
 
 
 def reward_slope(found: Margins, attribute: Float, confidence: float) -> Estimate:

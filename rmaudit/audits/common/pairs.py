@@ -27,6 +27,7 @@ from rmaudit.stats.intervals import cluster_ratios, count_codes
 from rmaudit.typing import Float, Integers, Mask
 
 LABELLED = ("preference", "ranking", "rating", "unpaired")
+LARGEST = 1e100  # of a reward; squares and differences of larger ones may overflow
 MOST_OUTPUTS = 50  # of one prompt, beyond which a sample is compared: pairs grow with the square
 MOST_SLICES = 100  # of one column, the largest
 
@@ -219,7 +220,7 @@ def margins(case: Case, scores: Scores) -> Margins:
     columns = [scores.column(request.side) for request in case.data_requests]
     reward = np.concatenate([np.zeros(0), *(c.reward for c in columns)])
     length = np.concatenate([np.zeros(0, dtype=np.int64), *(c.output_tokens for c in columns)])
-    finite = np.isfinite(reward)
+    finite = np.abs(reward) < LARGEST  # false for NaN too
     known = finite[pairs.better] & finite[pairs.worse]
     distinct = pairs.outputs.distinct(finite)
     return Margins(

@@ -30,10 +30,16 @@ from rmaudit.audits.generalization.performance_gap import (
     gap_table,
     gaps,
 )
+from rmaudit.audits.generalization.regions import (
+    LEAST_PROMPTS,
+    region_findings,
+    region_metrics,
+    search,
+)
 from rmaudit.case import Case
 from rmaudit.results import AuditResult, Estimate, Figure, Finding, Metric, MetricSpec, NotRun
 from rmaudit.scoring.requests import Request, Scores
-from rmaudit.stats.intervals import cluster_mean
+from rmaudit.stats.intervals import cluster_mean, count_codes
 from rmaudit.stats.law import p_at_most
 from rmaudit.stats.uncertainty import auroc_estimate
 from rmaudit.support.conformal import Calibration, Terms, threshold_ratios
@@ -50,7 +56,8 @@ class Generalization(Audit):
     meaning = (
         "Inside: no farther from the feedback than 95 % of the feedback held out from it. "
         "A gap in accuracy or calibration is the error that coverage only threatens. Inflation is "
-        "reward for being unlike the feedback, at equal labels: what an optimiser finds first."
+        "reward for being unlike the feedback beyond what the labels bear out. Weak regions are "
+        "looked for on one half of the prompts and tested on the other: they need no feedback."
     )
     source = "Chaudhari et al. 2024 (arXiv 2404.08555), Sections 5.1 and 6.2"
     order = 70
@@ -104,22 +111,38 @@ class Generalization(Audit):
             "the performance gap on prompts outside the feedback's support",
             "Performance gap outside the support",
         ),
+        "generalization.region_accuracy": MetricSpec(
+            "probability",
+            "higher",
+            "accuracy on a region of the prompts that was found on the other half of them",
+            "Accuracy in a weak region",
+        ),
+        "generalization.region_gap": MetricSpec(
+            "probability", "zero", "accuracy elsewhere minus in that region", "Weak-region gap"
+        ),
     }
 
     def missing(self, case: Case) -> str | None:
         """Needs labels and feedback."""
         if case.eval.type not in LABELLED:
             return f"needs pairs, rankings, ratings or labels in --eval, not {case.eval.type}"
-        return lacking(case)
+        searched = count_codes(case.clusters) >= 4 * LEAST_PROMPTS  # regions need labels alone
+        return None if searched else lacking(case)
 
     def requests(self, case: Case) -> Sequence[Request]:
         """The policy's samples, where they have gold rewards."""
-        return gap_requests(case)
+        return gap_requests(case) if lacking(case) is None else ()
 
     def measure(self, case: Case, scores: Scores) -> AuditResult:
         """Accuracy, over-confidence and reward by support; error against distance."""
         found = margins(case, scores)
         decided = found.decided
+        regions = with_regions(case, decided)
+        if needs := lacking(case):
+            # Weak regions need labels alone.
+            if not regions.metrics:
+                return AuditResult(self.name, "not_run", needs)
+            return replace(regions, not_run=(NotRun("inside and outside the support", needs),))
         where = contexts(case, "eval")
         distance = where.distances["eval"]
         numbers = by_support(decided, distance, where.calibration, case.confidence)
@@ -135,14 +158,31 @@ class Generalization(Audit):
         ]
         measured = AuditResult(
             self.name,
-            metrics=tuple(Metric(f"generalization.{name}", e) for name, e in numbers.items()),
-            findings=tuple(findings(case, decided, where.outside("eval"), numbers)),
+            metrics=(
+                *(Metric(f"generalization.{name}", e) for name, e in numbers.items()),
+                *regions.metrics,
+            ),
+            findings=(
+                *findings(case, decided, where.outside("eval"), numbers),
+                *regions.findings,
+            ),
             tables={"accuracy_by_distance": deciles},
             figures=(figure(deciles),),
             not_run=tuple(lacks),
-            tests=2,
+            tests=2 + regions.tests,
         )
         return with_gap(measured, case, scores)
+
+
+def with_regions(case: Case, decided: Margins) -> AuditResult:
+    """The weak regions alone."""
+    tested = search(case, decided)
+    return AuditResult(
+        Generalization.name,
+        metrics=tuple(region_metrics(tested)),
+        findings=tuple(region_findings(case, decided, tested)),
+        tests=1,
+    )
 
 
 def with_gap(measured: AuditResult, case: Case, scores: Scores) -> AuditResult:

@@ -21,8 +21,16 @@ from rmaudit.audits.common.attribute import (
     rank_correlation,
     reward_slope,
     split_accuracy,
+    untold,
 )
-from rmaudit.audits.common.pairs import LABELLED, Margins, margins, pair_examples, slices
+from rmaudit.audits.common.pairs import (
+    LABELLED,
+    Margins,
+    margins,
+    near_end,
+    pair_examples,
+    slices,
+)
 from rmaudit.audits.length.edits import (
     PAIR_LIMIT,
     Edited,
@@ -167,7 +175,7 @@ class Length(Audit):
             findings=tuple(findings(case, found, doublings, overall, edits)),
             tables=tables,
             figures=tuple(figures),
-            not_run=not_run(case),
+            not_run=(*not_run(case), *noise_or_bias(case, found, doublings, overall)),
             tests=4,
         )
 
@@ -222,6 +230,19 @@ def not_run(case: Case) -> tuple[NotRun, ...]:
     return tuple(absent)
 
 
+def noise_or_bias(
+    case: Case, found: Margins, doublings: Float, overall: Mapping[str, Estimate]
+) -> tuple[NotRun, ...]:
+    """That an excess cannot be told from noise of the labels, where no edits tell it."""
+    excess, decided = overall["length.excess_preference"], found.decided
+    if case.model.scores_new_text or near_end(excess) < 0.02:
+        return ()
+    sign = 1 if excess.value > 0 else -1
+    if explained_by_labels(decided, doublings, sign, case.confidence) != "untold":
+        return ()
+    return (untold("length bias", float(decided.correct.mean())),)
+
+
 def findings(
     case: Case,
     found: Margins,
@@ -243,7 +264,7 @@ def findings(
     if bound < 0.02 or not agrees:
         return said
     decided = found.decided
-    if explained_by_labels(decided, doublings, sign, case.confidence):
+    if not length_is_paid(case, decided, doublings, sign, edits):
         return said
     wrong_way = sign * difference(decided, doublings) < 0
     worst = np.where(wrong_way & (decided.margin < 0), -decided.margin, -np.inf)
@@ -268,6 +289,21 @@ def findings(
         ),
         *said,
     ]
+
+
+def length_is_paid(
+    case: Case, decided: Margins, doublings: Float, sign: int, edits: Mapping[str, Edited]
+) -> bool:
+    """Whether noise of the labels does not explain the excess; where it may, padding decides."""
+    explained = explained_by_labels(decided, doublings, sign, case.confidence)
+    padding = edits["padding"].effect(case.confidence) if edits else None
+    caused = padding is not None and padding.defined and sign * _toward(padding, sign) > 0
+    return explained == "no" or (explained == "untold" and caused)
+
+
+def _toward(estimate: Estimate, sign: int) -> float:
+    """The end of the interval that is nearest to no effect of this sign."""
+    return estimate.low if sign > 0 else estimate.high
 
 
 def edit_findings(case: Case, edits: Mapping[str, Edited]) -> list[Finding]:

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rmaudit.audits.base import Audit, register_audit
+from rmaudit.audits.common.pairs import LARGEST
 from rmaudit.audits.preflight.findings import (
     DISCREPANCY,
     NONFINITE,
@@ -144,7 +145,7 @@ def _flags(columns: Sequence[Column]) -> dict[str, NDArray[np.bool_]]:
     return {
         "preflight.truncated_share": join([c.truncated for c in columns]),
         "preflight.output_truncated_share": join([c.output_truncated for c in columns]),
-        NONFINITE: join([~np.isfinite(c.reward) for c in columns]),
+        NONFINITE: join([~(np.abs(c.reward) < LARGEST) for c in columns]),
         "preflight.double_bos_share": join([c.double_bos for c in columns]),
     }
 

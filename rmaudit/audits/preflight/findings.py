@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmaudit.audits.base import grade
+from rmaudit.audits.common.pairs import LARGEST
 from rmaudit.audits.preflight.sample import Rescored, Texts
 from rmaudit.case import Case
 from rmaudit.results import Finding, Metric
@@ -23,14 +24,14 @@ TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1}
 
 def nonfinite_findings(rewards: Float, texts: Texts, case: Case) -> list[Finding]:
     """The finding on rewards that are no finite numbers."""
-    places = np.flatnonzero(~np.isfinite(rewards))
+    places = np.flatnonzero(~(np.abs(rewards) < LARGEST))
     if not places.size:
         return []
     shown = [texts.example(int(i), f"reward {rewards[i]}") for i in places[: case.example_limit]]
     detail = (
-        f"{places.size:,} of {rewards.size:,} texts have a reward that is NaN or infinite. They "
-        "are left out of every other number. Look for overflow (try --dtype float32), damaged "
-        "weights, or gaps in recorded rewards."
+        f"{places.size:,} of {rewards.size:,} texts have a reward that is NaN, infinite, "
+        "or too large to subtract. They are left out of every other number. Look for overflow "
+        "(try --dtype float32), damaged weights, or gaps in recorded rewards."
     )
     title = "Non-finite rewards"  # fixed: policies and readers look for these words
     return [Finding("high", "preflight", NONFINITE, title, detail, tuple(shown))]

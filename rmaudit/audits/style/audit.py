@@ -142,7 +142,10 @@ class StyleAudit(Audit):
         return AuditResult(
             self.name,
             metrics=(*metrics(overall, by_subset), *causal_metrics(edits, case.confidence)),
-            findings=(*findings(case, found, overall, by_name), *causal_findings(case, edits)),
+            findings=(
+                *findings(case, found, overall, by_name, edits),
+                *causal_findings(case, edits),
+            ),
             tables=tables,
             figures=tuple(figures),
             not_run=tuple(absent),
@@ -222,7 +225,11 @@ def causal_findings(case: Case, edits: Mapping[str, Causal]) -> list[Finding]:
 
 
 def findings(
-    case: Case, found: Margins, overall: Mapping[str, Style], by_name: Mapping[str, Float]
+    case: Case,
+    found: Margins,
+    overall: Mapping[str, Style],
+    by_name: Mapping[str, Float],
+    edits: Mapping[str, Causal],
 ) -> list[Finding]:
     """Attributes that the model prefers beyond the labels, at equal length."""
     level = 1 - (1 - case.confidence) / len(ATTRIBUTES)  # Bonferroni: all are looked at
@@ -244,7 +251,10 @@ def findings(
         if bound < small:
             continue
         decided = found.decided
-        if explained_by_labels(decided, by_name[name], sign, level):
+        explained = explained_by_labels(decided, by_name[name], sign, level)
+        put = edits[name].effect(level) if name in edits else None
+        caused = put is not None and put.defined and sign * (put.low if sign > 0 else put.high) > 0
+        if explained == "yes" or (explained == "untold" and not caused):
             continue
         wrong = sign * difference(decided, by_name[name]) < 0
         worst = np.where(wrong & (decided.margin < 0), -decided.margin, -np.inf)
