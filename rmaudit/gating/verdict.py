@@ -182,7 +182,7 @@ class _Held:
 
     def outcomes(self, rule: Rule) -> Iterator[RuleOutcome]:
         """One for each demand of the rule, on each slice that it names."""
-        metrics = self._named(rule)
+        metrics = metrics_of(self.report, rule)
         if isinstance(metrics, str):
             for demand in _demands(rule):
                 yield _closed(rule, {}, demand, metrics)
@@ -192,18 +192,6 @@ class _Held:
                 yield self._value(metric, rule)
             if rule.max_regression is not None and self.pairing is not None:
                 yield self._regression(metric, rule, self.pairing)
-
-    def _named(self, rule: Rule) -> list[MetricRecord] | str:
-        """The numbers that a rule is on, or why the report does not hold them."""
-        found = [metric for metric in self.report.metrics() if metric.id == rule.metric]
-        if not found and (official := _official(self.report, rule.metric)):
-            return official
-        if not found:
-            return _why_absent(self.report, rule)
-        found = [metric for metric in found if _meant(rule, metric.slice)]
-        if not found:
-            raise UsageError(f"{rule.metric}: the report has no slice {rule.slice or '(overall)'}")
-        return found
 
     def _value(self, metric: MetricRecord, rule: Rule) -> RuleOutcome:
         demand, law = _demands(rule)[0], law_of(metric)
@@ -259,6 +247,23 @@ class _Held:
             rule.reason or "",
             decision.bound,
         )
+
+
+def metrics_of(report: Report, rule: Rule) -> list[MetricRecord] | str:
+    """The numbers that a rule is on, or why the report does not hold them.
+
+    Raises
+    ------
+    UsageError
+        If no audit has the metric, or the report has not that slice of it.
+    """
+    found = [metric for metric in report.metrics() if metric.id == rule.metric]
+    if not found:
+        return _why_absent(report, rule)
+    found = [metric for metric in found if _meant(rule, metric.slice)]
+    if not found:
+        raise UsageError(f"{rule.metric}: the report has no slice {rule.slice or '(overall)'}")
+    return found
 
 
 def _meant(rule: Rule, slice_: dict[str, str]) -> bool:

@@ -63,7 +63,8 @@ def search(case: Case, decided: Margins) -> list[Tested]:
             found.append((gap.low, region))
     found.sort(key=lambda item: -item[0])
     found = [item for i, item in enumerate(found) if i == 0 or item[0] > 0]
-    tested, taken = [], np.zeros(len(decided), dtype=bool)
+    tested: list[Tested] = []
+    taken = np.zeros(len(decided), dtype=bool)
     for _, region in found:
         overlap = float(np.mean(taken[region.inside])) if region.inside.any() else 1.0
         if len(tested) == MOST_TESTED or overlap > 0.5:  # no more of one and the same place
@@ -109,10 +110,10 @@ def candidates(case: Case, decided: Margins, first: Mask) -> list[Region]:
     regions.append(Region("prompts not in Latin script", (foreign > 0.5)[decided.row]))
     for column in ("language", "source"):
         if column in frame and 1 < frame[column].nunique() <= 20:
-            values = frame[column].astype(str).to_numpy()
+            labels = frame[column].astype(str)
             regions += [
-                Region(f"{column} {value}", (values == value)[decided.row])
-                for value in np.unique(values)
+                Region(f"{column} {value}", (labels == value).to_numpy(dtype=bool)[decided.row])
+                for value in sorted(set(labels))
             ]
     return regions
 
