@@ -1,0 +1,3 @@
+"""`mix`: which part of a mixed reward moves the policy?"""
+
+from rmaudit.audits.mix.audit import MixAudit as MixAudit
