@@ -130,14 +130,11 @@ def test_the_slope_is_the_rise_of_a_tilted_policy():
 
 def test_collapse_is_seen_where_sums_hide_components():
     # The first two prompts have the same sums of other components; the third differs.
-    made = groups(
-        {
-            "a": [[0, 1, 0, 0], [0, 0, 0, 0], [0, 1, 1, 0]],
-            "b": [[0, 0, 0, 0], [0, 1, 0, 0], [0] * 4],
-        },
-        {"a": 1.0, "b": 1.0},
-        "group",
-    )
+    components = {
+        "a": [[0, 1, 0, 0], [0, 0, 0, 0], [0, 1, 1, 0]],
+        "b": [[0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]],
+    }
+    made = groups(components, {"a": 1.0, "b": 1.0}, "group")
     assert collapsed_share(made).value == pytest.approx(2 / 3)
     apart = groups(components, {"a": 1.0, "b": 2.0})
     assert collapsed_share(apart).value == 0
