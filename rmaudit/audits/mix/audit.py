@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -30,6 +31,7 @@ from rmaudit.results import AuditResult, Estimate, Figure, Metric, MetricSpec
 from rmaudit.rewards.base import UNITS
 from rmaudit.rewards.mix import Mix, Scale
 from rmaudit.scoring.requests import Column, Request, Scores, data_requests
+from rmaudit.typing import Float
 
 SCALARLESS = "the reward has no components: a mix, a function that returns them, or --components"
 
@@ -145,8 +147,7 @@ def groups_of(case: Case, samples: Dataset, scores: Scores) -> tuple[Groups, Any
         return None
     total = scored_matrix(samples, lambda side: columns[side].reward)
     components = {
-        name: scored_matrix(samples, lambda side, name=name: _component(columns[side], name))
-        for name in names
+        name: scored_matrix(samples, partial(_component, columns, name)) for name in names
     }
     rows = np.flatnonzero(first_policy(samples) & (np.isfinite(total).sum(axis=1) >= FEWEST))
     total, components = total[rows], {name: values[rows] for name, values in components.items()}
@@ -157,7 +158,8 @@ def groups_of(case: Case, samples: Dataset, scores: Scores) -> tuple[Groups, Any
     return Groups(total, components, weights, codes, scale, case.confidence), rows
 
 
-def _component(column: Column, name: str) -> Any:
+def _component(columns: Mapping[str, Column], name: str, side: str) -> Float:
+    column = columns[side]
     return column.components.get(name, np.full(column.reward.shape, np.nan))
 
 
