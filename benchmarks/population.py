@@ -37,7 +37,7 @@ from rmaudit.rewards.functions.function import given_function
 from rmaudit.stats.intervals import cluster_mean
 from rmaudit.stats.tilting import performance_gap
 from rmaudit.support.conformal import neighbour_distance, split_prompts, support_share
-from rmaudit.text.embedding import embed
+from rmaudit.text.embedding import Space
 from rmaudit.worlds.clinic.world import ClinicWorld
 from rmaudit.worlds.exact import expectation
 
@@ -145,9 +145,12 @@ def rhos(world: ClinicWorld, rng: np.random.Generator, seed: int) -> Found:
     )
     population = output_words(grid.eval if grid.feedback is None else grid.feedback, "feedback")[0]
     population = population[: texts.size]  # the chosen side: every text once
-    vectors = embed(reference, tested, outsiders=population, seed=seed)
     by_row = prompts_of(case.feedback)
     near, _ = split_prompts([by_row[i] for i in rows], case.rng("output support"), reference)
+    others = np.delete(np.array(reference, dtype=object), near).tolist()
+    contexts_met = {text.partition("\n")[0] for text in [*others, *tested]}
+    space = Space([*(reference[i] for i in near), *contexts_met], seed=seed)
+    vectors = [space.place(texts_) for texts_ in (reference, tested, population)]
     distance = neighbour_distance(vectors[2], vectors[0][near])
     used = np.where(known, met, 0.0)[:, None] * policy
     used = (used / used.sum()).ravel()

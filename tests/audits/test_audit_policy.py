@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from known_rewards import table
 
 from rmaudit.audits.policy.audit import Policy
+from rmaudit.audits.policy.rows import samples_support
 from rmaudit.case import Case
 from rmaudit.errors import DataError
 
@@ -110,6 +112,40 @@ def test_samples_outside_the_support(make_case: Make, run_audit: Any) -> None:
     assert "49 distinct prompts" in str(result["policy.outside_support_share"].undefined_reason)
     needs = {part.what: part.needs for part in result.not_run}
     assert "support test needs 50" in needs["outside_support_share"]
+
+
+def test_an_unmoved_policy_is_outside_as_often_as_promised(make_case: Make) -> None:
+    """Whatever number of outputs a prompt has, in the feedback and in the samples."""
+    shares = []
+    for seed in range(16):
+        rng = np.random.default_rng(seed)
+
+        def rows(n: int, outputs: int, name: str, rng: np.random.Generator = rng) -> list[Any]:
+            return [
+                [f"{name}{i} {' '.join(rng.choice(WORDS, 4))}"]
+                + [
+                    " ".join([*rng.choice(WORDS, 6), f"w{rng.integers(300)}"])
+                    for _ in range(outputs)
+                ]
+                for i in range(n)
+            ]
+
+        feedback = [
+            {"prompt": prompt, "chosen": a, "rejected": b}
+            for prompt, *texts in rows(90, 12, "asked")
+            for a, b in zip(texts[::2], texts[1::2], strict=True)
+        ]
+        samples = [
+            {"prompt": prompt, "policy": "initial", "outputs": texts, "proxy_rewards": [0.0] * 2}
+            for prompt, *texts in rows(60, 2, "asked")
+        ]
+        case = the_case(make_case, samples, feedback=table(feedback), seed=seed)
+        where = samples_support(case)
+        assert where is not None
+        shares.append(where.outside("samples").mean())
+    error = np.std(shares, ddof=1) / math.sqrt(len(shares))
+    assert abs(np.mean(shares) - 1 / 31) <= 4 * error  # 30 prompts are held out
+    assert error < 0.015
 
 
 def test_prompts_that_one_policy_lacks_take_no_part(make_case: Make, run_audit: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from rmaudit.data.types import Dataset
 from rmaudit.rewards.base import Text
 from rmaudit.scoring.requests import data_requests
 from rmaudit.support.conformal import Calibration, neighbour_distance, split_prompts
-from rmaudit.text.embedding import Encoder, embed, unavailable
+from rmaudit.text.embedding import Encoder, Space, embed, unavailable
 from rmaudit.typing import Float, Integers, Vectors
 
 REWARD_MODEL = "reward-model"  # the embedder that is the audited model itself
@@ -161,12 +162,23 @@ def output_words(data: Dataset, name: str) -> tuple[list[str], Integers]:
 
 
 def pair_support(case: Case, others: dict[str, list[str]], purpose: str) -> Support:
-    """The same on (context, output) texts."""
+    """The same on (context, output) texts, those of `output_words`.
+
+    The space is fitted on the neighbours and on the contexts of all other texts, each once. A fit
+    on their outputs would favour prompts that have many, and held-out prompts have another number
+    of them than those that are tested.
+    """
     reference = feedback_of(case)
     texts, rows = output_words(reference, "feedback")
     by_row = prompts_of(reference)
     prompts = [by_row[row] for row in rows]
     near, held_out = split_prompts(prompts, case.rng(purpose), texts)
-    vectors = embed(texts, *others.values(), embedder=embedder(case), seed=case.seed)
-    others_placed = dict(zip(others, vectors[1:], strict=True))
-    return Support(vectors[0], others_placed, near, held_out, len(set(prompts)))
+    rest = np.ones(len(texts), dtype=np.bool_)
+    rest[near] = False
+    placed = [*(texts[row] for row in np.flatnonzero(rest)), *chain(*others.values())]
+    fitted = [*(texts[row] for row in near), *{text.partition("\n")[0] for text in placed}]
+    space = Space(fitted, embedder=embedder(case), seed=case.seed)
+    ends = np.cumsum([len(texts), *map(len, others.values())])
+    vectors = np.split(space.place([*texts, *chain(*others.values())]), ends[:-1])
+    tested = dict(zip(others, vectors[1:], strict=True))
+    return Support(vectors[0], tested, near, held_out, len(set(prompts)))
