@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from known_rewards import table
 
 from rmaudit.audits.common.row_content import (
     NONE,
@@ -320,3 +322,44 @@ def test_real_defects_are_found(shared_data: Path) -> None:
     assert split["data.leakage_share"].value == 0
     same = audit(folder / "test.jsonl.gz", folder / "test.jsonl.gz")
     assert same["data.leakage_share"].value == 1
+
+
+def test_rows_with_a_word_put_in_are_near_leaks_and_templates_are_not(
+    make_case: Callable[..., Any], run_audit: Callable[..., Any]
+) -> None:
+    rng = np.random.default_rng(0)
+    words = [f"w{i}" for i in range(400)]
+
+    def drawn(n: int, start: str) -> list[dict[str, str]]:
+        return [
+            {
+                "prompt": f"{start} {' '.join(rng.choice(words, 8))}",
+                "chosen": " ".join(rng.choice(words, 8)),
+                "rejected": " ".join(rng.choice(words, 8)),
+            }
+            for _ in range(n)
+        ]
+
+    data = drawn(60, "question")
+    seen = [{**row, "prompt": row["prompt"] + " please"} for row in data]
+    case = make_case(data, feedback=table(drawn(100, "question") + seen))
+    result = run_audit(Data(), case)
+    assert result["data.leakage_share"].value == 0
+    assert result["data.near_leakage_share"].value == 1
+    (finding,) = [f for f in result.findings if f.metric == "data.near_leakage_share"]
+    assert finding.severity == "high"
+    assert "hardly changed" in finding.examples[0]["note"]
+    # One template: rows are alike, those of the feedback among themselves too.
+    reply = "thank you for calling we will book a visit for you on the day that you have named"
+    same = [
+        {
+            "prompt": f"book a visit on day {i} please",
+            "chosen": f"{reply} {i}",
+            "rejected": f"no {i}",
+        }
+        for i in rng.permutation(300)
+    ]
+    alike = make_case(same[:60], feedback=table(same[60:]))
+    result = run_audit(Data(), alike)
+    assert result["data.near_leakage_share"].value == 1
+    assert "data.near_leakage_share" not in [f.metric for f in result.findings]

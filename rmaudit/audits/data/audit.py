@@ -20,6 +20,7 @@ from rmaudit.audits.common.row_content import (
     leaked,
 )
 from rmaudit.audits.data import views
+from rmaudit.audits.data.near import near_leak
 from rmaudit.audits.poison.views import WORD_METRICS, words_part
 from rmaudit.case import Case
 from rmaudit.data.types import Dataset
@@ -27,6 +28,7 @@ from rmaudit.results import AuditResult, Estimate, Figure, Finding, Metric, Metr
 from rmaudit.rewards.base import EVERY_SIGNAL
 from rmaudit.scoring.requests import Scores
 from rmaudit.stats.intervals import cluster_mean
+from rmaudit.stats.law import p_at_most
 
 CHECKED = ("eval", "feedback")
 COMPARED = ("preference", "ranking")
@@ -60,6 +62,12 @@ class Data(Audit):
             "zero",
             "rows whose responses another row labels the other way",
             "Contradicting labels",
+        ),
+        "data.near_leakage_share": MetricSpec(
+            "share",
+            "zero",
+            "rows that are in the feedback with a word or two changed",
+            "Near-duplicate leakage",
         ),
         "data.leakage_share": MetricSpec(
             "share",
@@ -172,7 +180,28 @@ def _check_leakage(book: _Book, content: Content, feedback: Content) -> None:
     by_text, by_prompt = leaked(content, feedback)
     known = "in the feedback data as id {}"
     _enter(book, "leakage_share", "eval", content.data, by_text, known, other=feedback.data)
+    if content.has_texts and feedback.has_texts:
+        _check_near(book, content, feedback, by_text)
     book.shares.append(("eval", "prompt in feedback", book.mean(by_prompt != NONE, content.data)))
+
+
+def _check_near(book: _Book, content: Content, feedback: Content, exact: NDArray[np.int64]) -> None:
+    """Rows that are in the feedback but for a word or two; more than its own rows are alike."""
+    found = near_leak(content.data, feedback.data, exact != NONE, book.case.seed)
+    share = book.mean(found.partner != NONE, content.data, found.rows)
+    if len(found.rows) < len(content.data):
+        share = replace(share, influence=None)
+    book.share("near_leakage_share", "eval", share)
+    if not (found.excess.defined and found.excess.low > 0.01):
+        return
+    partners = np.full(len(content.data), NONE, dtype=np.int64)
+    partners[found.rows] = found.partner
+    note = "in the feedback data, hardly changed, as id {}"
+    limit = book.case.example_limit
+    shown = views.examples_of(content.data, partners, limit, note, feedback.data)
+    count = int(np.count_nonzero(found.partner != NONE))
+    finding = views.fault_finding("near_leakage_share", "eval", count, share, shown)
+    book.find(replace(finding, p=p_at_most(found.excess, 0.01)))
 
 
 def _enter(

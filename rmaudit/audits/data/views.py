@@ -65,6 +65,15 @@ FAULTS = {
         0.005,
         0.05,
     ),
+    "near_leakage_share": Fault(
+        "nearly in feedback",
+        "are in the feedback data with a word or two changed",
+        "They share most words and word pairs with a feedback row, and more of them do than rows "
+        "of the feedback among themselves. A model that has seen such rows is measured on its "
+        "memory: leave them out, and take evaluation data from another source.",
+        0.01,
+        0.10,
+    ),
     "cycle_share": Fault(
         "circular",
         "have preferences that run in a circle",

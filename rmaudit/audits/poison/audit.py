@@ -174,8 +174,10 @@ def findings(
             f"{effect.low:+.2f} "
             f"to {effect.high:+.2f} SD.{turned}{own if math.isfinite(out.value) else ''} In the "
             f"feedback {shift.wins} of {shift.prompts} prompts prefer the response that has it "
-            f"({shift.expected:.0%} explained by length and other words). Take the rows out, or "
-            "label them again, and train anew."
+            f"({shift.expected:.0%} explained by length and other words). A "
+            "planted trigger and a cue that people mean look the same in the feedback alone: read "
+            "the examples. If it is planted, take the rows out, or label them again, and train "
+            "anew; if people mean it, the reward is right to follow."
         )
         verb = "pay for" if shift.sign > 0 else "mark down"
         said.append(

@@ -1,0 +1,75 @@
+"""Near-duplicates: texts that share most of their words and word pairs with another one.
+
+Candidates come from MinHash signatures in bands (Broder 1997; Leskovec, Rajaraman & Ullman,
+Mining of Massive Datasets, chapter 3), and are then compared exactly.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from rmaudit.typing import Integers
+
+SIMILAR = 0.6  # Jaccard similarity of words and word pairs: one word put into ten leaves 0.75
+BANDS, ROWS = 24, 3  # a pair of similarity 0.6 shares a band with a chance of 0.997
+MOST_COMPARED = 20  # candidates per text
+_PRIME = (1 << 61) - 1
+_WORD = re.compile(r"\w+")
+
+
+def near_duplicates(texts: Sequence[str], known: Sequence[str]) -> Integers:
+    """For each text the place of a similar one among `known`, or -1, (n,)."""
+    ours, theirs = [shingles(text) for text in texts], [shingles(text) for text in known]
+    found = np.full(len(texts), -1, dtype=np.int64)
+    signatures = [_signatures(each) for each in (ours, theirs)]
+    buckets: dict[tuple[int, bytes], list[int]] = {}
+    for band in range(BANDS):
+        part = slice(band * ROWS, (band + 1) * ROWS)
+        for place, signature in enumerate(signatures[1]):
+            if theirs[place].size:
+                same = buckets.setdefault((band, signature[part].tobytes()), [])
+                if len(same) < MOST_COMPARED:
+                    same.append(place)
+    for i, signature in enumerate(signatures[0]):
+        if not ours[i].size:
+            continue
+        looked: set[int] = set()
+        for band in range(BANDS):
+            part = slice(band * ROWS, (band + 1) * ROWS)
+            looked.update(buckets.get((band, signature[part].tobytes()), ()))
+        best, place = max(
+            ((similarity(ours[i], theirs[j]), -j) for j in sorted(looked)), default=(0.0, 0)
+        )
+        if best >= SIMILAR:
+            found[i] = -place
+    return found
+
+
+def shingles(text: str) -> Integers:
+    """Codes of the different words and pairs of neighbouring words of a text, sorted."""
+    words = _WORD.findall(text.lower())
+    both = [*words, *(f"{a} {b}" for a, b in pairwise(words))]
+    return np.unique(np.array([zlib.crc32(each.encode()) for each in both], dtype=np.int64))
+
+
+def similarity(one: Integers, other: Integers) -> float:
+    """Jaccard similarity of two sorted sets of codes, 0 to 1."""
+    common = np.intersect1d(one, other, assume_unique=True).size
+    return common / (one.size + other.size - common) if one.size + other.size else 0.0
+
+
+def _signatures(sets: Sequence[Integers]) -> np.ndarray:
+    """The least of each hash over each set, (n, BANDS * ROWS)."""
+    rng = np.random.default_rng(0)
+    scale = rng.integers(1, 2**31, size=BANDS * ROWS, dtype=np.int64)
+    shift = rng.integers(0, 2**61, size=BANDS * ROWS, dtype=np.int64)
+    result = np.zeros((len(sets), BANDS * ROWS), dtype=np.int64)
+    for i, codes in enumerate(sets):
+        if codes.size:
+            result[i] = ((codes[:, None] * scale + shift) % _PRIME).min(axis=0)
+    return result
