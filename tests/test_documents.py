@@ -20,6 +20,7 @@ import rmaudit as rma
 from rmaudit.audits.base import AUDITS
 from rmaudit.audits.base import audits as registered_audits
 from rmaudit.cli import app
+from rmaudit.data.layouts import layouts
 from rmaudit.plots import draw
 from rmaudit.plots.kinds import FIGURES
 from rmaudit.probes import Subject
@@ -40,6 +41,7 @@ EXAMPLES = {
         "rmaudit/probes/shout.py",
         "rmaudit/rewards/kinds/mentions.py",
         "rmaudit/plots/strip.py",
+        "rmaudit/data/layouts/quiz.py",
     ],
 }
 
@@ -52,7 +54,7 @@ def run_example(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
         document = next(name for name, paths in EXAMPLES.items() if path in paths)
         source = blocks(document, "python")[EXAMPLES[document].index(path)]
         name = path.removesuffix(".py").rpartition("/")[2]
-        for registry in (AUDITS, TRANSFORMS, REWARDS, FIGURES):
+        for registry in (AUDITS, TRANSFORMS, REWARDS, FIGURES, layouts):
             registry.load()
             for held in ("_things", "_homes"):  # an example that stands in the package makes way
                 kept = {key: value for key, value in getattr(registry, held).items() if key != name}
@@ -105,6 +107,12 @@ def test_the_figure_of_the_guide_is_drawn(run_example: Callable[[str], None]) ->
     drawing = draw({"kind": "strip", "data": {"values": [1.0, 2.0], "xlabel": "score"}})
     assert drawing.get_size_inches()[1] == 1
     assert drawing.axes[0].get_xlabel() == "score"
+
+
+def test_the_layout_of_the_guide_is_recognised(run_example: Callable[[str], None]) -> None:
+    run_example("rmaudit/data/layouts/quiz.py")
+    data = rma.load([{"frage": "2 + 2?", "antwort_1": "5", "antwort_2": "4", "gewinner": 2}])
+    assert (data.reading.layout, data.frame["chosen"][0]) == ("quiz", "4")
 
 
 @pytest.mark.parametrize("document", EXAMPLES)

@@ -140,8 +140,6 @@ def policy(
     if not temperature > 0:
         raise UsageError(f"temperature must be positive, not {temperature}")
     table = load(data, limit=limit)
-    if table.source.losses:
-        console.warn(table.source.losses)
     proxy, truth = (
         None if name is None else load_reward_model(name, device=device) for name in (reward, gold)
     )

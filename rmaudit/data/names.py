@@ -110,7 +110,7 @@ _LOOKS: Mapping[str, re.Pattern[str]] = {
     ),
     "reward": re.compile(r"reward|score|logit|margin|advantage|utility|points"),
     "response": re.compile(
-        r"respon|answer|output|completion|repl(y|ies)|generat(ion|ed)|candidate|summar|"
+        r"respon|answer|output|option|completion|repl(y|ies)|generat(ion|ed)|candidate|summar|"
         r"antwort|réponse|respuesta|human_ref"
     ),
     "context": re.compile(

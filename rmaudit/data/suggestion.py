@@ -22,28 +22,37 @@ def suggestion(profile: Profile) -> str:
     labels = [
         n
         for n in profile.values
-        if n not in texts or not profile.sentences(n)
-        if names.looks_like(n) in ("label", "reward") and n not in (context, *responses)
-        if profile.filled(n)
+        if names.looks_like(n) in ("label", "reward")
+        and profile.filled(n)
+        and n not in (context, *responses)
+        and not profile.sentences(n)
     ]
     if context not in (None, "prompt"):
         parts.append(f"prompt={context}")
     pair = names.sides(texts) or (tuple(responses[:2]) if len(responses) > 1 else None)
     lists = [n for n in profile.values if profile.lists(n) and names.looks_like(n) == "response"]
     if pair:
-        parts += [f"chosen={pair[0]}", f"rejected={pair[1]}"]
-        parts += [f"label={labels[0]}"] if labels else []
+        parts += [f"chosen={pair[0]}", f"rejected={pair[1]}", *_one(labels, "label")]
     elif lists:
-        parts.append(f"outputs={lists[0]}")
-        parts += [f"ratings={labels[0]}"] if labels else []
+        # A rank is best where it is lowest, a score where it is highest: never one for the other.
+        ranks = [n for n in labels if "rank" in n.lower() and _listed(profile, n)]
+        scores = [n for n in labels if n not in ranks and _listed(profile, n)]
+        parts += [f"outputs={lists[0]}", *(_one(ranks, "ranking") or _one(scores, "ratings"))]
     elif responses:
-        parts.append(f"output={responses[0]}")
-        if labels:
-            numbers = profile.numbers(labels[0])
-            parts.append(f"{'rating' if numbers else 'label'}={labels[0]}")
-    elif labels:
-        parts.append(f"rating={labels[0]}")
+        single = [n for n in labels if "rank" not in n.lower()]
+        numbers = bool(single) and profile.numbers(single[0])
+        parts += [f"output={responses[0]}", *_one(single, "rating" if numbers else "label")]
     return (
         f"say which is which, such as --columns {','.join(parts) or 'prompt=...,output=...'} "
         "(and --columns ignore=NAME+NAME for what is none)"
     )
+
+
+def _one(found: list[str], target: str) -> list[str]:
+    return [f"{target}={found[0]}"] if found else []
+
+
+def _listed(profile: Profile, name: str) -> bool:
+    """Whether a column holds a list of numbers, one a response."""
+    values = profile.values[name]
+    return all(isinstance(v, list) and all(isinstance(x, int | float) for x in v) for v in values)

@@ -174,6 +174,25 @@ def test_labels_that_do_not_tell_are_refused_by_name(columns: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize(
+    ("columns", "advice"),
+    [
+        ({"replies": ["x", "y"], "rank": [1, 2]}, "outputs=replies,ranking=rank"),
+        ({"replies": ["x", "y"], "score": [1, 2]}, "outputs=replies,ratings=score"),
+        ({"completions": ["x", "y"], "chosen": 0}, "outputs=completions (and"),
+        ({"response": "x", "rank": 1}, "output=response (and"),
+        ({"response": "x", "score": 1.5}, "output=response,rating=score"),
+        ({"response": "x", "thumbs": True}, "output=response,label=thumbs"),
+        ({"antwort_1": "x", "antwort_2": "y", "bewertung": "?"},
+         "chosen=antwort_1,rejected=antwort_2,label=bewertung"),
+    ],
+)  # fmt: skip
+def test_advice_never_turns_a_rank_into_a_score(columns: dict[str, Any], advice: str) -> None:
+    with pytest.raises(DataError, match="--columns") as error:
+        load(table(prompt=lambda i: f"p{i}", **columns))
+    assert f"--columns {advice}" in str(error.value)
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("chosen", "say NAME=COLUMN"),
