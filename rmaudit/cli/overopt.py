@@ -23,7 +23,7 @@ SETTINGS = (
     *(name for name in ModelSettings.options() if name not in ("beta", "reference_model")),
     *("limit", "seed", "resamples", "store", "no_cache"),
 )
-SOURCES = "one of --samples, --log or --world"
+SOURCES = "a run's folder or log, or one of --samples, --log, --world"
 
 
 def register(app: typer.Typer) -> None:
@@ -34,6 +34,9 @@ def register(app: typer.Typer) -> None:
 def overopt(
     console: Console,
     given: dict[str, Any],
+    run: Annotated[
+        list[str] | None, typer.Argument(help="Folder or log of an RL run, as with --log.")
+    ] = None,
     samples: Annotated[str | None, typer.Option(help="Outputs of a policy, k a prompt.")] = None,
     model: Annotated[
         list[str] | None,
@@ -71,11 +74,13 @@ def overopt(
     venue: Annotated[
         list[str] | None, typer.Option(help="Width of the figures; default: all venues.")
     ] = None,
+    x: Annotated[str, typer.Option(help="Axes of the figures, of kl,sqrt,log,step.")] = "kl",
     out: Annotated[Path, typer.Option(help="Folder of curve.csv and figures.")] = Path(
         "reports/overopt"
     ),
 ) -> None:
     """Over-optimisation: gold and proxy reward against KL, fits, peak, safe budget, figures."""
+    log = [*(run or []), *(log or [])]
     if sum(bool(source) for source in (samples, log, world)) != 1:
         raise UsageError(f"give {SOURCES}")
     from rmaudit.overoptimization import VENUES, from_logs
@@ -86,6 +91,7 @@ def overopt(
     if log:
         keys: dict[str, Any] = {"kl": log_kl, "proxy": log_proxy, "gold": log_gold}
         keys["length"] = log_length
+        keys["gold_reward"] = None if gold is None else _gold_reward(gold, settings)
         result = from_logs(log, pooled=pooled, **keys, **shared)
     elif world:
         result = _world(world, out, pairs, console, shared)
@@ -111,8 +117,21 @@ def overopt(
     console.table(f"Over-optimisation ({result.unit_words})", list(SUMMARY), result.summary())
     for line in result.sentences():
         console.say(line)
-    written = result.save(out, tuple(venue) if venue else VENUES)
+    axes = tuple(part.strip() for part in x.split(",") if part.strip())
+    written = result.save(out, tuple(venue) if venue else VENUES, axes)
     console.say(f"{len(written)} files: {out}", path=str(out))
+
+
+def _gold_reward(gold: str, settings: AuditConfig) -> Callable[..., Any]:
+    """What scores the completions of a run as gold."""
+    from rmaudit.rewards import load_reward_model
+    from rmaudit.rewards.base import Text
+    from rmaudit.training.policy.reward import score
+
+    model = load_reward_model(gold, settings.of_gold())
+    return lambda prompts, responses: score(
+        model, [Text(p, r) for p, r in zip(prompts, responses, strict=True)]
+    )
 
 
 def _samples(

@@ -9,6 +9,7 @@ import numpy as np
 
 from rmaudit.errors import DataError
 from rmaudit.overoptimization.logs import Log, read_log
+from rmaudit.overoptimization.logs.rollouts import Reward
 from rmaudit.overoptimization.result import Overopt
 from rmaudit.overoptimization.rl_curve import RUNS_ALONE, rl_curve
 from rmaudit.overoptimization.study import study
@@ -21,6 +22,7 @@ def from_logs(
     proxy: str | None = None,
     gold: str | None = None,
     length: str | None = None,
+    gold_reward: Reward | None = None,
     pooled: bool = False,
     gold_sd: float | None = None,
     proxy_sd: float | None = None,
@@ -36,6 +38,8 @@ def from_logs(
         Logs, see `read_log`.
     kl, proxy, gold, length
         Keys, where the known ones do not fit; see `read_log`.
+    gold_reward
+        Scores the completions in the runs' folders, see `read_log`.
     pooled
         Runs that differ in their seed only, as one curve; with five or more the intervals are over
         runs. By default each has a curve of its own.
@@ -50,7 +54,8 @@ def from_logs(
     DataError
         If a log cannot be read, or is too short.
     """
-    logs = [read_log(path, kl=kl, proxy=proxy, gold=gold, length=length) for path in paths]
+    keys = {"kl": kl, "proxy": proxy, "gold": gold, "length": length}
+    logs = [read_log(path, **keys, gold_reward=gold_reward) for path in paths]
     logs = _named_apart(logs)
     notes = [f"{log.name}: {note}" for log in logs for note in log.notes]
     groups = [("pooled runs", logs)] if pooled else [(log.name, [log]) for log in logs]

@@ -1,39 +1,60 @@
 """Figures for papers: PDF, SVG and PNG at the venues' text widths, and the numbers beside them.
 
 Fonts are embedded (PDF) or drawn as outlines (SVG), colours are those of Okabe & Ito, lines differ
-in their dashes too, and no TeX is needed.
+in their dashes too, and no TeX is needed; where it is installed, PGF files come beside them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
 
 from rmaudit.errors import UsageError, nearest
 from rmaudit.files import write
-from rmaudit.overoptimization.study import Study, gain_figure
-from rmaudit.results import Figure
+from rmaudit.overoptimization.rl_findings import FITS_AT
+from rmaudit.overoptimization.study import Study, fit_line
 
 if TYPE_CHECKING:
     from rmaudit.overoptimization.result import Overopt
 
 VENUES = ("neurips", "icml", "icml-wide", "acl", "acl-wide")
 METHODS = {"bon": "Best of n", "tilted": "Tilted policy", "rl": "RL"}
-MOST_WITH_PROXY = 1  # curves in a figure, beyond which the proxies are left out
+XS = ("kl", "sqrt", "log", "step")
+MOST_WITH_PROXY = 4  # curves in a figure, beyond which the proxies are left out
+COLUMNS = ("run", "method", "reward", "kl", "step", "gain", "low", "high", "unit")
+MARKS = ("run", "method", "kind", "kl", "step", "gain")
+SCRIPT = """
+
+if __name__ == "__main__":
+    main(Path(__file__).parent, width={width}, font={font}, xs={xs})
+"""
 
 
-def save_figures(result: Overopt, folder: str | Path, venues: Sequence[str] = VENUES) -> list[Path]:
-    """Write the figures of every method, and curve.csv and fits.csv beside them.
+def save_figures(
+    result: Overopt,
+    folder: str | Path,
+    venues: Sequence[str] = VENUES,
+    xs: Sequence[str] = ("kl",),
+) -> list[Path]:
+    """Write the figures of every method, and the tables and the script that they come from.
 
     Parameters
     ----------
     result
         Curves.
     folder
-        Gets ``curve.csv``, ``fits.csv`` and ``gain-<method>-<venue>.pdf``, ``.svg``, ``.png``.
+        Gets ``curve.csv``, ``fits.csv``, ``gains.csv``, ``marks.csv``, ``figures.py`` and
+        ``gain-<method>-<venue>.pdf``, ``.svg``, ``.png`` (and ``.pgf`` where TeX is installed).
     venues
         Names in `rmaudit.plots.STYLES`: neurips, icml, icml-wide, acl, acl-wide, page.
+    xs
+        What gains are drawn against: kl, sqrt, log, step; all but kl are in the file's name.
 
     Returns
     -------
@@ -43,15 +64,18 @@ def save_figures(result: Overopt, folder: str | Path, venues: Sequence[str] = VE
     Raises
     ------
     UsageError
-        If a venue is unknown.
+        If a venue or an axis is unknown.
     StoreError
         If the folder cannot be written.
     """
-    from rmaudit.plots import STYLES, to_paper_svg, to_pdf, to_png
+    from rmaudit.plots import STYLES
+    from rmaudit.plots.gain_lines import gain_axes
+    from rmaudit.plots.paper import paper_files
 
-    for venue in venues:
-        if venue not in STYLES:
-            raise UsageError(f"no venue is named {venue!r}; {nearest(venue, STYLES)}")
+    for names, known, what in ((venues, STYLES, "venue"), (xs, XS, "axis")):
+        for name in names:
+            if name not in known:
+                raise UsageError(f"no {what} is named {name!r}; {nearest(name, known)}")
     folder = Path(folder)
     written = []
 
@@ -59,33 +83,106 @@ def save_figures(result: Overopt, folder: str | Path, venues: Sequence[str] = VE
         write(folder / name, content)
         written.append(folder / name)
 
+    lines, marks, unit = gain_lines(result)
     put("curve.csv", result.curve.to_csv(index=False))
     put("fits.csv", result.fits.to_csv(index=False))
-    for figure in figures(result.studies, result.confidence):
-        for venue in venues:
-            name = f"{figure.name}-{venue}"
-            put(f"{name}.pdf", to_pdf(figure, venue))
-            put(f"{name}.svg", to_paper_svg(figure, venue))
-            put(f"{name}.png", to_png(figure, venue))
+    put("gains.csv", _table(lines, unit).to_csv(index=False))
+    put("marks.csv", pd.DataFrame(marks, columns=list(MARKS)).to_csv(index=False))
+    style = STYLES[venues[0]] if venues else STYLES["neurips"]
+    put("figures.py", script(style.width, style.font_size, xs))
+    for method, title in METHODS.items():
+        chosen = [line for line in lines if line["method"] == method]
+        if not chosen:
+            continue
+        for x in xs:
+            if x == "step" and method != "rl":
+                continue
+            name = f"gain-{method}" + ("" if x == "kl" else f"-{x}")
+            draw = partial(gain_axes, lines=chosen, marks=marks, x=x, unit=unit)
+            for venue in venues:
+                for ending, content in paper_files(draw, venue, f"{title}: gain").items():
+                    put(f"{name}-{venue}.{ending}", content)
     return written
 
 
-def figures(studies: Sequence[Study], confidence: float = 0.95) -> list[Figure]:
-    """One figure a method: gold gain against KL, with fit and proxy where there is one curve."""
-    drawn = []
-    for method, title in METHODS.items():
-        chosen = [one for one in studies if one.curve.method == method]
-        if not chosen:
-            continue
-        alone = len(chosen) <= MOST_WITH_PROXY
-        drawn.append(
-            gain_figure(
-                chosen,
-                f"gain-{method}",
-                f"{title}: gain against KL",
-                confidence=confidence,
-                with_proxy=alone,
-                with_fit=alone,
-            )
-        )
-    return drawn
+def script(width: float, font: float, xs: Sequence[str]) -> str:
+    """The drawing code as a file of its own, which needs matplotlib alone."""
+    from rmaudit.plots import gain_lines as module
+
+    source = Path(str(module.__file__)).read_text(encoding="utf-8")
+    return source + SCRIPT.format(width=width, font=font, xs=tuple(xs))
+
+
+def gain_lines(result: Overopt) -> tuple[list[dict[str, Any]], list[dict[str, Any]], str]:
+    """The lines and marks that `rmaudit.plots.gain_lines.gain_axes` draws, and the gains' unit."""
+    lines: list[dict[str, Any]] = []
+    marks: list[dict[str, Any]] = []
+    counts = {m: sum(one.curve.method == m for one in result.studies) for m in METHODS}
+    for one in result.studies:
+        few = counts[one.curve.method]
+        lines.append(_line(one, "gold", result.confidence, weak=False))
+        if few <= MOST_WITH_PROXY:
+            lines.append(_line(one, "proxy", result.confidence, weak=False))
+        if not one.curve.usable.all():
+            lines.append(_line(one, "gold", result.confidence, weak=True))
+        fit = one.found.fit(one.form)
+        if few == 1 and fit.alpha.defined and not fit.lack_of_fit < FITS_AT:
+            kl, gain = fit_line(one)
+            empty = [None] * len(kl)
+            lines.append(_named(one, "fit", kl, empty, gain, empty, empty))
+        marks += _marks(one)
+    standard = all(one.curve.standard for one in result.studies)
+    return lines, marks, "SD" if standard else "own units"
+
+
+def _named(one: Study, reward: str, *columns: Sequence[Any]) -> dict[str, Any]:
+    names = ("kl", "step", "gain", "low", "high")
+    start = {"run": one.run, "method": one.curve.method, "reward": reward}
+    return start | dict(zip(names, map(list, columns), strict=True))
+
+
+def _line(one: Study, which: Any, confidence: float, *, weak: bool) -> dict[str, Any]:
+    curve = one.curve
+    usable = ~curve.usable if weak else curve.usable
+    places = np.flatnonzero(usable & np.isfinite(curve.raw(which)))
+    gains = curve.gains(which, confidence)
+    ends = [(None, None) if weak else (gains[k].low, gains[k].high) for k in places]
+    steps = [float(curve.strength[k]) if curve.method == "rl" else None for k in places]
+    return _named(
+        one,
+        "weak" if weak else which,
+        [float(curve.kl_at[k]) for k in places],
+        steps,
+        [gains[k].value for k in places],
+        [_finite(low) for low, _ in ends],
+        [_finite(high) for _, high in ends],
+    )
+
+
+def _marks(one: Study) -> list[dict[str, Any]]:
+    gold = _line(one, "gold", 0.95, weak=False)
+    if not gold["gain"]:
+        return []
+    best = int(np.argmax(gold["gain"]))
+    start = {"run": one.run, "method": one.curve.method}
+    at = {name: gold[name][best] for name in ("kl", "step", "gain")}
+    found = [start | {"kind": "peak"} | at]
+    safe = one.found.safe_kl
+    if safe.defined and safe.value > 0:
+        step = one.found.safe_strength.value if one.curve.method == "rl" else None
+        gain = float(np.interp(safe.value, gold["kl"], gold["gain"]))
+        found.append(start | {"kind": "safe", "kl": safe.value, "step": step, "gain": gain})
+    return found
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else value
+
+
+def _table(lines: Sequence[dict[str, Any]], unit: str) -> pd.DataFrame:
+    rows = [
+        [line["run"], line["method"], line["reward"], *cells, unit]
+        for line in lines
+        for cells in zip(*(line[n] for n in ("kl", "step", "gain", "low", "high")), strict=True)
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS))

@@ -76,11 +76,16 @@ class Overopt:
             )
         return rows
 
-    def save(self, folder: str | Path, venues: tuple[str, ...] | None = None) -> list[Path]:
-        """Write curve.csv, fits.csv and the figures; see `save_figures`."""
+    def save(
+        self,
+        folder: str | Path,
+        venues: tuple[str, ...] | None = None,
+        xs: tuple[str, ...] = ("kl",),
+    ) -> list[Path]:
+        """Write curve.csv, fits.csv, the figures and the script behind them; see `save_figures`."""
         from rmaudit.overoptimization.paper import VENUES, save_figures
 
-        return save_figures(self, folder, VENUES if venues is None else venues)
+        return save_figures(self, folder, VENUES if venues is None else venues, xs)
 
 
 SUMMARY = ("run", "method", "KL measured", "gold gain", "loss after", "fitted peak KL", "safe KL")

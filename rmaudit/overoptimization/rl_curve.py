@@ -242,7 +242,7 @@ def _points(values: Float, step: Float, edges: Float, run: Run) -> Points:
     every = float(np.median(np.diff(run.step))) if run.step.size > 1 else 1.0
     # Noise of neighbouring steps may be dependent; that of evaluations far apart is not.
     phi = 0.0 if values.size < FEW_GOLD and gap >= 4 * every else None
-    noise = noise_of(values, phi=phi)
+    noise = noise_of(values, phi=phi, turns=True)
     if noise is None:
         count = edges.size - 1
         return Points(values, np.full((count, count), math.nan), 1.0, values.size)

@@ -215,7 +215,8 @@ def _weak_series(one: Study, name: str) -> dict[str, Any]:
     }
 
 
-def _fit_series(one: Study, name: str) -> dict[str, Any]:
+def fit_line(one: Study) -> tuple[list[float], list[float]]:
+    """KL and gain along the fitted form, from the start to the largest KL measured."""
     fit = one.found.fit(one.form)
     start, shift = 0.0, 0.0
     if isinstance(one.curve, RlCurve):  # gains are from the first window, not from KL 0
@@ -225,15 +226,13 @@ def _fit_series(one: Study, name: str) -> dict[str, Any]:
         )
     d = np.sqrt(np.linspace(start, one.found.measured_kl, 41))
     x, z = form_terms(d, fit.form)
-    y = shift + fit.alpha.value * x + fit.beta.value * z
-    return {
-        "name": name,
-        "x": (d**2).tolist(),
-        "y": y.tolist(),
-        "low": None,
-        "high": None,
-        "style": "line",
-    }
+    return (d**2).tolist(), (shift + fit.alpha.value * x + fit.beta.value * z).tolist()
+
+
+def _fit_series(one: Study, name: str) -> dict[str, Any]:
+    kl, gain = fit_line(one)
+    none: dict[str, Any] = {"low": None, "high": None}
+    return {"name": name, "x": kl, "y": gain, "style": "line", **none}
 
 
 def _sentence(one: Study) -> str:

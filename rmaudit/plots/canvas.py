@@ -45,9 +45,9 @@ def draw(figure: Figure | Data, ax: Axes | None = None, style: str | Style = "pa
         If the kind is unknown or the data does not fit it.
     """
     kind, data = _parts(figure)
-    chosen = _style(style)
+    chosen = style_named(style)
     found = FIGURES[kind]
-    with _settings(chosen):
+    with with_style(chosen):
         drawing = None
         try:
             if ax is None:
@@ -92,9 +92,9 @@ def to_png(figure: Figure | Data, style: str | Style = "neurips", dpi: int = 300
 
 def to_paper_svg(figure: Figure | Data, style: str | Style = "neurips") -> str:
     """The figure as an SVG that needs no font: letters as outlines, for papers and slides."""
-    chosen, out = _style(style), io.StringIO()
+    chosen, out = style_named(style), io.StringIO()
     drawing = draw(figure, style=chosen)
-    with _settings(chosen), rc_context({"svg.fonttype": "path"}):
+    with with_style(chosen), rc_context({"svg.fonttype": "path"}):
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         drawing.savefig(out, format="svg", metadata=nothing)
     return out.getvalue()
@@ -108,12 +108,13 @@ def _save(
     style: str | Style,
     **options: Any,
 ) -> None:
-    with _settings(_style(style)):
+    with with_style(style_named(style)):
         drawing.savefig(out, format=ending, metadata=dict(metadata), **options)
 
 
 @contextmanager
-def _settings(style: Style) -> Iterator[None]:
+def with_style(style: Style) -> Iterator[None]:
+    """Matplotlib's settings of a style, for as long as it is drawn with."""
     with rc_context(style.rc()), warnings.catch_warnings():
         # Prompts come in every script; a box for a missing glyph is no fault of the audit.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
@@ -121,7 +122,8 @@ def _settings(style: Style) -> Iterator[None]:
         yield
 
 
-def _style(style: str | Style) -> Style:
+def style_named(style: str | Style) -> Style:
+    """A style by its name; a style as it is."""
     if isinstance(style, Style):
         return style
     if style not in STYLES:

@@ -81,7 +81,9 @@ class Points:
         return np.asarray(normal / np.sqrt(scale)[:, None])
 
 
-def noise_of(values: Float, *, phi: float | None = None, cautious: float = 0.0) -> Noise | None:
+def noise_of(
+    values: Float, *, phi: float | None = None, cautious: float = 0.0, turns: bool = False
+) -> Noise | None:
     """The noise of a series around its trend, equally spaced; None of fewer than three values.
 
     Parameters
@@ -93,11 +95,13 @@ def noise_of(values: Float, *, phi: float | None = None, cautious: float = 0.0) 
         short for that.
     cautious
         Standard errors by which an estimated `phi` is raised.
+    turns
+        Whether the trend may have a corner at its highest place, which would else count as noise.
     """
     n = values.size
     if n < 3:
         return None
-    basis = _trend(n)
+    basis = _cornered(values) if turns and n >= LEAST_FOR_PHI else _trend(n)
     residual = values - basis @ (basis.T @ values)
     square = float(residual @ residual)
     floor = 1e-24 * float(values @ values)
@@ -105,7 +109,7 @@ def noise_of(values: Float, *, phi: float | None = None, cautious: float = 0.0) 
     if phi is None:
         phi = PHI_UNKNOWN
         if n >= LEAST_FOR_PHI and square > floor:
-            phi = _unbiased_phi(n, float(residual[1:] @ residual[:-1]) / square)
+            phi = _unbiased_phi(basis, float(residual[1:] @ residual[:-1]) / square)
             phi += cautious * math.sqrt((1 - phi**2) / max(n - basis.shape[1], 1))
             phi = min(phi, float(PHIS[-1]))
     level, _, spread = _expected(basis, phi)
@@ -206,6 +210,18 @@ def _trend(n: int) -> Float:
     return np.asarray(np.linalg.qr(basis)[0])
 
 
+def _cornered(values: Float) -> Float:
+    """The trend's basis with a corner where a moving average of the values is highest."""
+    n = values.size
+    width = max(3, n // 20)
+    smooth = np.convolve(values, np.ones(width) / width, mode="valid")
+    corner = int(np.argmax(smooth)) + width // 2
+    hinge = np.maximum(np.arange(n) - corner, 0.0)
+    if not 2 <= corner <= n - 3:
+        return _trend(n)
+    return np.asarray(np.linalg.qr(np.column_stack([_trend(n), hinge / n]))[0])
+
+
 def _expected(basis: Float, phi: float) -> tuple[float, float, float]:
     """Of the residuals of AR(1) noise of variance 1: sums of squares and of lag products, spread.
 
@@ -226,15 +242,78 @@ def _expected(basis: Float, phi: float) -> tuple[float, float, float]:
     return level, lag, max(spread, 1e-12)
 
 
-def _unbiased_phi(n: int, seen: float) -> float:
+def _unbiased_phi(basis: Float, seen: float) -> float:
     """The phi at which the residuals' lag-one correlation is expected to be the one seen."""
-    return float(np.interp(seen, _seen_at(n), PHIS))
+    if basis is _trend(len(basis)):  # of a long run's looks: kept
+        return float(np.interp(seen, _seen_at(len(basis)), PHIS))
+    low, high = 0, len(PHIS) - 1
+    ends = [_seen(basis, low), _seen(basis, high)]
+    while high - low > 1:  # what is expected rises with phi
+        middle = (low + high) // 2
+        value = _seen(basis, middle)
+        if value <= seen:
+            low, ends[0] = middle, value
+        else:
+            high, ends[1] = middle, value
+    return float(np.interp(seen, ends, PHIS[[low, high]]))
 
 
 @lru_cache(maxsize=512)
 def _seen_at(n: int) -> Float:
     """The expected lag-one correlation of the residuals at each of `PHIS`, never falling."""
-    basis = _trend(n)
+    return np.maximum.accumulate([_seen(_trend(n), k) for k in range(len(PHIS))])
+
+
+def _seen(basis: Float, place: int) -> float:
+    level, lag, _ = _expected(basis, float(PHIS[place]))
+    return lag / level
+
+
+def _cornered(values: Float) -> Float:
+    """The trend's basis with a corner where a moving average of the values is highest."""
+    n = values.size
+    width = max(3, n // 20)
+    smooth = np.convolve(values, np.ones(width) / width, mode="valid")
+    corner = int(np.argmax(smooth)) + width // 2
+    hinge = np.maximum(np.arange(n) - corner, 0.0)
+    if not 2 <= corner <= n - 3:
+        return _trend(n)
+    return np.asarray(np.linalg.qr(np.column_stack([_trend(n), hinge / n]))[0])
+
+
+def _expected(basis: Float, phi: float) -> tuple[float, float, float]:
+    """Of the residuals of AR(1) noise of variance 1: sums of squares and of lag products, spread.
+
+    `spread` is half the variance of the sum of squares: with M the projection off the trend and S
+    the noise's covariance, tr(M S), the sum of the first off-diagonal of M S M, and tr(M S M S).
+    """
+    n = len(basis)
+    column = phi ** np.arange(n)
+    moved = np.asarray(matmul_toeplitz(column, basis))  # (n, q): S Q
+    inner = basis.T @ moved
+    level = n - float(np.trace(inner))
+    lag = (n - 1) * phi
+    lag -= float(np.sum(basis[:-1] * moved[1:]) + np.sum(moved[:-1] * basis[1:]))
+    lag += float(np.sum((basis[:-1] @ inner) * basis[1:]))
+    squares = column**2
+    total = n + 2 * float(np.sum((n - np.arange(1, n)) * squares[1:]))
+    spread = total - 2 * float(np.sum(moved**2)) + float(np.sum(inner**2))
+    return level, lag, max(spread, 1e-12)
+
+
+def _unbiased_phi(basis: Float, seen: float) -> float:
+    """The phi at which the residuals' lag-one correlation is expected to be the one seen."""
+    known = _seen_at(len(basis)) if basis is _trend(len(basis)) else _seen(basis)
+    return float(np.interp(seen, known, PHIS))
+
+
+@lru_cache(maxsize=512)
+def _seen_at(n: int) -> Float:
+    return _seen(_trend(n))
+
+
+def _seen(basis: Float) -> Float:
+    """The expected lag-one correlation of the residuals at each of `PHIS`, never falling."""
     parts = [_expected(basis, float(phi)) for phi in PHIS]
     return np.maximum.accumulate([lag / level for level, lag, _ in parts])
 

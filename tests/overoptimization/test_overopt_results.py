@@ -75,7 +75,8 @@ def test_files_of_a_run(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     names = {p.name for p in (tmp_path / "out").iterdir()}
     figures = {f"gain-bon-{v}.{e}" for v in ("neurips", "acl") for e in ("pdf", "svg", "png")}
-    assert names == figures | {"curve.csv", "fits.csv"}
+    tables = {"curve.csv", "fits.csv", "gains.csv", "marks.csv", "figures.py"}
+    assert names == figures | tables
     written = pd.read_csv(tmp_path / "out" / "curve.csv")
     assert list(written.columns) == COLUMNS.split()
     assert written["n"].tolist() == [1, 2, 8]
@@ -97,7 +98,7 @@ def test_files_of_a_run(tmp_path: Path) -> None:
         (["--method", "ppo"], "say bon, tilted or both"),
         (["--gold-column", "nothing"], "no column 'nothing'"),
         (["--venue", "nips"], "did you mean neurips"),
-        (["--log", "x.jsonl"], "give one of --samples, --log or --world"),
+        (["--log", "x.jsonl"], "or one of --samples, --log, --world"),
     ],
 )
 def test_bad_usage_is_one_clear_line(tmp_path: Path, options: list[str], words: str) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from rmaudit.errors import DataError
 from rmaudit.overoptimization.logs.keys import Keys, Known, find_keys
 from rmaudit.overoptimization.logs.records import Record, number, read_records
+from rmaudit.overoptimization.logs.rollouts import Reward, gold_records
 from rmaudit.overoptimization.rl_curve import Run
 from rmaudit.typing import Float
 
@@ -45,6 +46,7 @@ def read_log(
     gold: str | None = None,
     length: str | None = None,
     name: str | None = None,
+    gold_reward: Reward | None = None,
 ) -> Log:
     """Read a log of any trainer in `TRAINERS`, whatever it is kept in.
 
@@ -63,6 +65,9 @@ def read_log(
         sequences; "none" for a KL that is one already.
     name
         Of the run; its file or folder by default.
+    gold_reward
+        Scores the completions that a run's folder holds: the gold reward. Without one the gold
+        reward that stands beside the completions serves where the log has none.
 
     Raises
     ------
@@ -71,6 +76,10 @@ def read_log(
     """
     file = _file(Path(path))
     records, notes = read_records(file)
+    added = _from_completions(Path(path), records, gold, gold_reward)
+    if added:
+        records, gold = [*records, *added], "rmaudit/gold"
+        notes.append(f"gold: mean over the completions of {len(added)} steps")
     if not records:
         raise DataError(
             f"{file}: no record in it; give a trainer_state.json, JSON Lines, CSV, Parquet, "
@@ -85,6 +94,18 @@ def read_log(
         notes.append(f"the proxy ({keys.proxy}) never changes: nothing was optimised")
     named = {"step": keys.step, "kl": keys.kl, "proxy": keys.proxy, "gold": keys.gold}
     return Log(name or _run_name(file), run, named, tuple(notes), keys.trainer)
+
+
+def _from_completions(
+    path: Path, records: Sequence[Record], gold: str | None, reward: Reward | None
+) -> list[Record]:
+    """Gold by step from what the policy wrote, where it is asked for or the log has none."""
+    if not path.is_dir():
+        if reward is not None:
+            raise DataError(f"{path}: a gold model needs the run's folder, with its completions")
+        return []
+    logged = gold is not None or any("gold" in key.lower() for r in records for key in r)
+    return [] if logged and reward is None else gold_records(path, reward)
 
 
 def _run_name(file: Path) -> str:

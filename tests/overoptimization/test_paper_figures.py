@@ -1,0 +1,96 @@
+"""Figures for papers: what is drawn where, and the script that draws it again without rmaudit."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from rmaudit.errors import UsageError
+from rmaudit.overoptimization import from_logs
+from rmaudit.overoptimization.paper import gain_lines
+from rmaudit.overoptimization.result import Overopt
+from rmaudit.plots.gain_lines import gain_axes, label_ends, read_lines
+
+
+def run(folder: Path, name: str, seed: int, steps: int = 80) -> Path:
+    rng = np.random.default_rng(seed)
+    u = np.arange(1, steps + 1) / steps
+    gold = 1 - np.exp(-6 * u) - 2.5 * np.maximum(u - 0.4, 0) + 0.03 * rng.standard_normal(steps)
+    rows = [
+        {"step": i + 1, "kl_k1": 20 * x, "proxy": 3 * x, "gold": g}
+        for i, (x, g) in enumerate(zip(u.tolist(), gold.tolist(), strict=True))
+    ]
+    path = folder / f"{name}.jsonl"
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    return path
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Overopt:
+    folder = tmp_path_factory.mktemp("logs")
+    return from_logs([run(folder, "first", 0), run(folder, "second", 1)])
+
+
+def test_axes_are_given_back_with_labels_at_the_lines(two: Overopt) -> None:
+    lines, marks, unit = gain_lines(two)
+    assert unit == "own units"
+    axes = Figure(figsize=(5.5, 2.9)).add_subplot()
+    for x, start in (("kl", 20 / 80), ("sqrt", (20 / 80) ** 0.5), ("step", 1)):
+        axes.clear()
+        assert gain_axes(axes, lines, marks, x=x, unit=unit) is axes
+        assert {text.get_text() for text in axes.texts} == {"first", "second"}
+        assert axes.get_legend() is None
+        assert "SD" not in axes.get_ylabel()
+        drawn = min(line.get_xdata()[0] for line in axes.lines if len(line.get_xdata()) > 5)
+        assert start <= drawn <= 4 * start  # the middle of the first window of four steps
+    colors = {line.get_color() for line in axes.lines if len(line.get_xdata()) > 5}
+    assert len(colors) == 2
+
+
+def test_labels_that_would_touch_are_moved_apart() -> None:
+    axes = Figure(figsize=(5.5, 2.9)).add_subplot()
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    label_ends(axes, [(1.0, 0.5, name, "black") for name in "abc"])
+    heights = sorted(text.xy[1] for text in axes.texts)
+    assert min(np.diff(heights)) * axes.get_window_extent().height / 100 * 72 >= 8
+
+
+def test_the_peak_and_the_safe_kl_are_marked_where_they_were_found(two: Overopt) -> None:
+    _, marks, _ = gain_lines(two)
+    for one in two.studies:
+        own = {mark["kind"]: mark for mark in marks if mark["run"] == one.run}
+        assert own["peak"]["kl"] == pytest.approx(one.found.best_kl.value)
+        assert own["safe"]["kl"] == one.found.safe_kl.value
+        assert own["safe"]["gain"] <= own["peak"]["gain"]
+
+
+def test_the_script_draws_the_same_without_rmaudit(two: Overopt, tmp_path: Path) -> None:
+    written = two.save(tmp_path, ("neurips",), ("kl", "log"))
+    names = {path.name for path in written}
+    assert {"gain-rl-neurips.pdf", "gain-rl-log-neurips.svg", "figures.py"} <= names
+    lines, marks, unit = read_lines(tmp_path)
+    again = pd.DataFrame(lines).explode(["kl", "step", "gain", "low", "high"])
+    direct = pd.DataFrame(gain_lines(two)[0]).explode(["kl", "step", "gain", "low", "high"])
+    for column in ("kl", "gain", "low"):
+        assert np.allclose(again[column].astype(float), direct[column].astype(float))
+    assert (unit, len(marks)) == ("own units", 4)
+    code = (
+        "import sys; sys.modules['rmaudit'] = None; import runpy; "
+        "runpy.run_path('figures.py', run_name='__main__')"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=120)
+    for x in ("kl", "log"):
+        assert (tmp_path / f"my-gain-rl-{x}.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_an_unknown_axis_is_a_usage_error(two: Overopt, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no axis is named 'kll'"):
+        two.save(tmp_path, ("neurips",), ("kll",))
