@@ -15,7 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmaudit.results import Estimate
-from rmaudit.stats.best_of_n import best_of_n_kl, best_of_n_mean, n_grid
+from rmaudit.stats.best_of_n import (
+    best_of_n_kl,
+    best_of_n_mean,
+    best_of_poisson_kl,
+    best_of_poisson_mean,
+    n_grid,
+    poisson_beyond,
+)
 from rmaudit.stats.intervals import cluster_mean, count_codes
 from rmaudit.stats.tilting import (
     effective_size,
@@ -25,7 +32,8 @@ from rmaudit.stats.tilting import (
 )
 from rmaudit.typing import Float, Integers
 
-Method = Literal["bon", "tilted"]
+Method = Literal["bon", "tilted", "poisson"]
+MOST_BEYOND = 0.01  # share of a best-of-Poisson mixture that may need more samples than there are
 LEAST_EFFECTIVE = 10.0  # median effective sample size of a point that a fit may use
 BETAS_PER_OCTAVE = 2
 BETA_OCTAVES = (4, -4)  # from 16 proxy SDs a nat, weak, to a sixteenth, strong
@@ -177,6 +185,23 @@ def best_of_n_curve(pool: Pool, ns: Sequence[int] | None = None) -> Curve:
     kl = np.broadcast_to([best_of_n_kl(int(n)) for n in grid], gold.shape)
     nothing = np.full(grid.size, math.nan)
     return _curve(pool, "bon", grid.astype(np.float64), np.array(kl), proxy, gold, nothing)
+
+
+def poisson_curve(pool: Pool) -> Curve:
+    """Best of n with a Poisson n, for each whole mean of n that the pool carries.
+
+    Where the pool is too small for the tilt's weights, this stands in its place: at equal KL the
+    two policies are nearly the same.
+    """
+    means = [n for n in range(1, pool.size + 1) if poisson_beyond(n, pool.size) <= MOST_BEYOND]
+    proxy, gold = (
+        np.stack([best_of_poisson_mean(values, pool.proxy, n) for n in means], axis=1)
+        for values in (pool.proxy, pool.gold)
+    )
+    grid = np.array(means, dtype=np.float64)
+    kl = np.broadcast_to([best_of_poisson_kl(n) for n in means], gold.shape)
+    nothing = np.full(grid.size, math.nan)
+    return _curve(pool, "poisson", grid, np.array(kl), proxy, gold, nothing)
 
 
 def tilted_curve(pool: Pool, betas: Sequence[float] | None = None) -> Curve:

@@ -24,7 +24,12 @@ if TYPE_CHECKING:
     from rmaudit.overoptimization.result import Overopt
 
 VENUES = ("neurips", "icml", "icml-wide", "acl", "acl-wide")
-METHODS = {"bon": "Best of n", "tilted": "Tilted policy", "rl": "RL"}
+METHODS = {
+    "bon": "Best of n",
+    "tilted": "Tilted policy",
+    "poisson": "Best of Poisson n",
+    "rl": "RL",
+}
 XS = ("kl", "sqrt", "log", "step")
 MOST_WITH_PROXY = 4  # curves in a figure, beyond which the proxies are left out
 COLUMNS = ("run", "method", "reward", "kl", "step", "gain", "low", "high", "unit")

@@ -59,7 +59,7 @@ class Overopt:
             peak = _shown(fit.peak_kl) + (" (extrapolated)" if fit.extrapolated else "")
             if fit.lack_of_fit < FITS_AT:
                 peak = "- (does not fit)"
-            names = {"bon": "n", "tilted": "beta", "rl": "step"}
+            names = {"bon": "n", "tilted": "beta", "poisson": "mean n", "rl": "step"}
             strength = f"{names[one.curve.method]} {_shown(found.safe_strength, ends=False)}"
             rows.append(
                 [

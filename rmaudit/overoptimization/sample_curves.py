@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -10,7 +10,14 @@ import numpy as np
 
 from rmaudit.data.types import Dataset
 from rmaudit.errors import DataError, UsageError
-from rmaudit.overoptimization.curves import Method, Pool, best_of_n_curve, tilted_curve
+from rmaudit.overoptimization.curves import (
+    Curve,
+    Method,
+    Pool,
+    best_of_n_curve,
+    poisson_curve,
+    tilted_curve,
+)
 from rmaudit.overoptimization.result import Overopt
 from rmaudit.overoptimization.samples import (
     aggregates,
@@ -25,6 +32,8 @@ from rmaudit.scoring import Progress, open_store
 from rmaudit.scoring import score as run_requests
 from rmaudit.scoring.requests import data_requests
 from rmaudit.typing import Float
+
+CARRIED = 0.5  # of the KL that best of Poisson n reaches: a tilt that reaches less is joined by it
 
 
 def from_samples(
@@ -103,18 +112,40 @@ def from_samples(
         pool = _pool(chosen, name, proxy, truth)
         notes += [f"{name}: {n} prompts set aside, {why}" for why, n in pool.set_aside.items()]
         _check(ns, pool)
-        for method in methods:
-            curve = best_of_n_curve(pool, ns) if method == "bon" else tilted_curve(pool, betas)
+        for curve in _curves(pool, methods, ns, betas):
             rng = np.random.default_rng([seed, len(studies)])
             one = study(name, curve, rng, resamples=resamples, confidence=confidence)
             studies.append(one)
+            if curve.method == "poisson":
+                notes.append(
+                    f"{name}: {pool.size} samples per prompt carry a tilt to a small KL only; best "
+                    "of Poisson n, nearly the same policy at equal KL, goes on from there"
+                )
             if not one.found.safe_kl.defined:
-                notes.append(f"{name}, {method}: {one.found.safe_kl.undefined_reason}")
+                notes.append(f"{name}, {curve.method}: {one.found.safe_kl.undefined_reason}")
     if held_out or not isinstance(gold, str):
         source = f"the column {gold}" if isinstance(gold, str) else f"the model {gold.name}"
         kind = ", trained on disjoint feedback: a lower bound on the true gap" if held_out else ""
         notes.append(f"gold reward: {source}{kind}")
     return Overopt(tuple(studies), tuple(dict.fromkeys(notes)), confidence)
+
+
+def _curves(
+    pool: Pool,
+    methods: Sequence[Method],
+    ns: Sequence[int] | None,
+    betas: Sequence[float] | None,
+) -> Iterator[Curve]:
+    """A curve per method; where the pool is too small for a tilt also that of best of Poisson n."""
+    for method in methods:
+        if method == "bon":
+            yield best_of_n_curve(pool, ns)
+            continue
+        tilted, poisson = tilted_curve(pool, betas), poisson_curve(pool)
+        yield tilted
+        reach = tilted.kl_at[tilted.usable].max(initial=0.0)
+        if betas is None and reach < CARRIED * poisson.kl_at.max():
+            yield poisson
 
 
 def _pool(samples: Dataset, name: str, proxy: Float, truth: Float) -> Pool:

@@ -37,9 +37,9 @@ COLUMNS = (
     "run",
 )
 """The columns of curve.csv: rewards are raw means, empty where a column does not apply."""
-_STRENGTH = {"bon": "n", "tilted": "beta", "rl": "step"}
-METHOD_NAMES = {"bon": "best of n", "tilted": "tilted", "rl": "RL"}
-FORM_OF: dict[str, Form] = {"bon": "bon", "tilted": "bon", "rl": "rl"}
+_STRENGTH = {"bon": "n", "tilted": "beta", "poisson": "n", "rl": "step"}
+METHOD_NAMES = {"bon": "best of n", "tilted": "tilted", "poisson": "best of Poisson n", "rl": "RL"}
+FORM_OF: dict[str, Form] = {"bon": "bon", "tilted": "bon", "poisson": "bon", "rl": "rl"}
 """The form of a method's fit. The tilted policy's gain starts linear in sqrt(KL), as best of n's
 does, where that of the RL form starts with an infinite slope."""
 

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from typing import Any
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
@@ -30,7 +31,8 @@ def paper_files(draw: Draw, venue: str, title: str) -> dict[str, bytes]:
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     metadata: dict[str, Any] = {"pdf": dates, "svg": nothing, "png": {"Software": None}}
     endings = ["pdf", "svg", "png", *(["pgf"] if has_tex() else [])]
-    with with_style(style):
+    # Letters of an SVG are outlines: a paper's reader need not have the font.
+    with with_style(style), rc_context({"svg.fonttype": "path"}):
         for ending in endings:
             drawing = Drawing(figsize=(style.width, min(0.6 * style.width, 2.9)),
                               layout="constrained")  # fmt: skip
