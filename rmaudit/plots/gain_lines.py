@@ -62,6 +62,7 @@ def gain_axes(
     for line in lines:
         place = runs.index((line["run"], line["method"]))
         at = [_x(k, s, x) for k, s in zip(line["kl"], line["step"], strict=True)]
+        rows: list[tuple[Any, ...]]
         rows = [row for row in zip(at, line["gain"], line["low"], line["high"], strict=True)
                 if row[0] is not None and row[1] is not None]  # fmt: skip
         if not rows:
@@ -175,7 +176,7 @@ def read_lines(folder: str | Path) -> tuple[list[Line], list[Mark], str]:
     lines: dict[tuple[str, str, str], dict[str, Any]] = {}
     unit = "SD"
     for row in _rows(Path(folder) / "gains.csv"):
-        unit = str(row.pop("unit"))
+        unit = str(row["unit"])
         key = row["run"], row["method"], row["reward"]
         names = ("kl", "step", "gain", "low", "high")
         start = dict(zip(("run", "method", "reward"), key, strict=True))
@@ -185,7 +186,7 @@ def read_lines(folder: str | Path) -> tuple[list[Line], list[Mark], str]:
     return list(lines.values()), _rows(Path(folder) / "marks.csv"), unit
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
+def _rows(path: Path) -> list[Mark]:
     """Rows of a table: numbers where a column holds numbers, None where a cell is empty."""
     with path.open(newline="", encoding="utf-8") as file:
         text = ("run", "method", "reward", "kind", "unit")

@@ -269,55 +269,6 @@ def _seen(basis: Float, place: int) -> float:
     return lag / level
 
 
-def _cornered(values: Float) -> Float:
-    """The trend's basis with a corner where a moving average of the values is highest."""
-    n = values.size
-    width = max(3, n // 20)
-    smooth = np.convolve(values, np.ones(width) / width, mode="valid")
-    corner = int(np.argmax(smooth)) + width // 2
-    hinge = np.maximum(np.arange(n) - corner, 0.0)
-    if not 2 <= corner <= n - 3:
-        return _trend(n)
-    return np.asarray(np.linalg.qr(np.column_stack([_trend(n), hinge / n]))[0])
-
-
-def _expected(basis: Float, phi: float) -> tuple[float, float, float]:
-    """Of the residuals of AR(1) noise of variance 1: sums of squares and of lag products, spread.
-
-    `spread` is half the variance of the sum of squares: with M the projection off the trend and S
-    the noise's covariance, tr(M S), the sum of the first off-diagonal of M S M, and tr(M S M S).
-    """
-    n = len(basis)
-    column = phi ** np.arange(n)
-    moved = np.asarray(matmul_toeplitz(column, basis))  # (n, q): S Q
-    inner = basis.T @ moved
-    level = n - float(np.trace(inner))
-    lag = (n - 1) * phi
-    lag -= float(np.sum(basis[:-1] * moved[1:]) + np.sum(moved[:-1] * basis[1:]))
-    lag += float(np.sum((basis[:-1] @ inner) * basis[1:]))
-    squares = column**2
-    total = n + 2 * float(np.sum((n - np.arange(1, n)) * squares[1:]))
-    spread = total - 2 * float(np.sum(moved**2)) + float(np.sum(inner**2))
-    return level, lag, max(spread, 1e-12)
-
-
-def _unbiased_phi(basis: Float, seen: float) -> float:
-    """The phi at which the residuals' lag-one correlation is expected to be the one seen."""
-    known = _seen_at(len(basis)) if basis is _trend(len(basis)) else _seen(basis)
-    return float(np.interp(seen, known, PHIS))
-
-
-@lru_cache(maxsize=512)
-def _seen_at(n: int) -> Float:
-    return _seen(_trend(n))
-
-
-def _seen(basis: Float) -> Float:
-    """The expected lag-one correlation of the residuals at each of `PHIS`, never falling."""
-    parts = [_expected(basis, float(phi)) for phi in PHIS]
-    return np.maximum.accumulate([lag / level for level, lag, _ in parts])
-
-
 def _root(covariance: Float) -> Float:
     values, vectors = np.linalg.eigh(covariance)
     return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))

@@ -72,7 +72,8 @@ def _gold(path: Path, rows: Sequence[Record], reward: Reward | None) -> Sequence
         shown = ", ".join(rows[0]) if rows else "nothing"
         raise DataError(f"{path}: no prompt and completion in the rows (there are: {shown})")
     prompts, responses = ([row[name] for row in rows] for name in names)  # type: ignore[index]
-    return np.asarray(reward(prompts, [_text(one) for one in responses])).tolist()
+    rewards = reward(prompts, [_text(one) for one in responses])
+    return [float(value) for value in rewards]
 
 
 def _text(response: Any) -> str:
