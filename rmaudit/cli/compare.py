@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rmaudit.comparison import League
     from rmaudit.comparison.compare import Comparison, Difference, Verdict
 
-HEADLINES = (".score", "preference.accuracy")
+HEADLINES = (".score", ".score_present", "preference.accuracy")
 DETECTABLE = (1.959964 + 0.841621) / 1.959964  # half-widths that show with 80% power
 
 

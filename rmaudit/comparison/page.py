@@ -93,7 +93,7 @@ def render_league(league: League) -> str:
 def figure(board: Board) -> dict[str, Any]:
     """A board as a figure: one row a run, its interval, and its letters."""
     rows = [
-        {"label": f"{s.name}  {s.letters}", "value": s.value, "low": s.low, "high": s.high}
+        {"label": f"{s.letters}  {s.name}", "value": s.value, "low": s.low, "high": s.high}
         for s in board.standings
     ]
     alt = f"{board.title} of {len(rows)} runs with intervals, the best first."
