@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from rmaudit.case import Case
+from rmaudit.data.types import Dataset
 from rmaudit.errors import RmauditError
+from rmaudit.overoptimization.samples import matrix, recorded
 from rmaudit.results import AuditResult, Finding
 from rmaudit.scoring.requests import Cost, Request, Scores
-from rmaudit.scoring.signals import inferred_signal
+from rmaudit.scoring.signals import inferred_signal, is_verdict
 from rmaudit.scoring.store import Store
 from rmaudit.stats.multiple import holm
 
@@ -21,10 +25,23 @@ if TYPE_CHECKING:
 def with_signal(case: Case, store: Store) -> tuple[Case, Cost]:
     """The case with what its model's rewards claim, and what it cost to find out.
 
-    See `rmaudit.scoring.signals`.
+    See `rmaudit.scoring.signals`. Recorded rewards of the samples have their say: evaluation data
+    of zeros and ones beside graded rewards of samples make no verdict.
     """
     signal, cost = inferred_signal(case.model, case.data_requests, case.inputs, store)
+    told = case.model.signal_is_declared or case.model.scores_new_text
+    if signal == "verdict" and not told and not _verdicts(case.samples):
+        signal = case.model.signal
     return replace(case, told_signal=signal), cost
+
+
+def _verdicts(samples: Dataset | None) -> bool:
+    """Whether recorded rewards of samples are those of a verdict; true without any."""
+    column = None if samples is None else recorded(samples)
+    if samples is None or column is None:
+        return True
+    rewards = matrix(samples.frame[column].tolist()).ravel()
+    return not np.isfinite(rewards).any() or is_verdict(rewards)
 
 
 def wanted_of(audit: Audit, case: Case, debug: bool) -> AuditResult | Sequence[Request]:

@@ -8,13 +8,14 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from rmaudit.auditing import as_one_family, measured, wanted_of
+from rmaudit.auditing import as_one_family, measured, wanted_of, with_signal
 from rmaudit.audits.base import Audit
 from rmaudit.case import Case
 from rmaudit.data import load
 from rmaudit.errors import UsageError
 from rmaudit.results import AuditResult, Finding, MetricSpec, Severity
 from rmaudit.rewards.recorded import Recorded
+from rmaudit.scoring import NullStore
 from rmaudit.scoring.requests import Request, Scores
 
 
@@ -109,3 +110,20 @@ def test_false_findings_of_sound_reports_are_rare() -> None:
         kept += any(f.severity == "medium" for f in result.findings)
     assert raised > 550
     assert kept <= 77  # 5 % and 3.9 standard errors
+
+
+@pytest.mark.parametrize(
+    ("rewards", "kind"), [([0.0, 1.0, 1.0], "verdict"), ([0.3, 2.0, -1.7], "")]
+)
+def test_recorded_samples_have_a_say_in_the_kind(rewards: list[float], kind: str) -> None:
+    """Evaluation rewards of 0 and 1; samples with graded rewards make that no verdict."""
+    pair = {"prompt": "p", "chosen": "a", "rejected": "b", "chosen_reward": 1, "rejected_reward": 0}
+    samples = load(
+        [
+            {"prompt": f"q{i}", "outputs": ["a", "b", "c"], "proxy_rewards": rewards}
+            for i in range(9)
+        ],
+        "samples",
+    )
+    found, _ = with_signal(Case(Recorded(), load([pair]), samples=samples), NullStore())
+    assert found.signal == (kind or Recorded().signal)
