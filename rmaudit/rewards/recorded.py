@@ -45,6 +45,7 @@ class Recorded(RewardModel):
         self.name = "recorded" if published is None else f"recorded:{published}"
         self.fingerprint = self.name  # nothing is stored under it: the data holds the rewards
         self._opened: tuple[Dataset, Dataset] | None = None
+        self._lists: tuple[Dataset, dict[str, NDArray[np.float64]]] | None = None
 
     def recorded(self, dataset: Dataset, side: str) -> NDArray[np.float64]:
         """The rewards of one side of a data set.
@@ -98,8 +99,20 @@ class Recorded(RewardModel):
                 raise DataError(
                     f"{data.source.path}: no column {column!r}, which --components {name} needs"
                 )
-            parts[name] = _values(data, data.frame[column].tolist(), column, side)
+            parts[name] = self._component(data, column, side)
         return parts
+
+    def _component(self, data: Dataset, column: str, side: str) -> NDArray[np.float64]:
+        """One side of a column of components; lists are read once for all sides."""
+        if not side.startswith("output_"):
+            return _values(data, data.frame[column].tolist(), column, side)
+        if self._lists is None or self._lists[0] is not data:
+            self._lists = (data, {})
+        lists = self._lists[1]
+        if column not in lists:
+            lists[column] = _matrix(data, data.frame[column].tolist(), column)
+        place = int(side.removeprefix("output_"))
+        return lists[column][data.frame["outputs"].map(len).to_numpy() > place, place]
 
     def _with_rewards(self, dataset: Dataset) -> Dataset:
         """The data with the published scores as its rewards; kept for the next side."""
@@ -163,6 +176,28 @@ def _of_objects(data: Dataset, side: str) -> dict[str, NDArray[np.float64]]:
         )
         for name in names
     }
+
+
+def _matrix(data: Dataset, values: list[Any], column: str) -> NDArray[np.float64]:
+    """Lists of one number a response as (n_rows, most responses), NaN where there is none."""
+    sizes = data.frame["outputs"].map(len).to_numpy()
+    widest = int(sizes.max(initial=0))
+    if all(isinstance(v, list | np.ndarray) for v in values):
+        given = np.fromiter(map(len, values), np.int64, len(values))
+        flat = [number for value in values for number in value]
+        if (given == sizes).all():
+            try:
+                numbers = np.array(flat, dtype=np.float64)  # None becomes NaN
+            except (TypeError, ValueError):
+                raise DataError(
+                    f"{data.source.path}, column {column!r}: it must hold numbers"
+                ) from None
+            made = np.full((len(values), widest), np.nan)
+            made[np.arange(widest) < sizes[:, None]] = numbers
+            return made
+    for place in range(widest):  # says which row is wrong
+        _each(data, values, column, f"output_{place}")
+    raise DataError(f"{data.source.path}, column {column!r}: it must hold lists of numbers")
 
 
 def _values(data: Dataset, values: list[Any], column: str, side: str) -> NDArray[np.float64]:
