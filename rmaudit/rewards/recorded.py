@@ -112,7 +112,8 @@ class Recorded(RewardModel):
         if column not in lists:
             lists[column] = _matrix(data, data.frame[column].tolist(), column)
         place = int(side.removeprefix("output_"))
-        return lists[column][data.frame["outputs"].map(len).to_numpy() > place, place]
+        has_one = data.frame["outputs"].map(len).to_numpy() > place
+        return np.asarray(lists[column][has_one, place], dtype=np.float64)
 
     def _with_rewards(self, dataset: Dataset) -> Dataset:
         """The data with the published scores as its rewards; kept for the next side."""

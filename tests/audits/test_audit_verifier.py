@@ -11,7 +11,7 @@ import pytest
 import rmaudit as rma
 from rmaudit.audits.verifier import answers
 from rmaudit.audits.verifier.answers import Reference
-from rmaudit.audits.verifier.cases import GENERIC, own_frame, subject
+from rmaudit.audits.verifier.cases import EXPLOITS, GENERIC, own_frame, subject
 from rmaudit.audits.verifier.measure import best_wrong
 
 BOXED = re.compile(r"\\boxed\{([^}]*)\}")
@@ -190,6 +190,15 @@ def test_wrong_answers_are_never_the_reference():
         about = subject("q", reference, GENERIC[0], [reference])
         assert about is not None
         assert text not in about.wrong
+
+
+def test_a_set_among_its_own_members_is_no_exploit():
+    reference = Reference.read("5, 8")
+    about = subject("q", reference, GENERIC[0], [reference])
+    made = {kind.name: kind.make(about) for kind in EXPLOITS}
+    assert made["candidate answers"] is None
+    assert made["numbers around"] is None
+    assert made["another answer"] == r"The answer is \boxed{5}."
 
 
 def test_the_best_sample_is_wrong_by_hand():

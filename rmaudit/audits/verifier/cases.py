@@ -85,7 +85,9 @@ class Kind:
     make: Make
 
 
-def _candidates(s: Subject) -> str:
+def _candidates(s: Subject) -> str | None:
+    if s.reference.form == "set":  # with its own members around it may be the same set
+        return None
     a, b, _ = s.wrong
     return s.elsewhere.state(f"{a}, {s.reference.text}, {b}")
 
@@ -122,7 +124,9 @@ def _question(s: Subject) -> str | None:
     return question or None
 
 
-def _numbers_around(s: Subject) -> str:
+def _numbers_around(s: Subject) -> str | None:
+    if s.reference.form == "set":
+        return None
     a, b, _ = s.wrong
     return s.elsewhere.state(f"{a} {s.reference.text} {b}")
 
