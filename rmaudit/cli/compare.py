@@ -44,8 +44,10 @@ def compare(
 ) -> None:
     """Compare audits or benchmark runs, paired by prompt: what got worse, or a league table."""
     from rmaudit.api import compare
+    from rmaudit.report.folder import report_file
 
-    if len(folders) != 2 or metric or steps:
+    several = any(path.is_dir() and not report_file(path).is_file() for path in folders)
+    if len(folders) != 2 or metric or steps or several:
         _league(console, folders, metric, steps, out, as_json)
         return
     result = compare(*folders)

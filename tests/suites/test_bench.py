@@ -214,6 +214,9 @@ def test_runs_of_all_suites_are_one_league_per_suite(tmp_path: Path, pairs: Path
     ]
     assert [board.shared for board in found.boards] == [48, 20]
     assert all(board.apart == 1 for board in found.boards), "the same rewards"
+    code, output = invoke("compare", tmp_path / "a", tmp_path / "b")
+    assert code == 0, output
+    assert "RM-Bench: Score of the groups present" in output
 
 
 def test_a_suite_is_one_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
