@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from rmaudit.data import load
+from rmaudit.errors import StoreError
+from rmaudit.files import check_writable
 from rmaudit.opening import Model
 from rmaudit.report.document import Report
 from rmaudit.rewards import load_reward_model
@@ -161,6 +163,7 @@ def compare(
 def run_audit(settings: AuditConfig, console: Console) -> tuple[Report, Path]:
     """What `rmaudit audit` does: audit by settings, save; the report and its folder."""
     folder = settings.out or Path("reports") / _folder_name(settings.model)
+    check_writable(folder)
     report = audit_by(settings, console)
     report.save(folder)
     return report, folder
@@ -181,6 +184,9 @@ def audit_by(
 
 def run_score(settings: AuditConfig, out: Path, console: Console) -> pd.DataFrame:
     """What `rmaudit score` does: score, and write the Parquet file."""
+    check_writable(out.parent)
+    if out.is_dir():
+        raise StoreError(f"{out} is a folder; name a Parquet file with --out")
     frame = score(
         load_reward_model(settings.model, settings, named_by=settings.named_by("model")),
         settings.eval,

@@ -79,31 +79,31 @@ class Console:
         if self.json_logs:
             self._log("info", message, fields)
         elif not self.quiet:
-            self.rich.print(message, markup=False)
+            self.rich.print(printable(message), markup=False)
 
     def warn(self, message: str, **fields: Any) -> None:
         """A line the user should not miss."""
         if self.json_logs:
             self._log("warning", message, fields)
         elif not self.quiet:
-            self.rich.print(f"warning: {message}", markup=False, style="yellow")
+            self.rich.print(f"warning: {printable(message)}", markup=False, style="yellow")
 
     def error(self, message: str) -> None:
         """Why the command ends; printed even when quiet."""
         if self.json_logs:
             self._log("error", message, {})
         else:
-            self.rich.print(f"error: {message}", markup=False, style="bold red")
+            self.rich.print(f"error: {printable(message)}", markup=False, style="bold red")
 
     def result(self, message: str, **fields: Any) -> None:
-        """A sentence of the result, on stdout."""
+        """A sentence of the result, on stdout; nothing if only errors are wanted."""
         if self.json_logs:
             self._log("result", message, fields)
-        else:
-            sys.stdout.write(f"{_printable(message)}\n")
+        elif not self.quiet:
+            sys.stdout.write(f"{printable(message)}\n")
 
     def table(self, title: str, columns: list[str], rows: list[list[str]]) -> None:
-        """A result, on stdout."""
+        """A result, on stdout; nothing if only errors are wanted."""
         from rich.console import Console as RichConsole
         from rich.table import Table
         from rich.text import Text
@@ -112,12 +112,15 @@ class Console:
             records = [dict(zip(columns, row, strict=True)) for row in rows]
             self._log("result", title, {"rows": records})
             return
+        if self.quiet:
+            return
+        title, columns = printable(title), [printable(column) for column in columns]
         table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
         for column in columns:
             table.add_column(column, overflow="fold")
         for row in rows:
             # Cells may hold untrusted text: control characters must not reach the terminal.
-            table.add_row(*(Text(_printable(cell)) for cell in row))
+            table.add_row(*(Text(printable(cell)) for cell in row))
         RichConsole(emoji=False).print(table)
 
     def _log(self, level: str, message: str, fields: dict[str, Any]) -> None:
@@ -137,5 +140,6 @@ class _Route(logging.Handler):
         self._console.warn(record.getMessage())
 
 
-def _printable(cell: str) -> str:
+def printable(cell: str) -> str:
+    """Text that may be shown: control characters of others must not reach the terminal."""
     return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in cell)

@@ -6,6 +6,8 @@ import contextlib
 import csv
 import io
 import re
+import tempfile
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,9 @@ from typing import Any
 from rmaudit.errors import StoreError
 
 # What a spreadsheet may take for a formula (OWASP, CSV Injection): signs, wide ones too, also
-# behind spaces, which some drop; tabs and line ends, which may open a cell of their own.
-_FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]|[\t\r\n]")
+# behind what it may drop: spaces and whatever has no shape, such as U+FEFF and U+200B.
+_FORMULA = "=+-@＝＋－＠"
+_SHAPELESS = {"Cc", "Cf", "Zs", "Zl", "Zp"}
 
 
 def write(path: Path, content: str | bytes) -> None:
@@ -41,6 +44,26 @@ def write(path: Path, content: str | bytes) -> None:
         ) from error
 
 
+def check_writable(folder: Path) -> None:
+    """Try a place for results before hours of work go into them; nothing is left there.
+
+    Raises
+    ------
+    StoreError
+        If the folder is there and cannot be written, or cannot be made.
+    """
+    place = folder
+    while not (place.exists() or place.is_symlink()) and place != place.parent:
+        place = place.parent
+    try:
+        with tempfile.TemporaryDirectory(prefix=".rmaudit-", dir=place):
+            pass
+    except OSError as error:
+        raise StoreError(
+            f"cannot write to {folder}: {error.strerror or error}; name another place with --out"
+        ) from error
+
+
 def remove(path: Path) -> None:
     """Remove a file if it is there; `StoreError` if that is not allowed."""
     try:
@@ -59,9 +82,11 @@ def csv_text(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def _harmless(cell: Any) -> Any:
-    if isinstance(cell, str) and _FORMULA.match(cell):
-        return "'" + cell
-    return cell
+    if not isinstance(cell, str):
+        return cell
+    shape = next((c for c in cell if unicodedata.category(c) not in _SHAPELESS), "")
+    # Tabs and line ends may open a cell of their own.
+    return "'" + cell if cell[:1] in ("\t", "\r", "\n") or (shape and shape in _FORMULA) else cell
 
 
 def file_name(*parts: str) -> str:

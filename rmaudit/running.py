@@ -33,7 +33,7 @@ from rmaudit.scoring import (
     scores_frame,
 )
 from rmaudit.scoring import score as run_requests
-from rmaudit.scoring.requests import Request
+from rmaudit.scoring.requests import Request, measurable
 from rmaudit.scoring.store import Cards, Store
 from rmaudit.suites import preferences
 
@@ -221,10 +221,11 @@ def _audit(
     reserve = sum(a.further(case) for a in running)
     scores = _score_case(case, requests, reserve, store, progress)
     further.after(scores.requests)
+    measured_scores = measurable(scores)
     results = [
         found
         if isinstance(found := wanted[a.name], AuditResult)
-        else measured(a, case, scores, debug)
+        else measured(a, case, measured_scores, debug)
         for a in audits
     ]
     return Report.build(

@@ -69,3 +69,26 @@ def test_the_steps_audit_and_gate(tmp_path: Path) -> None:
     strict = (tmp_path / "gate.toml").read_text().replace("min", "max")
     (tmp_path / "gate.toml").write_text(strict)
     assert run(steps()["Gate"], inputs, tmp_path) == 1
+
+
+def test_arguments_keep_their_lines_and_quotes_and_run_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "with space"
+    folder.mkdir()
+    (tmp_path / "rmaudit").write_text(
+        '#!/bin/sh\nfor word in "$@"; do echo "<$word>"; done > said\n'
+    )
+    (tmp_path / "rmaudit").chmod(0o755)
+    step = steps()["Audit"]
+    step["run"] = f'PATH="{tmp_path}:$PATH"\n{step["run"]}'
+    arguments = (
+        "--only preference\n--feedback 'a file.jsonl'\n--format \"{prompt} $(touch ran) `id`\""
+    )
+    inputs = {"model": "m", "eval": "e", "out": "o", "arguments": arguments}
+    assert run(step, inputs, folder) == 0
+    words = (folder / "said").read_text().split("<")[1:]
+    assert [word.strip().removesuffix(">") for word in words[7:]] == [
+        *("--only", "preference", "--feedback", "a file.jsonl"),
+        *("--format", "{prompt} $(touch ran) `id`"),
+    ]
+    assert not (folder / "ran").exists()
+    assert run(step, {**inputs, "arguments": "--only 'preference"}, folder) != 0

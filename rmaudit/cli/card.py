@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rmaudit.cli import command
-from rmaudit.console import Console
+from rmaudit.console import Console, printable
 
 
 def register(app: typer.Typer) -> None:
@@ -30,7 +30,7 @@ def card(
 
     opened = Report.load(report)
     if out is None:
-        typer.echo(str(model_card(opened)), nl=False)
+        typer.echo(printable(str(model_card(opened))), nl=False)
     else:
         write_card(out, opened)
         console.say(f"card: {out}", card=str(out))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import re
+import signal
+import threading
 import types
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -173,8 +175,23 @@ def _value(said: Any) -> Any:
     return (tuple(said) or None) if isinstance(said, list) else said
 
 
+def _end_as_interrupts() -> None:
+    """SIGTERM and SIGHUP end as Ctrl-C does, unless they are ignored, as under nohup."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, interrupt)
+
+
 def _finish(console: Console, body: Callable[[], int | None]) -> int:
     """Run a command's body; errors the user can act on become one line and an exit code."""
+    _end_as_interrupts()
     try:
         return body() or 0
     except KeyboardInterrupt:
@@ -185,6 +202,18 @@ def _finish(console: Console, body: Callable[[], int | None]) -> int:
             raise
         console.error(str(error))
         return error.exit_code
+    except MemoryError:
+        if console.debug:
+            raise
+        console.error(
+            "memory ran out; use fewer rows (--limit), a smaller --token-budget or another machine"
+        )
+        return EXIT_BAD_INPUT
+    except RecursionError:
+        if console.debug:
+            raise
+        console.error("a file is nested too deeply to be read; run with --debug to see which")
+        return EXIT_BAD_INPUT
     except OSError as error:
         if console.debug:
             raise

@@ -12,6 +12,7 @@ from rmaudit.cli import command
 from rmaudit.config import AuditConfig
 from rmaudit.console import Console
 from rmaudit.errors import UsageError
+from rmaudit.files import check_writable
 from rmaudit.settings import ModelSettings
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ def overopt(
     from rmaudit.overoptimization import VENUES, from_logs
     from rmaudit.overoptimization.result import SUMMARY
 
+    check_writable(out)
     settings = AuditConfig.resolve({**given, "model": "recorded", "eval": "none"}, None)
     shared: dict[str, Any] = {"seed": settings.seed, "resamples": settings.resamples}
     if log:

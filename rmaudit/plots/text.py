@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-_BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
+# Direction overrides, and what has no shape: soft hyphen, zero-width spaces, byte order mark.
+_HIDDEN = re.compile("[\u00ad\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -16,7 +17,7 @@ def visible(text: object) -> str:
     NUL becomes the picture of a NUL. Escaping for HTML is the template's job, not done here.
     """
     shown = str(text).replace("\r\n", "\n").replace("\r", "\n")
-    shown = _BIDI.sub(lambda m: f"[U+{ord(m.group()):04X}]", shown)
+    shown = _HIDDEN.sub(lambda m: f"[U+{ord(m.group()):04X}]", shown)
     return _CONTROL.sub(_picture, shown)
 
 

@@ -68,8 +68,11 @@ def write(report: Report, folder: Path, paper: str) -> None:
         svg, pdf = _figures(name, figure)
         if drawing.svg is not None:
             files.write(folder / svg, drawing.svg)
-            files.write(folder / pdf, drawing.pdf(paper))
-            stale -= {svg, pdf}
+            stale.discard(svg)
+            content = drawing.pdf(paper)
+            if content is not None:
+                files.write(folder / pdf, content)
+                stale.discard(pdf)
     browser = samples_page(report, report.data) if report.data is not None else None
     if browser is not None:
         files.write(folder / SAMPLES, browser)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import logging
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -42,11 +43,16 @@ class Drawing:
     svg: str | None
     fault: str | None = None
 
-    def pdf(self, style: str) -> bytes:
-        """The figure for a paper."""
-        return to_pdf(self.figure.model_dump(), style)
+    def pdf(self, style: str) -> bytes | None:
+        """The figure for a paper; None if it cannot be drawn so: that costs this file alone."""
+        try:
+            return to_pdf(self.figure.model_dump(), style)
+        except Exception:
+            _log.warning("figure %s: no PDF of it can be drawn", self.figure.name)
+            return None
 
 
+_log = logging.getLogger("rmaudit")
 Drawings = Mapping[tuple[str, str], Drawing]
 
 
@@ -59,6 +65,8 @@ def drawings(report: Report) -> dict[tuple[str, str], Drawing]:
                 drawing = Drawing(figure, to_svg(figure.model_dump()))
             except SchemaError as error:
                 drawing = Drawing(figure, None, str(error))
+            except Exception as error:  # whatever a name may do to the drawing library
+                drawing = Drawing(figure, None, f"cannot be drawn ({type(error).__name__})")
             drawn[name, figure.name] = drawing
     return drawn
 

@@ -7,6 +7,7 @@ Fields are only ever added within a schema version; readers pass over fields tha
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -217,6 +218,32 @@ def check(document: Any, where: str) -> None:
         message = " ".join(fault.message.split())
         message = message if len(message) < 200 else message[:199] + "…"
         raise SchemaError(f"{where}: not a report of rmaudit: at {fault.json_path}: {message}")
+    for place, message in _impossible(document):
+        raise SchemaError(f"{where}: impossible: at {place}: {message}")
+
+
+def _impossible(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Numbers that no audit can have found, and where: types alone let an edited report pass."""
+    for name, source in document["inputs"].items():
+        if source["rows_read"] != source["rows_used"] + source["rows_set_aside"]:
+            yield f"inputs.{name}", "rows_read is not rows_used and rows_set_aside together"
+    for name, audit in document["audits"].items():
+        seen: set[tuple[str, tuple[tuple[str, str], ...]]] = set()
+        for metric in audit["metrics"]:
+            place = f"audits.{name}: {metric['id']}"
+            key = metric["id"], tuple(sorted(metric["slice"].items()))
+            if not metric["id"].startswith(f"{name}."):
+                yield place, "the metric is another audit's"
+            if key in seen:
+                yield place, f"stands there twice, of {metric['slice'] or 'all'}"
+            seen.add(key)
+            value, (low, high) = metric["value"], metric["ci"]
+            if (value is None) != (low is None) or (low is None) != (high is None):
+                yield place, "of value and interval only one is there"
+            elif value is not None and low > high:
+                yield place, f"the interval [{low}, {high}] ends before it begins"
+            elif value is not None and not (metric["n"] and metric["n_prompts"]):
+                yield place, f"a value from {metric['n']} rows of {metric['n_prompts']} prompts"
 
 
 if __name__ == "__main__":

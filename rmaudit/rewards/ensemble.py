@@ -85,12 +85,14 @@ class Ensemble(RewardModel):
     ) -> None:
         if not members:
             raise UsageError(f"{name}: an ensemble needs at least one member")
-        if aggregate not in get_args(Aggregate):
+        if not isinstance(aggregate, str) or aggregate not in get_args(Aggregate):
             raise UsageError(
                 f"{name}: no aggregate {aggregate!r}; say {', '.join(get_args(Aggregate))}"
             )
-        if not uncertainty_weight >= 0:
-            raise UsageError(f"{name}: uncertainty_weight {uncertainty_weight} is negative")
+        if not isinstance(uncertainty_weight, int | float) or not 0 <= uncertainty_weight < np.inf:
+            raise UsageError(
+                f"{name}: uncertainty_weight {uncertainty_weight!r} is no number of 0 or more"
+            )
         self.name = name
         self._members = tuple(members)
         self.how, self.uncertainty_weight = aggregate, float(uncertainty_weight)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rmaudit.data.types import Dataset, Prompt
 from rmaudit.rewards.base import Mode, Row
 
+_LARGEST = 1e140  # its square and a sum of many such squares are finite
 Key = tuple[str, str, str, Mode]
 """(data, audit, side, mode): what names a column."""
 
@@ -114,6 +115,30 @@ class Scores:
         """Rewards of each ensemble member, (n_members, n)."""
         key: Key = (data, audit, side, "plain")
         return np.stack([columns[key].reward for columns in self.members])
+
+
+def measurable(scores: Scores) -> Scores:
+    """Scores in which rewards too large to be squared are infinite, and so told and left out.
+
+    Margins of finite rewards such as 1.7e308 overflow; nothing can be measured on them.
+    """
+
+    def column(each: Column) -> Column:
+        large = np.abs(each.reward) > _LARGEST
+        if not (large & np.isfinite(each.reward)).any():
+            return each
+        infinite = np.copysign(np.inf, each.reward)
+        return replace(each, reward=np.where(large, infinite, each.reward))
+
+    def columns(given: Mapping[Key, Column]) -> dict[Key, Column]:
+        return {key: column(each) for key, each in given.items()}
+
+    return replace(
+        scores,
+        by_request=columns(scores.by_request),
+        members=tuple(columns(member) for member in scores.members),
+        gold=columns(scores.gold),
+    )
 
 
 def data_requests(data: Dataset, name: str) -> list[Request]:

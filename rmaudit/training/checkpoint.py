@@ -75,7 +75,15 @@ def open_run(out: Path, run: Mapping[str, Any]) -> dict[str, Any] | None:
         out.mkdir(parents=True, exist_ok=True)
         write_json(record, {"run": run, "result": None})
         return None
-    stored = json.loads(record.read_text(encoding="utf-8"))
+    try:
+        stored = json.loads(record.read_text(encoding="utf-8"))
+        if not (isinstance(stored["run"], dict) and isinstance(stored["result"], dict | None)):
+            raise TypeError
+    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{record}: is damaged, so that this training cannot go on; delete the folder {out}, "
+            "or choose another with --out"
+        ) from error
     changed = [key for key in run if stored["run"].get(key) != json.loads(json.dumps(run[key]))]
     if changed:
         raise UsageError(

@@ -114,7 +114,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RewardModelError(f"{path}: cannot be read: {first_line(error)}") from error
     if not isinstance(content, dict):
         raise RewardModelError(f"{path}: holds no JSON object")

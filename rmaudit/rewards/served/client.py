@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import secrets
 import threading
+import time
 import weakref
+import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -23,6 +26,7 @@ _CREDENTIAL = re.compile(
     r"(key|token|secret|password|passwd|pwd|signature|credentials?)$|^(sig|code|pat)$|^auth",
     re.IGNORECASE,
 )
+MOST_BYTES = 32 << 20  # of an answer, opened
 _SHOWN = 160  # characters of a server's own words
 
 
@@ -124,7 +128,7 @@ class JsonClient:
     key
         Sent as ``Authorization: Bearer``; replaced by ``***`` wherever a server repeats it.
     timeout
-        Seconds without a byte from the server after which a try has failed.
+        Seconds that a whole answer may take, after which a try has failed.
     connections
         How many requests may be under way at once.
     """
@@ -147,7 +151,7 @@ class JsonClient:
         self._timeout = timeout
         self._patience = patience or RetryPolicy()
         self._random = secrets.SystemRandom()
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
         self._client = httpx2.Client(
             headers=headers | ({"Authorization": f"Bearer {key}"} if key else {}),
             timeout=httpx2.Timeout(timeout, connect=min(timeout, 10.0), pool=None),
@@ -195,30 +199,57 @@ class JsonClient:
         import httpx2
 
         try:
-            answer = self._client.post(self.url, json=body)
+            answer, content = self._read(body)
         except httpx2.TimeoutException:
             raise _PassingError(f"no answer within {self._timeout:g} s") from None
         except httpx2.TransportError as error:
             raise _PassingError(f"connection failed ({self.scrub(str(error))})") from None
         except httpx2.HTTPError as error:
             raise RewardModelError(f"{self.shown}: {self.scrub(str(error))}") from None
+        text = content.decode("utf-8", "replace")
         if answer.is_success:
             try:
-                return answer.json()
-            except ValueError:
-                said = self.scrub(answer.text)
+                return json.loads(content)
+            except (ValueError, RecursionError):
+                said = self.scrub(text[: 4 * _SHOWN])
                 raise _PassingError(f"the answer is not JSON ({said!r})") from None
-        raise self._failure(answer)
+        raise self._failure(answer, text)
 
-    def _failure(self, answer: Any) -> Exception:
-        status, said = answer.status_code, self.scrub(answer.text)
+    def _read(self, body: dict[str, Any]) -> tuple[Any, bytes]:
+        """The head of an answer and its content, within the time and size that one may take."""
+        end = time.monotonic() + self._timeout
+        with self._client.stream("POST", self.url, json=body) as answer:
+            how = answer.headers.get("Content-Encoding", "identity").strip().lower()
+            if how not in ("", "identity", "gzip", "x-gzip", "deflate"):
+                raise RewardModelError(f"{self.shown}: the answer is compressed by {how!r:.40}")
+            opened = zlib.decompressobj(47) if how not in ("", "identity") else None  # gzip, zlib
+            content = bytearray()
+            for piece in answer.iter_raw():
+                if opened is not None:
+                    room = MOST_BYTES + 1 - len(content)
+                    try:
+                        piece = opened.decompress(piece, room)
+                    except zlib.error:
+                        raise _PassingError("the answer is not what it says to be: gzip") from None
+                content += piece
+                if len(content) > MOST_BYTES:
+                    raise RewardModelError(
+                        f"{self.shown}: the answer is longer than {MOST_BYTES >> 20} MB, which no "
+                        "list of rewards is; check the URL"
+                    )
+                if time.monotonic() > end:
+                    raise _PassingError(f"no whole answer within {self._timeout:g} s")
+            return answer, bytes(content)
+
+    def _failure(self, answer: Any, text: str) -> Exception:
+        status, said = answer.status_code, self.scrub(text[: 4 * _SHOWN])
         what = f"HTTP {status} ({said or answer.reason_phrase})"
         if status in _TRANSIENT:
             wait = _seconds(answer.headers.get("Retry-After"))
             asks = "" if wait is None else f", and asks to wait {wait:.0f} s"
             return _PassingError(what + asks, wait)
         if status in _ANSWERED_TOO_LONG:
-            return RefusedError(f"{self.shown}: {what}", answer.text)
+            return RefusedError(f"{self.shown}: {what}", text)
         hint = "check the path and --http-format"
         if status in (401, 403):
             hint = (
