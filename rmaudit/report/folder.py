@@ -69,9 +69,9 @@ def write(report: Report, folder: Path, paper: str) -> None:
         if drawing.svg is not None:
             files.write(folder / svg, drawing.svg)
             stale.discard(svg)
-            content = drawing.pdf(paper)
-            if content is not None:
-                files.write(folder / pdf, content)
+            printed = drawing.pdf(paper)
+            if printed is not None:
+                files.write(folder / pdf, printed)
                 stale.discard(pdf)
     browser = samples_page(report, report.data) if report.data is not None else None
     if browser is not None:
