@@ -227,7 +227,6 @@ def edited(path: str, change: Any) -> dict[str, Any]:
     [
         ("ci", [1.0, -1.0], "ends before it begins"),
         ("ci", [None, None], "only one is there"),
-        ("ci", [0.1, None], "only one is there"),
         ("value", None, "only one is there|not a report"),
         ("n", 0, "a value from 0 rows"),
         ("n_prompts", 0, "of 0 prompts"),

@@ -238,9 +238,10 @@ def _impossible(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
                 yield place, f"stands there twice, of {metric['slice'] or 'all'}"
             seen.add(key)
             value, (low, high) = metric["value"], metric["ci"]
-            if (value is None) != (low is None) or (low is None) != (high is None):
+            ends = [end for end in (low, high) if end is not None]  # an open end is null
+            if (value is None) != (not ends):
                 yield place, "of value and interval only one is there"
-            elif value is not None and low > high:
+            elif len(ends) == 2 and low > high:
                 yield place, f"the interval [{low}, {high}] ends before it begins"
             elif value is not None and not (metric["n"] and metric["n_prompts"]):
                 yield place, f"a value from {metric['n']} rows of {metric['n_prompts']} prompts"

@@ -233,7 +233,7 @@ def _results() -> list[AuditResult]:
         ],
         "coverage": [
             Metric("coverage.kappa", estimate(0.814, 0.03)),
-            Metric("coverage.holes", Estimate(2, math.nan, math.nan, 0.95, "exact", 9, 9)),
+            Metric("coverage.holes", Estimate(2, 2.0, 2.0, 0.95, "exact", 9, 9)),
         ],
         "overoptimization": [Metric("overoptimization.safe_kl", estimate(1.86, 0.4))],
     }
