@@ -226,7 +226,7 @@ def edited(path: str, change: Any) -> dict[str, Any]:
     ("path", "change", "said"),
     [
         ("ci", [1.0, -1.0], "ends before it begins"),
-        ("value", None, "without a value|not a report"),
+        ("ci", [None, None], "a value without an interval"),
         ("n", 0, "a value from 0 rows"),
         ("n_prompts", 0, "of 0 prompts"),
         ("id", "length.excess_preference", "another audit's"),

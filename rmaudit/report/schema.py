@@ -239,8 +239,8 @@ def _impossible(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
             seen.add(key)
             value, (low, high) = metric["value"], metric["ci"]
             ends = [end for end in (low, high) if end is not None]  # an open end is null
-            if value is None and ends:
-                yield place, "an interval without a value"
+            if value is not None and not ends:
+                yield place, "a value without an interval"
             elif len(ends) == 2 and low > high:
                 yield place, f"the interval [{low}, {high}] ends before it begins"
             elif value is not None and not (metric["n"] and metric["n_prompts"]):
