@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from rmaudit.data import load
@@ -16,12 +17,13 @@ from rmaudit.files import check_writable
 from rmaudit.opening import Model
 from rmaudit.report.document import Report
 from rmaudit.rewards import load_reward_model
-from rmaudit.rewards.base import RewardModel
+from rmaudit.rewards.base import RewardModel, does_not_apply, failed
 from rmaudit.rewards.served.client import is_url, shown_url
 from rmaudit.running import Data, Inputs, as_data, run, with_responses
 from rmaudit.scoring import Progress, open_store, scores_frame, write_scores
 from rmaudit.scoring import score as run_requests
 from rmaudit.scoring.requests import data_requests
+from rmaudit.typing import Float
 
 if TYPE_CHECKING:
     from rmaudit.comparison import Comparison
@@ -196,8 +198,22 @@ def run_score(settings: AuditConfig, out: Path, console: Console) -> pd.DataFram
         cache=not settings.no_cache,
         progress=console.progress(),
     )
+    _tell_missing(frame["reward"].to_numpy(dtype=float), console)
     write_scores(out, frame)
     return frame
+
+
+def _tell_missing(rewards: Float, console: Console) -> None:
+    """Say how many texts have no reward, and why: three things that are not one another."""
+    left, broken = does_not_apply(rewards), failed(rewards)
+    other = ~np.isfinite(rewards) & ~left & ~broken
+    for which, words in (
+        (left, "the reward does not apply (None)"),
+        (broken, "the reward itself failed"),
+        (other, "the reward is NaN or infinite"),
+    ):
+        if count := int(which.sum()):
+            console.warn(f"{count:,} of {rewards.size:,} texts: {words}", texts=count)
 
 
 def as_model(model: Model) -> RewardModel:
