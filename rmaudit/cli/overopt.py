@@ -70,8 +70,16 @@ def overopt(
     pooled: Annotated[
         bool, typer.Option("--pooled", help="The logs are seeds of one run: one curve.")
     ] = False,
-    world: Annotated[str | None, typer.Option(help="clinic: train and optimise there.")] = None,
+    world: Annotated[
+        str | None, typer.Option(help="dose or clinic: train proxies and optimise them there.")
+    ] = None,
     pairs: Annotated[int, typer.Option(min=50, help="Feedback pairs of --world.")] = 800,
+    noise: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=0.5, help="Share of flipped labels in --world dose [default: 0.25]."
+        ),
+    ] = None,
     venue: Annotated[
         list[str] | None, typer.Option(help="Width of the figures; default: all venues.")
     ] = None,
@@ -96,7 +104,7 @@ def overopt(
         keys["gold_reward"] = None if gold is None else _gold_reward(gold, settings)
         result = from_logs(log, pooled=pooled, **keys, **shared)
     elif world:
-        result = _world(world, out, pairs, console, shared)
+        result = _world(world, out, pairs, noise, console, shared)
     else:
         result = _samples(
             str(samples),
@@ -157,9 +165,18 @@ def _samples(
     )
 
 
-def _world(name: str, out: Path, pairs: int, console: Console, shared: dict[str, Any]) -> Overopt:
+def _world(
+    name: str, out: Path, pairs: int, noise: float | None, console: Console, shared: dict[str, Any]
+) -> Overopt:
+    if name == "dose":
+        from rmaudit.overoptimization.dose_curves import NOISE, from_dose
+
+        flipped = NOISE if noise is None else noise
+        return from_dose(out / "dose", pairs=pairs, noise=flipped, say=console.say, **shared)
     if name != "clinic":
-        raise UsageError(f"no world is named {name!r}; known: clinic")
+        raise UsageError(f"no world is named {name!r}; known: clinic, dose")
+    if noise is not None:
+        raise UsageError("--noise belongs to --world dose; the clinic's annotators err by design")
     from rmaudit.overoptimization.clinic_curves import from_clinic
 
     return from_clinic(out / "clinic", pairs=pairs, say=console.say, **shared)

@@ -64,6 +64,43 @@ def tilt(log_policy: Float, reward: Float, beta: float) -> Float:
     return np.asarray(logits - logsumexp(logits), dtype=np.float64)
 
 
+def best_of_n(log_policy: Float, reward: Float, n: float | Float) -> Float:
+    """The distribution of the best of `n` draws by a reward, on one context.
+
+    An output of rank `i` wins with probability ``F(i)^n - F(i-1)^n``, F the cumulative probability
+    in order of reward; outputs with one reward share theirs in proportion to the policy.
+
+    Parameters
+    ----------
+    log_policy, reward
+        Log-probabilities of the policy that is drawn from, and rewards, (n_outputs,).
+    n
+        Draws, at least 1; any size, since nothing is sampled. A number, or several, (n_points,).
+
+    Returns
+    -------
+    Log-probabilities, (n_outputs,) or (n_points, n_outputs); -inf where an output cannot win.
+
+    Raises
+    ------
+    UsageError
+        If n is under 1.
+    """
+    draws = np.asarray(n, dtype=np.float64)[..., None]
+    if not (draws >= 1).all():
+        raise UsageError(f"n must be at least 1, not {n}")
+    values, rank = np.unique(reward, return_inverse=True)
+    mass = np.bincount(rank, np.exp(log_policy), len(values))
+    mass /= mass.sum()
+    above = np.concatenate([np.cumsum(mass[::-1])[::-1][1:], [0.0]])  # probability of a higher rank
+    with np.errstate(divide="ignore"):
+        log_cumulative = np.log1p(-np.minimum(above, 1.0))  # of F, exact near 1
+        below = np.concatenate([[-np.inf], log_cumulative[:-1]])
+        won = np.exp(draws * log_cumulative) - np.exp(draws * below)
+        share = np.log(np.maximum(won, 0.0)) - np.log(mass)
+    return np.asarray(log_policy + share[..., rank], dtype=np.float64)
+
+
 def expectation(log_policy: Float, values: Float) -> float:
     """Sum over outputs of pi(o) values(o)."""
     return float(np.exp(log_policy) @ values)

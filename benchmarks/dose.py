@@ -1,0 +1,127 @@
+"""The table of the dose world: where gold turns and what is lost after it, by seed, resumable.
+
+    python benchmarks/dose.py --seeds 20 [--rl]
+
+One cell per (pairs, noise, seed) is appended to benchmarks/cells/dose.jsonl; cells that are there are not
+run again. The table gives means and 95% t intervals over seeds, and differences paired by seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import t as student
+
+from rmaudit.overoptimization.dose_curves import (
+    BETAS,
+    METHODS,
+    OCTAVES,
+    SINGLE,
+    _rl,
+    exact_curve,
+    proxy_tables,
+    within_sd,
+)
+from rmaudit.worlds.dose import DoseWorld
+from rmaudit.worlds.dose.policy import DoseSetting
+from rmaudit.worlds.dose.proxies import train_proxies
+
+CELLS = Path(__file__).parent / "cells" / "dose.jsonl"
+SETTINGS = ((800, 0.25), (3200, 0.25), (800, 0.0))
+
+
+def numbers(gold: np.ndarray, kl: np.ndarray) -> dict[str, float]:
+    """Peak and loss of a curve of mean gold gains."""
+    peak = int(gold.argmax())
+    lost = float(gold[peak] - gold[-1])
+    return {"kl": float(kl[peak]), "gain": float(gold[peak]), "loss": lost, "end": float(kl[-1])}
+
+
+def cell(world: DoseWorld, pairs: int, noise: float, seed: int, rl: bool) -> dict[str, Any]:
+    """Every proxy under every method, exact."""
+    feedback = world.draw_pairs(pairs, np.random.default_rng(seed), noise=noise)
+    proxies = train_proxies(world, feedback, seed=seed)
+    tables, unit = proxy_tables(world, proxies), within_sd(world, world.gold)
+    found: dict[str, Any] = {}
+    for name, table in tables.items():
+        for method, strengths in (
+            ("bon", 2.0 ** np.arange(OCTAVES + 1)),
+            ("tilted", BETAS * within_sd(world, table)),
+        ):
+            curve = exact_curve(world, table, method, strengths)  # type: ignore[arg-type]
+            gold = (curve.gold - curve.gold_start[:, None]).mean(axis=0) / unit
+            found[f"{method} {name}"] = numbers(gold, curve.kl_at)
+    for method in METHODS if rl else ():
+        with tempfile.TemporaryDirectory() as folder:
+            setting = DoseSetting(world, seed=seed)
+            _rl(setting, tables[SINGLE], method, 150, Path(folder), seed)
+            lines = (Path(folder) / method / "training-log.jsonl").read_text().splitlines()
+        rows = [row for row in map(json.loads, lines) if "gold_exact" in row]
+        gold = np.array([row["gold_exact"] for row in rows])
+        kl = np.array([row["kl_exact"] for row in rows])
+        found[f"{method} {SINGLE}"] = numbers((gold - gold[0]) / unit, kl)
+    return {
+        "pairs": pairs,
+        "noise": noise,
+        "seed": seed,
+        "error_correlation": proxies.error_correlation(world.gold),
+        "effective_number": proxies.effective_number(world.gold),
+        "found": found,
+    }
+
+
+def interval(values: np.ndarray) -> str:
+    """Mean and half-width of a 95% t interval over seeds."""
+    if len(values) < 2:
+        return f"{values.mean():.2f}"
+    half = student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
+    return f"{values.mean():.2f} ± {half:.2f}"
+
+
+def table(cells: list[dict[str, Any]]) -> str:
+    """Markdown."""
+    lines = [
+        "| pairs | flipped labels | method, proxy | seeds | peak KL | gain at the peak | loss after it "
+        "| loss minus that of one model |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for pairs, noise in SETTINGS:
+        mine = [c for c in cells if (c["pairs"], c["noise"]) == (pairs, noise)]
+        for name in dict.fromkeys(key for c in mine for key in c["found"]):
+            here = [c["found"] for c in mine if name in c["found"]]
+            of = {k: np.array([f[name][k] for f in here]) for k in ("kl", "gain", "loss")}
+            method = name.partition(" ")[0]
+            base = np.array([f[f"{method} {SINGLE}"]["loss"] for f in here])
+            paired = "" if name.endswith(SINGLE) else interval(of["loss"] - base)
+            shown = " | ".join(interval(of[k]) for k in ("kl", "gain", "loss"))
+            lines.append(f"| {pairs} | {noise:.0%} | {name} | {len(here)} | {shown} | {paired} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run what is missing, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--rl", action="store_true", help="also RLOO, PPO and A2C (a minute each)")
+    asked = parser.parse_args()
+    CELLS.parent.mkdir(exist_ok=True)
+    cells = [json.loads(line) for line in CELLS.read_text().splitlines()] if CELLS.exists() else []
+    done = {(c["pairs"], c["noise"], c["seed"]) for c in cells}
+    world = DoseWorld()
+    for seed in range(asked.seeds):
+        for pairs, noise in SETTINGS:
+            if (pairs, noise, seed) in done:
+                continue
+            cells.append(cell(world, pairs, noise, seed, asked.rl and pairs == 800 and noise > 0))
+            with CELLS.open("a") as file:
+                file.write(json.dumps(cells[-1]) + "\n")
+    print(table(cells))
+
+
+if __name__ == "__main__":
+    main()
