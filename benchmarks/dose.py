@@ -2,8 +2,8 @@
 
     python benchmarks/dose.py --seeds 20 [--rl]
 
-One cell per (pairs, noise, seed) is appended to benchmarks/cells/dose.jsonl; cells that are there are not
-run again. The table gives means and 95% t intervals over seeds, and differences paired by seed.
+One cell per (pairs, noise, seed) is appended to benchmarks/cells/dose.jsonl; cells that are there
+are not run again. The table gives means and 95% t intervals over seeds, and differences paired by seed.
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ def interval(values: np.ndarray) -> str:
 def table(cells: list[dict[str, Any]]) -> str:
     """Markdown."""
     lines = [
-        "| pairs | flipped labels | method, proxy | seeds | peak KL | gain at the peak | loss after it "
-        "| loss minus that of one model |",
+        "| pairs | flipped labels | method, proxy | seeds | peak KL | gain at the peak "
+        "| loss after it | loss minus that of one model |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for pairs, noise in SETTINGS:
