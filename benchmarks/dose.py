@@ -3,7 +3,7 @@
     python benchmarks/dose.py --seeds 20 [--rl]
 
 One cell per (pairs, noise, seed) is appended to benchmarks/cells/dose.jsonl; cells that are there
-are not run again. The table gives means and 95% t intervals over seeds, and differences paired by seed.
+are not run again. The table gives means, 95% t intervals over seeds, and paired differences.
 """
 
 from __future__ import annotations
