@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 PAIRS, NOISE, MEMBERS = 800, 0.25, 4
 OCTAVES = 18  # best of n up to 2^18
-BETAS = 2.0 ** np.arange(4, -5.1, -0.5)  # in within-context SDs of the proxy per nat
+BETAS: Float = np.exp2(np.arange(4, -5.1, -0.5))  # in within-context SDs of the proxy per nat
 UNCERTAINTY_WEIGHT = 0.5  # of uwo, on members in SDs
 SINGLE, WARM = "one model", "warm"
 PROXIES = (SINGLE, "mean", "wco", "uwo", WARM)
@@ -102,8 +102,8 @@ def from_dose(
     say("best of n and tilting, by enumeration")
     tables = proxy_tables(world, proxies)
     for name, table in tables.items():
-        keep(name, exact_curve(world, table, "bon", 2.0 ** np.arange(OCTAVES + 1)))
-        keep(name, exact_curve(world, table, "tilted", BETAS * within_sd(world, table)))
+        keep(name, exact_curve(world, table, "bon", np.exp2(np.arange(OCTAVES + 1.0))))
+        keep(name, exact_curve(world, table, "tilted", np.multiply(BETAS, within_sd(world, table))))
     for method in rl:
         say(f"{method.upper()} against {SINGLE}: {rl_steps} steps")
         setting = DoseSetting(world, n_contexts=rl_contexts, seed=seed)
@@ -119,7 +119,7 @@ def proxy_tables(world: DoseWorld, proxies: Proxies) -> dict[str, Float]:
     tables = {SINGLE: members[0]}
     if len(members) > 1:
         for how in ("mean", "wco", "uwo"):
-            joined = aggregate_rewards(flat, how, UNCERTAINTY_WEIGHT)  # type: ignore[arg-type]
+            joined = aggregate_rewards(flat, how, UNCERTAINTY_WEIGHT)
             tables[how] = joined.reshape(members.shape[1:])
     if proxies.averaged is not None:
         tables[WARM] = _in_sds(world, proxies.averaged)

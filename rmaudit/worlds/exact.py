@@ -91,7 +91,7 @@ def best_of_n(log_policy: Float, reward: Float, n: float | Float) -> Float:
         raise UsageError(f"n must be at least 1, not {n}")
     values, rank = np.unique(reward, return_inverse=True)
     mass = np.bincount(rank, np.exp(log_policy), len(values))
-    mass /= mass.sum()
+    mass = mass / mass.sum()
     above = np.concatenate([np.cumsum(mass[::-1])[::-1][1:], [0.0]])  # probability of a higher rank
     with np.errstate(divide="ignore"):
         log_cumulative = np.log1p(-np.minimum(above, 1.0))  # of F, exact near 1

@@ -157,7 +157,7 @@ def _train(
         )
         loss = nn.functional.softplus(rejected - chosen).mean()
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     return net
 
