@@ -31,6 +31,7 @@ test: $(STAMP)
 # The fast tests in environments of their own: the lowest releases that pyproject.toml allows, and
 # the newest. torch is the constraints' (a processor's build where pip is given one); what only an
 # accelerator's build of it needs is left to pip. Extras are not installed: their tests are skipped.
+# What an old release of one library says of a new one of another is no fault of the project.
 test-lowest: RESOLUTION = --resolution lowest-direct
 test-latest: RESOLUTION = --resolution highest --upgrade
 test-lowest test-latest: test-%:
@@ -43,7 +44,8 @@ test-lowest test-latest: test-%:
 	  | grep -vE '^(nvidia|cuda|triton)' > build/$*/releases.txt
 	build/$*/bin/python -m pip install --quiet --requirement build/$*/releases.txt
 	build/$*/bin/python -m pip install --quiet --no-deps --editable .
-	OMP_NUM_THREADS=1 build/$*/bin/python -m pytest -n auto --dist worksteal -m "not slow"
+	OMP_NUM_THREADS=1 build/$*/bin/python -m pytest -n auto --dist worksteal -m "not slow" \
+	  -o filterwarnings=default
 
 check: $(STAMP)
 	$(BIN)/ruff check .
