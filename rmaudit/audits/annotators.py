@@ -386,7 +386,8 @@ def _findings(
                 "annotators.margin_agreement_correlation",
                 f"The reward is as sure on contested items as on agreed ones (correlation "
                 f"{correlation.value:.2f})",
-                "Its margin says nothing about whether people agree. Train on vote shares as soft "
+                "Its margin add nothing about whether annotators agree. Train on vote shares as "
+                "soft "
                 "labels, and keep the contested items apart.",
                 tuple(examples),
                 p_at_least(correlation, 0.1),
@@ -429,7 +430,7 @@ def _figure(model: Sequence[Metric], ceiling: Estimate) -> Figure:
     if ceiling.defined:
         rows.append(
             {
-                "label": "noise ceiling (people)",
+                "label": "noise ceiling (annotators)",
                 "value": ceiling.value,
                 "low": ceiling.low,
                 "high": ceiling.high,
@@ -438,7 +439,7 @@ def _figure(model: Sequence[Metric], ceiling: Estimate) -> Figure:
     return Figure(
         "agreement",
         "intervals",
-        "Where people agree, does the reward?",
+        "Where annotators agree, does the reward?",
         "; ".join(f"{row['label']}: {row['value']:.2f}" for row in rows),
         {"rows": rows, "xlabel": "accuracy", "reference": 0.5},
     )

@@ -222,7 +222,7 @@ def collect(case: Case, scores: Scores) -> Members | str:
     names = tuple(scores.member_names) or tuple(f"member {i + 1}" for i in range(len(rewards)))
     if not (scale > 0).all():
         constant = names[int(np.flatnonzero(~(scale > 0))[0])]
-        return f"member {constant} gives every output of a prompt the same reward: no scale"
+        return f"member {constant} gives every response of a prompt the same reward: no scale"
     return Members(pairs, rewards / scale[:, None], units, names)
 
 
@@ -353,7 +353,7 @@ def _findings(
     name, best = max(areas.items(), key=lambda item: item[1].value)
     each = ", ".join(f"{key} {area.value:.2f}" for key, area in areas.items())
     detail = (
-        f"AUROC of each score: {each}. Dropping the 20 % of pairs with most disagreement leaves an "
+        f"AUROC of each score: {each}. Dropping the 20% of pairs with most disagreement leaves an "
         f"accuracy of {metrics['selective_accuracy_80'].value:.2f}. A worst-case or "
         "variance-penalised aggregate can only act where members part: use members that differ in "
         "data, not in seed alone, and label the pairs below."
@@ -387,7 +387,7 @@ def _curve(errors: Float, spread: Float, selective: Estimate) -> Figure:
         "curves",
         "Error rate when the least certain pairs are set aside",
         f"Error rate against the share of pairs kept, least disagreement first. All pairs: "
-        f"{errors.mean():.2f}; the surest 80 %: {1 - selective.value:.2f}.",
+        f"{errors.mean():.2f}; the surest 80%: {1 - selective.value:.2f}.",
         {
             "series": series,
             "xlabel": "share of pairs kept, least disagreement first",

@@ -35,7 +35,8 @@ class Tails(Audit):
         "Each sample's reward is taken relative to its prompt's mean and, as far as prompts differ "
         "in spread, to its SD; a generalised Pareto is "
         "fitted to the highest tenth. A shape under 0 is a bounded tail, 0 an exponential one; "
-        "above 0 it is heavier, and a policy can then reach any reward at almost no KL, by outputs "
+        "above 0 it is heavier, and a policy can then reach any reward at almost no KL, by "
+        "responses "
         "that need be no better. A reward bounded by a sigmoid cannot be told from a light tail."
     )
     source = "Kwa et al. 2024 (arXiv 2407.14503)"
@@ -196,8 +197,9 @@ def _finding(
             "tails.shape",
             f"The reward's upper tail is heavier than exponential: shape {tail.shape.value:.2f} "
             f"(at least {tail.shape.low:.2f})",
-            "A KL penalty does not protect against outputs that far out. Read the examples; bound "
-            "the reward (clip, sigmoid) or detect such outputs before a policy is optimised.",
+            "A KL penalty does not protect against responses that far out. Read the examples; "
+            "bound "
+            "the reward (clip, sigmoid) or detect such responses before a policy is optimised.",
             tuple(shown),
             p_at_most(tail.shape, 0.0),
         ),

@@ -36,7 +36,7 @@ class Teacher(Audit):
     title = "Reward variance"
     question = "Do the rewards of one prompt's samples differ enough for a policy to learn from?"
     meaning = (
-        "A policy learns from differences between its outputs to one prompt. Where the reward "
+        "A policy learns from differences between its responses to one prompt. Where the reward "
         "gives them all the same, it learns nothing, however accurate the reward is elsewhere. A "
         f"prompt is saturated where its SD is under {FLAT:g} of what is usual among prompts. "
         "The SD is in the reward's own unit: compare it with beta, not with other models."
@@ -195,7 +195,7 @@ def _finding(
             "teacher",
             "teacher.saturated_share",
             f"On {saturated.value:.0%} of the prompts the reward does not tell the policy's "
-            "outputs apart",
+            "responses apart",
             "A policy gets no gradient there. Sample more widely, label pairs of such prompts, or "
             "leave these prompts out of the run.",
             shown,

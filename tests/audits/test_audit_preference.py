@@ -443,7 +443,7 @@ def test_constant_rewards_are_all_ties(make_case: Make, run_audit: Run) -> None:
     assert result["preference.accuracy"].value == 0.5
     assert result["preference.tie_rate"].value == 1.0
     assert result["preference.margin_mean"].undefined_reason == (
-        "the reward is the same for all outputs of a prompt"
+        "the reward is the same for all responses of a prompt"
     )
 
 

@@ -251,7 +251,7 @@ def rank_correlation(found: Margins, attribute: Float, confidence: float) -> Est
     taus = kendall_tau_b_within(found.reward[places], attribute[places], codes)
     exists = np.isfinite(taus)
     if not exists.any():
-        reason = "reward or attribute is the same for all outputs of each prompt"
+        reason = "reward or attribute is the same for all responses of each prompt"
         return Estimate.undefined(
             reason, n=len(places), n_clusters=len(prompts), confidence=confidence
         )
@@ -261,6 +261,8 @@ def rank_correlation(found: Margins, attribute: Float, confidence: float) -> Est
 
 
 def _same(found: Margins, confidence: float) -> Estimate:
-    reason = "the attribute is the same in both outputs of every pair" if len(found) else "no rows"
+    reason = (
+        "the attribute is the same in both responses of every pair" if len(found) else "no rows"
+    )
     n_clusters = count_codes(found.cluster)
     return Estimate.undefined(reason, n=len(found), n_clusters=n_clusters, confidence=confidence)

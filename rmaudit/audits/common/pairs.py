@@ -92,8 +92,8 @@ class Unit:
     def missing(self) -> str | None:
         """Why nothing can be given in SDs, where nothing can."""
         if math.isnan(self.sd):
-            return "no prompt has two different outputs with finite rewards"
-        return None if self.sd > 0 else "the reward is the same for all outputs of a prompt"
+            return "no prompt has two different responses with finite rewards"
+        return None if self.sd > 0 else "the reward is the same for all responses of a prompt"
 
 
 @dataclass(frozen=True)

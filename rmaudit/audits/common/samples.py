@@ -39,9 +39,9 @@ def sample_requests(case: Case) -> Sequence[Request]:
 def proxy_lacks(case: Case) -> str | None:
     """What the rewards of samples need and the case does not have, in words."""
     if case.samples is None:
-        return "needs --samples, outputs of the policy, several a prompt"
+        return "needs --samples, responses of the policy, several a prompt"
     if not scored(case) and recorded(case.samples) is None:
-        return "needs outputs in --samples and a model that can score new text, or proxy_rewards"
+        return "needs responses in --samples and a model that can score new text, or proxy_rewards"
     return None
 
 
@@ -52,7 +52,7 @@ def gold_lacks(case: Case) -> str | None:
         return None
     if case.gold is None:
         return "needs gold_rewards in --samples, or --gold, a reward model taken as the truth"
-    return None if has_texts(samples) else "needs outputs in --samples for --gold to reward"
+    return None if has_texts(samples) else "needs responses in --samples for --gold to reward"
 
 
 def sample_rewards(case: Case, scores: Scores) -> SampleRewards:

@@ -48,10 +48,10 @@ class Coverage(Audit):
     title = "Coverage"
     question = "How much of the deployment is covered by the feedback?"
     meaning = (
-        "A context is inside the support unless it lies farther from the feedback than 95 % of "
-        "feedback held out from it. Of deployment drawn like the feedback, at least 95 % would "
-        "be inside, so the deficit is tested. A hole is a family of at least 1 % of deployment "
-        "with less than a tenth of that share in feedback. Rho is over the outputs of contexts "
+        "A prompt is inside the support unless it lies farther from the feedback than 95% of "
+        "feedback held out from it. Of deployment drawn like the feedback, at least 95% would "
+        "be inside, so the deficit is tested. A hole is a family of at least 1% of deployment "
+        "with less than a tenth of that share in feedback. Rho is over the responses of prompts "
         f"found word for word in the feedback or, where under {LEAST_VERBATIM} rows are, of those "
         "inside its support."
     )
@@ -144,7 +144,7 @@ class Coverage(Audit):
         if deployment.columns("outputs"):
             numbers |= output_numbers(case, deployment, exact > 0, where)
         else:
-            lacks.append(NotRun("rho", "the column outputs in --deployment"))
+            lacks.append(NotRun("rho", "the column responses in --deployment"))
         dissent = disagreement(case, scores, named.eval, found)
         vectors = where.others["deployment"]
         suggested = label_next(
@@ -220,9 +220,9 @@ def output_numbers(
     texts, rows = [text for text, keep in zip(texts, kept, strict=True) if keep], rows[kept]
     level, codes = case.confidence, deployment.clusters[rows]
     if not len(texts):
-        nothing = Estimate.undefined("no deployment output has a context like the feedback")
+        nothing = Estimate.undefined("no deployment response has a prompt like the feedback")
         return dict.fromkeys(names, nothing)
-    where = pair_support(case, {"deployment": texts}, "output support")
+    where = pair_support(case, {"deployment": texts}, "response support")
     known = set(output_words(feedback_of(case), "feedback")[0])
     exact = np.array([text in known for text in texts], dtype=float)
     rho = support_share(where.distances["deployment"], where.calibration, codes, confidence=level)

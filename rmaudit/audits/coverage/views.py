@@ -35,9 +35,9 @@ def curve(p: Float) -> Figure:
     return Figure(
         "outside_by_level",
         "curves",
-        "Deployment contexts unlike the feedback, by level",
-        "Share of deployment contexts with a conformal p-value at most alpha. Contexts like the "
-        f"feedback lie on or below the diagonal. At 5 %: {outside:.1%}.",
+        "Deployment prompts outside the support, by level",
+        "Share of deployment prompts with a conformal p-value at most alpha. Contexts like the "
+        f"feedback lie on or below the diagonal. At 5%: {outside:.1%}.",
         {
             "series": [series],
             "xlabel": "alpha",
@@ -66,7 +66,7 @@ def bars(table: pd.DataFrame) -> Figure:
     return Figure(
         "families",
         "bars",
-        "Families in feedback and in deployment",
+        "Subsets in feedback and in deployment",
         f"Share of the {len(shown)} largest families in feedback and deployment. Holes: {holes}.",
         {
             "labels": shown["family"].tolist(),
@@ -123,7 +123,7 @@ def hole_findings(
             title += f", accuracy {row['accuracy']:.2f} against {rest:.2f}"
             severity = "high" if large and row["accuracy_high"] < rest else severity
         detail = (
-            "The reward model has seen almost none of these contexts, so an optimiser meets its "
+            "The reward model has seen almost none of these prompts, so an optimiser meets its "
             "guesses there. Label the rows of this family in the table label_next, retrain, and "
             "audit again."
         )
@@ -142,10 +142,10 @@ def deficit_finding(
     if not kappa.defined or kappa.high >= 1 - LEVEL:
         return []
     title = (
-        f"{1 - kappa.value:.1%} of deployment contexts are unlike the feedback, where 5% would be "
-        f"chance (interval {1 - kappa.high:.1%} to {1 - kappa.low:.1%})"
+        f"{1 - kappa.value:.1%} of deployment prompts lie outside the feedback's support, where 5% "
+        f"would be chance (interval {1 - kappa.high:.1%} to {1 - kappa.low:.1%})"
     )
-    detail = "Label contexts of the table label_next, and trust the reward less outside the support"
+    detail = "Label prompts of the table label_next, and trust the reward less outside the support"
     rows = np.flatnonzero(p <= LEVEL)
     rows = rows[np.argsort(-distance[rows], kind="stable")][: case.example_limit]
     shown = tuple(_example(deployment, int(i), p) for i in rows)

@@ -54,7 +54,7 @@ class Generalization(Audit):
     title = "Generalization"
     question = "Does the model rank as well outside the feedback's support as inside?"
     meaning = (
-        "Inside: no farther from the feedback than 95 % of the feedback held out from it. "
+        "Inside: no farther from the feedback than 95% of the feedback held out from it. "
         "A gap in accuracy or calibration is the error that coverage only threatens. Inflation is "
         "reward for being unlike the feedback beyond what the labels bear out. Weak regions are "
         "looked for on one half of the prompts and tested on the other: they need no feedback."
@@ -264,15 +264,15 @@ def inflation(case: Case, found: Margins) -> Estimate:
         for row, words in zip(outputs.row, outputs.words, strict=True)
     ]
     if not any(str(words) for words in outputs.words):
-        return Estimate.undefined("the evaluation data hold no texts of outputs")
-    where = pair_support(case, {"eval": texts}, "output support")
+        return Estimate.undefined("the evaluation data hold no texts of responses")
+    where = pair_support(case, {"eval": texts}, "response support")
     if reason := where.calibration.undefined_reason:
         return Estimate.undefined(reason, confidence=case.confidence)
     pairs, outside = found.decided, where.outside("eval")
     sign = outside[pairs.better] - outside[pairs.worse]  # 1: preferred is outside
     if min(np.unique(pairs.cluster[side]).size for side in (sign > 0, sign < 0)) < 2:
         return Estimate.undefined(
-            "too few pairs have one output inside the support and one outside, on both labels",
+            "too few pairs have one response inside the support and one outside, on both labels",
             n=int((sign != 0).sum()),
             confidence=case.confidence,
         )
@@ -315,7 +315,7 @@ def figure(deciles: pd.DataFrame) -> Figure:
         "Accuracy in tenths of the comparisons, by the prompt's distance to the feedback.",
         {
             "series": [series],
-            "xlabel": "mean distance to the nearest feedback contexts",
+            "xlabel": "mean distance to the nearest feedback prompts",
             "ylabel": "accuracy",
             "xscale": "linear",
             "diagonal": False,
@@ -341,7 +341,7 @@ def findings(
                 "generalization.accuracy_gap",
                 f"Outside the support of the feedback accuracy is {out.value:.2f}, "
                 f"inside {inner.value:.2f}",
-                "Label contexts like those below (coverage: label_next) and retrain; until then, "
+                "Label prompts like those below (coverage: label_next) and retrain; until then, "
                 "do not optimise against the reward there.",
                 pair_examples(case, decided, worst),
                 p_at_most(gap, 0.0),
@@ -354,8 +354,8 @@ def findings(
                 grade(inflated.low, 0.1, 0.3),
                 "generalization",
                 "generalization.reward_inflation",
-                f"Responses unlike the feedback are overpaid by {inflated.value:.2f} SD "
-                f"[{inflated.low:.2f}, {inflated.high:.2f}]",
+                f"Reward inflation: responses outside the support get {inflated.value:.2f} SD "
+                f"[{inflated.low:.2f}, {inflated.high:.2f}] too much",
                 "The reward pays that much more for them than the labels bear out. An optimiser "
                 "moves toward what the reward model has not seen: label such responses.",
                 p=p_at_most(inflated, 0.0),

@@ -84,11 +84,11 @@ class MixAudit(Audit):
         """Needs samples, at least four of a prompt."""
         samples = case.samples
         if samples is None:
-            return f"needs --samples, {FEWEST} outputs of the policy per prompt or more"
+            return f"needs --samples, {FEWEST} responses of the policy per prompt or more"
         if not samples.columns("outputs"):
-            return "needs outputs in --samples"
+            return "needs responses in --samples"
         if samples.frame["outputs"].map(len).max() < FEWEST:
-            return f"needs {FEWEST} outputs per prompt or more in --samples"
+            return f"needs {FEWEST} responses per prompt or more in --samples"
         return None
 
     def requests(self, case: Case) -> Sequence[Request]:

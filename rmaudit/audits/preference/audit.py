@@ -58,7 +58,7 @@ class Preference(Audit):
     title = "Preference accuracy"
     question = "Does the model rank responses as annotators do?"
     meaning = (
-        "Accuracy is the share of pairs whose preferred output has the higher reward; equal "
+        "Accuracy is the share of pairs whose chosen response has the higher reward; equal "
         "rewards count one half. Rankings, ratings and labels count as all their pairs. Read it "
         "beside the blind rules (longer wins, ...) and by subset. The worst subset is the lowest "
         "of several noisy numbers, so its value is too low on average; its interval, made from "
@@ -244,7 +244,7 @@ def rank_correlation(case: Case, found: Margins) -> Estimate:
     values = within(found.reward[finite], label_level(case)[finite], codes)
     exists = np.isfinite(values)
     if not exists.any():
-        reason = "reward or label is the same for all outputs of each prompt"
+        reason = "reward or label is the same for all responses of each prompt"
         return Estimate.undefined(
             reason, n=finite.size, n_clusters=first.size, confidence=case.confidence
         )
