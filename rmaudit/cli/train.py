@@ -208,11 +208,12 @@ def iterate(
     )
     from rmaudit.training.policy.ppo import PpoConfig
     from rmaudit.training.policy.text import load_text_policy
-    from rmaudit.training.policy.train import distinct_prompts
+    from rmaudit.training.policy.train import distinct_prompts, say_if_large
     from rmaudit.training.reward.settings import RewardTrainingConfig
 
     lengths = {"max_new_tokens": max_new_tokens, "max_prompt_tokens": max_prompt_tokens}
     start = load_text_policy(model, **lengths, device=device, seed=seed)
+    say_if_large(start)
     texts = distinct_prompts(load(data, limit=limit))
     truth = load_reward_model(gold, device=device)
     config = IterationConfig(

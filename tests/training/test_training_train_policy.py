@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from planted import TEXTS, preferences
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 from typer.testing import CliRunner
 
 import rmaudit as rma
@@ -195,6 +195,21 @@ def test_quantised_weights_are_refused_before_any_training(
     assert code == 2
     assert "quantised weights cannot be trained" in said
     assert not (tmp_path / "out").exists()
+
+
+def test_a_large_policy_is_told_of_other_trainers_and_trained(
+    causal: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Above the limit one line and a trained model; at the limit no line."""
+    size = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(causal)).num_parameters()
+    options = ["--steps", 1, "--batch", 4, *(o for o in SHORT if o != "--quiet")]
+    for limit, told in ((size, 0), (size - 1, 1)):
+        monkeypatch.setattr("rmaudit.training.policy.train.LARGE", limit)
+        out = tmp_path / str(limit)
+        code, said = run("--method", "sft", "-m", causal, "--data", data, "--out", out, *options)
+        assert code == 0, said
+        assert " ".join(said.split()).count("belong to TRL, OpenRLHF or verl") == told
+        assert (out / "model.safetensors").exists()
 
 
 def test_what_can_be_imitated() -> None:

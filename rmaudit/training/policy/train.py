@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ from rmaudit.training.support import outside_support
 
 Method = Literal["sft", "ppo", "rloo", "a2c", "dpo"]
 MEASURED_PROMPTS = 128  # one sample each, at most
+LARGE = 200_000_000  # parameters of a policy above which a run is told of other trainers
 CONFIGS: dict[str, type[PolicyConfig]] = {
     "sft": SftConfig,
     "ppo": PpoConfig,
@@ -34,6 +36,7 @@ CONFIGS: dict[str, type[PolicyConfig]] = {
     "dpo": DpoConfig,
 }
 _REINFORCED: dict[str, Any] = {"ppo": train_ppo, "rloo": train_rloo, "a2c": train_a2c}
+_log = logging.getLogger("rmaudit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,8 @@ def train_policy(
             f"{policy.model.name_or_path}: its config.json has a quantization_config, and "
             "quantised weights cannot be trained; give plain weights without that entry"
         )
+    if Parallel().is_first:
+        say_if_large(text_policy)
     if isinstance(config, SftConfig):
         prompts, outputs = _demonstrations(data)
         encoded = [text_policy.encode_prompt(prompt) for prompt in prompts]
@@ -116,6 +121,19 @@ def train_policy(
     parallel.wait()
     last = log.read_text(encoding="utf-8").splitlines()[-1]
     return PolicyTrainingResult(out, log, json.loads(last))
+
+
+def say_if_large(text_policy: TextPolicy) -> None:
+    """Log one line where a policy has more than `LARGE` parameters: training it goes on."""
+    size = sum(p.numel() for p in text_policy.policy.model.parameters())
+    if size > LARGE:
+        _log.warning(
+            "%s: %.0f million parameters; training goes on, but policies above %.0f million belong "
+            "to TRL, OpenRLHF or verl, whose logs rmaudit overopt reads",
+            text_policy.policy.model.name_or_path or "policy",
+            size / 1e6,
+            LARGE / 1e6,
+        )
 
 
 def distinct_prompts(data: Dataset) -> list[Prompt]:
