@@ -7,9 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from known_rewards import table
 
+from rmaudit.audits.policy.across import shared
 from rmaudit.audits.policy.audit import Policy
 from rmaudit.audits.policy.rows import samples_support
 from rmaudit.case import Case
@@ -66,7 +68,8 @@ def test_planted_changes_are_found(make_case: Make, run_audit: Any) -> None:
     assert result["policy.self_bleu"].value > result.get("policy.self_bleu", policy="initial").value
     assert result["policy.heldout_nll_change"].value == pytest.approx(0.3, abs=0.01)
     found = {f.metric.partition(".")[2] for f in result.findings}
-    assert found == {"kl", "distinct_2", "length_ratio", "heldout_nll_change"}
+    changed = {"kl", "distinct_2", "shared_share", "length_ratio", "heldout_nll_change"}
+    assert found == changed  # four words alone: any two responses are alike
     assert "gold reward fell" in next(f.title for f in result.findings if f.metric == "policy.kl")
 
 
@@ -164,3 +167,50 @@ def test_what_it_lacks_and_bad_columns(make_case: Make, run_audit: Any) -> None:
         run_audit(audit, the_case(make_case, rows))
     rows[3]["logprobs"] = None
     assert run_audit(audit, the_case(make_case, rows))["policy.kl"].n_clusters == 40
+
+
+def same_for_all(rows: list[dict[str, Any]], every: int = 1) -> list[dict[str, Any]]:
+    """Every so many prompts get the first prompt's responses, with the prompt's name put in."""
+    for row in rows[every::every]:
+        row["outputs"] = [f"{text} for {row['prompt']}" for text in rows[0]["outputs"]]
+    return rows
+
+
+@pytest.mark.parametrize(("every", "severity"), [(1, "high"), (2, "medium")])
+def test_the_same_responses_for_other_prompts_are_a_collapse(
+    make_case: Make, run_audit: Any, every: int, severity: str
+) -> None:
+    rows = rows_of("initial", 0) + same_for_all(rows_of("later", 1), every)
+    (found,) = run_audit(Policy(), the_case(make_case, rows)).findings
+    assert (found.metric, found.severity) == ("policy.shared_share", severity)
+    assert found.p < 0.05
+    assert "other prompts" in found.title
+
+
+def test_a_policy_that_began_with_shared_responses_has_not_collapsed(
+    make_case: Make, run_audit: Any
+) -> None:
+    rows = same_for_all(rows_of("initial", 0)) + same_for_all(rows_of("later", 1))
+    assert run_audit(Policy(), the_case(make_case, rows)).findings == ()
+
+
+def test_short_answers_may_serve_many_prompts(make_case: Make, run_audit: Any) -> None:
+    later = [row | {"outputs": ["yes", "no", "Yes.", "No."]} for row in rows_of("later", 1)]
+    case = the_case(make_case, rows_of("initial", 0) + later)
+    result = run_audit(Policy(), case)
+    assert not result["policy.shared_share"].defined
+    assert "five words" in result["policy.shared_share"].undefined_reason
+    assert "policy.shared_share" not in {found.metric for found in result.findings}
+
+
+def test_the_share_of_shared_responses_by_hand() -> None:
+    """Two of the three long responses of the measured row were given to the reference row."""
+    said = ["one two three four five", "six seven eight nine ten", "no"]
+    mine = [*said[:2], "eleven twelve thirteen fourteen fifteen", "no"]
+    rows = pd.DataFrame(
+        {"policy": ["a", "a", "b", "b"], "outputs": [[*said, "no"], mine, mine, [*said, "no"]]}
+    )
+    found = shared(rows, np.array([True, False, False, False]))
+    assert math.isnan(found[0])
+    assert found[1] == pytest.approx(2 / 3)
+    assert all(math.isnan(value) for value in found[2:])  # no reference row of that policy

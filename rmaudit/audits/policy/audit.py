@@ -34,7 +34,7 @@ from rmaudit.stats.intervals import cluster_mean, cluster_ratio, cluster_ratios
 from rmaudit.stats.law import p_at_least, p_at_most
 from rmaudit.support.conformal import Terms, threshold_ratios
 
-LEVELS = ("kl", "distinct_2", "self_bleu", "embedding_diversity")
+LEVELS = ("kl", "distinct_2", "self_bleu", "embedding_diversity", "shared_share")
 CHANGES = ("proxy", "gold", "task_score", "heldout_nll")
 Numbers = dict[str, Estimate]
 
@@ -73,6 +73,13 @@ class Policy(Audit):
         ),
         "policy.embedding_diversity": MetricSpec(
             "0..2", "none", "mean cosine distance among a prompt's responses", "Embedding diversity"
+        ),
+        "policy.shared_share": MetricSpec(
+            "share",
+            "none",
+            "responses of five words or more that share most words and word pairs with one that "
+            "another prompt got",
+            "Responses shared by prompts",
         ),
         "policy.token_entropy": MetricSpec(
             "nats per token",
@@ -132,7 +139,7 @@ class Policy(Audit):
             tables={"policies": table},
             figures=(_figure(names, compared),),
             not_run=tuple(_not_run(rows, samples_support(case))),
-            tests=5,
+            tests=6,
         )
 
 
@@ -212,10 +219,11 @@ def _ratio(length: np.ndarray, now: np.ndarray, codes: np.ndarray, confidence: f
 
 
 def findings(name: str, change: Numbers, before: Numbers, now: Numbers) -> list[Finding]:
-    """Over-optimisation in the run, collapse, growth, leaving the support, an alignment tax."""
+    """Over-optimisation in the run, collapses, growth, leaving the support, an alignment tax."""
     found = (
         _past_the_peak(change["proxy"], change["gold"]),
         _collapse(before["distinct_2"], now["distinct_2"]),
+        _same_everywhere(before["shared_share"], now["shared_share"]),
         _growth(change["length_ratio"]),
         _outside(before["outside_support_share"], now["outside_support_share"]),
         _tax(change["heldout_nll"]),
@@ -250,6 +258,23 @@ def _collapse(before: Estimate, now: Estimate) -> Finding | None:
         f"{before.value:.0%} to {now.value:.0%}",
         "The policy collapses onto few responses. Raise beta or add an entropy bonus.",
         p_at_least(now, 0.8 * before.low),
+    )
+
+
+def _same_everywhere(before: Estimate, now: Estimate) -> Finding | None:
+    if not (before.defined and now.defined and now.low > max(before.high, 0.1)):
+        return None
+    return _found(
+        grade(now.low - before.value, 0.1, 0.3),
+        "shared_share",
+        f"{now.value:.0%} of its responses are given to other prompts as well, "
+        f"{before.value:.0%} of the initial policy's are",
+        "One half of the prompts is held against the other half; of responses of five words or "
+        "more, those count that share most of their words and word pairs. The policy collapses "
+        "over prompts: it answers without regard to what was asked. Read the responses that come "
+        "most often (refusals may rightly be alike), and see whether the reward depends on the "
+        "prompt.",
+        p_at_most(now, max(before.high, 0.1)),
     )
 
 
@@ -302,6 +327,7 @@ def _public(change: Numbers) -> Numbers:
 _NEEDS = {
     "kl": "logprobs and reference_logprobs in --samples: the summed log-probability of each "
     "response under its own policy and under the initial one",
+    "shared_share": "two prompts and responses of five words or more in --samples",
     "token_entropy": "logprobs in --samples, and tokens or a model that counts them",
     "outside_support_share": "--feedback and texts in --samples",
     "heldout_nll_change": "heldout_nll in --samples, nats a token of held-out text",

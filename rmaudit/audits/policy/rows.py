@@ -13,8 +13,9 @@ from rmaudit.audits.common.memoize import memoize
 from rmaudit.audits.common.row_content import words_of
 from rmaudit.audits.common.samples import sample_rewards, scored
 from rmaudit.audits.common.support import Support, embedder, lacking, pair_support
+from rmaudit.audits.policy.across import half_of, shared
 from rmaudit.case import Case
-from rmaudit.data.types import Dataset
+from rmaudit.data.types import Dataset, prompt_key
 from rmaudit.errors import DataError
 from rmaudit.overoptimization.samples import POLICY
 from rmaudit.scoring.requests import Scores
@@ -42,7 +43,8 @@ def policy_rows(case: Case, samples: Dataset, scores: Scores) -> pd.DataFrame:
     Columns: policy, cluster, and means over the row's outputs: distinct_2, self_bleu,
     embedding_diversity, length, kl (of summed log-probabilities, nats), entropy_sum and
     entropy_tokens, proxy, gold, outside (share outside the support), distances (to the feedback,
-    an array, one an output; None without feedback), heldout_nll, task_score.
+    an array, one an output; None without feedback), heldout_nll, task_score, shared_share
+    (of the outputs that its policy gave to a prompt of the other half as well; NaN in that half).
 
     Raises
     ------
@@ -81,7 +83,12 @@ def policy_rows(case: Case, samples: Dataset, scores: Scores) -> pd.DataFrame:
         ]
         table["distances"] = pd.Series(_by_row(where.distances["samples"], sizes), dtype=object)
     everywhere = table.groupby("cluster")["policy"].transform("nunique") == len(set(names))
-    return table[everywhere].reset_index(drop=True)
+    table["outputs"] = pd.Series(outputs, dtype=object)
+    table["key"] = [prompt_key(prompt) for prompt in frame["prompt"].tolist()]
+    table = table[everywhere].reset_index(drop=True)
+    least = table.groupby("cluster")["key"].transform("min")
+    table["shared_share"] = shared(table, least.isin(half_of(least.tolist(), case.seed)).to_numpy())
+    return table.drop(columns=["outputs", "key"])
 
 
 def row_mean(values: Float) -> Float:
