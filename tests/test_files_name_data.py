@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -220,3 +222,42 @@ def test_the_data_audit_alone_opens_no_model(folder: Path) -> None:
     assert not sprung(folder)
     assert report.record.cost.texts == 0
     assert report["data.duplicate_share"].value == 0
+
+
+def test_a_described_model_is_opened_by_a_new_text_alone(tmp_path: Path) -> None:
+    from rmaudit.rewards.base import Encoded, Rewarded, RewardModel, Text
+    from rmaudit.rewards.described import DescribedModel, card
+    from rmaudit.scoring import Request, open_store, score
+
+    class Long(RewardModel):
+        name, kind, fingerprint = "long", "plain", "f"
+
+        def encode(self, texts: Any) -> list[Encoded]:
+            return [Encoded(text, len(text.output), len(text.output)) for text in texts]
+
+        def forward(self, batch: Any, *, pad_left: bool = False) -> Any:
+            return np.array([float(each.tokens) for each in batch])
+
+    opened: list[int] = []
+
+    def load() -> RewardModel:
+        opened.append(1)
+        return Long()
+
+    def ask(*texts: str) -> list[float]:
+        request = Request("output", list(texts), ["q"] * len(texts), list(texts))
+        with open_store(tmp_path / "s.sqlite") as store:
+            described = DescribedModel(json.loads(json.dumps(card(Long(), ()))), load)
+            assert described.columns(["prompt"]) == ()
+            return score(described, [request], store=store).reward("output").tolist()
+
+    assert ask("a", "bb") == [1.0, 2.0]
+    assert opened == [1]
+    assert ask("bb", "a") == [2.0, 1.0]
+    assert opened == [1]  # the store knows both
+    assert ask("a", "ccc") == [1.0, 3.0]
+    assert opened == [1, 1]
+    assert isinstance(
+        DescribedModel(card(Long(), ()), load).score_batch([*Long().encode([Text("q", "dd")])]),
+        Rewarded,
+    )

@@ -35,6 +35,7 @@ def card(model: RewardModel, tables: Sequence[Sequence[str]]) -> Card:
     facts: Card = {name: getattr(model, name) for name in FACTS}
     facts |= {"reads": list(model.reads), "describe": model.describe()}
     facts["columns"] = [[list(table), list(_columns(model, table))] for table in tables]
+    facts["reads_alone"] = type(model).columns is RewardModel.columns  # no table need be seen
     if model.parts != (model,):
         facts["parts"] = [card(part, tables) for part in model.parts]
         facts["members"] = len(model.members)
@@ -97,6 +98,8 @@ class DescribedModel(RewardModel):
 
     def columns(self, available: Sequence[str]) -> tuple[str, ...]:
         """See `RewardModel.columns`."""
+        if self._facts.get("reads_alone"):
+            return super().columns(available)
         for table, names in self._facts["columns"]:
             if list(available) == table:
                 return tuple(names)
