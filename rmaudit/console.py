@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from rmaudit.scoring.progress import Progress
     from rmaudit.training.reward.settings import OnProgress, TrainingProgress
+
+ROOM = 0.75  # of the terminal, for the longest words of a table: the rest is for wrapping
 
 
 class Console:
@@ -115,13 +118,20 @@ class Console:
         if self.quiet:
             return
         title, columns = printable(title), [printable(column) for column in columns]
+        # Cells may hold untrusted text: control characters must not reach the terminal.
+        cells = [[printable(cell) for cell in row] for row in rows]
+        terminal = RichConsole(emoji=False)
+        widths = [_longest_word(column) for column in zip(columns, *cells, strict=True)]
+        if sum(widths) + 3 * (len(widths) - 1) > ROOM * terminal.width:
+            # No id breaks within a word, however narrow the terminal: a row becomes a few lines.
+            terminal.print(Text("\n".join([title, *_stacked(columns, cells, terminal.width)])))
+            return
         table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
-        for column in columns:
-            table.add_column(column, overflow="fold")
-        for row in rows:
-            # Cells may hold untrusted text: control characters must not reach the terminal.
-            table.add_row(*(Text(printable(cell)) for cell in row))
-        RichConsole(emoji=False).print(table)
+        for column, width in zip(columns, widths, strict=True):
+            table.add_column(column, min_width=width, overflow="fold")
+        for row in cells:
+            table.add_row(*map(Text, row))
+        terminal.print(table)
 
     def _log(self, level: str, message: str, fields: dict[str, Any]) -> None:
         record = {"time": time.time(), "level": level, "message": message, **fields}
@@ -143,3 +153,24 @@ class _Route(logging.Handler):
 def printable(cell: str) -> str:
     """Text that may be shown: control characters of others must not reach the terminal."""
     return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in cell)
+
+
+def _longest_word(cells: Sequence[str]) -> int:
+    """Characters of the longest word, at least 1."""
+    return max((len(word) for cell in cells for word in cell.split()), default=1)
+
+
+def _stacked(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Iterator[str]:
+    """Each row as its first cell, then the others by name, wrapped between words."""
+    for row in rows:
+        yield row[0]
+        rest = zip(columns[1:], row[1:], strict=True)
+        line = "; ".join(f"{name}: {cell}" for name, cell in rest if cell.strip() not in ("", "-"))
+        yield from textwrap.wrap(
+            line,
+            max(width, 20),
+            initial_indent="  ",
+            subsequent_indent="  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )

@@ -169,3 +169,25 @@ def test_json_logs_are_json_lines(folder: Path) -> None:
     done = run(folder, "audit", "-m", "python:none:f", "--eval", "prefs.jsonl", "--json-logs")
     assert done.returncode == 2
     assert json.loads(done.stderr.strip().splitlines()[-1])["level"] == "error"
+
+
+@pytest.mark.parametrize("columns", ["80", "40", "200"])
+def test_no_id_breaks_within_a_word(
+    columns: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    rows = [
+        ["preflight.output_truncated_share", "inconclusive (warn)", "0.621 [0.605, 0.637]", "at 1"],
+        [
+            "overoptimization.gold_loss_after_peak",
+            "pass",
+            "-",
+            "a note of several words that wraps",
+        ],
+    ]
+    from rmaudit.console import Console
+
+    Console().table("Rules", ["rule", "verdict", "value", "note"], rows)
+    shown = capsys.readouterr().out
+    for word in " ".join(cell for row in rows for cell in row if cell != "-").split():
+        assert word in shown, (columns, word)

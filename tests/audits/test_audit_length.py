@@ -338,7 +338,7 @@ def test_one_length_says_so(make_case: Make, run_audit: Run) -> None:
 def test_constant_rewards(make_case: Make, run_audit: Run) -> None:
     frame = random_pairs()[["prompt", "chosen", "rejected", "tie"]]
     result = run_audit(Length(), make_case(frame, lambda prompt, output: 0.1))
-    same = "the reward is the same for all outputs of a prompt"
+    same = "the reward is the same for all responses of a prompt"
     assert result["length.padding_effect"].undefined_reason == same
     assert result["length.reward_per_doubling"].undefined_reason == same
     assert result["length.padding_flip_rate"].undefined_reason is not None
