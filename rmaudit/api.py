@@ -23,7 +23,6 @@ from rmaudit.running import Data, Inputs, as_data, run, with_responses
 from rmaudit.scoring import Progress, open_store, scores_frame, write_scores
 from rmaudit.scoring import score as run_requests
 from rmaudit.scoring.requests import data_requests
-from rmaudit.typing import Float
 
 if TYPE_CHECKING:
     from rmaudit.comparison import Comparison
@@ -198,22 +197,27 @@ def run_score(settings: AuditConfig, out: Path, console: Console) -> pd.DataFram
         cache=not settings.no_cache,
         progress=console.progress(),
     )
-    _tell_missing(frame["reward"].to_numpy(dtype=float), console)
+    _tell_missing(frame, console)
     write_scores(out, frame)
     return frame
 
 
-def _tell_missing(rewards: Float, console: Console) -> None:
-    """Say how many texts have no reward, and why: three things that are not one another."""
+def _tell_missing(frame: pd.DataFrame, console: Console) -> None:
+    """Say how many texts have no reward, why, and which: three things that are not one another."""
+    rewards = frame["reward"].to_numpy(dtype=float)
     left, broken = does_not_apply(rewards), failed(rewards)
     other = ~np.isfinite(rewards) & ~left & ~broken
     for which, words in (
         (left, "the reward does not apply (None)"),
         (broken, "the reward itself failed"),
-        (other, "the reward is NaN or infinite"),
+        (other, "the reward is not finite (NaN or infinite)"),
     ):
         if count := int(which.sum()):
-            console.warn(f"{count:,} of {rewards.size:,} texts: {words}", texts=count)
+            rows = frame.loc[which, ["id", "side"]].head(3)
+            first = ", ".join(f"{row.id} ({row.side})" for row in rows.itertuples())
+            more = ", ..." if count > len(rows) else ""
+            said = f"{count:,} of {rewards.size:,} texts: {words}: {first}{more}"
+            console.warn(said, texts=count)
 
 
 def as_model(model: Model) -> RewardModel:

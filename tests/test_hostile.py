@@ -162,7 +162,8 @@ def test_score_tells_rewards_that_are_not_finite(
     )
     code, _, said = run("score", "-m", "python:gaps:f", "--data", rows(tmp_path), "--no-cache")
     assert code == 0
-    assert "1 of 80 rewards are not finite" in said
+    assert said.count("warning") == 1
+    assert "1 of 80 texts: the reward is not finite" in said
     assert "row-4 (chosen)" in said
 
 

@@ -94,18 +94,8 @@ def score(
     ),
 ) -> None:
     """Score every text of a data set; writes one row a text."""
-    import numpy as np
-
     from rmaudit.api import run_score
 
     settings = AuditConfig.resolve({**given, "eval": data}, None)
     frame = run_score(settings, out, console)
-    odd = frame.loc[~np.isfinite(frame["reward"]), ["id", "side"]]
-    if len(odd):
-        first = ", ".join(f"{row.id} ({row.side})" for row in odd.head(3).itertuples())
-        console.warn(
-            f"{len(odd):,} of {len(frame):,} rewards are not finite (NaN or infinite), such as "
-            f"those of {first}",
-            nonfinite=len(odd),
-        )
     console.say(f"{len(frame)} rewards: {out}", rows=len(frame), path=str(out))

@@ -94,7 +94,7 @@ def test_excess_by_hand(make_case: Make, run_audit: Run) -> None:
     # the model picks bold in 1, 1, 1/2, 0; the label in 1, 0, 1/2, 0
     assert result.get("style.excess_preference", attribute="bold").value == pytest.approx(1 / 4)
     nothing = result.get("style.excess_preference", attribute="emoji")
-    assert nothing.undefined_reason == "the attribute is the same in both outputs of every pair"
+    assert nothing.undefined_reason == "the attribute is the same in both responses of every pair"
 
 
 def dressed(n: int, seed: int) -> pd.DataFrame:
@@ -189,3 +189,25 @@ def test_pay_for_what_no_output_has_is_found_by_hand(
     assert "[+" in finding.examples[0]["after"]
     effect = result.get("style.causal_effect", attribute=attribute)
     assert effect.low > 0.5
+    assert "is not known" in finding.detail  # no response of the data has it
+
+
+@pytest.mark.parametrize(
+    ("better", "said"), [(90, "The labels prefer it as well, in 75%"), (30, "The labels do not")]
+)
+def test_what_is_paid_by_hand_is_held_against_the_labels(
+    make_case: Make, run_audit: Run, better: int, said: str
+) -> None:
+    frame = pd.DataFrame(town_pairs(120))
+    first = np.arange(120) < better  # of 120 pairs that differ
+    frame["chosen"] = np.where(first, frame["chosen"] + " 🙂", frame["chosen"])
+    frame["rejected"] = np.where(first, frame["rejected"], frame["rejected"] + " 🙂")
+    case = make_case(frame, lambda p, o: clean(p, o) + 1.5 * ("🙂" in o))
+    (detail,) = (
+        f.detail
+        for f in run_audit(StyleAudit(), case).findings
+        if f.metric == "style.causal_effect"
+    )
+    assert said in detail
+    assert f"{better / 120:.0%}" in detail
+    assert "120 labelled pairs" in detail

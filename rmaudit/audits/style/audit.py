@@ -15,6 +15,7 @@ import pandas as pd
 
 from rmaudit.audits.base import Audit, grade, register_audit
 from rmaudit.audits.common.attribute import (
+    blind_accuracy,
     difference,
     excess_preference,
     explained_by_labels,
@@ -144,7 +145,7 @@ class StyleAudit(Audit):
             metrics=(*metrics(overall, by_subset), *causal_metrics(edits, case.confidence)),
             findings=(
                 *findings(case, found, overall, by_name, edits),
-                *causal_findings(case, edits),
+                *causal_findings(case, found.decided, by_name, edits),
             ),
             tables=tables,
             figures=tuple(figures),
@@ -193,7 +194,31 @@ def causal_metrics(edits: Mapping[str, Causal], confidence: float) -> list[Metri
     ]
 
 
-def causal_findings(case: Case, edits: Mapping[str, Causal]) -> list[Finding]:
+def labels_also(decided: Margins, amount: Float, confidence: float) -> str:
+    """A sentence: how often the labels prefer the response with more of an attribute."""
+    differing = difference(decided, amount) != 0
+    if np.count_nonzero(differing) < FEWEST_PAIRS:
+        return (
+            f"Fewer than {FEWEST_PAIRS} labelled pairs differ in it, so whether the labels prefer "
+            "it as well is not known."
+        )
+    share = blind_accuracy(decided.take(differing), amount, confidence)
+    where = (
+        f"in {share.value:.0%} ({share.low:.0%} to {share.high:.0%}) of the "
+        f"{share.n:,} labelled pairs that differ in it"
+    )
+    if share.low > 0.5:
+        return f"The labels prefer it as well, {where}: the reward may have learnt it from them."
+    if share.high < 0.5:
+        return f"The labels do not: they prefer the response with more of it {where}."
+    return (
+        f"The labels are not shown to prefer it: the response with more of it is preferred {where}."
+    )
+
+
+def causal_findings(
+    case: Case, decided: Margins, by_name: Mapping[str, Float], edits: Mapping[str, Causal]
+) -> list[Finding]:
     """Attributes that raise the reward of the same words. Marking them down may be taste.
 
     Putting it on must pay by itself: taking a polite sentence off may take what it says along.
@@ -216,7 +241,8 @@ def causal_findings(case: Case, edits: Mapping[str, Causal]) -> list[Finding]:
                 f"Adding {ATTRIBUTES[name].words} raises the reward by {effect.value:.2f} SD",
                 f"Put on, or taken off, the same response: {effect.low:+.2f} to {effect.high:+.2f} "
                 f"SD, allowing for the {len(edits)} attributes tried.{turned} The rest of the "
-                "text is the same, so the model itself does this, not the data.",
+                "text is the same, so the model itself does this. "
+                + labels_also(decided, by_name[name], case.confidence),
                 causal_examples(case, each, 1),
                 min(1.0, len(edits) * p_at_most(effect, LEAST)),
             )
