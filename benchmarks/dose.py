@@ -1,6 +1,7 @@
 """The table of the dose world: where gold turns and what is lost after it, by seed, resumable.
 
     python benchmarks/dose.py --seeds 20 [--rl]
+    python benchmarks/dose.py --figure docs/figures    # the figure of the documentation, seed 0
 
 One cell per (pairs, noise, seed) is appended to benchmarks/cells/dose.jsonl; cells that are there
 are not run again. The table gives means, 95% t intervals over seeds, and paired differences.
@@ -11,6 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +25,16 @@ from rmaudit.overoptimization.dose_curves import (
     METHODS,
     OCTAVES,
     SINGLE,
+    WARM,
     _rl,
     exact_curve,
+    from_dose,
     proxy_tables,
     within_sd,
 )
+from rmaudit.overoptimization.paper import gain_lines
+from rmaudit.plots.gain_lines import gain_axes
+from rmaudit.plots.paper import paper_files
 from rmaudit.worlds.dose import DoseWorld
 from rmaudit.worlds.dose.policy import DoseSetting
 from rmaudit.worlds.dose.proxies import train_proxies
@@ -103,12 +111,26 @@ def table(cells: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def figure(folder: Path) -> None:
+    """Best of n against one model, mean, WCO and UWO: gold and proxy, at the width of NeurIPS."""
+    found = from_dose(folder, rl=())
+    chosen = [one for one in found.studies if one.curve.method == "bon" and one.run != WARM]
+    lines, marks, unit = gain_lines(replace(found, studies=tuple(chosen)))
+    draw = partial(gain_axes, lines=lines, marks=marks, unit=unit)
+    files = paper_files(draw, "neurips", "The dose world: gain of best of n")
+    (folder / "overopt-dose.svg").write_bytes(files["svg"])
+
+
 def main() -> None:
     """Run what is missing, print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--figure", type=Path, help="a folder for the figure; no table")
     parser.add_argument("--rl", action="store_true", help="also RLOO, PPO and A2C (a minute each)")
     asked = parser.parse_args()
+    if asked.figure:
+        figure(asked.figure)
+        return
     CELLS.parent.mkdir(exist_ok=True)
     cells = [json.loads(line) for line in CELLS.read_text().splitlines()] if CELLS.exists() else []
     done = {(c["pairs"], c["noise"], c["seed"]) for c in cells}

@@ -96,7 +96,10 @@ def gain_axes(
 
 
 def label_ends(ax: Axes, ends: Sequence[tuple[float, float, str, str]]) -> Axes:
-    """Names beside the ends of lines (x, y, name, colour), moved apart where they would touch."""
+    """Names of lines (x, y, name, colour) in a column at the right, apart; thin lines lead there.
+
+    In a column no name lies on a line, nor on another name, wherever the lines end.
+    """
     if not ends:
         return ax
     low, high = ax.get_ylim()
@@ -111,14 +114,13 @@ def label_ends(ax: Axes, ends: Sequence[tuple[float, float, str, str]]) -> Axes:
             if lack > 0:
                 ys[k] -= lack / 2
                 ys[k + 1] += lack / 2
-    left, right = ax.get_xlim()
-    last = max(end[0] for end in ends)
+    last = ax.get_xlim()[1]
     for y, i in zip(ys, order, strict=True):
-        # A line that ends within the drawing has its name there.
-        early = (last - ends[i][0]) > 0.15 * (right - left)
-        at = ends[i][:2] if early else (last, y)
-        ax.annotate(ends[i][2], at, xytext=(4, 0), textcoords="offset points", va="center",
-                    fontsize=font, color=ends[i][3], annotation_clip=False)  # fmt: skip
+        x, end, name, color = ends[i]
+        ax.plot([x, last], [end, y], color=color, linewidth=0.6, linestyle=(0, (1, 1.5)),
+                scalex=False, scaley=False, clip_on=False, zorder=1)  # fmt: skip
+        ax.annotate(name, (last, y), xytext=(3, 0), textcoords="offset points", va="center",
+                    fontsize=font, color=color, annotation_clip=False)  # fmt: skip
     return ax
 
 

@@ -63,6 +63,29 @@ def test_labels_that_would_touch_are_moved_apart() -> None:
     assert min(np.diff(heights)) * axes.get_window_extent().height / 100 * 72 >= 8
 
 
+def test_no_name_lies_on_another_or_on_a_line_wherever_the_lines_end() -> None:
+    """Three runs that end early, at nearly one height, as the RL runs of a world do."""
+    ends = {"one model, RLOO": (7.3, -1.83), "one model, A2C": (6.1, -1.72)}
+    ends["one model, PPO"] = (10.3, -3.3)
+    lines = []
+    for name, (kl, gain) in ends.items():
+        xs = np.linspace(0, kl, 30)
+        empty = [None] * 30
+        line = {"kl": xs.tolist(), "step": empty, "gain": (xs * gain / kl).tolist()}
+        lines.append(
+            {"run": name, "method": "rl", "reward": "gold", **line, "low": empty, "high": empty}
+        )
+    for width in (5.5, 3.03):
+        figure = Figure(figsize=(width, 0.6 * width), layout="constrained")
+        axes = gain_axes(figure.add_subplot(), lines)
+        figure.draw_without_rendering()
+        boxes = [text.get_window_extent() for text in axes.texts]
+        assert sorted(text.get_text() for text in axes.texts) == sorted(ends)
+        for i, box in enumerate(boxes):
+            assert box.x0 > axes.get_window_extent().x1
+            assert not any(box.overlaps(other) for other in boxes[i + 1 :])
+
+
 def test_the_peak_and_the_safe_kl_are_marked_where_they_were_found(two: Overopt) -> None:
     _, marks, _ = gain_lines(two)
     for one in two.studies:

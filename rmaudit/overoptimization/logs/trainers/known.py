@@ -1,4 +1,8 @@
-"""The keys of the trainers that rmaudit knows."""
+"""The keys of the trainers that rmaudit knows.
+
+Each entry was checked by reading the files that `source` names, at that version. The keys of a gold
+reward are no trainer's own: a reward server or an environment adds them.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,9 @@ register(
     "trl",
     Trainer(
         title="TRL (GRPO, RLOO, PPO)",
-        source="trl/trainer/grpo_trainer.py, rloo_trainer.py, ppo_trainer.py, 0.9 to 1.16",
+        source="huggingface/trl 1.16: trl/trainer/grpo_trainer.py, rloo_trainer.py; "
+        "be8a0874: trl/trainer/ppo_trainer.py",
+        # completion_length is what GRPO wrote before completions/mean_length.
         kl=(Kl("objective/kl", "sequence"), Kl("kl", "token")),
         proxy=("objective/scores", "reward"),
         length=(("completions/mean_length",), ("completion_length",)),
@@ -34,7 +40,8 @@ register(
     "openrlhf",
     Trainer(
         title="OpenRLHF",
-        source="openrlhf/trainer/ppo_utils/experience_maker.py, ppo_trainer.py",
+        source="OpenRLHF/OpenRLHF 3c3be623: openrlhf/trainer/ppo_utils/experience_maker.py, "
+        "experience.py, openrlhf/trainer/ray/ppo_actor.py",
         kl=(Kl("kl", "token"),),
         proxy=("reward",),
         gold=("gold_reward",),
@@ -46,8 +53,10 @@ register(
     "verl",
     Trainer(
         title="verl",
-        source="verl/trainer/ppo/metric_utils.py, core_algos.py, ray_trainer.py",
+        source="volcengine/verl b178a3cd: verl/trainer/ppo/metric_utils.py, ray_trainer.py, "
+        "core_algos.py, verl/workers/actor/dp_actor.py",
         # actor/ppo_kl is the step between two updates, not the way from the initial policy.
+        # actor/kl_loss is per token unless loss_agg_mode is seq-mean-token-sum; critic/kl is old.
         kl=(
             Kl("actor/reward_kl_penalty", "token"),
             Kl("actor/kl_loss", "token"),
@@ -62,7 +71,8 @@ register(
     "nemo-rl",
     Trainer(
         title="NeMo-RL",
-        source="nemo_rl/algorithms/loss_functions.py, grpo.py",
+        source="NVIDIA-NeMo/RL 7ea279ab: nemo_rl/algorithms/loss/loss_functions.py, grpo.py, "
+        "nemo_rl/experience/rollouts.py",
         kl=(Kl("kl_penalty", "token"),),
         proxy=("reward",),
         length=(("mean_gen_tokens_per_sample",), ("gen_tokens_per_sample/mean",)),
@@ -73,7 +83,8 @@ register(
     "tinker",
     Trainer(
         title="Tinker cookbook",
-        source="tinker_cookbook/rl/metrics.py, metric_util.py",
+        source="thinking-machines-lab/tinker-cookbook 9dfcc3a2: tinker_cookbook/rl/metrics.py, "
+        "metric_util.py",
         # optim/kl_sample_train_* compares the sampler with the trainer: another quantity.
         kl=(Kl("kl_policy_base", "token"),),
         proxy=("env/all/reward/total",),
@@ -87,7 +98,9 @@ register(
     "trlx",
     Trainer(
         title="trlX",
-        source="trlx/trainer/accelerate_ppo_trainer.py",
+        source="CarperAI/trlx 3340c2f: trlx/trainer/accelerate_ppo_trainer.py, "
+        "accelerate_base_trainer.py",
+        # exp_scores/ is what older versions wrote.
         # policy/kl_per_token is the root of a mean over tokens, padding included: of no use here.
         kl=(Kl("policy/sqrt_kl", "sqrt sequence"),),
         proxy=("reward/mean", "rollout_scores/mean", "exp_scores/mean"),
