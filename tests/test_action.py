@@ -47,6 +47,14 @@ def run(step: dict[str, Any], inputs: dict[str, str], folder: Path) -> int:
     return subprocess.run(shell, cwd=folder, env=environment, check=False).returncode
 
 
+def test_the_action_installs_what_it_came_with() -> None:
+    """The package is not on PyPI: unless another is named, the action's own repository is installed."""
+    action = yaml.safe_load((ROOT / "action.yml").read_text())
+    assert action["inputs"]["package"]["default"] == ""
+    package = steps()["Install"]["env"]["PACKAGE"]
+    assert package == "${{ inputs.package || github.action_path }}"
+
+
 def test_the_steps_audit_and_gate(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(REWARD)
     rows = [

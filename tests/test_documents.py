@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import re
@@ -14,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 import rmaudit as rma
@@ -185,6 +187,15 @@ def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) < 150
 
 
+def test_nothing_is_installed_by_a_name_that_pypi_does_not_have() -> None:
+    """Until the first release every text says `pip install .`, or the packages that are missing."""
+    shown = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "rmaudit").rglob("*.*")]
+    pattern = re.compile(r"pip install (?:-\S+ )*['\"]?rmaudit\b")
+    texts = [path for path in shown if path.suffix in (".md", ".py", ".yml", ".toml", ".html")]
+    assert len(texts) > 300
+    assert [path for path in texts if pattern.search(path.read_text())] == []
+
+
 def test_every_page_of_an_audit_is_of_one_that_is_registered() -> None:
     """Audits without a page get one from the registry; a page without an audit is left over."""
     names = {audit.name for audit in registered_audits()}
@@ -192,3 +203,48 @@ def test_every_page_of_an_audit_is_of_one_that_is_registered() -> None:
         if page.stem != "index":
             assert page.stem in names
             assert f"<!-- audit: {page.stem} -->" in page.read_text(), page.stem
+
+
+def _pages(entries: list[Any]) -> list[str]:
+    values = [value for entry in entries for value in entry.values()]
+    return [page for v in values for page in ([v] if isinstance(v, str) else _pages(v))]
+
+
+def test_every_page_stands_in_the_navigation_once() -> None:
+    listed = _pages(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"])
+    pages = [path.relative_to(ROOT / "docs") for path in (ROOT / "docs").rglob("*.md")]
+    # The pages of single audits are listed from the registry, see docs/hooks.py.
+    written = {path.as_posix() for path in pages if path.parent.name != "audits"}
+    assert sorted(listed) == sorted({*written, "audits/index.md"})
+
+
+def _module(value: Any) -> str | None:
+    return getattr(value, "__module__", None)
+
+
+def _documented() -> set[int]:
+    """Identities of the objects that the reference names, themselves or as members."""
+    named = set()
+    for page in (ROOT / "docs" / "reference").glob("*.md"):
+        for block in re.split(r"^::: ", page.read_text(), flags=re.MULTILINE)[1:]:
+            path = block.split()[0]
+            members = re.search(r"members: \[(.*?)\]", block)
+            try:
+                thing: Any = importlib.import_module(path)
+                held = [n for n, value in vars(thing).items() if _module(value) == path]
+                names = members[1].split(", ") if members else held
+                named |= {id(getattr(thing, name)) for name in names}
+            except ModuleNotFoundError:
+                home, _, name = path.rpartition(".")
+                named.add(id(getattr(importlib.import_module(home), name)))
+    return named
+
+
+def test_everything_public_stands_in_the_reference() -> None:
+    documented = _documented()
+    public = {
+        name: getattr(rma, name) for name in rma.__all__ if name not in ("__version__", "stats")
+    }
+    public |= {f"stats.{name}": getattr(rma.stats, name) for name in dir(rma.stats)}
+    missing = [name for name, thing in public.items() if id(thing) not in documented]
+    assert missing == []

@@ -85,6 +85,7 @@ def test_the_workflow_is_valid_and_its_commands_exist(tmp_path: Path) -> None:
     for name in WRITTEN[:3]:
         assert name in commands
     assert "${{" not in commands  # inputs reach no shell
+    assert not re.search(r"install (--?\S+ )*rmaudit\b", commands)  # not on PyPI yet
 
 
 def test_a_strangers_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,7 +51,8 @@ class Hub(Reader):
             import datasets
         except ImportError as error:
             raise DataError(
-                f"{name.text}: no such file; a hub data set needs `pip install rmaudit[hub]`"
+                f"{name.text}: no such file; a hub data set needs "
+                "`pip install datasets huggingface_hub`"
             ) from error
         self._hash = hashlib.sha256()
         options = {"name": name.config, "revision": name.revision, "data_dir": name.data_dir}

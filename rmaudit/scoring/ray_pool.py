@@ -313,7 +313,7 @@ def _import_ray() -> Any:
         import ray
         import ray.data
     except ImportError as error:
-        raise UsageError("--engine ray needs Ray: pip install 'rmaudit[ray]'") from error
+        raise UsageError("--engine ray needs Ray: pip install 'ray[data]'") from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
     return ray

@@ -106,16 +106,18 @@ def binned_calibration(
 ) -> BinnedCalibration:
     """ECE, MCE, debiased and smooth ECE, Murphy's Brier split, and ECE after temperature scaling.
 
+    Undefined for fewer than two prompts; after temperature scaling also where no temperature fits.
+
     Parameters
     ----------
     margins, clusters, targets
-        (n,) each: finite margins, prompt codes, shares of votes for the chosen output (default 1).
+        (n,) each: finite margins, prompt codes, shares of votes for the chosen response (1 where
+        they are left out).
     rng
-        Of the bootstrap and of the folds of the temperature.
+        Source of randomness of the bootstrap and of the folds of the temperature.
     bins, resamples, confidence
-        Equal-mass bins of the confidence ``max(p, 1 - p)``; of the bootstrap; two-sided.
-
-    Undefined for fewer than two prompts; after temperature also where there is none.
+        Number of equal-mass bins of the confidence ``max(p, 1 - p)``, number of bootstrap draws,
+        confidence level of the two-sided intervals.
     """
     claimed, correct = fold(margins, targets)
     clusters = np.asarray(clusters, dtype=np.int64)

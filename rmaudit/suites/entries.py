@@ -144,7 +144,9 @@ def _hub_entries(name: str, limit: int | None) -> tuple[list[Entry], Source]:
     try:
         import datasets
     except ImportError as error:
-        raise DataError(f"{name}: a hub data set needs `pip install rmaudit[hub]`") from error
+        raise DataError(
+            f"{name}: a hub data set needs `pip install datasets huggingface_hub`"
+        ) from error
     try:
         table = datasets.load_dataset(repository, split=split, revision=revision or None)
     except Exception as error:  # whatever the hub, the network or the files raise

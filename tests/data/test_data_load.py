@@ -339,7 +339,7 @@ def test_a_hub_id_without_split_or_datasets_says_what_to_do(monkeypatch: Any) ->
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(DataError, match="say the split: org/data:train"):
         load("org/data")
-    with pytest.raises(DataError, match=r"pip install rmaudit\[hub\]"):
+    with pytest.raises(DataError, match="pip install datasets huggingface_hub"):
         load("org/data:test")
 
 

@@ -19,7 +19,7 @@ from rmaudit.overoptimization.logs import read_log
 
 with warnings.catch_warnings():  # of TRL's, on being imported
     warnings.simplefilter("ignore")
-    trl = pytest.importorskip("trl", reason="TRL is an extra: pip install rmaudit[trl]")
+    trl = pytest.importorskip("trl", reason="TRL is optional: pip install trl")
 datasets = pytest.importorskip("datasets")
 
 from rmaudit.integrations.trl import (  # noqa: E402

@@ -222,4 +222,4 @@ def test_what_ray_cannot_do_is_said(folder: Path, monkeypatch: pytest.MonkeyPatc
     assert (code, "rewards are recorded" in shown) == (2, True), shown
     monkeypatch.setitem(sys.modules, "ray", None)
     code, shown = run(*audit, "python:pooled:reward", "--store", "s")
-    assert (code, "pip install 'rmaudit[ray]'" in shown) == (2, True), shown
+    assert (code, "pip install 'ray[data]'" in shown) == (2, True), shown

@@ -149,9 +149,7 @@ def _load_adapter(
     try:
         import peft
     except ImportError as error:
-        raise RewardModelError(
-            f"{folder}: a PEFT adapter needs peft; pip install 'rmaudit[peft]'"
-        ) from error
+        raise RewardModelError(f"{folder}: a PEFT adapter needs peft; pip install peft") from error
     settings = read_json(folder / "adapter_config.json")
     base = _base_folder(folder, settings, permissions)
     # By its full name: without this very file, peft would take a pickle instead.

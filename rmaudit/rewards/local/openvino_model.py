@@ -171,9 +171,7 @@ def _openvino() -> Any:
     try:
         return importlib.import_module("openvino")
     except ImportError as error:
-        raise UsageError(
-            "--backend openvino needs openvino; pip install 'rmaudit[openvino]'"
-        ) from error
+        raise UsageError("--backend openvino needs openvino; pip install openvino") from error
 
 
 def _compiled(heads: _Heads, example: tuple[Tensor, Tensor], dtype: torch.dtype) -> Run:

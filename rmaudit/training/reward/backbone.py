@@ -159,7 +159,7 @@ def _with_adapters(model: Any, base: str, rank: int) -> Any:
     try:
         import peft
     except ImportError as error:
-        raise UsageError("adapters need peft; pip install 'rmaudit[peft]'") from error
+        raise UsageError("adapters need peft; pip install peft") from error
     settings = peft.LoraConfig(
         r=rank,
         lora_alpha=2 * rank,
