@@ -48,7 +48,7 @@ def run(step: dict[str, Any], inputs: dict[str, str], folder: Path) -> int:
 
 
 def test_the_action_installs_what_it_came_with() -> None:
-    """The package is not on PyPI: unless another is named, the action's own repository is installed."""
+    """The package is not on PyPI: by default the repository of the action is installed."""
     action = yaml.safe_load((ROOT / "action.yml").read_text())
     assert action["inputs"]["package"]["default"] == ""
     package = steps()["Install"]["env"]["PACKAGE"]
