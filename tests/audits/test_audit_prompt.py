@@ -17,6 +17,7 @@ from rmaudit.audits.prompt.audit import (
     other_prompts,
     same_topic,
 )
+from rmaudit.audits.prompt.turns import earlier_turns, system_prompt
 from rmaudit.case import Case
 from rmaudit.results import AuditResult
 
@@ -212,3 +213,53 @@ def test_pairs_that_are_all_ties_are_undefined(make_case: Make, run_audit: Run) 
     rows = [{**row, "tie": True} for row in answers(4)]
     result = run_audit(PromptDependence(), make_case(rows))
     assert all(not metric.estimate.defined for metric in result.metrics)
+
+
+def conversations(n: int = 40, system: bool = True) -> list[dict[str, Any]]:
+    """The task is in the first turn, the manner in the system prompt; the last turn says go on."""
+    rows = []
+    for i in range(n):
+        turns = [("user", f"Name {i}."), ("assistant", "Shall I?"), ("user", f"Go on, friend {i}.")]
+        said = [("system", f"Speak as {i}."), *turns] if system else turns
+        prompt = [{"role": role, "content": content} for role, content in said]
+        rows.append({"prompt": prompt, "chosen": f"good {i}", "rejected": f"bad {i}"})
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("read", "blind_to"),
+    [
+        (("Name {}.", "Speak as {}."), set()),
+        (("Speak as {}.", "friend {}."), {"prompt.earlier_turns_shift"}),
+        (("Name {}.", "friend {}."), {"prompt.system_shift"}),
+        (("friend {}.",), {"prompt.earlier_turns_shift", "prompt.system_shift"}),
+    ],
+)
+def test_parts_of_a_conversation_that_the_reward_does_not_read(
+    make_case: Make, run_audit: Run, read: tuple[str, ...], blind_to: set[str]
+) -> None:
+    def reward(prompt: Any, output: str) -> float:
+        word, number = output.split()
+        text = str(prompt)
+        return sum(each.format(number) in text for each in read) * (1.0 if word == "good" else -1.0)
+
+    result = run_audit(PromptDependence(), make_case(conversations(), reward))
+    assert {finding.metric for finding in result.findings} == blind_to
+    # Every part that is read moves each margin by 2; a pair's SD is its margin over root two.
+    for id_, part in (("earlier_turns", "Name {}."), ("system", "Speak as {}.")):
+        expected = 2.0 / (2.0 * len(read) / math.sqrt(2.0)) if part in read else 0.0
+        assert result[f"prompt.{id_}_shift"].value == pytest.approx(expected)
+
+
+def test_without_such_parts_the_shifts_are_undefined(make_case: Make, run_audit: Run) -> None:
+    chats = run_audit(PromptDependence(), make_case(conversations(system=False), lambda p, o: 1.0))
+    assert "system prompt" in chats["prompt.system_shift"].undefined_reason
+    plain = run_audit(PromptDependence(), make_case(answers(), lambda p, o: float(len(o))))
+    assert "before the last" in plain["prompt.earlier_turns_shift"].undefined_reason
+
+
+def test_a_tool_result_is_not_cut_from_its_call() -> None:
+    prompt = [{"role": "user", "content": "a"}, {"role": "tool", "content": "b"}]
+    assert earlier_turns(prompt) == (prompt, [])
+    assert earlier_turns("text") == ([], [])
+    assert system_prompt([{"role": "system", "content": "alone"}]) == ([], [])

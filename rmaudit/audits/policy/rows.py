@@ -86,9 +86,14 @@ def policy_rows(case: Case, samples: Dataset, scores: Scores) -> pd.DataFrame:
     table["outputs"] = pd.Series(outputs, dtype=object)
     table["key"] = [prompt_key(prompt) for prompt in frame["prompt"].tolist()]
     table = table[everywhere].reset_index(drop=True)
-    least = table.groupby("cluster")["key"].transform("min")
-    table["shared_share"] = shared(table, least.isin(half_of(least.tolist(), case.seed)).to_numpy())
+    table["shared_share"] = _shared(table, case.seed)
     return table.drop(columns=["outputs", "key"])
+
+
+def _shared(table: pd.DataFrame, seed: int) -> list[float]:
+    """Share of each row's outputs that prompts of the other half get; a cluster is never cut."""
+    least = table.groupby("cluster")["key"].transform("min")
+    return shared(table, least.isin(half_of(least.tolist(), seed)).to_numpy(dtype=bool))
 
 
 def row_mean(values: Float) -> Float:

@@ -26,6 +26,15 @@ from rmaudit.audits.common.pairs import (
     slices,
     standardized,
 )
+from rmaudit.audits.prompt.turns import (
+    BLIND,
+    EARLIER,
+    FEWEST_PROMPTS,
+    SYSTEM,
+    shifts,
+    turn_findings,
+    turn_requests,
+)
 from rmaudit.audits.prompt.views import accuracy_figure, shift_figure, subset_table
 from rmaudit.case import Case
 from rmaudit.data.types import Prompt, prompt_key, prompt_text
@@ -43,8 +52,6 @@ from rmaudit.stats.law import p_at_least
 from rmaudit.typing import Float, Integers, Mask
 
 PAIR_LIMIT = 500  # pairs that are scored under three other prompts: six texts each
-BLIND = 0.05  # SD: a margin that moves by less under another prompt does not depend on it
-FEWEST_PROMPTS = 10  # of a subset that is said to be scored blind
 ALIKE = 0.8  # cosine beyond which two prompts may well have the same good answer
 SIDES = (
     "shuffled_better",
@@ -66,11 +73,10 @@ class PromptDependence(Audit):
     question = "Does the reward depend on the prompt?"
     meaning = (
         f"Both responses of up to {PAIR_LIMIT} pairs are scored under the prompt of another row, "
-        "one "
-        "on its topic (the nearest by TF-IDF that is not nearly the same), and "
-        "under an empty one. A good response can often be told without its prompt, so accuracy "
-        "that "
-        "stays is no proof of a fault; margins that do not move at all are. Dependence is the "
+        "one on its topic (the nearest by TF-IDF that is not nearly the same), and an empty one; "
+        "in conversations also without the turns before the last and without the system prompt. A "
+        "good response can often be told without its prompt, so accuracy that stays is no proof of "
+        "a fault; margins that do not move at all are. Dependence is the "
         "share of the accuracy above one half that is lost without the right prompt."
     )
     source = "Poliak et al. 2018 (arXiv 1805.01042): the hypothesis-only baseline"
@@ -105,6 +111,18 @@ class PromptDependence(Audit):
             "removed",
             "Prompt dependence",
         ),
+        EARLIER: MetricSpec(
+            "SD",
+            "none",
+            "mean absolute change of the margin without the turns before the last",
+            "Margin shift, earlier turns",
+        ),
+        SYSTEM: MetricSpec(
+            "SD",
+            "none",
+            "mean absolute change of the margin without the system prompt",
+            "Margin shift, system prompt",
+        ),
     }
 
     def missing(self, case: Case) -> str | None:
@@ -118,7 +136,7 @@ class PromptDependence(Audit):
         return None
 
     def requests(self, case: Case) -> Sequence[Request]:
-        """Six texts for each of at most 500 pairs."""
+        """Six texts for each of at most 500 pairs, and two more for each part of a conversation."""
         pairs = comparisons(case)
         places = sampled(case, pairs)
         frame, outputs = case.eval.frame, pairs.outputs
@@ -134,10 +152,10 @@ class PromptDependence(Audit):
         return [
             Request(side, ids, prompts, words, self.name)
             for side, (prompts, words) in zip(SIDES, columns, strict=True)
-        ]
+        ] + turn_requests(case, pairs, places, self.name)
 
     def measure(self, case: Case, scores: Scores) -> AuditResult:
-        """The five numbers, overall and by subset."""
+        """The five numbers, overall and by subset; shifts without parts of a conversation."""
         found = swapped_margins(case, scores)
         overall = numbers(case, found)
         subsets = {
@@ -150,6 +168,9 @@ class PromptDependence(Audit):
             for name, by_id in subsets.items()
             for id_, estimate in by_id.items()
         ]
+        pairs = comparisons(case)
+        parts = shifts(case, scores, pairs, sampled(case, pairs), margins(case, scores))
+        metrics += [Metric(id_, shift) for id_, (shift, _, _) in parts.items()]
         accuracy = found.accuracy(case.confidence)
         tables: dict[str, pd.DataFrame] = {}
         figures = [accuracy_figure(accuracy, overall)]
@@ -160,7 +181,11 @@ class PromptDependence(Audit):
         return AuditResult(
             self.name,
             metrics=tuple(metrics),
-            findings=tuple(findings(case, found, overall, subsets)),
+            findings=(
+                *findings(case, found, overall, subsets),
+                *(() if is_blind(overall["prompt.margin_shift"]) else turn_findings(case, parts)),
+            ),
+            tests=3,
             tables=tables,
             figures=tuple(figures),
             not_run=() if subsets else (lacking,),
@@ -331,9 +356,8 @@ def findings(
         detail = (
             f"The interval ends at {shift.high:.3f} SD. Under the prompts of other rows its "
             f"accuracy is {kept:.1%}. It rewards responses for how they sound: check that the "
-            "prompt "
-            "reaches the model (chat template, truncation), then train on answers to other prompts "
-            "as rejected responses."
+            "prompt reaches the model (chat template, truncation), then train on answers to other "
+            "prompts as rejected responses."
         )
         return [
             Finding(
@@ -349,7 +373,7 @@ def findings(
     blind = [name for name, by_id in subsets.items() if is_blind(by_id["prompt.margin_shift"])]
     if not blind:
         return []
-    shifts = [subsets[name]["prompt.margin_shift"] for name in blind]
+    moved = [subsets[name]["prompt.margin_shift"] for name in blind]
     masks = slices(case, "subset")[0]
     here = np.any([masks[name][found.pairs.row] for name in blind], axis=0)
     part = found.on(here)
@@ -363,10 +387,7 @@ def findings(
             f"{shift.value:.2f} SD. Check what these prompts look like to the model: empty, cut "
             "off, or all alike.",
             pair_examples(case, part.pairs, unmoved[here]),
-            min(
-                1.0,
-                len(subsets) * min(p_at_least(shift, BLIND) for shift in shifts),
-            ),
+            min(1.0, len(subsets) * min(p_at_least(shift, BLIND) for shift in moved)),
         )
     ]
 
