@@ -65,9 +65,12 @@ def test_every_metric_has_a_name_that_is_no_definition() -> None:
             assert spec.name[0].isupper() or spec.name[0].isdigit(), (id_, spec.name)
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/index.md"])
-def test_the_first_documents_use_the_fields_terms(document: str) -> None:
-    text = re.sub(r"```.*?```", "", (ROOT / document).read_text(), flags=re.DOTALL)
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("document", [str(path.relative_to(ROOT)) for path in DOCUMENTS])
+def test_the_documents_use_the_fields_terms(document: str) -> None:
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", (ROOT / document).read_text(), flags=re.DOTALL)
     assert _faults(iter([(document, text)])) == []
 
 
