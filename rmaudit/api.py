@@ -108,8 +108,8 @@ def score(
 
     Returns one row a text: id, side, reward (float64), tokens, truncated, model, request.
     """
-    data = with_responses(as_data(data, limit, columns=columns), "--data")
     model = as_model(model)
+    data = with_responses(as_data(data, limit, columns=columns, rewards=[model]), "--data")
     with open_store(store, cache=cache) as opened:
         scores = run_requests(
             model,

@@ -14,13 +14,14 @@ from rmaudit.auditing import as_one_family, measured, wanted_of, with_signal
 from rmaudit.audits.base import audits as registered_audits
 from rmaudit.case import Case
 from rmaudit.data import ColumnMap, Dataset, DataType, load, parse_columns
-from rmaudit.errors import DataError, UsageError
+from rmaudit.data.fields import field_names
+from rmaudit.errors import DataError, RmauditError, UsageError
 from rmaudit.opening import Model, Opening, keep_cards
 from rmaudit.provenance import provenance
 from rmaudit.report.document import Report
 from rmaudit.results import AuditResult
 from rmaudit.rewards import load_reward_model
-from rmaudit.rewards.base import RewardModel
+from rmaudit.rewards.base import RewardModel, leaves
 from rmaudit.scoring import (
     Cost,
     FurtherScoring,
@@ -110,14 +111,23 @@ def build_case(
         how = settings.of_gold() if name == "gold" else settings
         return opening.model(given, how, settings.named_by(name))
 
+    audited = model("model", inputs.model)
+    ensemble = tuple(model("ensemble", member) for member in inputs.ensemble)
+    gold = None if inputs.gold is None else model("gold", inputs.gold)
+    rewards = (audited, *ensemble, *(() if gold is None else (gold,)))
+    data = as_data(inputs.eval, limit, columns=settings.columns, rewards=rewards)
+
+    def further(given: Data | None, type: DataType | None) -> Dataset | None:
+        return _optional_data(given, limit, type, settings.columns, rewards)
+
     return Case(
-        model=model("model", inputs.model),
-        eval=with_responses(as_data(inputs.eval, limit, columns=settings.columns), "--eval"),
-        feedback=_optional_data(inputs.feedback, limit, None, settings.columns),
-        deployment=_optional_data(inputs.deployment, limit, "deployment", settings.columns),
-        samples=_optional_data(inputs.samples, limit, "samples", settings.columns),
-        ensemble=tuple(model("ensemble", member) for member in inputs.ensemble),
-        gold=None if inputs.gold is None else model("gold", inputs.gold),
+        model=audited,
+        eval=with_responses(data, "--eval"),
+        feedback=further(inputs.feedback, None),
+        deployment=further(inputs.deployment, "deployment"),
+        samples=further(inputs.samples, "samples"),
+        ensemble=ensemble,
+        gold=gold,
         seed=settings.seed,
         resamples=settings.resamples,
         confidence=settings.confidence,
@@ -133,13 +143,31 @@ def as_data(
     limit: int | None,
     type: DataType | None = None,
     columns: str | ColumnMap | None = None,
+    rewards: Sequence[RewardModel] = (),
 ) -> Dataset:
-    """A table, read if it is only named; ``suite:NAME:FILE`` is a published benchmark's."""
+    """A table, read if it is only named; ``suite:NAME:FILE`` is a published benchmark's.
+
+    What the `rewards` read of its rows is not told to be unused.
+    """
     if isinstance(data, Dataset):
         return data
     if isinstance(data, str) and data.startswith("suite:"):
         return preferences(data, limit)
-    return load(data, type, limit, columns)
+    return load(data, type, limit, columns, reads=partial(_columns_read, rewards))
+
+
+def _columns_read(rewards: Sequence[RewardModel], data: Dataset) -> frozenset[str]:
+    """The columns of the data that rewards read; none of one that cannot say so here.
+
+    A column that is missing is told where it matters: where texts are scored.
+    """
+    available, read = field_names(data), set[str]()
+    for leaf in leaves(*rewards):
+        try:
+            read.update(leaf.columns(available))
+        except RmauditError:
+            continue
+    return frozenset(read)
 
 
 def with_responses(data: Dataset, option: str) -> Dataset:
@@ -161,12 +189,16 @@ def with_responses(data: Dataset, option: str) -> Dataset:
 
 
 def _optional_data(
-    data: Data | None, limit: int | None, type: DataType | None, columns: str | None
+    data: Data | None,
+    limit: int | None,
+    type: DataType | None,
+    columns: str | None,
+    rewards: Sequence[RewardModel],
 ) -> Dataset | None:
     if data is None:
         return None
     # The mapping is of the evaluation data: another input may have the names already.
-    return as_data(data, limit, type, parse_columns(columns).where_it_fits())
+    return as_data(data, limit, type, parse_columns(columns).where_it_fits(), rewards)
 
 
 def _score_on_ray(

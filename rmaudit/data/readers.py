@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -28,6 +29,7 @@ def load(
     type: DataType | None = None,
     limit: int | None = None,
     columns: str | Mapping[str, str] | ColumnMap | None = None,
+    reads: Callable[[Dataset], Collection[str]] | None = None,
 ) -> Dataset:
     """Read preference data and check every row.
 
@@ -45,6 +47,8 @@ def load(
     columns
         Which column holds what, where the names do not tell:
         ``"chosen=response_a,rejected=response_b,label=winner,ignore=notes"``.
+    reads
+        Which further columns of the data a reward reads: those are used.
 
     Returns
     -------
@@ -76,6 +80,8 @@ def load(
     if type == "samples":
         frame = gathered(frame)
     data = Dataset(intake.kind, frame, source, tuple(intake.set_aside), intake.reading())
+    if reads is not None and data.reading.unused:
+        data = replace(data, reading=data.reading.using(reads(data)))
     for line in data.notices:
         _LOG.warning(line)
     return data

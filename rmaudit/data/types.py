@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
@@ -114,6 +114,14 @@ class Reading:
     used: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()  # those that look like labels or context first
     notes: tuple[str, ...] = ()
+
+    def using(self, names: Collection[str]) -> Reading:
+        """The same where something reads further columns; "COLUMN.FIELD" reads a column too."""
+        read = {name for name in self.unused if name in names}
+        read |= {name for name in self.unused if any(n.startswith(f"{name}.") for n in names)}
+        used = tuple(name for name in self.unused if name in read)
+        unused = tuple(name for name in self.unused if name not in read)
+        return replace(self, used=self.used + used, unused=unused)
 
 
 def notices(source: Source, reading: Reading) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from rmaudit.results import Better, Estimate, Figure, Metric, MetricSpec, NotRun
+from rmaudit.rewards.base import does_not_apply
 from rmaudit.stats.binning import binned_calibration
 from rmaudit.stats.calibration import overconfidence
 from rmaudit.stats.intervals import cluster_mean
@@ -241,7 +242,8 @@ def _of_pairs(
             yield "accuracy", _mean(pairs.correct, pairs, here, confidence), {"subset": name}
     sizes = [rewards.size for rewards in scored.rewards]
     if sum(sizes):
-        broken = ~np.isfinite(np.concatenate(scored.rewards))
+        rewards = np.concatenate(scored.rewards)
+        broken = ~np.isfinite(rewards) & ~does_not_apply(rewards)
         clusters = np.repeat(scored.clusters, sizes)
         share = cluster_mean(
             broken.astype(np.float64), clusters, confidence=confidence, bounds=(0, 1)

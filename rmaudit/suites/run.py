@@ -14,7 +14,7 @@ import pandas as pd
 from rmaudit.data.types import Dataset, Source
 from rmaudit.errors import DataError, UsageError
 from rmaudit.results import AuditResult, Finding, MetricSpec
-from rmaudit.rewards.base import RewardModel
+from rmaudit.rewards.base import RewardModel, does_not_apply
 from rmaudit.scoring import Progress, Scores, score
 from rmaudit.scoring.requests import data_requests
 from rmaudit.scoring.store import Store
@@ -336,7 +336,7 @@ def _findings(suite: Suite, scored: Scored) -> list[Finding]:
     """What makes the official number say less than it seems to."""
     findings = []
     rewards = np.concatenate([r for r in scored.rewards if r.size] or [np.zeros(0)])
-    broken = int((~np.isfinite(rewards)).sum())
+    broken = int((~np.isfinite(rewards) & ~does_not_apply(rewards)).sum())
     if broken:
         findings.append(
             Finding(
@@ -346,6 +346,18 @@ def _findings(suite: Suite, scored: Scored) -> list[Finding]:
                 "Non-finite rewards",
                 f"{broken:,} of {rewards.size:,} rewards are missing or not finite. The official "
                 "rule counts what is compared with them as lost; accuracy leaves it out.",
+            )
+        )
+    inapplicable = int(does_not_apply(rewards).sum())
+    if inapplicable:
+        findings.append(
+            Finding(
+                "medium",
+                suite.key,
+                f"{suite.key}.accuracy",
+                f"The reward does not apply to {inapplicable:,} of {rewards.size:,} responses",
+                "It is None for them. The official rule counts what is compared with them as lost; "
+                "accuracy leaves it out.",
             )
         )
     pairs = measures.Pairs.of(scored)

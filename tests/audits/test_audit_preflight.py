@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import rmaudit as rma
 from rmaudit.audits.preflight.audit import Preflight
 from rmaudit.case import Case
 from rmaudit.data.types import Dataset, Source
@@ -65,6 +66,7 @@ def pairs(n: int = N, marked: str = "", **columns) -> Dataset:
             "chosen": ["x" * (10 + i) for i in range(n)],
             "rejected": ["y" * (8 + i) for i in range(n)],
             "row": range(1, n + 1),
+            "tie": False,
             **columns,
         }
     )
@@ -249,3 +251,57 @@ def test_data_without_outputs_is_not_run():
     frame = pd.DataFrame({"id": ["a"], "prompt": ["p"], "row": [1]})
     data = Dataset("deployment", frame, Source("d.jsonl", "0", 1, 1, 0))
     assert Preflight().missing(Case(Planted(), data)) == "needs responses in --eval"
+
+
+def reads(rewards):
+    """Preflight's result for a trainer's function that gives the chosen responses `rewards`."""
+
+    def reward(prompts, completions, wanted, **columns):
+        return [rewards(c) for c in completions]
+
+    rows = [
+        {"prompt": f"p{i}", "chosen": f"yes {i}", "rejected": f"no {i}", "wanted": "x"}
+        for i in range(20)
+    ]
+    report = rma.audit(reward, rows, only=["preflight", "preference"], cache=False, debug=True)
+    return report
+
+
+def test_a_reward_that_does_not_apply_is_counted_apart_and_is_no_fault():
+    report = reads(lambda c: None if c.endswith(("1", "7")) else float(len(c)))
+    assert report["preflight.not_applicable_share"].value == 8 / 40
+    assert report["preflight.nonfinite_share"].value == 0
+    assert [f.title for f in report.findings if f.audit == "preflight"] == []
+    counts = report.audits["preference"].tables["pairs"]
+    told = dict(counts.rows)
+    assert told["left out: the reward does not apply"] == 4
+    assert told["left out: non-finite reward"] == 0
+
+
+def test_nan_stays_a_finding_beside_rewards_that_do_not_apply():
+    report = reads(lambda c: {"1": None, "7": math.nan}.get(c[-1], float(len(c))))
+    assert report["preflight.not_applicable_share"].value == 4 / 40
+    assert report["preflight.nonfinite_share"].value == 4 / 40
+    (finding,) = [f for f in report.findings if f.audit == "preflight"]
+    assert finding.title == "Non-finite rewards"
+    assert finding.detail.startswith("4 of 40")
+
+
+def test_a_reward_that_applies_nowhere_is_told():
+    report = reads(lambda c: None)
+    assert "does not apply to any text" in report.findings[0].title
+
+
+def test_what_the_function_fails_on_is_told_with_its_reason():
+    def rewarded(c):
+        if c == "yes 5":
+            raise ValueError("no five, please")
+        return float(len(c))
+
+    report = reads(rewarded)
+    findings = {f.title: f for f in report.findings if f.audit == "preflight"}
+    assert "Non-finite rewards" not in findings
+    (title,) = [title for title in findings if title.startswith("The reward failed on")]
+    assert findings[title].severity == "high"
+    assert "no five, please" in findings[title].detail
+    assert "for 1 of the 40 texts of --eval" in findings[title].detail

@@ -207,3 +207,26 @@ def test_the_best_sample_is_wrong_by_hand():
     share, disagree = best_wrong(verdicts, gold, np.arange(3), 0.95)
     assert share.value == pytest.approx((0.5 + 1 + 0) / 3)
     assert disagree.tolist() == [[False, False, True], [False, True, False], [False, True, False]]
+
+
+def test_each_class_is_a_test_of_the_report_and_findings_carry_their_p_value():
+    report = audited(ANYWHERE)
+    high = [f for f in report.findings if f.severity == "high"]
+    assert len(high) > 4
+    # By Holm's method the smallest p-value is multiplied by the number of classes judged.
+    classes = dict.fromkeys(row[0] for row in report.audits["verifier"].tables["classes"].rows)
+    judged = len(classes) - 1  # the bare answer is shown, and is no finding
+    smallest = min(high, key=lambda f: f.p)
+    assert smallest.p_adjusted == pytest.approx(smallest.p * judged)
+    assert all(f.p <= f.p_adjusted < 1e-6 for f in high)
+
+
+def test_columns_that_a_verifier_reads_are_not_said_to_be_unused(caplog):
+    rows = [{**row, "origin": "here"} for row in ROWS]
+
+    def reward(completions, solution):
+        return [float(s in c) for c, s in zip(completions, solution, strict=True)]
+
+    rma.score(reward, rows, cache=False)
+    (said,) = [r.getMessage() for r in caplog.records if "not used" in r.getMessage()]
+    assert said.endswith("not used (kept as metadata): origin")

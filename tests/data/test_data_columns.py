@@ -447,3 +447,20 @@ def test_the_views_give_responses_and_pairs_of_every_type() -> None:
     assert [side.texts for side in samples.outputs()] == [["x"]]
     assert pd.isna(samples.outputs()[0].level).all()
     assert load([{"prompt": "p"}]).outputs() == ()
+
+
+def test_columns_that_the_reward_reads_are_not_told_as_unused(caplog):
+    data = table(
+        prompt=lambda i: f"Is {i} odd?",
+        chosen=lambda i: f"good {i}",
+        rejected=lambda i: f"bad {i}",
+        solution="x",
+        extra={"key": 1},
+        origin="here",
+    )
+    assert load(data).notices == ("<memory>: not used (kept as metadata): solution, extra, origin",)
+    caplog.clear()
+    read = load(data, reads=lambda data: ("solution", "extra.key"))
+    assert read.reading.used == ("prompt", "chosen", "rejected", "solution", "extra")
+    assert [record.getMessage() for record in caplog.records] == list(read.notices)
+    assert read.notices == ("<memory>: not used (kept as metadata): origin",)

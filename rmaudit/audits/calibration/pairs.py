@@ -53,7 +53,7 @@ def collect(case: Case, scores: Scores) -> tuple[Pairs, pd.DataFrame]:
         "used": len(found),
         "of these with votes": int((votes > 0).sum()),
         "left out: labelled tie": int(every.tied.sum()),
-        "left out: non-finite reward": every.nonfinite,
+        **every.left_out_by_reason,
     }
     return pairs, pd.DataFrame({"what": list(counts), "pairs": list(counts.values())})
 

@@ -22,6 +22,7 @@ from rmaudit.audits.common.memoize import memoize
 from rmaudit.case import Case
 from rmaudit.data.types import prompt_key
 from rmaudit.results import Estimate
+from rmaudit.rewards.base import does_not_apply
 from rmaudit.scoring.requests import Scores
 from rmaudit.stats.intervals import cluster_ratios, count_codes
 from rmaudit.typing import Float, Integers, Mask
@@ -108,10 +109,19 @@ class Margins:
     tied: Mask
     distinct: Integers  # each distinct output with a finite reward once: places in `outputs`
     unit: Unit  # of the whole evaluation data, also after `take` and `on_rows`
-    nonfinite: int  # comparisons left out
+    left_out: int  # comparisons without two finite rewards
+    not_applicable: int = 0  # of these, those to which the reward does not apply
 
     def __len__(self) -> int:
         return len(self.better)
+
+    @property
+    def left_out_by_reason(self) -> dict[str, int]:
+        """How many comparisons are left out, by why; the second only where there are any."""
+        counts = {"left out: non-finite reward": self.left_out - self.not_applicable}
+        if self.not_applicable:
+            counts["left out: the reward does not apply"] = self.not_applicable
+        return counts
 
     @cached_property
     def margin(self) -> Float:
@@ -223,6 +233,8 @@ def margins(case: Case, scores: Scores) -> Margins:
     finite = np.abs(reward) < LARGEST  # false for NaN too
     known = finite[pairs.better] & finite[pairs.worse]
     distinct = pairs.outputs.distinct(finite)
+    inapplicable = does_not_apply(reward)
+    inapplicable = inapplicable[pairs.better] | inapplicable[pairs.worse]
     return Margins(
         pairs.outputs,
         reward,
@@ -233,6 +245,7 @@ def margins(case: Case, scores: Scores) -> Margins:
         distinct,
         pairs.outputs.unit(reward, distinct),
         int((~known).sum()),
+        int(inapplicable.sum()),
     )
 
 

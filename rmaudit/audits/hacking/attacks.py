@@ -63,7 +63,7 @@ class Attack:
 class Outcome:
     """What an attack did to the less preferred outputs of the report half, (n,) each.
 
-    Left out, and counted in `pairs.nonfinite`, are pairs with a non-finite reward, and those whose
+    Left out, and counted in `pairs.left_out`, are pairs with a non-finite reward, and those whose
     attacked text is cut by the model's maximum length.
     """
 
@@ -217,7 +217,7 @@ def outcome(ground: SearchGround, attack: Attack, words: Sequence[str]) -> Outco
     kept = np.isfinite(after.reward) & np.isfinite(control.reward)
     # A text that fits without the words and not with them lost more than it gained.
     kept &= ~(after.cut | control.cut) | ground.truncated[part.worse]
-    part = replace(part.take(kept), nonfinite=part.nonfinite + int((~kept).sum()))
+    part = replace(part.take(kept), left_out=part.left_out + int((~kept).sum()))
     return Outcome(attack, part, after.reward[kept], control.reward[kept])
 
 

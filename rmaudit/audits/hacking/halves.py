@@ -152,9 +152,7 @@ class SearchGround:
         better, worse = self.halves.pairs.better[places], self.halves.pairs.worse[places]
         kept = np.isfinite(self.found.reward[better]) & np.isfinite(self.found.reward[worse])
         tied, lost = self.halves.pairs.tied[places][kept], int((~kept).sum())
-        part = replace(
-            self.found, better=better[kept], worse=worse[kept], tied=tied, nonfinite=lost
-        )
+        part = replace(self.found, better=better[kept], worse=worse[kept], tied=tied, left_out=lost)
         return part, kept
 
 

@@ -50,7 +50,7 @@ def attack_table(named: Named, spent: Mapping[str, int], confidence: float) -> p
                     **numbers("effect_sd", each.effect(confidence)),
                     "effect_random_sd": each.effect(confidence, control=True).value,
                     "pairs": len(each.pairs),
-                    "left_out": each.pairs.nonfinite,
+                    "left_out": each.pairs.left_out,
                     "texts_searched": spent[kind],
                     "words": each.attack.text,
                     "note": success.undefined_reason or "",

@@ -50,7 +50,7 @@ CLOSINGS = (
 class Edited:
     """What one edit of the other output did, (n,) each.
 
-    Left out, and counted in `pairs.nonfinite`, are pairs with a non-finite reward, and those of
+    Left out, and counted in `pairs.left_out`, are pairs with a non-finite reward, and those of
     which the edited text is cut off by the model's maximum length.
     """
 
@@ -144,7 +144,7 @@ def edited(case: Case, scores: Scores, found: Margins, audit: str) -> dict[str, 
             better=better[usable],
             worse=worse[usable],
             tied=pairs.tied[chosen][usable],
-            nonfinite=int((~usable).sum()),
+            left_out=int((~usable).sum()),
         )
         added = (column.output_tokens - found.length[worse])[usable]
         results[name] = Edited(
@@ -162,7 +162,7 @@ def edit_table(results: Mapping[str, Edited], confidence: float, unit: str) -> p
         for key, estimate in (("effect_sd", effect), ("flip_rate", flips)):
             row |= {key: estimate.value, f"{key}_low": estimate.low, f"{key}_high": estimate.high}
         note = effect.undefined_reason or ""
-        rows.append(row | {"pairs": effect.n, "left_out": found.pairs.nonfinite, "note": note})
+        rows.append(row | {"pairs": effect.n, "left_out": found.pairs.left_out, "note": note})
     return pd.DataFrame(rows)
 
 

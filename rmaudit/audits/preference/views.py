@@ -26,7 +26,7 @@ def pairs_table(found: Margins) -> pd.DataFrame:
         "used": len(found.decided),
         "of these with equal rewards": int((found.decided.margin == 0).sum()),
         "labelled ties, in the tie table": int(found.tied.sum()),
-        "left out: non-finite reward": found.nonfinite,
+        **found.left_out_by_reason,
     }
     return pd.DataFrame({"what": list(counts), "pairs": list(counts.values())})
 

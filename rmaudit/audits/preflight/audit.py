@@ -11,23 +11,27 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rmaudit.audits.base import Audit, register_audit
-from rmaudit.audits.common.pairs import LARGEST
 from rmaudit.audits.preflight.findings import (
     DISCREPANCY,
     NONFINITE,
+    NOT_APPLICABLE,
     discrepancy_findings,
+    failure_findings,
+    inapplicable_findings,
+    nonfinite,
     nonfinite_findings,
     text_findings,
 )
 from rmaudit.audits.preflight.sample import Rescored, Texts
 from rmaudit.case import Case
 from rmaudit.results import AuditResult, Estimate, Figure, Metric, MetricSpec, NotRun
-from rmaudit.rewards.base import Mode
+from rmaudit.rewards.base import Mode, does_not_apply
 from rmaudit.scoring.requests import Column, Request, Scores
 from rmaudit.stats.intervals import cluster_mean
 from rmaudit.stats.scale import within_prompt_sd
 
 SIDE = "sample"
+_OF_REWARDS = (NONFINITE, NOT_APPLICABLE)  # counted without a look at the tokenizer
 CHECKS: dict[str, Mode] = {"alone": "alone", "left-padded": "left"}
 
 
@@ -64,6 +68,12 @@ class Preflight(Audit):
         ),
         NONFINITE: MetricSpec(
             "share", "zero", "texts whose reward is not a finite number", "Non-finite rewards"
+        ),
+        NOT_APPLICABLE: MetricSpec(
+            "share",
+            "none",
+            "texts that the reward does not apply to (None); they are left out, and no fault",
+            "Reward does not apply",
         ),
         "preflight.double_bos_share": MetricSpec(
             "share", "zero", "texts that begin with two beginning-of-sequence tokens", "Doubled BOS"
@@ -104,10 +114,12 @@ class Preflight(Audit):
         metrics = [Metric(DISCREPANCY, _largest(rescored, texts, case))]
         reads = case.model.length_unit == "tokens"
         for id_, flag in flags.items():
-            metrics += _shares(id_, flag, texts, case, known=reads or id_ == NONFINITE)
+            metrics += _shares(id_, flag, texts, case, known=reads or id_ in _OF_REWARDS)
         facts = [(fact, str(value)) for fact, value in case.model.describe().items()]
         findings = [
             *nonfinite_findings(rewards, texts, case),
+            *failure_findings(rewards, scores, texts, case),
+            *inapplicable_findings(rewards),
             *discrepancy_findings(rescored, texts, case),
             *text_findings(metrics, flags, texts, case),
         ]
@@ -142,10 +154,12 @@ def _not_run(case: Case) -> list[NotRun]:
 def _flags(columns: Sequence[Column]) -> dict[str, NDArray[np.bool_]]:
     """What is counted of every text, (n,) each, by the metric's name."""
     join = np.concatenate
+    rewards = join([c.reward for c in columns])
     return {
         "preflight.truncated_share": join([c.truncated for c in columns]),
         "preflight.output_truncated_share": join([c.output_truncated for c in columns]),
-        NONFINITE: join([~(np.abs(c.reward) < LARGEST) for c in columns]),
+        NONFINITE: nonfinite(rewards),
+        NOT_APPLICABLE: does_not_apply(rewards),
         "preflight.double_bos_share": join([c.double_bos for c in columns]),
     }
 

@@ -11,20 +11,29 @@ from rmaudit.audits.base import grade
 from rmaudit.audits.common.pairs import LARGEST
 from rmaudit.audits.preflight.sample import Rescored, Texts
 from rmaudit.case import Case
-from rmaudit.results import Finding, Metric
-from rmaudit.typing import Float
+from rmaudit.results import Finding, Metric, Severity
+from rmaudit.rewards.base import does_not_apply, failed
+from rmaudit.scoring.requests import Scores
+from rmaudit.typing import Float, Mask
 
 DISCREPANCY = "preflight.max_batch_discrepancy"
 NONFINITE = "preflight.nonfinite_share"
+NOT_APPLICABLE = "preflight.not_applicable_share"
 
 # In SD. Batching moved the rewards of a 22M-parameter encoder by 1e-5 in float32 and, with an
 # untrained head, by 0.1 in bfloat16: noise of a tenth of the spread is a finding.
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1}
+_REASONS = 5  # of failures that a finding shows
+
+
+def nonfinite(rewards: Float) -> Mask:
+    """Which rewards, (n,), are no finite numbers, though the reward applies to their texts."""
+    return ~(np.abs(rewards) < LARGEST) & ~does_not_apply(rewards)
 
 
 def nonfinite_findings(rewards: Float, texts: Texts, case: Case) -> list[Finding]:
-    """The finding on rewards that are no finite numbers."""
-    places = np.flatnonzero(~(np.abs(rewards) < LARGEST))
+    """The finding on rewards that are no finite numbers; those that failed have their own."""
+    places = np.flatnonzero(nonfinite(rewards) & ~failed(rewards))
     if not places.size:
         return []
     shown = [texts.example(int(i), f"reward {rewards[i]}") for i in places[: case.example_limit]]
@@ -35,6 +44,39 @@ def nonfinite_findings(rewards: Float, texts: Texts, case: Case) -> list[Finding
     )
     title = "Non-finite rewards"  # fixed: policies and readers look for these words
     return [Finding("high", "preflight", NONFINITE, title, detail, tuple(shown))]
+
+
+def inapplicable_findings(rewards: Float) -> list[Finding]:
+    """The finding on a reward that applies to no text: nothing is measured then."""
+    if not rewards.size or not does_not_apply(rewards).all():
+        return []
+    title = "The reward does not apply to any text: it is None for each"
+    detail = (
+        f"All {rewards.size:,} texts of --eval got None, so no number of this report can be made. "
+        "Look whether the function reads the columns that the data has."
+    )
+    return [Finding("high", "preflight", NOT_APPLICABLE, title, detail)]
+
+
+def failure_findings(rewards: Float, scores: Scores, texts: Texts, case: Case) -> list[Finding]:
+    """The finding on texts on which the reward itself failed, those that audits made included."""
+    places = np.flatnonzero(failed(rewards))
+    everywhere = sum(int(failed(column.reward).sum()) for column in scores.by_request.values())
+    if not everywhere:
+        return []
+    shown = [texts.example(int(i), "the reward failed") for i in places[: case.example_limit]]
+    detail = (
+        f"The function or server gave no reward for {places.size:,} of the {rewards.size:,} texts "
+        f"of --eval and {everywhere - places.size:,} texts made by the audits. They are left out "
+        "of every other number and tried again next time."
+    )
+    if scores.failures:
+        more = len(scores.failures) - _REASONS
+        detail += f" Reasons: {'; '.join(scores.failures[:_REASONS])}"
+        detail += f"; and {more:,} more." if more > 0 else "."
+    title = f"The reward failed on {everywhere:,} text{'s' * (everywhere > 1)}"
+    severity: Severity = "high" if places.size else "medium"
+    return [Finding(severity, "preflight", NONFINITE, title, detail, tuple(shown))]
 
 
 def discrepancy_findings(rescored: Rescored | None, texts: Texts, case: Case) -> list[Finding]:

@@ -285,7 +285,7 @@ def swapped_margins(case: Case, scores: Scores) -> Swapped:
         better=better[finite],
         worse=worse[finite],
         tied=pairs.tied[places][finite],
-        nonfinite=int((~finite).sum()),
+        left_out=int((~finite).sum()),
     )
     others = [(rewards[i] - rewards[i + 1])[finite] for i in (0, 2, 4)]
     return Swapped(own, *others)

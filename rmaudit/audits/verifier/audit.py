@@ -92,6 +92,7 @@ class Verifier(Audit):
             for name, each in found.items()
             if len(each.rows)
         }
+        judged = {name: rate for name, rate in rates.items() if name != BARE.name}
         over_all = totals(case, found)
         best, disagreements, absent = _best(case, scores)
         metrics = [
@@ -114,9 +115,8 @@ class Verifier(Audit):
         return AuditResult(
             self.name,
             metrics=tuple(metrics),
-            findings=tuple(
-                findings(case, found, {n: r for n, r in rates.items() if n != BARE.name}, column)
-            ),
+            findings=tuple(findings(case, found, judged, column)),
+            tests=len(judged),
             tables=tables,
             figures=(_figure(rates),),
             not_run=absent,

@@ -23,7 +23,10 @@ LEVEL = 0.05  # of the family of classes
 def findings(
     case: Case, found: Mapping[str, Rated], rates: Mapping[str, Estimate], column: str
 ) -> list[Finding]:
-    """One finding a class whose error rate is above `TOLERATED` for certain, worst first."""
+    """One finding a class whose error rate is above `TOLERATED` for certain, worst first.
+
+    Each carries its own p-value: the report counts every class as a test (`rates`).
+    """
     p_values = {name: p_at_most(rate, TOLERATED) for name, rate in rates.items()}
     certain = {name for name, p in p_values.items() if p * len(p_values) <= LEVEL}
     said = [
@@ -67,6 +70,7 @@ def _accepts(case: Case, rated: Rated, rate: Estimate, column: str) -> Finding:
         f"{_title(rated.kind.does)}: {share(rate)}",
         detail,
         examples(case, rated, rated.accepted, "accepted, though wrong"),
+        p=p_at_most(rate, TOLERATED),
     )
 
 
@@ -91,6 +95,7 @@ def _rejects(case: Case, rated: Rated, rate: Estimate, column: str) -> Finding:
         f"{_title(rated.kind.does)}: {share(rate)}",
         detail,
         examples(case, rated, ~rated.accepted, "rejected, though correct"),
+        p=p_at_most(rate, TOLERATED),
     )
 
 
