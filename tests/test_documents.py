@@ -142,6 +142,9 @@ def test_the_examples_pass_the_linter(document: str) -> None:
         "docs/gate.md",
         "docs/over-optimisation.md",
         "docs/scale.md",
+        "docs/signals.md",
+        "docs/models.md",
+        "docs/real-data.md",
     ],
 )
 def test_every_command_of_the_readme_is_known(document: str) -> None:
