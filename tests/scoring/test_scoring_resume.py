@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from scoring_stub import expected, make_request
 
+from rmaudit.scoring import ScoreStore
+
 CHILD = Path(__file__).with_name("scoring_child.py")
 TEXTS = 4000
 CHAINS, KILLS = 2, 10
@@ -103,6 +105,7 @@ def test_two_processes_share_a_store(tmp_path):
 
 
 def test_two_processes_that_find_a_damaged_store_replace_it_once(tmp_path):
+    ScoreStore(tmp_path / "s.sqlite").close()
     (tmp_path / "s.sqlite").write_bytes(b"no database" * 1000)
     children = [start(tmp_path, name, texts=2000) for name in ("one", "two")]
     for child in children:
