@@ -43,7 +43,8 @@ addEventListener("load", () => setTimeout(() => {
   const named = all.flatMap((e) => [...e.attributes]);
   const handlers = named.filter((a) => a.name.startsWith("on"));
   const links = named.filter((a) => ["src", "href", "xlink:href"].includes(a.name)
-    && !a.value.startsWith("#") && !a.value.startsWith("https://arxiv.org/abs/"));
+    && !a.value.startsWith("#") && !a.value.startsWith("https://arxiv.org/abs/")
+    && a.value !== "samples.html");
   document.getElementById("answer").textContent = JSON.stringify({
     scripts: page.querySelectorAll("script").length, loads: loads.length,
     handlers: handlers.length, links: links.length, title: page.title,

@@ -17,15 +17,27 @@ from rmaudit.results import AuditResult, Estimate, Finding, Metric
 COUNT = st.integers(0, 2**53)
 LEVEL = st.floats(0, 1, exclude_min=True, exclude_max=True)
 TEXT = st.text(max_size=20)
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+
+
+def _possible(
+    value: float, ends: tuple[float, float], open_: int, level: float, method: str, n: int, k: int
+) -> Estimate:
+    """An estimate that can be: ends in order, at most one of them open, rows and prompts."""
+    low, high = sorted(ends)
+    low, high = (-math.inf if open_ == 1 else low), (math.nan if open_ == 2 else high)
+    return Estimate(value, low, high, level, method, n, k)
+
+
 DEFINED = st.builds(
-    Estimate,
-    st.floats(allow_nan=False, allow_infinity=False),
-    st.floats(),  # an end of an interval may be missing or unbounded
-    st.floats(),
+    _possible,
+    FINITE,
+    st.tuples(FINITE, FINITE),
+    st.integers(0, 2),
     LEVEL,
     TEXT,
-    COUNT,
-    COUNT,
+    st.integers(1, 2**53),
+    st.integers(1, 2**53),
 )
 UNDEFINED = st.builds(
     Estimate.undefined, st.text(min_size=1), n=COUNT, n_clusters=COUNT, confidence=LEVEL
