@@ -110,9 +110,15 @@ def test_a_strangers_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     outcomes = {o["metric"]: o["verdict"] for o in json.loads(shown)["rules"]}
     assert outcomes["preference.accuracy"] == "pass"  # right on every pair
     assert outcomes["length.excess_preference"] == "pass"  # and the longer output is the wrong one
-    # What is undefined here (a function cuts no text that we could see) only warns.
-    failed = {metric for metric, verdict in outcomes.items() if verdict == "fail"}
-    assert failed <= {"preflight.output_truncated_share", "preference.worst_subset_accuracy"}
+    # What is undefined here (a function cuts no text that we could see, rewards of 0 and 1 are no
+    # log-odds) only warns.
+    failed = [o for o in json.loads(shown)["rules"] if o["verdict"] == "fail"]
+    assert {o["metric"] for o in failed} <= {
+        "preflight.output_truncated_share",
+        "preference.worst_subset_accuracy",
+        "calibration.overconfidence",
+    }
+    assert all((o["value"], o["level"]) == (None, "warn") for o in failed), failed
     assert code == 0
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     done = subprocess.run(

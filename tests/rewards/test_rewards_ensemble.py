@@ -84,7 +84,7 @@ def test_what_cannot_be_an_ensemble_is_a_usage_error():
         Ensemble([])
     with pytest.raises(UsageError, match="say mean, wco, uwo"):
         Ensemble([constant(1)], "median")  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="negative"):
+    with pytest.raises(UsageError, match=r"uncertainty_weight -1\.0 is no number of 0 or more"):
         Ensemble([constant(1)], "uwo", -1.0)
 
 

@@ -25,17 +25,18 @@ def test_a_hub_id_is_fetched_at_its_revision_without_pickles(spec, revision, tmp
     folder = save(tmp_path, "gpt2")
     asked = []
 
-    def snapshot_download(name, *, revision, allow_patterns):
-        asked.append((name, revision, allow_patterns))
+    def snapshot_download(name, *, revision, allow_patterns, ignore_patterns):
+        asked.append((name, revision, allow_patterns, ignore_patterns))
         return str(folder)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
     rewarder = load_reward_model(spec)
     assert rewarder.name == spec
-    ((name, got, patterns),) = asked
+    ((name, got, patterns, others),) = asked
     assert (name, got) == ("org/name", revision)
     assert "*.safetensors" in patterns
     assert not {"*.bin", "*.pt", "*.pth", "*.py"} & set(patterns)
+    assert others == ["*/*", "consolidated*.safetensors"]
     local = load_reward_model(folder)
     assert local.fingerprint == rewarder.fingerprint
     assert local.forward(local.encode(TEXTS)).tolist() == pytest.approx(

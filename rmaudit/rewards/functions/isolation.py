@@ -167,9 +167,10 @@ class _Process:
         os.close(theirs_in)
         os.close(theirs_out)
         self._output: collections.deque[bytes] = collections.deque(maxlen=_TAIL)
-        threading.Thread(
+        self._drain = threading.Thread(
             target=_drain, args=(self._process.stdout, self._output), daemon=True
-        ).start()
+        )
+        self._drain.start()
         self._left = b""
         # Also when this object is forgotten, and when the interpreter ends.
         self._end = weakref.finalize(self, _end, self._process, (self._out, self._in))
@@ -202,6 +203,8 @@ class _Process:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(1)
         code = self._process.returncode
+        _kill(self._process)  # what it started may hold its output open
+        self._drain.join(5)
         last = self._output[-1].decode("utf-8", "replace").strip() if self._output else ""
         return f" (exit code {code})" + (f", last words: {last[:200]}" if last else "")
 
@@ -220,9 +223,13 @@ def _drain(output: IO[bytes] | None, kept: collections.deque[bytes]) -> None:
                 kept.append(line)
 
 
-def _end(process: subprocess.Popen[bytes], pipes: tuple[int, int]) -> None:
+def _kill(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(OSError):
         os.killpg(process.pid, signal.SIGKILL)
+
+
+def _end(process: subprocess.Popen[bytes], pipes: tuple[int, int]) -> None:
+    _kill(process)
     for pipe in pipes:
         with contextlib.suppress(OSError):
             os.close(pipe)
