@@ -218,7 +218,7 @@ def _score_on_ray(
             raise UsageError("engine ray loads each model on its workers: name it by path or id")
         return partial(load_reward_model, given, how)
 
-    case, _ = with_signal(case, store)
+    case, pilot = with_signal(case, store)
     audits = [audit for audit in registered_audits(settings.only) if audit.lacks(case) is None]
     requests = case.requests(audits)
     jobs = [Job(loader(inputs.model, settings), case.model, requests, case.inputs)]
@@ -229,7 +229,7 @@ def _score_on_ray(
         load = loader(inputs.gold, settings.of_gold())
         jobs.append(Job(load, case.gold, case.gold_requests, case.inputs))
     pool = Pool(settings.workers, settings.gpus_per_worker)
-    return score_on_ray(jobs, pool, store=store, progress=progress)
+    return pilot + score_on_ray(jobs, pool, store=store, progress=progress)
 
 
 def _audit(

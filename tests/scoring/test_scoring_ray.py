@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,13 +33,15 @@ AUDIT = ("audit", "--eval", "eval.jsonl", "--only", "preflight,preference,length
 RAY = ("--engine", "ray", "--workers", "2")
 MODULE = """
 import os
+import signal
 from pathlib import Path
 
 def reward(pairs):
+    # The process above this one is a Ray worker, but where the audit itself asks.
     last = Path("last_breath")
-    if last.exists():
+    if last.exists() and last.read_text() != str(os.getppid()):
         last.unlink()
-        os._exit(1)
+        os.kill(os.getppid(), signal.SIGKILL)
     return [len(o) / 7 - len(str(p)) % 3 for p, o in pairs]
 
 def other(pairs):
@@ -48,6 +51,9 @@ def broken(pairs):
     if any("bad" in output for _, output in pairs):
         raise ValueError("no reward today")
     return [1.0 for _ in pairs]
+
+def short(pairs):
+    return [1.0 for _, output in pairs if "bad" not in output]
 """
 REQUESTS = [
     Request("chosen", ["a", "b"], ["p", [{"role": "user", "content": "lone \ud800"}]], ["x", "y"]),
@@ -101,7 +107,7 @@ def test_a_worker_dies_and_the_report_is_that_of_one_machine(folder: Path) -> No
     audit = (*AUDIT, "--model", "python:pooled:reward", "--ensemble", "member")
     code, shown = run(*audit, "--store", "local.sqlite", "--out", "local")
     assert code == 0, shown
-    Path("last_breath").touch()
+    Path("last_breath").write_text(str(os.getpid()))
     code, shown = run(*audit, *RAY, "--store", "ray.sqlite", "--out", "ray")
     assert code == 0, shown
     assert not Path("last_breath").exists()
@@ -120,11 +126,20 @@ def test_a_worker_dies_and_the_report_is_that_of_one_machine(folder: Path) -> No
 def test_a_text_that_fails_is_named_and_what_was_scored_before_is_kept(folder: Path) -> None:
     with Path("eval.jsonl").open("a") as file:
         file.write(json.dumps({"prompt": "q", "chosen": "a bad one", "rejected": "no"}) + "\n")
-    audit = ("audit", "--eval", "eval.jsonl", "--model", "python:pooled:broken", "--only", "length")
-    code, shown = run(*audit, *RAY, "--store", "ray.sqlite")
+    audit = ("audit", "--eval", "eval.jsonl", "--only", "preflight,length", *RAY, "--model")
+    code, shown = run(*audit, "python:pooled:broken", "--store", "ray.sqlite", "--out", "ray")
+    assert code == 0, shown
+    first, again = (line for line in shown.splitlines() if " to score (" in line)
+    asked = int(first.split()[0])
+    assert again.startswith(f"{asked} texts, 1 to score ({asked - 1} scored before)")
+    found = report(folder / "ray")["findings"]
+    assert [each["title"] for each in found] == ["The reward failed on 1 text"]
+    assert "(chosen of eval): raised ValueError: no reward today" in found[0]["detail"]
+    # A reward that cannot be used at all ends the audit.
+    code, shown = run(*audit, "python:pooled:short", "--store", "ray.sqlite")
     assert code == 2
-    assert "failed on the text of id" in shown
-    assert "(chosen of eval): pooled:broken raised ValueError: no reward today" in shown
+    assert "pooled:short failed on the text of id" in shown
+    assert "it must return one number a text" in shown
 
 
 def worker(load: Callable[[], RewardModel], model: RewardModel) -> _Worker:
@@ -151,6 +166,29 @@ def test_what_a_worker_scores_is_what_the_engine_scores(folder: Path) -> None:
         for name in ("reward", "tokens", "output_tokens", "truncated"):
             expected, found = getattr(column, name), getattr(kept.by_request[key], name)
             assert found.tolist() == expected.tolist(), (key, name)
+
+
+def test_a_worker_names_the_text_that_its_model_fails_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_reward_model("python:pooled:reward")
+    score_batch = model.score_batch
+
+    def fail(batch: Any, *, pad_left: bool = False) -> Any:
+        if any(each.payload.output == "x" for each in batch):
+            raise ValueError("no reward today")
+        return score_batch(batch, pad_left=pad_left)
+
+    monkeypatch.setattr(model, "score_batch", fail)
+    write_texts(folder / "texts-0.parquet", REQUESTS[:1])
+    done = told(worker(lambda: model, model), folder / "texts-0.parquet")
+    assert (
+        "pooled:reward failed on the text of id 'a' (chosen of eval): ValueError: no reward today"
+        in done["failure"]
+    )
+    # The longer text came first.
+    assert done["texts"] == 1
+    assert Path(done["rewards"]).is_file()
 
 
 def test_trouble_on_a_worker_is_told_in_a_line(folder: Path) -> None:
@@ -218,7 +256,11 @@ def test_what_ray_cannot_do_is_said(folder: Path, monkeypatch: pytest.MonkeyPatc
     audit = (*AUDIT, *RAY, "--model")
     assert "leave out --no-cache" in run(*audit, "python:pooled:reward", "--no-cache")[1]
     assert "leave out --engine" in run(*audit, "python:pooled:reward", "--shard", "1/2")[1]
-    code, shown = run(*audit, "recorded", "--only", "preference", "--store", "s")
+    rows = [json.loads(line) for line in Path("eval.jsonl").read_text().splitlines()]
+    rewarded = [{**row, "chosen_reward": 1.0, "rejected_reward": 0.5} for row in rows]
+    Path("rewarded.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rewarded))
+    recorded = ("--only", "preference", "--eval", "rewarded.jsonl")
+    code, shown = run(*audit, "recorded", *recorded, "--store", "s")
     assert (code, "rewards are recorded" in shown) == (2, True), shown
     monkeypatch.setitem(sys.modules, "ray", None)
     code, shown = run(*audit, "python:pooled:reward", "--store", "s")
