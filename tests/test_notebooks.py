@@ -7,8 +7,18 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from nbformat import NotebookNode
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
+
+
+def streams(outputs: list[NotebookNode] | None) -> dict[str, str]:
+    """The whole text of each stream: the kernel cuts a stream into pieces as time has it."""
+    texts: dict[str, str] = {}
+    for out in outputs or []:
+        if out.output_type == "stream":
+            texts[out["name"]] = texts.get(out["name"], "") + out["text"]
+    return texts
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the kernel's transport, not ours
@@ -19,6 +29,5 @@ def test_a_notebook_runs(path: Path) -> None:
     NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
     # An assertion of the notebook that fails raises above. The text it prints is the same too.
     for cell, before in zip(notebook.cells, committed, strict=True):
-        printed = [out["text"] for out in cell.get("outputs", []) if out.output_type == "stream"]
-        kept = [out["text"] for out in before or [] if out.output_type == "stream"]
+        printed, kept = streams(cell.get("outputs")), streams(before)
         assert printed == kept, cell.source
