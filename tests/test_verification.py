@@ -45,7 +45,7 @@ def test_the_same_numbers_come_out_of_the_store(folder: Path) -> None:
     metrics = sum(len(audit["metrics"]) for audit in report["audits"].values())
     code, shown = run("verify", "report", "--store", "s.sqlite")
     assert code == 0
-    assert f"{metrics} of {metrics} numbers found again" in shown
+    assert f"{metrics} of {metrics} numbers reproduced" in shown
 
 
 def test_the_same_run_writes_the_same_report_but_for_times(folder: Path) -> None:

@@ -44,7 +44,7 @@ def verify(
         ]
         console.table("Differences", ["metric", "slice", "report", "recomputed"], rows)
     differing = len(found.differences)
-    console.say(f"{found.metrics - differing:,} of {found.metrics:,} numbers found again")
+    console.say(f"{found.metrics - differing:,} of {found.metrics:,} numbers reproduced")
     return 0 if found.agrees else 1
 
 
