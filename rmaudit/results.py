@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 Better = Literal["higher", "lower", "zero", "one", "none"]
 Severity = Literal["high", "medium", "low", "info"]
 Status = Literal["ok", "not_run", "failed"]
+NO_INTERVAL = "no interval"  # the method of a number that stands without one, and says so
 SEVERITIES: tuple[Severity, ...] = ("high", "medium", "low", "info")
 
 

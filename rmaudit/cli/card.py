@@ -25,12 +25,12 @@ def card(
     ] = None,
 ) -> None:
     """Write a model card's section and evaluation results from a report."""
-    from rmaudit.export.card import model_card, write_card
+    from rmaudit.export.card import card_text, model_card, write_card
     from rmaudit.report.document import Report
 
     opened = Report.load(report)
     if out is None:
-        typer.echo(printable(str(model_card(opened))), nl=False)
+        typer.echo(printable(card_text(model_card(opened))), nl=False)
     else:
         write_card(out, opened)
         console.say(f"card: {out}", card=str(out))

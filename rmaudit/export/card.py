@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from rmaudit.errors import DataError, StoreError, UsageError
 from rmaudit.report.verdict import key_numbers, verdict
 from rmaudit.report.wording import words
@@ -222,6 +224,15 @@ def _replaced(result: EvalResult, report: Report) -> bool:
     return source.startswith(SOURCE) and not source.startswith(BENCH_SOURCE)
 
 
+def card_text(card: ModelCard) -> str:
+    """The file: metadata with characters that do not show hold them as YAML's escapes."""
+    metadata: Any = card.data
+    if all(c.isprintable() or c == "\n" for c in metadata.to_yaml()):
+        return str(card)
+    data = yaml.dump(metadata.to_dict(), sort_keys=False, allow_unicode=False)
+    return f"---\n{data.strip()}\n---\n{card.text}"
+
+
 def write_card(path: Path, report: Report) -> None:
     """Write a card, or bring the audit in an existing one up to date.
 
@@ -243,7 +254,7 @@ def write_card(path: Path, report: Report) -> None:
     except (OSError, UnicodeDecodeError) as error:
         raise StoreError(f"{path}: cannot be read as UTF-8 text ({error})") from error
     card = model_card(report) if old is None else updated_card(old, report)
-    files.write(path, str(card))
+    files.write(path, card_text(card))
 
 
 def _plain(text: str) -> str:

@@ -258,6 +258,8 @@ def metrics_of(report: Report, rule: Rule) -> list[MetricRecord] | str:
         If no audit has the metric, or the report has not that slice of it.
     """
     found = [metric for metric in report.metrics() if metric.id == rule.metric]
+    if not found and (official := _official(report, rule.metric)):
+        return official
     if not found:
         return _why_absent(report, rule)
     found = [metric for metric in found if _meant(rule, metric.slice)]

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from rmaudit.errors import SchemaError
-from rmaudit.results import Better, Severity, Status
+from rmaudit.results import NO_INTERVAL, Better, Severity, Status
 
 SCHEMA_VERSION = 1
 SCHEMA_FILE = "report.schema.json"
@@ -239,7 +239,7 @@ def _impossible(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
             seen.add(key)
             value, (low, high) = metric["value"], metric["ci"]
             ends = [end for end in (low, high) if end is not None]  # an open end is null
-            if value is not None and not ends:
+            if value is not None and not ends and metric["method"] != NO_INTERVAL:
                 yield place, "a value without an interval"
             elif len(ends) == 2 and low > high:
                 yield place, f"the interval [{low}, {high}] ends before it begins"

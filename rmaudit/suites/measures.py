@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from rmaudit.results import Better, Estimate, Figure, Metric, MetricSpec, NotRun
+from rmaudit.results import NO_INTERVAL, Better, Estimate, Figure, Metric, MetricSpec, NotRun
 from rmaudit.rewards.base import does_not_apply
 from rmaudit.stats.binning import binned_calibration
 from rmaudit.stats.calibration import overconfidence
@@ -221,7 +221,7 @@ def detectable(estimate: Estimate) -> Estimate:
     reach = float(ndtri((1 + estimate.confidence) / 2) + ndtri(POWER))
     value = reach * math.sqrt(2) * error
     return replace(
-        estimate, value=value, low=math.nan, high=math.nan, method="no interval", influence=None
+        estimate, value=value, low=math.nan, high=math.nan, method=NO_INTERVAL, influence=None
     )
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rmaudit.results import Estimate
+from rmaudit.results import NO_INTERVAL, Estimate
 from rmaudit.stats.intervals import cluster_ratios
 from rmaudit.typing import Float
 
@@ -61,17 +61,13 @@ class Number:
         if not self.defined:
             return Estimate.undefined(self.reason or NO_ROWS, n=self.n, confidence=confidence)
         if not self.terms:
-            return Estimate(
-                self.value, math.nan, math.nan, confidence, "no interval", self.n, self.n
-            )
+            return Estimate(self.value, math.nan, math.nan, confidence, NO_INTERVAL, self.n, self.n)
         codes = np.arange(len(self.terms[0].numerator))
         bounds = (0.0, 1.0) if 0 <= self.value <= 1 else None
         found = cluster_ratios(self.terms, codes, confidence=confidence, bounds=bounds)
         if not found.defined:
             nan = math.nan
-            return Estimate(
-                self.value, nan, nan, confidence, "no interval", self.n, found.n_clusters
-            )
+            return Estimate(self.value, nan, nan, confidence, NO_INTERVAL, self.n, found.n_clusters)
         return replace(found, value=self.value, n=self.n)
 
 

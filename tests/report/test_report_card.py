@@ -11,7 +11,15 @@ from typer.testing import CliRunner
 
 from rmaudit.cli import app
 from rmaudit.errors import DataError, UsageError
-from rmaudit.export.card import END, START, model_card, section, updated_card, write_card
+from rmaudit.export.card import (
+    END,
+    START,
+    card_text,
+    model_card,
+    section,
+    updated_card,
+    write_card,
+)
 
 README = """---
 license: apache-2.0
@@ -79,6 +87,9 @@ def test_hostile_names_start_no_markup_and_break_no_table():
     assert "<i>" not in text
     assert "\u202e" not in text
     assert HOSTILE not in text
+    file = card_text(model_card(report))
+    assert "\u202e" not in file
+    assert ModelCard(file).data.model_name == report.record.model.name
 
 
 def test_no_folder_of_the_machine_is_told():
