@@ -56,6 +56,8 @@ def clusters(parts: list[Vectors], most: int, seed: int) -> list[Integers]:
     from sklearn.cluster import KMeans
 
     both = np.concatenate(parts[:2])
+    # In an order of its own, so that the order of the data's rows decides nothing.
+    both = both[np.lexsort(both.round(4).T)]
     rows = np.random.default_rng(seed).permutation(len(both))[:FIT_ROWS]
     distinct = len(np.unique(both[rows].round(5), axis=0))
     if distinct < 2:
