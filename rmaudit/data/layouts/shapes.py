@@ -212,7 +212,8 @@ class Ranked:
         row = given(record, self.columns)
         if self.rank is not None:
             return [{**row, "outputs": outputs, "ranking": needed(record, self.rank)}]
-        assert self.score is not None
+        if self.score is None:
+            raise ValueError("a layout of ranked responses names `rank` or `score`")
         values = needed(record, self.score)
         if not isinstance(values, list) or not isinstance(outputs, list):
             raise Fault(self.score, "no scores")

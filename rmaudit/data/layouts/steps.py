@@ -58,7 +58,8 @@ class Steps:
         if self.wrong is not None:
             wrong = lists(record, self.wrong)
             return [place + 1 not in wrong for place in range(size)]
-        assert self.labels is not None
+        if self.labels is None:
+            raise ValueError("a layout of steps names `wrong` or `labels`")
         values = needed(record, self.labels)
         if not isinstance(values, list) or len(values) != size:
             raise Fault(self.labels, "wrong length", f"needs one label for each of {size} steps")

@@ -8,10 +8,10 @@ import dataclasses
 import io
 import json
 import os
-import pickle
+import pickle  # nosec B403: between a process and its own child
 import select
 import signal
-import subprocess
+import subprocess  # nosec B404
 import sys
 import threading
 import time
@@ -149,7 +149,7 @@ class _Process:
         root = str(Path(__file__).parents[3])
         there = os.environ.get("PYTHONPATH")
         environment = {**os.environ, "PYTHONPATH": root + (os.pathsep + there if there else "")}
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # nosec B603: our own interpreter and module
             [
                 sys.executable,
                 "-m",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import pickle
+import pickle  # nosec B403: from its own parent
 import struct
 import sys
 from collections.abc import Callable
