@@ -186,9 +186,7 @@ def test_a_model_that_fails_on_one_text_loses_that_text_only(
     faults: ModuleType, runner: Any, folder: Path
 ) -> None:
     command = audit(faults, model="python:faulty:picky")
-    statuses, said = runner.run(folder, command)
-    assert statuses == [2]
-    assert "cannot read this one" in one_error(said)
+    assert runner.run(folder, command)[0] == [0]  # the report has it as a finding
     assert texts_stored(folder / "s.sqlite") > 0
     (folder / "mended").touch()
     assert runner.run(folder, command)[0] == [0]

@@ -194,6 +194,8 @@ def _outputs(record: Row, recorded: int | None) -> Row:
     if is_null(record.get("outputs")):
         if recorded is None or not (_recorded(record) == "lists" or _given(record)):
             raise Fault("outputs", "missing column", "there are neither outputs nor rewards")
+        if not recorded:
+            raise Fault("outputs", "no outputs")
         return {
             "prompt": prompt(_required(record, "prompt")),
             "outputs": [""] * recorded,  # rewards without texts

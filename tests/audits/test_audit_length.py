@@ -330,7 +330,7 @@ def test_one_length_says_so(make_case: Make, run_audit: Run) -> None:
         estimate = result[f"length.{name}"]
         assert math.isnan(estimate.value)
         assert estimate.undefined_reason is not None
-        assert "the same in both outputs" in estimate.undefined_reason
+        assert "the same in both responses" in estimate.undefined_reason
     assert result["length.padding_effect"].value == 0.0  # here zero is measured
     assert [figure.kind for figure in result.figures] == ["curves", "curves"]
 
