@@ -38,7 +38,7 @@ def overopt(
     run: Annotated[
         list[str] | None, typer.Argument(help="Folder or log of an RL run, as with --log.")
     ] = None,
-    samples: Annotated[str | None, typer.Option(help="Outputs of a policy, k a prompt.")] = None,
+    samples: Annotated[str | None, typer.Option(help="Policy responses, k per prompt.")] = None,
     model: Annotated[
         list[str] | None,
         typer.Option("--model", "-m", help="What selects [default: recorded]; may be repeated."),

@@ -38,7 +38,7 @@ def reward(
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the data.")] = 2,
     learning_rate: Annotated[float, typer.Option(help="At its highest.")] = 5e-5,
     batch_pairs: Annotated[int, typer.Option(min=1, help="Pairs an optimiser step.")] = 8,
-    max_length: Annotated[int, typer.Option(min=8, help="Tokens a text, at most.")] = 512,
+    max_length: Annotated[int, typer.Option(min=8, help="Tokens per text, at most.")] = 512,
     held_out_share: Annotated[float, typer.Option(help="Of the prompts, to stop early.")] = 0.1,
     label_smoothing: Annotated[float, typer.Option(help="Share of labels taken as wrong.")] = 0.0,
     soft_labels: Annotated[

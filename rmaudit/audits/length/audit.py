@@ -1,4 +1,4 @@
-"""`length`: is it paid by the word?
+"""`length`: does the model prefer longer responses more often than annotators do?
 
 Longer outputs are often better, so a correlation of reward and length is no fault in itself. What
 is one: preferring the longer output more often than the labels do, and rewarding words that add
