@@ -55,3 +55,20 @@ class Permissions:
                 f"{self.named_by} names {spec}, which runs code of this machine; files name data: "
                 "say --trust-code (trust_code=True) if you trust it, or name the model yourself"
             )
+
+    def require_secret(self, address: str, variable: str | None) -> None:
+        """Refuse to send a secret to a server that only a mix or an ensemble names.
+
+        The command line's ``--api-key-env`` is meant for a server that it, or its settings file,
+        names; a part of a model that came from elsewhere may be another's.
+
+        Raises
+        ------
+        UsageError
+            Naming the file, the server and the flag.
+        """
+        if variable is not None and self.around and not self.trust_code:
+            raise UsageError(
+                f"{self.named_by} names {address}, which would be sent the secret in {variable}; "
+                "say --trust-code (trust_code=True) if you trust the file"
+            )

@@ -132,6 +132,27 @@ def test_a_secret_that_only_a_file_names_is_not_sent(
     assert set(Listening.heard) == {"Bearer hush"}
 
 
+def test_a_secret_is_not_sent_to_a_server_that_a_mix_names(
+    folder: Path, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLOUD_SECRET", "hush")
+    (folder / "mix.toml").write_text(
+        f'schema_version = 1\n[[reward]]\nname = "theirs"\nmodel = "{server}"\n'
+    )
+    asked = ("audit", "--model", "mix:mix.toml", "--eval", "eval.jsonl", "--only", "preference")
+    code, said = run(*asked, "--api-key-env", "CLOUD_SECRET", "--out", "o")
+    assert (code, Listening.heard) == (2, [])
+    assert "mix.toml names" in said
+    assert "--trust-code" in said
+    code, said = run(*asked, "--api-key-env", "CLOUD_SECRET", "--trust-code", "--out", "o")
+    assert code == 0, said
+    assert set(Listening.heard) == {"Bearer hush"}
+    Listening.heard.clear()
+    code, said = run(*asked, "--no-cache", "--out", "o")  # without a secret nothing is held back
+    assert code == 0, said
+    assert set(Listening.heard) == {None}
+
+
 def report_of(folder: Path, **config: object) -> Path:
     """An honest report on recorded rewards, whose settings then say something else."""
     if not (folder / "o" / "report.json").exists():

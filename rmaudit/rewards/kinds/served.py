@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rmaudit.rewards.base import RewardModel
 from rmaudit.rewards.kinds import Loading, RewardKind, register_reward
-from rmaudit.rewards.served.client import is_url
+from rmaudit.rewards.served.client import is_url, shown_url
 from rmaudit.rewards.served.model import ServerOptions, load_served
 
 
@@ -23,6 +23,7 @@ class ServedKind(RewardKind):
         """See `RewardKind.load`."""
         settings = loading.settings
         server = loading.server or ServerOptions.of(settings)
+        loading.permissions.require_secret(shown_url(spec), server.api_key_env)
         return load_served(
             spec,
             server,
