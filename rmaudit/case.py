@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,13 @@ class Asking(Protocol):
 
     def requests(self, case: Case) -> Sequence[Request]:
         """The texts wanted beyond the data's own."""
+
+
+class FurtherScores(Protocol):
+    """What scores texts after the pass."""
+
+    def __call__(self, requests: Sequence[Request], model: RewardModel | None = None) -> Scores:
+        """The columns of these requests; `model`: by another than the audited one."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,7 @@ class Case:
     # What the model's rewards claim, where it is not what the model says of itself (see `signal`).
     told_signal: Signal | None = None
     # Scores texts after the pass, for searches (see `rmaudit.scoring.further`); None: cannot.
-    score: Callable[[Sequence[Request]], Scores] | None = None
+    score: FurtherScores | None = None
 
     def rng(self, purpose: str) -> np.random.Generator:
         """Randomness of its own for each purpose, so that audits do not disturb one another."""

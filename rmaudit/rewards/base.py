@@ -201,6 +201,10 @@ class RewardModel(ABC):
                 raise MissingColumnError(name, self.name)
         return self.reads
 
+    def rewordings(self) -> tuple[RewardModel, ...]:
+        """The same judge asked in other words, where its question is known; by default none."""
+        return ()
+
     def describe(self) -> dict[str, Any]:
         """Facts for the report: dtype, device, maximum length, template, head, ..."""
         return {}

@@ -39,6 +39,8 @@ def card(model: RewardModel, tables: Sequence[Sequence[str]]) -> Card:
     if model.parts != (model,):
         facts["parts"] = [card(part, tables) for part in model.parts]
         facts["members"] = len(model.members)
+    if reworded := model.rewordings():
+        facts["rewordings"] = [card(each, tables) for each in reworded]
     return facts
 
 
@@ -77,6 +79,13 @@ class DescribedModel(RewardModel):
         return tuple(
             DescribedModel(each, lambda place=place: self.loaded.parts[place])  # type: ignore[misc]
             for place, each in enumerate(cards)
+        )
+
+    def rewordings(self) -> tuple[RewardModel, ...]:
+        """See `RewardModel.rewordings`: described as well."""
+        return tuple(
+            DescribedModel(each, lambda place=place: self.loaded.rewordings()[place])  # type: ignore[misc]
+            for place, each in enumerate(self._facts.get("rewordings", ()))
         )
 
     @property

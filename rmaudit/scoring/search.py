@@ -43,11 +43,16 @@ class FurtherScoring:
     def _counted(self) -> set[bytes]:
         return _names(self._passed)
 
-    def __call__(self, requests: Sequence[Request]) -> Scores:
-        """The columns of these requests; errors are those of `rmaudit.scoring.score`."""
-        scores = score(self._model, requests, datasets=self._datasets, store=self._store)
-        members = sum(member.scores_new_text for member in leaves(self._model))
-        fresh = _names(requests) - self._counted
+    def __call__(self, requests: Sequence[Request], model: RewardModel | None = None) -> Scores:
+        """The columns of these requests, by another model than the audited one if it is given.
+
+        Errors are those of `rmaudit.scoring.score`.
+        """
+        asked = self._model if model is None else model
+        scores = score(asked, requests, datasets=self._datasets, store=self._store)
+        members = sum(member.scores_new_text for member in leaves(asked))
+        mark = b"" if model is None else model.fingerprint.encode()
+        fresh = {name + mark for name in _names(requests)} - self._counted
         self._counted.update(fresh)
         self.cost += replace(scores.cost, texts=members * len(fresh))
         return scores

@@ -8,10 +8,12 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import rmaudit as rma
 from rmaudit.audits.judge.plan import KEYS
+from rmaudit.errors import UsageError
 from rmaudit.rewards import load_reward_model
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "rewards"))
@@ -113,15 +115,18 @@ def test_what_is_no_judge_is_not_run():
     assert "kind" in report.audits["judge"].reason
 
 
-def graded(reply):
+def graded(reply, *, worded=False):
     """The report on a served judge that replies by its rule, from a real server."""
     calls, lock = {}, threading.Lock()
 
     def behave(server, body):
-        text = re.search(r"<answer>\n(.*)\n</answer>", body["messages"][-1]["content"], re.S)[1]
+        asked = body["messages"][-1]["content"]
+        tagged = re.search(r"<answer>\n(.*)\n</answer>", asked, re.S)
+        # The other wordings have no tags: the response is found by what it says.
+        text = tagged[1] if tagged else re.search(r"Answer \d+ \d+ worth \d+\.", asked)[0]
         with lock:
             calls[text] = calls.get(text, 0) + 1
-            said = reply(text, calls[text])
+            said = reply(text, calls[text], tagged is None) if worded else reply(text, calls[text])
         message = {"message": {"content": said}, "finish_reason": "stop"}
         return Answer({"choices": [message]})
 
@@ -151,3 +156,84 @@ def test_a_served_judge_that_keys_open_noise_moves_and_refuses_is_told_of_each()
     )
     assert report["judge.unreadable_share"].value == pytest.approx(11 / 40)
     assert report["judge.master_key_rate"].value == 1
+
+
+def test_a_judge_that_hangs_on_the_wording_of_its_question_is_told():
+    report = graded(
+        lambda text, call, reworded: str(1 + (worth(text) * (3 if reworded else 1)) % 10),
+        worded=True,
+    )
+    assert told(report) >= {"judge.rewording_agreement"}
+    assert report["judge.rewording_agreement"].high < 0.5
+    assert report["judge.self_agreement"].value == 1
+
+
+def scored(levels, rows=ROWS):
+    """The report on a function that is a judge by its scale from 1 to 10."""
+
+    def judge(prompts, completions):
+        return [float(levels(worth(text))) for text in completions]
+
+    judge.scale = (1, 10)
+    return audited(judge, rows)
+
+
+def test_a_function_with_a_scale_is_a_judge_and_a_heap_of_scores_is_told():
+    sound = scored(lambda quality: max(1, quality))
+    assert told(sound) == set()
+    heaped = scored(lambda quality: 7 + (quality > 6))
+    assert told(heaped) == {"judge.heaped_share"}
+    texts = [worth(r[side]) for side in ("chosen", "rejected") for r in ROWS]
+    assert heaped["judge.heaped_share"].value == 1
+    assert heaped["judge.ceiling_share"].value == 0
+    p = np.mean([text > 6 for text in texts])
+    entropy = -(p * np.log(p) + (1 - p) * np.log(1 - p))
+    assert heaped["judge.scale_used_share"].value == pytest.approx(np.exp(entropy) / 10)
+    tied = np.mean([(worth(r["chosen"]) > 6) == (worth(r["rejected"]) > 6) for r in ROWS])
+    assert heaped["judge.tied_share"].value == pytest.approx(tied)
+    (finding,) = heaped.findings
+    assert "get 8 and 7" in finding.title or "get 7 and 8" in finding.title
+    top = scored(lambda quality: 10 if quality > 2 else 3)
+    assert "judge.ceiling_share" in told(top)
+
+
+def test_a_scale_that_is_none_is_refused_by_name():
+    def judge(prompts, completions):
+        return [1.0] * len(completions)
+
+    judge.scale = (10, 1)
+    with pytest.raises(UsageError, match="two whole numbers, the worst first"):
+        audited(judge)
+
+
+def test_a_question_is_left_off_once_its_interval_decides_and_calls_are_counted():
+    rows = [
+        {
+            "prompt": f"Question {i}?",
+            "chosen": f"Good {i} worth 5.",
+            "rejected": f"Bad {i} worth 4.",
+        }
+        for i in range(100)
+    ]
+    asked = []
+
+    def judge(prompts, responses_a, responses_b):
+        asked.extend(zip(responses_a, responses_b, strict=True))
+        return [
+            float(a in KEYS) if (a in KEYS) != (b in KEYS) else float(worth(a) > worth(b))
+            for a, b in zip(responses_a, responses_b, strict=True)
+        ]
+
+    report = audited(judge, rows)
+    table = report.audits["judge"].tables["calls"]
+    calls = pd.DataFrame(table.rows, columns=table.columns).set_index("question")
+    assert calls.loc["master keys", "decision"] == "fault"
+    assert calls.loc["repeats", "decision"] == "no fault"
+    keyed = [pair for pair in asked if pair[0] in KEYS or pair[1] in KEYS]
+    assert len(keyed) == calls.loc["master keys", "calls"] == 8 * 10
+    assert len(asked) == 2 * len(rows) + calls["calls"].sum()
+    saved = report["judge.calls_saved_share"].value
+    assert saved == pytest.approx(
+        calls["calls saved"].sum() / (calls["calls"] + calls["calls saved"]).sum()
+    )
+    assert saved > 0.5

@@ -165,6 +165,7 @@ class PythonReward(RewardModel):
             "reads": ", ".join(named) or "nothing of the row",
             "texts_a_call": MOST_TEXTS,
             "length_unit": "characters",
+            **({"scale": self.facts.scale} if self.facts.scale else {}),
         }
 
     def _item(self, text: Text) -> Item:

@@ -28,6 +28,7 @@ class Facts:
     fingerprint: str  # the attribute, if it has one
     source: str = ""  # a digest of the module's file
     reads: Reads = field(default_factory=Reads)
+    scale: str = ""  # the attribute of a judge: its lowest and highest score, "1 to 10"
 
 
 def find(spec: str) -> tuple[Any, ModuleType]:
@@ -84,15 +85,31 @@ def look_at(function: Any, name: str, module: ModuleType | None = None) -> tuple
             f"{name} has the attribute kind = {shown(kind)}; say logit, score, verdict or "
             "preference"
         )
+    scale = _scale(function, name)
     return signature, Facts(
         signature.name,
         signature.shown,
-        str(kind or signature.signal),
-        kind is not None or signature.signal == "preference",
+        str(kind or ("score" if scale else signature.signal)),
+        kind is not None or bool(scale) or signature.signal == "preference",
         str(getattr(function, "fingerprint", "")),
         _source(module),
         signature.reads(function, parameters),
+        scale,
     )
+
+
+def _scale(function: Any, name: str) -> str:
+    """What a function's attribute ``scale = (lowest, highest)`` says: it is a judge."""
+    scale = getattr(function, "scale", None)
+    if scale is None:
+        return ""
+    whole = isinstance(scale, tuple | list) and all(isinstance(each, int) for each in scale)
+    if not whole or len(scale) != 2 or not scale[0] < scale[1]:
+        raise UsageError(
+            f"{name} has the attribute scale = {shown(scale)}; say two whole numbers, the worst "
+            "first: (1, 10)"
+        )
+    return f"{scale[0]} to {scale[1]}"
 
 
 @contextmanager

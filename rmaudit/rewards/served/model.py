@@ -149,6 +149,13 @@ class ServedReward(RewardModel):
             **self._wire.facts(),
         }
 
+    def rewordings(self) -> tuple[RewardModel, ...]:
+        """See `RewardModel.rewordings`."""
+        return tuple(
+            ServedReward(self._client, wire, self._model, self._concurrency, self._activation)
+            for wire in self._wire.reworded()
+        )
+
     def _ask(
         self,
         texts: Sequence[Text],

@@ -79,6 +79,10 @@ class WireFormat(ABC):
         """What the report is told beside the protocol's name."""
         return {}
 
+    def reworded(self) -> Sequence[WireFormat]:
+        """The same question in other words, where the protocol is one; none by default."""
+        return ()
+
 
 PROTOCOLS: Registry[type[WireFormat]] = Registry(
     "protocol of reward servers (--http-format)", "rmaudit.rewards.served", "rmaudit.protocols"
