@@ -55,7 +55,8 @@ def test_the_interval_holds_at_every_look(mean) -> None:
 def test_it_narrows_around_the_mean_and_refuses_what_is_no_share() -> None:
     sequence = MeanSequence(0.95, (0.1, 0.5))
     sequence.update([0.0] * 30)
-    assert sequence.interval[0] == 0 and 0.1 < sequence.interval[1] < 0.16
+    assert sequence.interval[0] == 0
+    assert 0.1 < sequence.interval[1] < 0.16
     sequence.update([1.0, 0.0] * 150)
     assert sequence.interval[0] < 0.45 < sequence.interval[1] < 0.55
     assert sequence.p_at_most(0.1) < 1e-9
