@@ -180,6 +180,16 @@ class AuditConfig(RunSettings):
         example="reports/mine",
     )
 
+    log_to: tuple[str, ...] = option(
+        (),
+        "A tracker that keeps numbers, intervals and pages too: mlflow:URI, wandb, "
+        "tensorboard:DIR or trackio; may be repeated.",
+        RESULTS,
+        recorded=False,
+        metavar="NAME[:PLACE]",
+        example=["tensorboard:runs"],
+    )
+
     _file: str | None = PrivateAttr(default=None)
     _from_file: frozenset[str] = PrivateAttr(default=frozenset())
 
@@ -251,7 +261,7 @@ def _as_flags(values: Mapping[str, Any]) -> dict[str, Any]:
     flags = {flag_of(name, each)[2:]: name for name, each in AuditConfig.options().items()}
     named = {flags.get(key, key.replace("-", "_")): value for key, value in values.items()}
     named = {flags.get(key.replace("_", "-"), key): value for key, value in named.items()}
-    for name in ("probe_paths", "ensemble"):
+    for name in ("probe_paths", "ensemble", "log_to"):
         if isinstance(named.get(name), str):
             named[name] = [named[name]]
     return named

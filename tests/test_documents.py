@@ -23,6 +23,7 @@ from rmaudit.audits.base import AUDITS
 from rmaudit.audits.base import audits as registered_audits
 from rmaudit.cli import app
 from rmaudit.data.layouts import layouts
+from rmaudit.export.trackers import TRACKERS, log_to
 from rmaudit.plots import draw
 from rmaudit.plots.kinds import FIGURES
 from rmaudit.probes import Subject
@@ -44,6 +45,7 @@ EXAMPLES = {
         "rmaudit/rewards/kinds/mentions.py",
         "rmaudit/plots/strip.py",
         "rmaudit/data/layouts/quiz.py",
+        "rmaudit/export/trackers/lines.py",
     ],
 }
 
@@ -56,7 +58,7 @@ def run_example(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
         document = next(name for name, paths in EXAMPLES.items() if path in paths)
         source = blocks(document, "python")[EXAMPLES[document].index(path)]
         name = path.removesuffix(".py").rpartition("/")[2]
-        for registry in (AUDITS, TRANSFORMS, REWARDS, FIGURES, layouts):
+        for registry in (AUDITS, TRANSFORMS, REWARDS, FIGURES, layouts, TRACKERS):
             registry.load()
             for held in ("_things", "_homes"):  # an example that stands in the package makes way
                 kept = {key: value for key, value in getattr(registry, held).items() if key != name}
@@ -117,6 +119,16 @@ def test_the_layout_of_the_guide_is_recognised(run_example: Callable[[str], None
     assert (data.reading.layout, data.frame["chosen"][0]) == ("quiz", "4")
 
 
+def test_the_tracker_of_the_guide_keeps_a_report(
+    tmp_path: Path, run_example: Callable[[str], None]
+) -> None:
+    run_example("rmaudit/export/trackers/lines.py")
+    report = rma.Report.load(ROOT / "reports" / "example")
+    place = log_to(report, ROOT / "reports" / "example", f"lines:{tmp_path / 'audits.jsonl'}")
+    kept = json.loads(Path(place).read_text())
+    assert kept["preference.accuracy.low"] == report["preference.accuracy"].low
+
+
 @pytest.mark.parametrize("document", EXAMPLES)
 def test_the_examples_pass_the_linter(document: str) -> None:
     sources = blocks(document, "python")
@@ -141,6 +153,7 @@ def test_the_examples_pass_the_linter(document: str) -> None:
         "docs/bench.md",
         "docs/gate.md",
         "docs/over-optimisation.md",
+        "docs/results.md",
         "docs/scale.md",
         "docs/signals.md",
         "docs/models.md",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,9 +49,34 @@ def audit(
             scored=cost.texts_scored,
         )
         return EXIT_OK
+    check_trackers(settings.log_to)
     report, folder = run_audit(settings, console)
     show(console, report, folder)
+    track(console, report, folder, settings.log_to)
     return EXIT_FAILED if report.failed else EXIT_OK
+
+
+def check_trackers(specs: Sequence[str]) -> None:
+    """Whether every tracker is there, before hours of work go into what it is to keep.
+
+    Raises
+    ------
+    UsageError
+        If one is unknown, or its package is missing.
+    """
+    if specs:
+        from rmaudit.export.trackers import opened
+
+        for spec in specs:
+            opened(spec)
+
+
+def track(console: Console, report: Report, folder: Path, specs: Sequence[str]) -> None:
+    """Log a written report to trackers, and say where."""
+    for spec in specs:
+        from rmaudit.export.trackers import log_to
+
+        console.say(f"logged: {log_to(report, folder, spec)}", tracker=spec)
 
 
 def show(console: Console, report: Report, folder: Path) -> None:

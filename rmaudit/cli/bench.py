@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rmaudit.cli import command
-from rmaudit.cli.audit import MODEL_OPTIONS
+from rmaudit.cli.audit import MODEL_OPTIONS, check_trackers, track
 from rmaudit.config import AuditConfig
 from rmaudit.console import Console
 from rmaudit.errors import EXIT_OK
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 MANY, MOST_PARTS = ("category.", "subset."), 40  # beyond so many, these are not listed
-SETTINGS = (*MODEL_OPTIONS, "no_cache", "limit", "seed", "confidence", "out")
+SETTINGS = (*MODEL_OPTIONS, "no_cache", "limit", "seed", "confidence", "out", "log_to")
 
 
 def register(app: typer.Typer) -> None:
@@ -46,6 +46,7 @@ def bench(
         _list(console)
         return EXIT_OK
     settings = AuditConfig.resolve({**given, "eval": _data(suite, data)}, None)
+    check_trackers(settings.log_to)
     if suite == "all":
         return _all(console, settings, name, threshold)
     folder = settings.out or Path("reports") / _folder(suite, settings.model)
@@ -98,6 +99,7 @@ def _run(
         settings=settings.recorded(),
     )
     report.save(folder)
+    track(console, report, folder, settings.log_to)
     return report
 
 

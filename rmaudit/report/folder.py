@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +25,16 @@ SCORES = "scores.parquet"
 INFLUENCE = "influence.parquet"
 SET_ASIDE = "set_aside.jsonl"
 SAMPLES = "samples.html"
+_STEP = re.compile(r"(?:checkpoint|step|global_step|iter)[-_]?(\d+)", re.IGNORECASE)
 NAMED = ("metric", "slice", "prompt")  # columns of the influences that say whose a value is
+
+
+def training_step(*names: str) -> int | None:
+    """The step that the first of some names holds, as in ``checkpoint-500``; None without one."""
+    for name in names:
+        if steps := _STEP.findall(name):
+            return int(steps[-1])
+    return None
 
 
 def report_file(folder: Path) -> Path:

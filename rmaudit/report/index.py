@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ from rmaudit import files
 from rmaudit.errors import RmauditError, UsageError
 from rmaudit.plots import page_svg, to_svg
 from rmaudit.report.document import Report
+from rmaudit.report.folder import training_step
 from rmaudit.report.page import asset, environment
 from rmaudit.report.schema import MetricRecord
 from rmaudit.report.verdict import DECISIVE, Verdict, verdict
@@ -25,7 +25,6 @@ from rmaudit.report.wording import words
 PAGE = "index.html"
 COLUMNS = 4  # key numbers beside the verdict
 FEWEST_FOR_A_TREND = 3
-_STEP = re.compile(r"(?:checkpoint|step|global_step|iter)[-_]?(\d+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -44,10 +43,8 @@ class Entry:
     @property
     def step(self) -> int | None:
         """The training step that the model's or the folder's name holds, as in checkpoint-500."""
-        for text in (str(self.report.record.config.get("model", "")), self.name, str(self.folder)):
-            if found := _STEP.findall(text):
-                return int(found[-1])
-        return None
+        named = str(self.report.record.config.get("model", ""))
+        return training_step(named, self.name, str(self.folder))
 
     @cached_property
     def data(self) -> str:
