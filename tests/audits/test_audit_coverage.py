@@ -107,6 +107,51 @@ def test_no_hole_between_draws_of_one_distribution(make_case: Make, run_audit: A
     assert told == 0
 
 
+def test_other_prompts_that_lie_no_farther_are_told_by_a_classifier(
+    make_case: Make, run_audit: Any
+) -> None:
+    """All of deployment is like three in ten of the feedback: near those, and another mix."""
+    rng = np.random.default_rng(4)
+
+    def draw(n: int, praise: float) -> list[dict[str, Any]]:
+        kinds = rng.random(n) < praise
+        own = [" ".join(f"w{rng.integers(10**9)}" for _ in range(4)) for _ in range(n)]
+        return [
+            {
+                "prompt": f"so true and well said {rng.choice(WORDS)} {rng.choice(WORDS)}"
+                if kind
+                else words
+            }
+            for kind, words in zip(kinds, own, strict=True)
+        ]
+
+    told = []
+    for praise in (0.95, 0.3):
+        case = make_case(
+            pairs(draw(20, 0.3)),
+            feedback=table(pairs(draw(200, 0.3))),
+            deployment=table(draw(200, praise), "deployment"),
+        )
+        result = run_audit(Coverage(), case)
+        assert result["coverage.kappa_deficit"].low <= 0  # the distances show nothing
+        told.append([f for f in result.findings if f.metric == "coverage.shift_auroc"])
+        shift = result["coverage.shift_auroc"]
+        assert (shift.low > 0.6) == (praise == 0.95)
+    [finding], nothing = told
+    assert nothing == []
+    assert finding.p is not None
+    assert finding.p < 0.001
+    assert "though they lie no farther" in finding.title
+
+
+def test_types_are_counted_by_prompt() -> None:
+    """Three labels of one prompt are one draw of its type."""
+    shown = good_turing(["a", "a", "a", "b", "c"], ["x", "x", "x", "y", "y"]).set_index("of")
+    assert shown.loc["type", "n"] == 3
+    assert shown.loc["type", "seen_once"] == 1  # x, by the prompt a
+    assert shown.loc["context", "n"] == 5
+
+
 def test_rarer_is_the_exact_conditional_test() -> None:
     # 1 of 300 in the feedback, 60 of 200 in deployment; at a tenth: odds 30 to 200.
     assert rarer((1, 300), (60, 200), 0.1) == pytest.approx(binom.cdf(1, 61, 30 / 230))
@@ -247,7 +292,7 @@ def test_good_turing_by_hand() -> None:
     found = good_turing(["a", "a", "b", "c"], ["t"] * 4).set_index("of")
     assert found.loc["context", "missing_mass"] == 2 / 4
     assert found.loc["type", "missing_mass"] == 0
-    assert found.loc["type", "high"] == 3 / 4
+    assert found.loc["type", "high"] == 3 / 3  # three prompts are three draws of a type
 
 
 @pytest.mark.parametrize(

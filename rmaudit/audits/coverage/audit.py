@@ -24,7 +24,14 @@ from rmaudit.audits.common.support import (
 )
 from rmaudit.audits.coverage.families import Families, clusters, families, hole_count, ledger
 from rmaudit.audits.coverage.label_next import label_next
-from rmaudit.audits.coverage.views import bars, curve, deficit_finding, hole_findings, projection
+from rmaudit.audits.coverage.views import (
+    bars,
+    curve,
+    deficit_finding,
+    hole_findings,
+    projection,
+    shift_finding,
+)
 from rmaudit.case import Case
 from rmaudit.data.types import Dataset
 from rmaudit.results import AuditResult, Estimate, Metric, MetricSpec, NotRun
@@ -32,6 +39,7 @@ from rmaudit.rewards.base import EVERY_SIGNAL
 from rmaudit.scoring.requests import Scores
 from rmaudit.stats.intervals import cluster_mean
 from rmaudit.support.conformal import LEVEL, support_share
+from rmaudit.support.two_sample import ToldApart, told_apart
 from rmaudit.typing import Float, Integers
 
 FINE_TYPES = 100
@@ -76,6 +84,8 @@ class Coverage(Audit):
             "higher",
             "deployment prompts of a type that occurs in the feedback",
             "Prompt coverage by type",
+            f"Without a subset column the types are {FINE_TYPES} clusters of the prompts, and the "
+            "share rises with their number.",
         ),
         "coverage.rho_exact": MetricSpec(
             "share",
@@ -100,6 +110,19 @@ class Coverage(Audit):
         ),
         "coverage.rho_deficit": MetricSpec(
             "share", "zero", "0.95 minus rho", "Response coverage deficit"
+        ),
+        "coverage.shift_auroc": MetricSpec(
+            "probability",
+            "lower",
+            "AUROC with which a classifier, fitted on other prompts, tells deployment prompts from "
+            "feedback prompts; one half if they come from one distribution",
+            "Deployment told from feedback (AUROC)",
+        ),
+        "coverage.shift_detectable": MetricSpec(
+            "probability",
+            "lower",
+            "least such AUROC that would be found above one half with a power of 80%",
+            "Smallest detectable shift (AUROC)",
         ),
         "coverage.holes": MetricSpec(
             "count",
@@ -131,12 +154,15 @@ class Coverage(Audit):
         table = ledger(case, deployment, (named.feedback, named.deployment), named.eval, found)
         types = _types(case, named, where)
         level, codes = case.confidence, deployment.clusters
+        shift = prompt_shift(case, deployment, where)
         kappa = support_share(distance, where.calibration, codes, confidence=level)
         numbers = {
             "kappa_exact": share_of(exact, codes, level),
             "kappa": kappa,
             "kappa_mass": seen_mass(*types, codes, level),
             "kappa_deficit": deficit(kappa),
+            "shift_auroc": shift.auroc,
+            "shift_detectable": shift.detectable,
             "holes": hole_count(table, len(deployment), kappa.n_clusters, level),
         }
         undefined = where.calibration.undefined_reason
@@ -156,6 +182,7 @@ class Coverage(Audit):
             findings=(
                 *hole_findings(case, deployment, table, named.deployment, p),
                 *deficit_finding(case, deployment, kappa, distance, p),
+                *shift_finding(case, deployment, kappa, shift),
             ),
             tables={
                 "ledger": table.assign(families_from=named.source),
@@ -164,8 +191,19 @@ class Coverage(Audit):
             },
             figures=(*([] if undefined else [curve(p)]), bars(table), projection(case, where)),
             not_run=tuple(lacks),
-            tests=2,
+            tests=3,
         )
+
+
+def prompt_shift(case: Case, deployment: Dataset, where: Support) -> ToldApart:
+    """Whether a classifier tells the deployment's prompts from the feedback's."""
+    feedback = prompt_words(case.feedback)
+    return told_apart(
+        (where.feedback, feedback),
+        (where.others["deployment"], prompt_words(deployment)),
+        case.rng("prompt shift"),
+        confidence=case.confidence,
+    )
 
 
 def _types(
@@ -256,11 +294,13 @@ def disagreement(
 def good_turing(prompts: Sequence[str], types: Sequence[object]) -> pd.DataFrame:
     """Missing mass N1 / N of the feedback, of contexts and of types (Good 1953), a share.
 
-    The chance that one more context drawn like the feedback is new. Its SD is that of Esty (1983,
+    The chance that one more context drawn like the feedback is new. A prompt that was labelled
+    several times is one draw of its type, and n draws of itself. Its SD is that of Esty (1983,
     Annals of Statistics 11): ``sqrt(N1 / N * (1 - N1 / N) + 2 * N2 / N) / sqrt(N)``.
     """
     rows = []
-    for unit, values in (("context", prompts), ("type", types)):
+    drawn = list(dict(zip(prompts, types, strict=True)).values())
+    for unit, values in (("context", prompts), ("type", drawn)):
         counts = Counter(Counter(values).values())
         n, once, twice = len(values), counts[1], counts[2]
         missing = once / n

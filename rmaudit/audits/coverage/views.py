@@ -11,12 +11,14 @@ from rmaudit.audits.common.support import Support
 from rmaudit.case import Case
 from rmaudit.data.types import Dataset
 from rmaudit.results import Estimate, Figure, Finding, Severity
-from rmaudit.stats.law import p_at_least
+from rmaudit.stats.law import p_at_least, p_at_most
 from rmaudit.support.conformal import LEVEL
+from rmaudit.support.two_sample import ToldApart
 from rmaudit.typing import Float
 
 MAP_POINTS = 300  # of each data set
 MOST_BARS = 20
+TOLERATED_SHIFT = 0.6  # AUROC; less is no reason to label anew
 LEAST_PAIRS = 10  # of a family, for its accuracy to be named in a finding
 
 
@@ -152,6 +154,38 @@ def deficit_finding(
     severity = grade(1 - LEVEL - kappa.high, 0.05, 0.2)
     p_value = p_at_least(kappa, 1 - LEVEL)
     return [Finding(severity, "coverage", "coverage.kappa", title, f"{detail}.", shown, p_value)]
+
+
+def shift_finding(
+    case: Case, deployment: Dataset, kappa: Estimate, shift: ToldApart
+) -> list[Finding]:
+    """Deployment differs from the feedback where the distance to it shows no deficit."""
+    deficit = kappa.defined and kappa.high < 1 - LEVEL
+    if deficit or not shift.auroc.defined or shift.auroc.low <= TOLERATED_SHIFT:
+        return []
+    low, high = shift.auroc.ci
+    title = (
+        "Deployment prompts are told from feedback prompts with an AUROC of "
+        f"{shift.auroc.value:.2f} ({low:.2f} to {high:.2f}), though they lie no farther from them"
+    )
+    detail = (
+        f"{shift.alike:.0%} of the feedback's prompts look as much like deployment as 95% of "
+        "deployment does: the reward model is trusted on the strength of those. Where feedback is "
+        "spread widely, every prompt is near some of it, so prompt coverage (kappa) cannot show "
+        "this. Label some deployment prompts and compare the accuracy on them."
+    )
+    order = np.argsort(-np.nan_to_num(shift.score, nan=-np.inf), kind="stable")
+    rows = [i for i in order[: case.example_limit] if np.isfinite(shift.score[i])]
+    shown = tuple(
+        example(
+            {key: deployment.frame.iloc[i][key] for key in ("id", "prompt")},
+            note="among the easiest to tell from the feedback",
+        )
+        for i in rows
+    )
+    p_value = p_at_most(shift.auroc, TOLERATED_SHIFT)
+    found = Finding("low", "coverage", "coverage.shift_auroc", title, detail, shown, p_value)
+    return [found]
 
 
 def _example(deployment: Dataset, i: int, p: Float) -> dict[str, object]:
