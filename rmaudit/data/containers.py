@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from rmaudit.data.chunks import Columns, Reader, Records
+from rmaudit.data.encodings import utf8_head
 from rmaudit.data.faults import Damage
 from rmaudit.data.hub import Hub, hub_name
 from rmaudit.data.jsonfiles import JsonValues, rows_of
@@ -94,13 +95,13 @@ def open_file(file: Path, texts: Sequence[str] = ()) -> Reader:
         return JsonLines(file)
     if head.startswith((b"PAR1", b"ARROW1")):
         raise DataError(f"{file}: is a packed table; unpack it and give the plain file")
-    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    start = (head := utf8_head(head)).lstrip()
     if start[:1] in (b"[", b"{") and ending not in (".csv", ".tsv", ".psv"):
         return JsonValues(file) if _is_document(start, ending, head) else JsonLines(file)
     if ending in _TEXTS:
         separator = "\t" if ending == ".tsv" else "|" if ending == ".psv" else _separator(head)
         return Csv(file, separator, texts)
-    if ending in _JSONL or not start or head[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in head[:2]:
+    if ending in _JSONL or not start:
         return JsonLines(file)
     if _is_csv(head):
         return Csv(file, _separator(head), texts)
@@ -157,13 +158,13 @@ def _is_document(start: bytes, ending: str, head: bytes) -> bool:
 
 def _separator(head: bytes) -> str:
     """What separates the cells of a header: what gives most of them."""
-    header = head.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n").split(b"\n")[0]
+    header = head.lstrip(b"\r\n").split(b"\n")[0]
     unquoted = re.sub(rb'"[^"]*"', b"", header).decode("utf-8", "replace")
     return max(_SEPARATORS, key=unquoted.count)
 
 
 def _is_csv(head: bytes) -> bool:
-    header = head.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n").split(b"\n")[0]
+    header = head.lstrip(b"\r\n").split(b"\n")[0]
     text = header.decode("utf-8", "replace")
     names = [cell.strip().strip('"').lower() for cell in text.split(_separator(head))]
     return (

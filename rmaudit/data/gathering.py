@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
+from rmaudit.data.codes import text_codes
 from rmaudit.data.types import prompt_key
 
 _LISTS = ("outputs", "rewards", "proxy_rewards", "gold_rewards", "components")
@@ -18,17 +21,22 @@ def gathered(frame: pd.DataFrame) -> pd.DataFrame:
     lists = [name for name in _LISTS if name in frame]
     if "outputs" not in frame or not all(len(each) == 1 for each in frame["outputs"]):
         return frame
-    keys = pd.Series([prompt_key(p) for p in frame["prompt"]], index=frame.index, dtype=object)
+    keys = [prompt_key(prompt) for prompt in frame["prompt"]]
     if "step" in frame:
-        keys = keys + "\x00" + frame["step"].astype("str")
-    codes = pd.factorize(keys)[0]
+        keys = [f"{step} {key}" for step, key in zip(frame["step"].tolist(), keys, strict=True)]
+    return joined(frame, keys, lists)
+
+
+def joined(frame: pd.DataFrame, keys: Sequence[str], lists: Sequence[str]) -> pd.DataFrame:
+    """One row a key: columns of lists are joined, of the others the first row's value stays."""
+    codes = text_codes(keys)[0]
     if not len(frame) or codes.max() + 1 == len(frame):
         return frame
     first = ~pd.Series(codes).duplicated().to_numpy()
     whole = frame[first].reset_index(drop=True)
     for name in lists:
-        joined: list[list[object]] = [[] for _ in range(len(whole))]
+        values_of: list[list[object]] = [[] for _ in range(len(whole))]
         for code, values in zip(codes.tolist(), frame[name].tolist(), strict=True):
-            joined[code] += list(values)
-        whole[name] = pd.Series(joined, dtype=object)
+            values_of[code] += list(values)
+        whole[name] = pd.Series(values_of, dtype=object)
     return whole

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,10 @@ class Intake:
     def kind(self) -> DataType | None:
         """The type of the rows, once some were read."""
         return self._plan.kind
+
+    def gathered(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The whole table with what its layout keeps in several rows in one."""
+        return frame if self._plan.gather is None else self._plan.gather(frame)
 
     def pieces(self) -> Iterator[pd.DataFrame | list[Row]]:
         """Checked rows: whole columns where the input has them, else row by row."""
@@ -161,6 +166,8 @@ class Intake:
                 ) from unclear
             return  # later columns change nothing for the rows before: they are named as unused
         self._profile = profile
+        if plan.gather is not None and plan.layout == self._plan.layout:
+            plan = replace(plan, read=self._plan.read, gather=self._plan.gather)  # it has read rows
         if before is None or self._plan.kind is None or plan.kind == self._plan.kind:
             self._plan = plan
 

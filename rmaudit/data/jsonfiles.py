@@ -12,7 +12,7 @@ from rmaudit.data import names
 from rmaudit.data.chunks import Reader, Records, in_chunks
 from rmaudit.data.faults import Damage
 from rmaudit.data.messages import is_turn
-from rmaudit.data.streams import LINE_LIMIT, HashedFile, decompressed
+from rmaudit.data.streams import LINE_LIMIT, HashedFile, decompressed, text
 
 _WRAPPERS = ("data", "rows", "examples", "instances", "items", "results", "records", "samples")
 _SPLITS = ("train", "test", "validation", "eval")
@@ -37,15 +37,15 @@ class JsonValues(Reader):
         return in_chunks((n, value, size) for n, (value, size) in enumerate(self._rows(), start=1))
 
     def _rows(self) -> Iterator[tuple[object, int]]:
-        text = _Text(decompressed(self._file.blocks, self.path))
-        first = text.peek()
+        document = _Text(text(decompressed(self._file.blocks, self.path), self.path))
+        first = document.peek()
         if first == "[":
-            text.skip()
-            yield from text.values(closing="]")
+            document.skip()
+            yield from document.values(closing="]")
             return
-        values = text.values(closing="")
+        values = document.values(closing="")
         value, size = next(values, (None, 0))
-        if size and not text.peek():  # the only one
+        if size and not document.peek():  # the only one
             rows = rows_of(value)
             yield from ((row, size // max(len(rows), 1)) for row in rows)
         elif size:
@@ -72,7 +72,7 @@ class _Text:
         """The next character that is no white space; "" at the end."""
         while True:
             while self._place < len(self._buffer):
-                if self._buffer[self._place] not in _SPACE + "\ufeff":
+                if self._buffer[self._place] not in _SPACE:
                     return self._buffer[self._place]
                 self._place += 1
             if not self._more():

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
+
 from rmaudit.data.faults import Fault
-from rmaudit.data.layouts.shapes import Row, Shape
+from rmaudit.data.layouts.shapes import Gathering, Row, Shape
 from rmaudit.data.messages import unread_keys, with_system
 from rmaudit.data.profile import Profile
 from rmaudit.data.rows import COLUMNS
@@ -27,6 +29,7 @@ class Plan:
     used: frozenset[str]
     layout: str = ""
     notes: tuple[str, ...] = ()
+    gather: Callable[[pd.DataFrame], pd.DataFrame] | None = None  # at the end, on the whole table
 
 
 def through(shape: Shape, prepare: Callable[[Row], Row]) -> Callable[[Row], list[Row]]:
@@ -49,7 +52,7 @@ def through(shape: Shape, prepare: Callable[[Row], Row]) -> Callable[[Row], list
                 given = whole.get("prompt")
                 whole["prompt"] = with_system("" if given is None else given, system, tools)
             rows.append(whole)
-        if not rows:
+        if not rows and not isinstance(shape, Gathering):
             raise Fault(None, "nothing to compare")
         return rows
 

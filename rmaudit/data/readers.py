@@ -76,7 +76,7 @@ def load(
         raise intake.nothing_usable()
     if rows:
         pieces.append(from_rows(rows, intake.kind))
-    frame = finish(pieces, intake.kind, intake.ids)
+    frame = intake.gathered(finish(pieces, intake.kind, intake.ids))
     if type == "samples":
         frame = gathered(frame)
     data = Dataset(intake.kind, frame, source, tuple(intake.set_aside), intake.reading())

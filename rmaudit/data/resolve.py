@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rmaudit.data.inferred import Table
 from rmaudit.data.layouts import Layout, recognised
-from rmaudit.data.layouts.shapes import Fields, Row
+from rmaudit.data.layouts.shapes import Fields, Gathering, Row
 from rmaudit.data.mapping import ColumnMap
 from rmaudit.data.messages import decoded
 from rmaudit.data.paths import MISSING, get
@@ -41,6 +41,7 @@ def resolve(profile: Profile, asked: DataType | None, mapping: ColumnMap) -> Pla
 def _declared(layout: Layout, profile: Profile, asked: DataType | None) -> Plan:
     kind = asked or layout.shape.kind
     used = layout.shape.reads | ({*SHARED} & profile.names)
+    shape = layout.shape.begin() if isinstance(layout.shape, Gathering) else layout.shape
     plain = isinstance(layout.shape, Fields) and not layout.shape.renames
     written = {name for name in used if profile.written(name)}
 
@@ -51,8 +52,9 @@ def _declared(layout: Layout, profile: Profile, asked: DataType | None) -> Plan:
 
     return Plan(
         kind,
-        None if plain and not written else through(layout.shape, prepare),
+        None if plain and not written else through(shape, prepare),
         frozenset(used),
         layout.name,
         turn_notes(profile, used),
+        shape.gathered if isinstance(shape, Gathering) else None,
     )

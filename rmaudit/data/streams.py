@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from rmaudit.data.encodings import utf8
 from rmaudit.data.faults import Damage
 from rmaudit.errors import DataError
 
@@ -22,7 +23,6 @@ LINE_LIMIT = 64 << 20
 _ZSTD_SLICE = 1 << 8
 _LZMA_MEMORY = 256 << 20  # what an xz file may ask for
 _LFS = b"version https://git-lfs.github.com/"
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 class HashedFile:
@@ -205,12 +205,12 @@ def lines(
 ) -> Iterator[tuple[int, bytes | None]]:
     """Line number, from 1, and the line without its end; None for one of more than `limit` bytes.
 
-    A byte-order mark of UTF-8 is dropped. A line that damage cuts is not given out.
+    The text may be UTF-8, UTF-16 or UTF-32 (`utf8`). A line that damage cuts is not given out.
 
     Raises
     ------
     DataError
-        If the file is UTF-16.
+        If the file is a Git LFS pointer.
     Damage
         Where the rest of the file cannot be read, with the number of the line that is cut.
     """
@@ -218,7 +218,7 @@ def lines(
     parts: list[bytes] = []
     size = 0
     try:
-        for block in _text(blocks, path):
+        for block in text(blocks, path):
             for index, piece in enumerate(block.split(b"\n")):
                 if index:  # a line end stands before this piece
                     yield number, None if size > limit else b"".join(parts)
@@ -234,24 +234,16 @@ def lines(
         yield number, None if size > limit else b"".join(parts)
 
 
-def _text(blocks: Iterable[bytes], path: str) -> Iterator[bytes]:
-    """The blocks without a byte-order mark of UTF-8."""
-    blocks = iter(blocks)
-    head = b""
-    for block in blocks:
-        head += block
-        if len(head) >= 4:
-            break
-    if head.startswith(_UTF16) or b"\0" in head[:2]:
-        raise DataError(
-            f"{path}: is UTF-16, not UTF-8; convert it: iconv -f UTF-16 -t UTF-8 IN > OUT"
-        )
+def text(blocks: Iterable[bytes], path: str) -> Iterator[bytes]:
+    """The blocks of a text as UTF-8 (`utf8`); `DataError` if it is a Git LFS pointer."""
+    blocks = utf8(iter(blocks))
+    head = next(blocks, b"")
     if head.startswith(_LFS[:4]):
         while len(head) < len(_LFS) and (block := next(blocks, b"")):
             head += block
         if head.startswith(_LFS):
             raise DataError(f"{path}: is a Git LFS pointer, not the data; get them: git lfs pull")
-    yield head.removeprefix(b"\xef\xbb\xbf")
+    yield head
     yield from blocks
 
 

@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from rmaudit.data.codes import text_codes
+
 
 class Message(TypedDict):
     """One turn of a conversation, with what chat templates read beside its text.
@@ -211,7 +213,7 @@ class Dataset:
         Codes follow the sorted names, so that a resample does not depend on the order of the rows.
         Rows without a prompt have no context in common: each is a cluster of its own.
         """
-        return self._clusters[0].astype(np.int64)
+        return self._clusters[0]
 
     @cached_property
     def cluster_keys(self) -> NDArray[np.str_]:
@@ -227,21 +229,18 @@ class Dataset:
         )
 
     @cached_property
-    def _clusters(self) -> tuple[NDArray[np.int64], pd.Index[str]]:
-        return pd.factorize(self._cluster_names, sort=True)
+    def _clusters(self) -> tuple[NDArray[np.int64], list[str]]:
+        return text_codes(self._cluster_names, sort=True)
 
     @property
-    def _cluster_names(self) -> pd.Series[str]:
+    def _cluster_names(self) -> list[str]:
         """The name of each row's cluster, (n_rows,)."""
         if "group" in self.frame:
-            return self.frame["group"].astype(str)
-        return pd.Series(
-            [
-                prompt_key(prompt) if prompt else f"\x01{self.source.sha256} {position}"
-                for position, prompt in enumerate(self.frame["prompt"].tolist())
-            ],
-            dtype=object,
-        )
+            return list(map(str, self.frame["group"].tolist()))
+        return [
+            prompt_key(prompt) if prompt else f"\x01{self.source.sha256} {position}"
+            for position, prompt in enumerate(self.frame["prompt"].tolist())
+        ]
 
     def outputs(self) -> tuple[Side, ...]:
         """The responses of a table, a column a side: chosen and rejected, output, or output_0, ...

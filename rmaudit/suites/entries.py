@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rmaudit.data.encodings import utf8
 from rmaudit.data.faults import Damage, Fault
 from rmaudit.data.messages import messages
 from rmaudit.data.streams import HashedFile, decompressed, unreadable
@@ -188,8 +189,7 @@ def _rows(file: Path) -> tuple[Sequence[object], str]:
     if file.suffix == ".parquet":
         return _parquet(file), hashed.sha256
     try:
-        content = b"".join(decompressed(hashed.blocks, str(file)))
-        text = content.decode("utf-8-sig")
+        text = b"".join(utf8(decompressed(hashed.blocks, str(file)))).decode()
     except Damage as damage:
         raise DataError(f"{file}: {damage}; download it again") from damage
     except UnicodeDecodeError as error:

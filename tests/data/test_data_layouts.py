@@ -16,8 +16,23 @@ from rmaudit.data.layouts.shapes import Fields
 EXAMPLES = {name: dict(layout.example) for name, layout in layouts.items()}
 
 
+def messages() -> list[dict[str, Any]]:
+    """Two trees of messages, one a row: a question, and two answers by rank."""
+    reply = EXAMPLES["oasst-messages"]
+    found = []
+    for tree, asked in (("t", "What is 2 plus 2?"), ("u", "What is 3 plus 1?")):
+        first = {"message_id": tree, "parent_id": None, "message_tree_id": tree, "text": asked}
+        found.append({**first, "role": "prompter", "rank": None})
+        for rank, text in ((1, "5"), (0, "4")):
+            of_tree = {"parent_id": tree, "message_tree_id": tree, "message_id": f"{tree}{rank}"}
+            found.append({**reply, **of_tree, "text": text, "rank": rank})
+    return found
+
+
 def rows(name: str) -> list[dict[str, Any]]:
     """The example as a table of two rows, of which the prompts differ."""
+    if name == "oasst-messages":
+        return messages()
     text = json.dumps(EXAMPLES[name])
     return [
         json.loads(text),
@@ -31,10 +46,10 @@ def test_an_example_is_recognised_and_its_context_and_responses_arrive(name: str
     shape = layouts[name].shape
     assert data.reading.layout == name
     assert data.type == shape.kind
-    assert data.source.rows_used == 2
+    assert data.source.rows_used == len(rows(name))
     assert not data.set_aside
     said = json.dumps(data.frame["prompt"].tolist())
-    asked = "2 plus 2" if "2 plus 2" in json.dumps(EXAMPLES[name]) else "2 and 2"
+    asked = "2 plus 2" if "2 plus 2" in json.dumps(rows(name)) else "2 and 2"
     assert asked in said
     frame = data.frame
     if data.type == "preference":
@@ -183,3 +198,72 @@ def test_the_response_of_ms_swift_stands_behind_the_last_question() -> None:
     assert [turn["role"] for turn in frame["prompt"][0]] == ["user", "assistant", "tool"]
     assert [turn["role"] for turn in frame["prompt_rejected"][0]] == ["user"]
     assert (frame["chosen"][0], frame["rejected"][0]) == ("x", "y")
+
+
+def test_messages_one_a_row_are_one_ranking_a_turn_with_all_turns_before_it() -> None:
+    tree = messages()[:3]
+    more = [
+        {**tree[0], "message_id": "q2", "parent_id": "t0", "text": "Sure?"},
+        {**tree[1], "message_id": "a", "parent_id": "q2", "text": "Yes.", "rank": 0},
+        {**tree[1], "message_id": "b", "parent_id": "q2", "text": "No.", "rank": 1},
+        {**tree[1], "message_id": "c", "parent_id": "q2", "text": "Hm.", "rank": None},
+        {**tree[1], "message_id": "d", "parent_id": "elsewhere", "text": "Lost."},
+    ]
+    data = load([*tree, *more])
+    assert data.frame["outputs"].tolist() == [["5", "4"], ["Yes.", "No."]]
+    assert data.frame["ranking"].tolist() == [[2, 1], [1, 2]]
+    assert [m["content"] for m in data.frame["prompt"][1]] == ["What is 2 plus 2?", "4", "Sure?"]
+    assert data.frame["group"].tolist() == ["t", "t"]
+    assert (data.source.rows_read, data.source.rows_used, data.source.rows_set_aside) == (8, 6, 2)
+    assert set(data.source.reasons) == {"a reply without a rank", "no such message before it"}
+
+
+def test_messages_that_gain_a_column_later_still_know_their_parents() -> None:
+    first, *replies = messages()[:3]
+    data = load([first, *({**each, "lang": "en"} for each in replies)])
+    assert data.frame["outputs"].tolist() == [["5", "4"]]
+
+
+@pytest.mark.parametrize(
+    ("flags", "chosen", "tie"), [((1, 0, 0), "4", False), ((0, 1, 0), "5", False),
+                                 ((0, 0, 1), "4", True), (("", "1.0", ""), None, None),
+                                 ((1, 1, 0), None, None), ((0, 0, 0), None, None)],
+)  # fmt: skip
+def test_a_winner_is_marked_by_one_column_of_several(
+    flags: tuple[object, ...], chosen: str | None, tie: bool | None
+) -> None:
+    names = ("winner_model_a", "winner_model_b", "winner_tie")
+    good = dict(EXAMPLES["arena-55k"])
+    row = {**good, **dict(zip(names, flags, strict=True)), "id": 1}
+    data = load([good, row])
+    if chosen is None:
+        assert data.source.rows_set_aside == 1
+    else:
+        assert (data.frame["chosen"][1], data.frame["tie"][1]) == (chosen, tie)
+
+
+def test_both_conversations_of_the_kaggle_table_keep_their_own_turns() -> None:
+    row = {
+        **EXAMPLES["arena-55k"],
+        "prompt": '["2 and 2?", "And 1?"]',
+        "response_a": '["4", "6"]',
+        "response_b": '["four", "5"]',
+        "winner_model_a": 0,
+        "winner_model_b": 1,
+    }
+    frame = load([row]).frame
+    assert (frame["chosen"][0], frame["rejected"][0]) == ("5", "6")
+    assert [m["content"] for m in frame["prompt"][0]] == ["2 and 2?", "four", "And 1?"]
+    assert [m["content"] for m in frame["prompt_rejected"][0]] == ["2 and 2?", "4", "And 1?"]
+    assert load([row, {**row, "response_a": '["4"]'}]).source.rows_set_aside == 1
+
+
+@pytest.mark.parametrize(
+    ("ranks", "said"), [((1, 2), "chosen"), ((2, 1), "rejected"), ((1, 1), "tie")]
+)
+def test_an_order_that_an_annotator_gave_is_a_vote(ranks: tuple[int, int], said: str) -> None:
+    row = dict(EXAMPLES["argilla-2"])
+    order = [{"rank": r, "value": f"response{i}"} for i, r in enumerate(ranks, 1)]
+    votes = [{"value": "response1", "user_id": u} for u in ("x", "y")]
+    row["responses"] = {"preference": [*votes, {"value": order, "user_id": "z"}]}
+    assert load([row]).frame["annotator_votes"][0] == ["chosen", "chosen", said]

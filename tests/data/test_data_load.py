@@ -270,7 +270,6 @@ def test_the_same_file_is_read_as_the_type_that_is_asked_for() -> None:
         ("d.jsonl", b"hello\nworld\n", r"none of 2 rows can be used: not JSON \(2\)"),
         ("d.jsonl", b'{"a": 1}\n', "no data type fits its columns .*; its columns are a"),
         ("d.csv", b"9" * 5000 + b",b\n1,2\n", r"its columns are 9{60}\.\.\., b;"),
-        ("d.jsonl", '{"prompt": ""}'.encode("utf-16"), "is UTF-16"),
         ("d.parquet", b"PAR1 not", "cannot be read as parquet"),
         ("d.parquet", b"", "cannot be read as parquet"),
         ("d.jsonl.gz", b"\x1f\x8bnot gzip", "rest of the file cannot be read"),
@@ -561,3 +560,33 @@ def test_a_time_that_pandas_cannot_hold_costs_no_row(tmp_path: Path) -> None:
     data = load(tmp_path / "d.parquet")
     assert data.frame["id"].tolist() == ["a", "b", "c"]
     assert data.frame["chosen"].tolist() == [row["chosen"] for row in ROWS]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("form", ["rows.jsonl", "rows.json", "rows.csv", "rows.tsv", "rows.txt"])
+def test_rows_are_the_same_in_every_encoding_and_with_every_line_end(
+    encoding: str, end: str, form: str, tmp_path: Path
+) -> None:
+    rows = [{"prompt": f"Wie viel ist {n} plus 2?", "chosen": f"„{n + 2}“", "rejected": "你好"}
+            for n in range(3)]  # fmt: skip
+    separator = {"csv": ";", "tsv": "\t", "txt": ","}.get(form[-3:], "")
+    if form == "rows.json":
+        text = json.dumps(rows, ensure_ascii=False, indent=1).replace("\n", end)
+    elif form == "rows.jsonl":
+        text = "".join(json.dumps(row, ensure_ascii=False) + end for row in rows)
+    else:
+        table = [list(rows[0]), *(list(row.values()) for row in rows)]
+        text = "".join(separator.join(cells) + end for cells in table)
+    path = tmp_path / form
+    path.write_bytes(text.encode(encoding))
+    data = load(path)
+    assert data.frame[["prompt", "chosen", "rejected"]].to_dict("records") == rows
+    assert data.source.rows_read == data.source.rows_used == 3
+
+
+def test_prompts_that_differ_behind_a_zero_character_are_two_clusters() -> None:
+    rows = [{"prompt": f"a\x00{end}", "chosen": "x", "rejected": "y"} for end in ("b", "c", "b")]
+    data = load(rows)
+    assert data.clusters.tolist() == [0, 1, 0]
+    assert len(set(data.cluster_keys)) == 2

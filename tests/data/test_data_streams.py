@@ -91,10 +91,32 @@ def test_an_empty_file_has_no_lines(data: bytes) -> None:
     assert list(lines(iter([data]), "f")) == []
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
-def test_utf16_is_refused_in_one_line(encoding: str) -> None:
-    with pytest.raises(DataError, match="f: is UTF-16, not UTF-8; convert it: iconv"):
-        list(lines(iter(['{"a": 1}\n'.encode(encoding)]), "f"))
+ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32")
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("size", [1, 3, 1 << 20])
+def test_text_is_read_in_the_encoding_that_its_first_bytes_tell(
+    encoding: str, end: str, size: int
+) -> None:
+    text = f'{{"a": "Grüße, 你好 🚀"}}{end}{{"a": "\u2028"}}{end}'
+    wanted = [line.encode() for line in text.split("\n")[:-1]]
+    got = list(lines(pieces(text.encode(encoding), size), "f"))
+    assert [line for _, line in got] == wanted
+
+
+def test_carriage_returns_are_line_ends_where_there_is_no_other() -> None:
+    assert list(lines(iter([b"a\rb\rc"]), "f")) == [(1, b"a"), (2, b"b"), (3, b"c")]
+    assert list(lines(iter([b"a\rb\nc"]), "f")) == [(1, b"a\rb"), (2, b"c")]
+
+
+def test_utf16_that_is_cut_is_damage_behind_its_last_whole_line() -> None:
+    whole = "one\ntwo\n".encode("utf-16")
+    got: list[tuple[int, bytes | None]] = []
+    with pytest.raises(Damage, match="UTF-16"):
+        got.extend(lines(iter([whole + b"x"]), "f"))
+    assert got == [(1, b"one"), (2, b"two")]
 
 
 @pytest.mark.parametrize("size", [3, 10, 100])

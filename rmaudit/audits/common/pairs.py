@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from rmaudit.audits.base import example
 from rmaudit.audits.common.memoize import memoize
 from rmaudit.case import Case
+from rmaudit.data.codes import text_codes
 from rmaudit.data.types import prompt_key
 from rmaudit.results import Estimate
 from rmaudit.rewards.base import does_not_apply
@@ -208,14 +209,13 @@ def every_output(case: Case) -> Outputs:
     """All outputs of the evaluation data."""
     frame = case.eval.frame
     if "group" in frame:
-        keys = pd.Series([prompt_key(p) for p in frame["prompt"]], dtype=object)
-        prompts = pd.factorize(keys)[0].astype(np.int64)
+        prompts = text_codes(prompt_key(prompt) for prompt in frame["prompt"])[0]
     else:
         prompts = case.clusters
     parts = [side.rows for side in case.eval.outputs()]
     row = np.concatenate([np.zeros(0, dtype=np.int64), *parts])
     words = np.array([o for r in case.data_requests for o in r.outputs], dtype=object)
-    codes = pd.factorize(words)[0].astype(np.int64) if words.size else np.zeros(0, dtype=np.int64)
+    codes = text_codes(words.tolist())[0]
     # Rows whose outputs are all empty hold rewards without texts, which are not one and the same.
     filled = np.bincount(row, words != "", len(frame)) > 0
     unknown = ~filled[row]

@@ -32,8 +32,10 @@ for _layout in (
             says=_LEFT,
             columns={"prompt": "data.prompt", "id": "id"},
         ),
-        "labelstud.io, template Pairwise comparison and guide Export annotations",
-        "unchecked",
+        "HumanSignal/label-studio label_studio/annotation_templates/generative-ai/"
+        "human-feedback-collection/config.yml @39ecf42; modelscope/data-juicer "
+        "data_juicer/ops/mapper/annotation/human_preference_annotation_mapper.py @0e0b03d",
+        "documentation",
         {
             "id": 0,
             "data": {"prompt": "What is 2 plus 2?", "answer1": "4", "answer2": "5"},
@@ -42,8 +44,8 @@ for _layout in (
     ),
     Layout(
         "argilla",
-        "Argilla's records: two responses and a question called preference",
-        ("fields.prompt", "fields.response1", "fields.response2", "responses"),
+        "Argilla 1's records: two responses and a question called preference",
+        ("fields.prompt", "fields.response1", "fields.response2", "responses[].values"),
         Vote(
             "fields.response1",
             "fields.response2",
@@ -52,12 +54,32 @@ for _layout in (
             says=_LEFT,
             columns={"prompt": "fields.prompt", "id": "id"},
         ),
-        "docs.argilla.io, FeedbackRecord",
-        "unchecked",
+        "docs.argilla.io practical_guides/create_update_dataset/suggestions_and_responses",
+        "documentation",
         {
             "id": "0",
             "fields": {"prompt": "What is 2 plus 2?", "response1": "4", "response2": "5"},
             "responses": [{"user_id": "u", "values": {"preference": {"value": 1}}}],
+        },
+    ),
+    Layout(
+        "argilla-2",
+        "Argilla 2's records (to_json): two responses and a question called preference",
+        ("fields.prompt", "fields.response1", "fields.response2", "responses.preference"),
+        Vote(
+            "fields.response1",
+            "fields.response2",
+            votes="responses.preference[].value",
+            voters="responses.preference[].user_id",
+            says=_LEFT,
+            columns={"prompt": "fields.prompt", "id": "id"},
+        ),
+        "argilla-io/argilla argilla/src/argilla/records/_resource.py @0991739",
+        "documentation",
+        {
+            "id": "0",
+            "fields": {"prompt": "What is 2 plus 2?", "response1": "4", "response2": "5"},
+            "responses": {"preference": [{"value": "response1", "user_id": "u"}]},
         },
     ),
     Layout(

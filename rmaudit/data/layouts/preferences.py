@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rmaudit.data.layouts import Layout, register_layout
 from rmaudit.data.layouts.shapes import Fields, Ranked
-from rmaudit.data.layouts.steps import Choices, Tree
+from rmaudit.data.layouts.steps import Choices, Replies, Tree
 
 _ASK = {"role": "user", "content": "What is 2 plus 2?"}
 _GOOD = {"role": "assistant", "content": "4"}
@@ -72,8 +72,8 @@ for _layout in (
                 "rejected_reward": "score_rejected",
             },
         ),
-        "huggingface.co/datasets/HuggingFaceH4/ultrafeedback_binarized",
-        "unchecked",
+        "huggingface.co/datasets/rajammanabrolu/ultrafeedback_binarized README.md, a copy",
+        "documentation",
         {
             "prompt": "What is 2 plus 2?",
             "prompt_id": "x",
@@ -98,8 +98,9 @@ for _layout in (
                 "rejected_reward": "rejected-rating",
             },
         ),
-        "huggingface.co/datasets/argilla/ultrafeedback-binarized-preferences-cleaned",
-        "unchecked",
+        "huggingface.co/datasets/csarron/argilla-ultrafeedback-binarized-preferences-cleaned "
+        "README.md @ab51c6b",
+        "documentation",
         {
             "source": "sums",
             "prompt": "What is 2 plus 2?",
@@ -119,8 +120,9 @@ for _layout in (
             "preference",
             {"system": "system", "prompt": "question", "chosen": "chosen", "rejected": "rejected"},
         ),
-        "huggingface.co/datasets/Intel/orca_dpo_pairs",
-        "unchecked",
+        "hiyouga/LLaMA-Factory data/dataset_info.json @ff6d4d1; axolotl-ai-cloud/axolotl "
+        "src/axolotl/prompt_strategies/dpo/chatml.py @067b021",
+        "documentation",
         {"system": "Be brief.", "question": "What is 2 plus 2?", "chosen": "4", "rejected": "5"},
         without=("prompt", "context", "input", "messages", "history", "instruction"),
     ),
@@ -137,8 +139,8 @@ for _layout in (
             "verbosity",
         ),
         Fields("rating", {"prompt": "prompt", "output": "response", "rating": "helpfulness"}),
-        "huggingface.co/datasets/nvidia/HelpSteer2",
-        "unchecked",
+        "allenai/open-instruct scripts/data/preferences/helpsteer2.py @03461ff",
+        "documentation",
         {
             "prompt": "What is 2 plus 2?",
             "response": "4",
@@ -154,8 +156,8 @@ for _layout in (
         "Nectar: seven answers with GPT-4's ranks",
         ("prompt", "answers[].answer", "answers[].rank"),
         Ranked("answers[].answer", rank="answers[].rank", columns={"prompt": "prompt"}),
-        "huggingface.co/datasets/berkeley-nest/Nectar",
-        "unchecked",
+        "allenai/open-instruct scripts/data/preferences/nectar.py @1a70317",
+        "documentation",
         {
             "prompt": "\n\nHuman: What is 2 plus 2?\n\nAssistant: ",
             "answers": [
@@ -200,6 +202,23 @@ for _layout in (
                     {"text": "5", "role": "assistant", "rank": 1, "replies": []},
                 ],
             },
+        },
+    ),
+    Layout(
+        "oasst-messages",
+        "OpenAssistant's messages, one a row: replies to one turn by rank (0 is best)",
+        ("message_id", "parent_id", "text", "role", "rank"),
+        Replies(),
+        "LAION-AI/Open-Assistant oasst-data/oasst_data/schemas.py and "
+        "notebooks/openassistant-oasst1/getting-started.ipynb @f1e6ed9",
+        "documentation",
+        {
+            "message_id": "r1",
+            "parent_id": "t",
+            "message_tree_id": "t",
+            "text": "4",
+            "role": "assistant",
+            "rank": 0,
         },
     ),
     Layout(

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import pandas as pd
 
 from rmaudit.data.faults import Fault
+from rmaudit.data.messages import decoded
 from rmaudit.data.names import TIE
 from rmaudit.data.paths import MISSING, Spec, columns, get
 from rmaudit.data.types import DataType
-from rmaudit.data.values import is_null, number
+from rmaudit.data.values import boolean, is_null, number
 
 Row = dict[str, Any]
 
@@ -32,6 +35,17 @@ class Shape(Protocol):
 
     def rows(self, record: Mapping[str, Any]) -> list[Row]:
         """The rows of one source row; `Fault` where it holds none."""
+
+
+@runtime_checkable
+class Gathering(Shape, Protocol):
+    """A shape of which a row needs earlier rows: as context, or to be compared with."""
+
+    def begin(self) -> Gathering:
+        """The same without any row read; `rows` then gives none for a row that is only context."""
+
+    def gathered(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The table with what belongs together in one row."""
 
 
 def needed(record: Mapping[str, Any], spec: Spec) -> Any:
@@ -97,20 +111,23 @@ class Vote:
     """Two responses and who prefers which.
 
     One of: `verdict`, whose values `says` explains ("a", "b"; what is in `TIE` prefers neither);
-    `scores`, of which the higher wins; `strength`, whose sign prefers `positive`; `votes` alone,
-    of which the majority decides.
+    `flags`, one column each for a, b and perhaps a tie, of which one is true; `scores`, of which
+    the higher wins; `strength`, whose sign prefers `positive`; `votes` alone, of which the majority
+    decides.
     """
 
     a: Spec
     b: Spec
     verdict: str | None = None
     says: Mapping[str, str] = field(default_factory=dict)
+    flags: tuple[str, ...] | None = None
     scores: tuple[str, str] | None = None
     strength: str | None = None
     positive: str = "b"
     votes: Spec | None = None  # of several paths, the lists are put together
     voters: Spec | None = None
     turns: str | None = None  # how many turns of both conversations were judged
+    asked: str | None = None  # the user's turns, where a response is a list of the answers to them
     columns: Mapping[str, Spec] = field(default_factory=dict)
     kind: ClassVar[DataType] = "preference"
 
@@ -118,7 +135,8 @@ class Vote:
     def reads(self) -> set[str]:
         """The responses, the verdict, and what is renamed."""
         specs = (self.a, self.b, self.verdict, self.strength, self.votes, self.voters, self.turns)
-        return set().union(*map(columns, (*specs, *(self.scores or ()), *self.columns.values())))
+        pairs = (*(self.flags or ()), *(self.scores or ()), self.asked)
+        return set().union(*map(columns, (*specs, *pairs, *self.columns.values())))
 
     def rows(self, record: Mapping[str, Any]) -> list[Row]:
         """One pair, the preferred response first."""
@@ -131,6 +149,8 @@ class Vote:
 
     def _judged(self, record: Mapping[str, Any], response: Any) -> Any:
         """The turns of a conversation that were judged: a question and an answer each."""
+        if self.asked is not None:
+            return _conversation(needed(record, self.asked), response, self.asked)
         turns = get(record, self.turns)
         if isinstance(turns, int) and turns > 0 and isinstance(response, list):
             return response[: 2 * turns]
@@ -142,6 +162,8 @@ class Vote:
         side = ""
         if self.verdict is not None:
             side = self.said(needed(record, self.verdict), self.verdict)
+        if self.flags is not None:
+            side = self._flagged(record, self.flags)
         if self.strength is not None:
             strength = number(needed(record, self.strength), self.strength)
             if strength != strength:
@@ -169,6 +191,15 @@ class Vote:
                 more["annotators"] = names
         return side, more
 
+    @staticmethod
+    def _flagged(record: Mapping[str, Any], flags: tuple[str, ...]) -> str:
+        given = [get(record, name) for name in flags]
+        true = [place for place, value in enumerate(given) if value not in (MISSING, None, "")
+                and boolean(value, flags[place])]  # fmt: skip
+        if len(true) != 1:
+            raise Fault(flags[0], "not one winner", f"{len(true)} of {', '.join(flags)} are true")
+        return ("a", "b", "tie")[true[0]]
+
     def _votes(self, record: Mapping[str, Any]) -> list[str]:
         values = [value for value in lists(record, self.votes) if not is_null(value)]
         name = self.votes if isinstance(self.votes, str) else (self.votes or ("",))[0]
@@ -178,12 +209,34 @@ class Vote:
 
     def said(self, value: Any, column: str) -> str:
         """The side that a verdict prefers; `Fault` if it is not one of the known words."""
+        if isinstance(value, list) and value and all(map(_has_rank, value)):
+            best = [each for each in value if each["rank"] == min(e["rank"] for e in value)]
+            return self.said(best[0].get("value"), column) if len(best) == 1 else "tie"
         said = word(value)
         if said in self.says:
             return self.says[said]
         if said in TIE:
             return "tie"
         raise Fault(column, "not a verdict", f"{said[:60]!r}; known: {', '.join(self.says)}")
+
+
+def _has_rank(value: Any) -> bool:
+    """Whether a value is one item of an order: ``{"rank": 1, "value": "response1"}``."""
+    return isinstance(value, Mapping) and isinstance(value.get("rank"), int)
+
+
+def _conversation(asked: Any, answers: Any, name: str) -> list[Row]:
+    """Turns in their order from the user's turns and the answers to them; one text is one turn."""
+    sides = [decoded(each) if isinstance(each, str) else each for each in (asked, answers)]
+    user, assistant = (side if isinstance(side, list) else [side] for side in sides)
+    if len(user) != len(assistant):
+        detail = f"{len(assistant)} answers to {len(user)} turns"
+        raise Fault(name, "wrong length", detail)
+    return [
+        {"role": role, "content": text}
+        for pair in zip(user, assistant, strict=True)
+        for role, text in zip(("user", "assistant"), pair, strict=True)
+    ]
 
 
 @dataclass(frozen=True)

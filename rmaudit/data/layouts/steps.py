@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-from rmaudit.data.faults import Fault
+import pandas as pd
+
+from rmaudit.data.faults import Fault, wrong_type
+from rmaudit.data.gathering import joined
 from rmaudit.data.layouts.shapes import Row, given, lists, needed
+from rmaudit.data.messages import ROLES
 from rmaudit.data.paths import Spec, columns
 from rmaudit.data.types import DataType
 from rmaudit.data.values import boolean, is_null, number
@@ -103,6 +107,64 @@ class Tree:
         if not rows:
             raise Fault(self.root, "nothing to compare", "no turn has two ranked replies")
         return rows
+
+
+@dataclass(frozen=True)
+class Replies:
+    """Messages that stand one a row and name their parent: one ranking of the replies to a turn.
+
+    Parents stand before their replies. A row of the user's is context and nothing else.
+    """
+
+    message: str = "message_id"
+    parent: str = "parent_id"
+    tree: str = "message_tree_id"
+    text: str = "text"
+    role: str = "role"
+    rank: str = "rank"  # 0 is best
+    before: dict[str, list[Row]] = field(default_factory=dict)  # the turns up to a message
+    kind: ClassVar[DataType] = "ranking"
+
+    @property
+    def reads(self) -> set[str]:
+        """All that make the tree."""
+        return {self.message, self.parent, self.tree, self.text, self.role, self.rank}
+
+    def begin(self) -> Replies:
+        """The same without any row read."""
+        return replace(self, before={})
+
+    def rows(self, record: Mapping[str, Any]) -> list[Row]:
+        """A reply of the assistant's with its rank; none for a turn of the user's."""
+        text, role = needed(record, self.text), needed(record, self.role)
+        name, parent = needed(record, self.message), record.get(self.parent)
+        if not isinstance(text, str):
+            raise wrong_type(self.text, "text", text)
+        if not is_null(parent) and str(parent) not in self.before:
+            raise Fault(self.parent, "no such message before it", str(parent))
+        prompt = [] if is_null(parent) else self.before[str(parent)]
+        self.before[str(name)] = [*prompt, {"role": role, "content": text}]
+        if ROLES.get(role, role) != "assistant":
+            return []
+        if is_null(record.get(self.rank)):
+            raise Fault(self.rank, "a reply without a rank")
+        rank = 1 + int(number(record[self.rank], self.rank))
+        group = record.get(self.tree)
+        return [{"prompt": prompt, "outputs": [text], "ranking": [rank], "id": name,
+                 "group": parent if is_null(group) else group, "reply_to": parent}]  # fmt: skip
+
+    def gathered(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The replies to one turn in one row."""
+        whole = joined(frame, list(map(str, frame["reply_to"])), ("outputs", "ranking"))
+        orders = [sorted(ranks) for ranks in whole["ranking"]]
+        whole["ranking"] = pd.Series(
+            [
+                [1 + order.index(rank) for rank in ranks]
+                for order, ranks in zip(orders, whole["ranking"], strict=True)
+            ],
+            dtype=object,
+        )
+        return whole
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rmaudit.data.encodings import encoding
 from rmaudit.data.faults import Damage
 from rmaudit.data.streams import HashedFile, decompressed
 from rmaudit.errors import DataError
@@ -25,8 +26,6 @@ _PAIR = re.compile(
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m|\[\d+m")
 _WRAPPED = re.compile(r"\b(?:np|numpy|torch)\.\w+\(([^()]*)\)|\btensor\(([^(),]*)[^()]*\)")
 _BARE = re.compile(r"(?<![\w'\"])(-?)(nan|inf)(?![\w'\"])", re.IGNORECASE)
-_MARKS = ((b"\xff\xfe\x00\x00", "utf-32"), (b"\x00\x00\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"),
-          (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig"))  # fmt: skip
 
 
 def read_records(path: Path) -> tuple[list[Record], list[str]]:
@@ -62,12 +61,8 @@ def _text(path: Path) -> tuple[str, list[str]]:
     except Damage as damage:
         notes.append(f"{damage}: read up to there")
     content = b"".join(pieces)
-    for mark, encoding in _MARKS:
-        if content.startswith(mark):
-            return content.decode(encoding, errors="replace"), notes
-    if content[1:2] == b"\0" and content[3:4] == b"\0":  # UTF-16 without its mark
-        return content.decode("utf-16-le", errors="replace"), notes
-    return content.decode("utf-8", errors="replace"), notes
+    name, mark = encoding(content[:4])
+    return content[mark:].decode(name, errors="replace"), notes
 
 
 def _records(text: str, notes: list[str]) -> tuple[list[Record], list[str]]:
