@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +28,7 @@ from rmaudit.worlds.clinic.world import ClinicWorld
 HOLE = "urgent symptom"
 COMPARISONS = 8  # of each context that is labelled
 EVALUATION_PAIRS = 3500  # one in seven is urgent
-TRAINING = replace(DEMO_TRAINING, members=1, epochs=6)
+TRAINING = DEMO_TRAINING.but(members=1, epochs=6)
 NUMBERS = {
     f"accuracy, {HOLE}": ("preference.accuracy", {"subset": HOLE}),
     "accuracy": ("preference.accuracy", {}),
@@ -44,7 +43,7 @@ def audited(folder: Path, name: str, feedback: pd.DataFrame, seed: int) -> rma.R
     texts = [*map(str, feedback["prompt"]), *feedback["chosen"], *feedback["rejected"]]
     base = tiny_base(folder / f"{name}-base", texts)
     model = folder / name
-    train_reward_model(base, data, model, config=replace(TRAINING, seed=seed))
+    train_reward_model(base, data, model, config=TRAINING.but(seed=seed))
     return rma.audit(
         rma.load_reward_model(model),
         folder / "eval.jsonl",

@@ -26,11 +26,12 @@ import numpy as np
 import torch
 from scipy import stats
 
-from rmaudit.training.policy.a2c import A2cConfig, train_a2c
+from rmaudit.training.policy.a2c import train_a2c
 from rmaudit.training.policy.log import sampled
 from rmaudit.training.policy.model import CausalPolicy
-from rmaudit.training.policy.ppo import PpoConfig, train_ppo
-from rmaudit.training.policy.rloo import RlooConfig, train_rloo
+from rmaudit.training.policy.ppo import train_ppo
+from rmaudit.training.policy.rloo import train_rloo
+from rmaudit.training.policy.settings import A2cConfig, PpoConfig, RlooConfig
 from rmaudit.worlds.clinic.policy import ClinicReward, ClinicSetting
 from rmaudit.worlds.clinic.world import ClinicWorld
 

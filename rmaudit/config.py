@@ -18,6 +18,7 @@ from rmaudit.settings import (
     Option,
     names_in,
     option,
+    was_said,
 )
 from rmaudit.toml import read_toml
 
@@ -210,7 +211,7 @@ class AuditConfig(RunSettings):
         SchemaError
             If a value is wrong.
         """
-        given = {k: v for k, v in flags.items() if v is not None and v is not False and v != ()}
+        given = {name: value for name, value in flags.items() if was_said(value)}
         named = _as_flags(values)
         for name, example in (("model", "--model MODEL"), ("eval", "--eval prefs.jsonl")):
             if name not in given and name not in named:

@@ -72,8 +72,6 @@ def _write(table: pd.DataFrame, path: Path) -> Path:
 
 def _train(paths: dict[str, Path], folder: Path, seed: int, console: Console) -> RewardModel:
     """Three small transformers, from different seeds, on the same feedback."""
-    from dataclasses import replace
-
     from rmaudit.training.reward.train import train_reward_model
     from rmaudit.training.tiny import DEMO_TRAINING, tiny_base
 
@@ -87,7 +85,7 @@ def _train(paths: dict[str, Path], folder: Path, seed: int, console: Console) ->
             base,
             feedback,
             folder / "model",
-            config=replace(DEMO_TRAINING, seed=seed),
+            config=DEMO_TRAINING.but(seed=seed),
             on_progress=on_progress,
         )
     for member in done.members:

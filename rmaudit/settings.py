@@ -12,9 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 
+from rmaudit.errors import UsageError, nearest
 from rmaudit.permissions import Permissions
 from rmaudit.toml import schema_error
 
@@ -29,6 +38,12 @@ TRUST = "Trust: only ever given on the command line"
 SCORING = "Scoring and its store"
 RESULTS = "Results"
 PANELS = (INPUTS, MEASURING, MODEL, SERVER, TRUST, SCORING, RESULTS)
+TRAINING = "Training"  # what follows is of other commands than audit
+POLICY = "The policy"
+CURVES = "Curves from samples"
+LOGS = "Curves from logs of RL"
+WORLDS = "Curves from a world whose true reward is known"
+FIGURES = "Figures and tables"
 _LIMITS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
 
@@ -70,8 +85,8 @@ def option(default: Any, help: str, panel: str, *, limits: Any = None, **more: A
 def option_of(field: FieldInfo) -> Option | None:
     """The option of a field; None for fields that are none, such as a schema's version."""
     extra = field.json_schema_extra
-    found: Any = extra.get("option") if isinstance(extra, dict) else None
-    return found if isinstance(found, Option) else None
+    described: Any = extra.get("option") if isinstance(extra, dict) else None
+    return described if isinstance(described, Option) else None
 
 
 def names_in(value: str | list[Any] | tuple[Any, ...]) -> list[Any]:
@@ -80,6 +95,11 @@ def names_in(value: str | list[Any] | tuple[Any, ...]) -> list[Any]:
     if not all(isinstance(part, str) for part in parts):
         return parts
     return [name.strip() for part in parts for name in part.split(",") if name.strip()]
+
+
+def was_said(value: object) -> bool:
+    """Whether the command line gave an option: not None, nor a switch that is off."""
+    return value is not None and value is not False and value != ()
 
 
 class Settings(BaseModel):
@@ -92,7 +112,8 @@ class Settings(BaseModel):
         """Every setting by its name, in the order of the panels."""
         described = {name: option_of(field) for name, field in cls.model_fields.items()}
         named = {name: each for name, each in described.items() if each is not None}
-        return dict(sorted(named.items(), key=lambda pair: PANELS.index(pair[1].panel)))
+        place = {panel: i for i, panel in enumerate(PANELS)}
+        return dict(sorted(named.items(), key=lambda pair: place.get(pair[1].panel, len(place))))
 
     @classmethod
     def checked(cls, values: Mapping[str, Any], where: str) -> Self:
@@ -107,6 +128,43 @@ class Settings(BaseModel):
             return cls(**values)
         except ValidationError as error:
             raise schema_error(error, where, cls.model_fields) from None
+
+    @classmethod
+    def said(cls, given: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+        """What the command line gave of these settings, of options called ``prefix + name``."""
+        named = {name: given.get(prefix + name) for name in cls.options()}
+        return {name: value for name, value in named.items() if was_said(value)}
+
+    def but(self, **changes: Any) -> Self:
+        """The same settings with some changed, checked again."""
+        return type(self)(**{**dict(self), **changes})
+
+
+class CallSettings(Settings):
+    """Settings made in Python or by one command, not read from a file.
+
+    Raises
+    ------
+    UsageError
+        If a value is outside its range, naming the setting.
+    """
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _one_line(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(part for part in first["loc"] if isinstance(part, str))
+            if first["type"] == "extra_forbidden":
+                near = nearest(name, cls.model_fields)
+                raise UsageError(f"no setting is named {name!r}; {near}") from None
+            message = first["msg"].removeprefix("Value error, ")
+            if name:
+                message = message.replace("Input should", f"{name} must", 1)
+                message = f"{message}, not {first['input']!r}"
+            raise UsageError(message) from None
 
 
 class ModelSettings(Settings):

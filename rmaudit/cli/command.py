@@ -8,7 +8,7 @@ import re
 import signal
 import threading
 import types
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -18,7 +18,7 @@ from typer.core import TyperCommand
 from rmaudit.config import AuditConfig, flag_of
 from rmaudit.console import Console
 from rmaudit.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, RmauditError
-from rmaudit.settings import Option
+from rmaudit.settings import Settings
 
 OUTPUT = "What is said"
 Quiet = Annotated[
@@ -33,6 +33,9 @@ JsonLogs = Annotated[
 Debug = Annotated[
     bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=OUTPUT)
 ]
+
+Offered = Mapping[str, tuple[type[Settings], str]]
+"""Names on the command line -> the settings model and the field behind each."""
 
 _SHARED: dict[str, Any] = {"quiet": Quiet, "json_logs": JsonLogs, "debug": Debug}
 
@@ -61,7 +64,7 @@ def add(
     name: str,
     function: Callable[..., int | None],
     *,
-    settings: Collection[str] = (),
+    settings: Collection[str] | Offered = (),
 ) -> None:
     """Register `function(console, ...)` as a command; it returns its exit code (None is 0).
 
@@ -70,9 +73,12 @@ def add(
     app, name, function
         Where, how it is called, and what it does.
     settings
-        Names of fields of `AuditConfig` that are options of the command, too. Its function has a
-        parameter `given` for them, which holds what was said: None or False where nothing was.
+        Settings that are options of the command, too: names of fields of `AuditConfig`, or what
+        `offered` gives. The function has a parameter `given` for them, which holds what was said:
+        None or False where nothing was.
     """
+    if not isinstance(settings, Mapping):
+        settings = offered(AuditConfig, settings)
 
     @functools.wraps(function)
     def run(*, quiet: bool, json_logs: bool, debug: bool, **arguments: Any) -> None:
@@ -84,12 +90,10 @@ def add(
 
     hints = {**get_type_hints(function, include_extras=True), **_SHARED}
     own = list(inspect.signature(function).parameters.values())[1:]
-    described = AuditConfig.options()
     parameters: list[inspect.Parameter] = []
     for parameter in own:
         if parameter.name == "given":
-            names = [name for name in described if name in settings]
-            parameters += [setting_parameter(name, described[name]) for name in names]
+            parameters += [setting_parameter(name, *each) for name, each in settings.items()]
         else:
             hint = _with_metavar(hints[parameter.name], parameter.name)
             parameters.append(parameter.replace(annotation=hint))
@@ -106,10 +110,29 @@ def add(
     app.command(name, cls=PanelCommand, context_settings={"max_content_width": 100})(run)
 
 
-def setting_parameter(name: str, described: Option) -> inspect.Parameter:
+def offered(
+    model: type[Settings], names: Collection[str] | None = None, prefix: str = ""
+) -> Offered:
+    """Settings as options of a command, called ``prefix + name``.
+
+    Parameters
+    ----------
+    model
+        What holds them.
+    names
+        Which; None: all of the model.
+    prefix
+        Before each name, where a command has settings of one name from several models.
+    """
+    chosen = [name for name in model.options() if names is None or name in names]
+    return {prefix + name: (model, name) for name in chosen}
+
+
+def setting_parameter(name: str, model: type[Settings], field_name: str) -> inspect.Parameter:
     """The command line's parameter for a setting; None (False for a switch) if it is not given."""
-    field = AuditConfig.model_fields[name]
+    field, described = model.model_fields[field_name], model.options()[field_name]
     kind, many = _kind(field.annotation)
+    kind = str if many and kind in (int, float) else kind  # 1,2,4: split by the settings
     flag = flag_of(name, described)
     notes = described.notes(field)
     info = typer.Option(

@@ -8,17 +8,17 @@ folder and resumes from there.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rmaudit.data import load
-from rmaudit.overoptimization.curves import Pool, best_of_n_curve, tilted_curve
+from rmaudit.overoptimization.curves import Curve, Pool, best_of_n_curve, tilted_curve
 from rmaudit.overoptimization.logs import read_log
 from rmaudit.overoptimization.result import Overopt
 from rmaudit.overoptimization.rl_curve import rl_curve
+from rmaudit.overoptimization.settings import PAIRS
 from rmaudit.overoptimization.study import Study, study
 from rmaudit.rewards.ensemble import Aggregate, aggregate_rewards
 from rmaudit.typing import Float, Integers
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from rmaudit.worlds.clinic.policy import ClinicSetting
 
 Say = Callable[[str], None]
-PAIRS = 800  # few enough that the gold reward turns
 MEMBERS = 3
 POOL = (200, 128)  # prompts, samples of each
 UNCERTAINTY_WEIGHT = 0.5  # of uwo
@@ -87,40 +86,43 @@ def from_clinic(
     folder = Path(folder)
     world = ClinicWorld(seed)
     model = _trained(world, folder, pairs, members, seed, say)
-    say(f"best of n and tilting: {pool[0]} prompts, {pool[1]} samples each")
-    samples = world.draw_samples(*pool, np.random.default_rng([seed, 1]))
-    contexts = samples["context"].to_numpy()
-    outputs = np.array(samples["output_indices"].tolist())
     rewards = TextRewards(world, model)
-    members_rewards = rewards.members(np.repeat(contexts, pool[1]), outputs.ravel())
-    gold = world.true_reward(contexts[:, None], outputs)
     studies: list[Study] = []
-    sds: dict[str, tuple[float, float]] = {}
 
-    def keep(name: str, curve: object) -> None:
+    def keep(name: str, curve: Curve) -> None:
         rng = np.random.default_rng([seed, 2, len(studies)])
-        studies.append(study(name, curve, rng, resamples=resamples, confidence=confidence))  # type: ignore[arg-type]
+        studies.append(study(name, curve, rng, resamples=resamples, confidence=confidence))
 
-    for name in PROXIES:
-        proxy = aggregated(members_rewards, name).reshape(outputs.shape)
-        drawn = Pool.of(proxy, gold, np.arange(len(contexts)))
-        for make in (best_of_n_curve, tilted_curve):
-            keep(name, make(drawn))
-        sds[name] = (studies[-1].curve.sd("gold"), studies[-1].curve.sd("proxy"))
+    say(f"best of n and tilting: {pool[0]} prompts, {pool[1]} samples each")
+    sds: dict[str, tuple[float, float]] = {}  # of gold and proxy, by proxy
+    for name, drawn in _pools(world, rewards, pool, np.random.default_rng([seed, 1])).items():
+        for curve in (best_of_n_curve(drawn), tilted_curve(drawn)):
+            keep(name, curve)
+            sds[name] = (curve.sd("gold"), curve.sd("proxy"))
     notes = []
-    if ppo:
-        from rmaudit.worlds.clinic.policy import ClinicSetting
-
-        setting = ClinicSetting(world, seed=seed)
     for name in ppo:
         say(f"PPO against {name}: {ppo_steps} steps")
-        out = folder / f"ppo-{pairs}-{members}-{name.replace(' ', '-')}-{ppo_beta:g}"
-        against = ClinicTextReward(setting, rewards, name)
-        log = _ppo(against, ppo_beta * sds[name][1], ppo_steps, folder / "policy", out, seed)
+        log = _ppo(world, rewards, name, ppo_beta * sds[name][1], ppo_steps, folder, seed)
         run = read_log(log, name=name).run
         keep(name, rl_curve([run], gold_sd=sds[name][0], proxy_sd=sds[name][1]))
         notes.append(f"PPO, {name}: intervals are over steps of one run")
     return Overopt(tuple(studies), tuple(notes), confidence)
+
+
+def _pools(
+    world: ClinicWorld, rewards: TextRewards, size: tuple[int, int], rng: np.random.Generator
+) -> dict[str, Pool]:
+    """Samples of pi_pre with the rewards of each proxy and the gold reward, by proxy."""
+    samples = world.draw_samples(*size, rng)
+    contexts = samples["context"].to_numpy()
+    outputs = np.array(samples["output_indices"].tolist())
+    members = rewards.members(np.repeat(contexts, size[1]), outputs.ravel())
+    gold = world.true_reward(contexts[:, None], outputs)
+    clusters = np.arange(len(contexts))
+    return {
+        name: Pool.of(aggregated(members, name).reshape(outputs.shape), gold, clusters)
+        for name in PROXIES
+    }
 
 
 def aggregated(members: Float, name: str) -> Float:
@@ -189,19 +191,30 @@ def _trained(
     base = tiny_base(folder / f"base-{pairs}", texts)
     say(f"{members} reward models on {pairs} pairs")
     out = folder / f"models-{pairs}"
-    config = replace(DEMO_TRAINING, seed=seed, members=members)
+    config = DEMO_TRAINING.but(seed=seed, members=members)
     train_reward_model(base, feedback, out, config=config)
     return load_reward_model(out)
 
 
 def _ppo(
-    reward: ClinicTextReward, beta: float, steps: int, first: Path, out: Path, seed: int
+    world: ClinicWorld,
+    rewards: TextRewards,
+    name: str,
+    beta: float,
+    steps: int,
+    folder: Path,
+    seed: int,
 ) -> Path:
-    """The log of a run from the pretrained policy, with its exact KL and gold now and then."""
-    from rmaudit.training.policy.ppo import PpoConfig, train_ppo
+    """The log of a run from the pretrained policy, with its exact KL and gold now and then.
 
-    setting = reward.setting
-    policy = setting.pretrained_policy(seed, first)
+    `beta` is in units of the proxy called `name` per nat.
+    """
+    from rmaudit.training.policy.ppo import train_ppo
+    from rmaudit.training.policy.settings import PpoConfig
+    from rmaudit.worlds.clinic.policy import ClinicSetting
+
+    setting = ClinicSetting(world, seed=seed)
+    policy = setting.pretrained_policy(seed, folder / "policy")
     log_reference = setting.log_probs(policy)
 
     def measure(trained: CausalPolicy) -> dict[str, float]:
@@ -211,4 +224,6 @@ def _ppo(
     config = PpoConfig(
         steps=steps, batch=PPO_BATCH, beta=beta, seed=seed, learning_rate=PPO_RATE, measure_every=5
     )
-    return train_ppo(policy, reward, setting.prompts, config, out, measure=measure)
+    against = ClinicTextReward(setting, rewards, name)
+    out = folder / f"ppo-{name.replace(' ', '-')}-{steps}-{beta:.6g}"
+    return train_ppo(policy, against, setting.prompts, config, out, measure=measure)

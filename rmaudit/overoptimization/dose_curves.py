@@ -18,6 +18,7 @@ from rmaudit.overoptimization.curves import Curve, Method
 from rmaudit.overoptimization.logs import read_log
 from rmaudit.overoptimization.result import Overopt
 from rmaudit.overoptimization.rl_curve import rl_curve
+from rmaudit.overoptimization.settings import NOISE, PAIRS
 from rmaudit.overoptimization.study import Study, study
 from rmaudit.rewards.ensemble import aggregate_rewards
 from rmaudit.typing import Float
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from rmaudit.worlds.dose.proxies import Members, Proxies
 
 Say = Callable[[str], None]
-PAIRS, NOISE, MEMBERS = 800, 0.25, 4
+MEMBERS = 4
 OCTAVES = 18  # best of n up to 2^18
 BETAS: Float = np.exp2(np.arange(4, -5.1, -0.5))  # in within-context SDs of the proxy per nat
 UNCERTAINTY_WEIGHT = 0.5  # of uwo, on members in SDs
@@ -187,18 +188,14 @@ def _rl(
     setting: DoseSetting, table: Float, method: str, steps: int, folder: Path, seed: int
 ) -> Any:
     """One run of RL as a curve; gains in SDs under the initial policy."""
-    from rmaudit.training.policy.a2c import A2cConfig, train_a2c
+    from rmaudit.training.policy.a2c import train_a2c
     from rmaudit.training.policy.model import CausalPolicy
-    from rmaudit.training.policy.ppo import PpoConfig, train_ppo
-    from rmaudit.training.policy.rloo import RlooConfig, train_rloo
+    from rmaudit.training.policy.ppo import train_ppo
+    from rmaudit.training.policy.rloo import train_rloo
+    from rmaudit.training.policy.settings import CONFIGS
     from rmaudit.worlds.setting import TableReward
 
-    runs: dict[str, tuple[Any, Any]] = {
-        "rloo": (RlooConfig, train_rloo),
-        "ppo": (PpoConfig, train_ppo),
-        "a2c": (A2cConfig, train_a2c),
-    }
-    config, train = runs[method]
+    train: Any = {"rloo": train_rloo, "ppo": train_ppo, "a2c": train_a2c}[method]
     world = setting.world
     policy = setting.pretrained_policy(seed, folder / "policy")
     reference = setting.log_probs(policy)
@@ -211,7 +208,7 @@ def _rl(
         policy,
         TableReward(setting, own),
         setting.prompts,
-        config(
+        CONFIGS[method](
             steps=steps,
             batch=RL_BATCH,
             beta=RL_BETA,

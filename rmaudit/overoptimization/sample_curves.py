@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -31,6 +32,7 @@ from rmaudit.rewards.base import RewardModel
 from rmaudit.scoring import Progress, open_store
 from rmaudit.scoring import score as run_requests
 from rmaudit.scoring.requests import data_requests
+from rmaudit.scoring.store import Store
 from rmaudit.typing import Float
 
 CARRIED = 0.5  # of the KL that best of Poisson n reaches: a tilt that reaches less is joined by it
@@ -86,26 +88,14 @@ def from_samples(
     """
     if betas is not None and not all(beta > 0 for beta in betas):
         raise UsageError("every beta must be positive: small is strong optimisation")
-    rows = first_policy(samples)
-    chosen = samples.take(rows)
+    chosen = samples.take(first_policy(samples))
     with open_store(store, cache=cache) as opened:
-
-        def rewards(model: RewardModel) -> Float:
-            scores = run_requests(
-                model,
-                data_requests(chosen, "samples"),
-                datasets={"samples": chosen},
-                store=opened,
-                progress=progress,
-            )
-            return scored_matrix(chosen, lambda side: scores.reward(side, data="samples"))
-
-        proxies = {model.name.removeprefix("recorded:"): rewards(model) for model in models}
-        truth = _column(chosen, gold) if isinstance(gold, str) else rewards(gold)
+        score = partial(_rewards, chosen, opened, progress)
+        proxies = {model.name.removeprefix("recorded:"): score(model) for model in models}
+        truth = _column(chosen, gold) if isinstance(gold, str) else score(gold)
     if with_aggregates and len(proxies) > 1:
         every = np.stack(list(proxies.values()))
-        every = np.where(np.isfinite(every).all(axis=0), every, np.nan)
-        proxies |= aggregates(every)
+        proxies |= aggregates(np.where(np.isfinite(every).all(axis=0), every, np.nan))
     studies: list[Study] = []
     notes = [samples.source.losses] if samples.source.losses else []
     for name, proxy in proxies.items():
@@ -116,18 +106,44 @@ def from_samples(
             rng = np.random.default_rng([seed, len(studies)])
             one = study(name, curve, rng, resamples=resamples, confidence=confidence)
             studies.append(one)
-            if curve.method == "poisson":
-                notes.append(
-                    f"{name}: {pool.size} samples per prompt carry a tilt to a small KL only; best "
-                    "of Poisson n, nearly the same policy at equal KL, goes on from there"
-                )
-            if not one.found.safe_kl.defined:
-                notes.append(f"{name}, {curve.method}: {one.found.safe_kl.undefined_reason}")
-    if held_out or not isinstance(gold, str):
-        source = f"the column {gold}" if isinstance(gold, str) else f"the model {gold.name}"
-        kind = ", trained on disjoint feedback: a lower bound on the true gap" if held_out else ""
-        notes.append(f"gold reward: {source}{kind}")
+            notes += _notes_on(one, pool)
+    notes += _gold_notes(gold, held_out)
     return Overopt(tuple(studies), tuple(dict.fromkeys(notes)), confidence)
+
+
+def _rewards(
+    samples: Dataset, store: Store, progress: Progress | None, model: RewardModel
+) -> Float:
+    """Rewards of every sample, (prompts, samples per prompt); NaN where there is none."""
+    scores = run_requests(
+        model,
+        data_requests(samples, "samples"),
+        datasets={"samples": samples},
+        store=store,
+        progress=progress,
+    )
+    return scored_matrix(samples, lambda side: scores.reward(side, data="samples"))
+
+
+def _notes_on(one: Study, pool: Pool) -> list[str]:
+    """What to know of a curve: what carries it on, and why it has no safe KL."""
+    method, safe, notes = one.curve.method, one.found.safe_kl, []
+    if method == "poisson":
+        notes.append(
+            f"{one.run}: {pool.size} samples per prompt carry a tilt to a small KL only; best "
+            "of Poisson n, nearly the same policy at equal KL, goes on from there"
+        )
+    if not safe.defined:
+        notes.append(f"{one.run}, {method}: {safe.undefined_reason}")
+    return notes
+
+
+def _gold_notes(gold: RewardModel | str, held_out: bool) -> list[str]:
+    if isinstance(gold, str) and not held_out:
+        return []
+    source = f"the column {gold}" if isinstance(gold, str) else f"the model {gold.name}"
+    kind = ", trained on disjoint feedback: a lower bound on the true gap" if held_out else ""
+    return [f"gold reward: {source}{kind}"]
 
 
 def _curves(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import torch
 
-Precision = Literal["auto", "float32", "bfloat16"]
+from rmaudit.training.reward.settings import Precision
+
 _CPU_FLAGS = ("avx512_bf16", "amx_bf16")  # without them bfloat16 is emulated and slower
 
 

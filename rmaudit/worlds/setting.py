@@ -23,7 +23,8 @@ from rmaudit.rewards.ensemble import Aggregate, aggregate_rewards
 from rmaudit.training.policy.model import CausalPolicy
 from rmaudit.training.policy.reward import Rewards
 from rmaudit.training.policy.run import Measure
-from rmaudit.training.policy.sft import SftConfig, train_sft
+from rmaudit.training.policy.settings import SftConfig
+from rmaudit.training.policy.sft import train_sft
 from rmaudit.typing import Float, Integers
 from rmaudit.worlds.exact import tilt
 

@@ -93,9 +93,9 @@ def test_files_of_a_run(tmp_path: Path) -> None:
     ("options", "words"),
     [
         (["--n", "1,64"], "n = 64 is not from 1 to 8"),
-        (["--n", "two"], "give numbers"),
+        (["--n", "two"], "n must be a valid integer"),
         (["--beta", "0"], "beta must be positive"),
-        (["--method", "ppo"], "say bon, tilted or both"),
+        (["--method", "ppo"], "method must be 'bon' or 'tilted', not 'ppo'"),
         (["--gold-column", "nothing"], "no column 'nothing'"),
         (["--venue", "nips"], "did you mean neurips"),
         (["--log", "x.jsonl"], "or one of --samples, --log, --world"),

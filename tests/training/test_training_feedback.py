@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +83,7 @@ def test_each_type_of_feedback_is_learnt(kind: str, base: Path, tmp_path: Path) 
 
 def encoded(data: Dataset, base: Path, **settings: Any) -> Any:
     encoder = load_encoder(str(base), 64)
-    return encode_examples(data, encoder.encode, replace(QUICK, **settings))
+    return encode_examples(data, encoder.encode, QUICK.but(**settings))
 
 
 def test_targets_of_preferences(base: Path) -> None:
@@ -142,7 +141,7 @@ def test_losses_of_each_type_by_hand() -> None:
 def test_several_ratings_have_a_head_each(base: Path, tmp_path: Path) -> None:
     data = feedback("rating")
     data.frame["bad"] = 1 - data.frame["rating"]
-    config = replace(QUICK, rating_columns=("rating", "bad"))
+    config = QUICK.but(rating_columns=("rating", "bad"))
     train_reward_model(base, data, tmp_path, config=config)
     for head, column in enumerate(config.rating_columns):
         values = head_values(tmp_path, head, texts_of(data))
@@ -175,9 +174,9 @@ def test_critiques_are_learnt_beside_the_reward(base: Path, tmp_path: Path) -> N
 def test_adapters_leave_the_base_alone_and_are_scored(base: Path, tmp_path: Path) -> None:
     pytest.importorskip("peft")
     whole = tmp_path / "whole"
-    train_reward_model(base, preferences(20), whole, config=replace(QUICK, epochs=1))
+    train_reward_model(base, preferences(20), whole, config=QUICK.but(epochs=1))
     before = (whole / "model.safetensors").read_bytes()
-    config = replace(QUICK, lora_rank=4, learning_rate=1e-2)
+    config = QUICK.but(lora_rank=4, learning_rate=1e-2)
     result = train_reward_model(whole, preferences(160), tmp_path / "lora", config=config)
     assert result.members[0].held_out_accuracy > 0.9
     assert (whole / "model.safetensors").read_bytes() == before
@@ -190,8 +189,8 @@ def test_adapters_leave_the_base_alone_and_are_scored(base: Path, tmp_path: Path
     data = preferences(20)
     data.frame["missing"] = [["praise"]] * len(data)
     two = tmp_path / "two"  # heads in place of one: the body of `whole` goes on
-    train_reward_model(whole, data, two, config=replace(QUICK, epochs=1))
-    train_reward_model(two, data, tmp_path / "heads", config=replace(config, epochs=1))
+    train_reward_model(whole, data, two, config=QUICK.but(epochs=1))
+    train_reward_model(two, data, tmp_path / "heads", config=config.but(epochs=1))
     load_reward_model(tmp_path / "heads", device="cpu")  # one of the two is named reward
     with pytest.raises(UsageError, match="0 = reward, 1 = missing: praise"):
         load_reward_model(tmp_path / "heads", head=2)
@@ -203,11 +202,9 @@ def test_adapters_leave_the_base_alone_and_are_scored(base: Path, tmp_path: Path
 
 def test_settings_that_mean_nothing_are_refused(base: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="soft_labels is for preference data, not for rating"):
-        train_reward_model(
-            base, feedback("rating"), tmp_path, config=replace(QUICK, soft_labels=True)
-        )
+        train_reward_model(base, feedback("rating"), tmp_path, config=QUICK.but(soft_labels=True))
     with pytest.raises(UsageError, match="label_smoothing"):
-        replace(QUICK, label_smoothing=0.5)
+        QUICK.but(label_smoothing=0.5)
     rankings = rma.load(
         pd.DataFrame([{"prompt": "a", "outputs": ["b", "c"], "ranking": [1, 1]}] * 3)
     )
@@ -225,15 +222,13 @@ def test_a_margin_that_is_no_number_names_its_row(
     rows = [{"prompt": f"p{i}", "chosen": "a", "rejected": "b", "margin": 1} for i in range(4)]
     rows[1]["margin"] = margin  # type: ignore[assignment]
     with pytest.raises(DataError, match=words):
-        train_reward_model(
-            base, rma.load(rows), tmp_path, config=replace(QUICK, margin_column="margin")
-        )
+        train_reward_model(base, rma.load(rows), tmp_path, config=QUICK.but(margin_column="margin"))
 
 
 def test_another_label_is_another_run(base: Path, tmp_path: Path) -> None:
     data = feedback("rating", 30)
-    train_reward_model(base, data, tmp_path, config=replace(QUICK, epochs=1))
+    train_reward_model(base, data, tmp_path, config=QUICK.but(epochs=1))
     assert json.loads((tmp_path / "training.json").read_text())["result"]
     data.frame.loc[0, "rating"] = 9.0
     with pytest.raises(UsageError, match="another data"):
-        train_reward_model(base, data, tmp_path, config=replace(QUICK, epochs=1))
+        train_reward_model(base, data, tmp_path, config=QUICK.but(epochs=1))

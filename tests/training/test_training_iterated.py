@@ -17,12 +17,14 @@ from rmaudit.errors import UsageError
 from rmaudit.rewards import load_reward_model
 from rmaudit.rewards.base import Text
 from rmaudit.training.policy.iterated import (
-    IterationConfig,
     Prompts,
     bradley_terry_labels,
     iterate_rlhf,
 )
-from rmaudit.training.policy.ppo import PpoConfig
+from rmaudit.training.policy.settings import (
+    IterationConfig,
+    PpoConfig,
+)
 from rmaudit.training.reward.settings import RewardTrainingConfig
 
 NAMES = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "good", "bad", "number")
@@ -93,5 +95,5 @@ def test_labels_are_drawn_from_bradley_terry() -> None:
 
 
 def test_bad_settings() -> None:
-    with pytest.raises(UsageError, match="rounds and pairs"):
+    with pytest.raises(UsageError, match="rounds must be"):
         IterationConfig(rounds=0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,12 @@ import torch
 from policies import EOS, PROMPTS, count_reward, llama_policy
 
 from rmaudit.errors import RewardModelError, UsageError
-from rmaudit.training.policy.a2c import A2cConfig, train_a2c
+from rmaudit.training.policy.a2c import train_a2c
 from rmaudit.training.policy.best_of_n import Pool, sample_pool
-from rmaudit.training.policy.dpo import DpoConfig, implicit_reward, train_dpo
+from rmaudit.training.policy.dpo import implicit_reward, train_dpo
 from rmaudit.training.policy.log import sampled
 from rmaudit.training.policy.model import CausalPolicy
 from rmaudit.training.policy.ppo import (
-    PpoConfig,
     adapted_beta,
     clipped_policy_loss,
     clipped_value_loss,
@@ -31,9 +29,17 @@ from rmaudit.training.policy.ppo import (
     whiten,
 )
 from rmaudit.training.policy.reward import Rewards
-from rmaudit.training.policy.rloo import RlooConfig, leave_one_out, train_rloo
-from rmaudit.training.policy.run import PolicyConfig, choose_prompts, scores
-from rmaudit.training.policy.sft import SftConfig, negative_log_likelihood, train_sft
+from rmaudit.training.policy.rloo import leave_one_out, train_rloo
+from rmaudit.training.policy.run import choose_prompts, scores
+from rmaudit.training.policy.settings import (
+    A2cConfig,
+    DpoConfig,
+    PolicyConfig,
+    PpoConfig,
+    RlooConfig,
+    SftConfig,
+)
+from rmaudit.training.policy.sft import negative_log_likelihood, train_sft
 from rmaudit.worlds.clinic.policy import ClinicReward, ClinicSetting
 from rmaudit.worlds.clinic.world import ClinicWorld
 
@@ -135,7 +141,7 @@ def test_learns_on_any_causal_model_resumes_and_is_deterministic(
     method: str, tmp_path: Path
 ) -> None:
     train, config = METHODS[method]
-    config = replace(config, checkpoint_every=4)
+    config = config.but(checkpoint_every=4)
     policy = llama_policy(0)
     log = train(policy, count_reward, PROMPTS, config, tmp_path / "whole")
     found = records(log)
@@ -170,7 +176,7 @@ def test_learns_on_any_causal_model_resumes_and_is_deterministic(
     with pytest.raises(UsageError, match="another weights"):
         train(llama_policy(1), count_reward, PROMPTS, config, tmp_path / "whole")
     with pytest.raises(UsageError, match="another settings"):
-        train(llama_policy(0), count_reward, PROMPTS, replace(config, seed=1), tmp_path / "whole")
+        train(llama_policy(0), count_reward, PROMPTS, config.but(seed=1), tmp_path / "whole")
 
 
 def test_adaptive_beta_by_hand(tmp_path: Path) -> None:
@@ -180,7 +186,7 @@ def test_adaptive_beta_by_hand(tmp_path: Path) -> None:
     assert adapted_beta(0.5, 50.0, config) == pytest.approx(0.5 * 1.02)  # clipped at 20 %
     assert adapted_beta(0.5, 0.0, config) == pytest.approx(0.5 * 0.98)
     assert adapted_beta(0.5, 50.0, PpoConfig()) == 0.5
-    config = replace(config, steps=3, batch=12)
+    config = config.but(steps=3, batch=12)
     found = [
         r["beta"]
         for r in records(train_ppo(llama_policy(0), count_reward, PROMPTS, config, tmp_path))

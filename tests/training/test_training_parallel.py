@@ -21,10 +21,14 @@ from rmaudit.errors import UsageError
 from rmaudit.rewards.base import Text
 from rmaudit.rewards.loading import load_reward_model
 from rmaudit.training.parallel import Parallel, local_device
-from rmaudit.training.policy.dpo import DpoConfig, train_dpo
+from rmaudit.training.policy.dpo import train_dpo
 from rmaudit.training.policy.ppo import whiten
 from rmaudit.training.policy.reward import score
-from rmaudit.training.policy.sft import SftConfig, train_sft
+from rmaudit.training.policy.settings import (
+    DpoConfig,
+    SftConfig,
+)
+from rmaudit.training.policy.sft import train_sft
 from rmaudit.training.reward.backbone import hold_level
 from rmaudit.training.reward.losses import bradley_terry_soft
 from rmaudit.training.reward.settings import RewardTrainingConfig
@@ -52,7 +56,7 @@ from policies import PROMPTS, count_reward, llama_policy
 from test_training_parallel import CONFIG, DPO, MASK, PAIRS, SFT, SHOWN, SPREAD
 from rmaudit.training.parallel import Parallel
 from rmaudit.training.policy.dpo import train_dpo
-from rmaudit.training.policy.ppo import PpoConfig, train_ppo, whiten
+from rmaudit.training.policy.ppo import train_ppo, whiten
 from rmaudit.training.reward.train import train_reward_model
 from rmaudit.training.policy.sft import train_sft
 

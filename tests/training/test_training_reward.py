@@ -113,14 +113,14 @@ def test_a_finished_run_is_not_repeated_and_another_is_refused(base: Path, tmp_p
     assert train_reward_model(base, data, tmp_path, config=QUICK) == first
     assert (tmp_path / "model.safetensors").stat().st_mtime_ns == written
     with pytest.raises(UsageError, match="another settings"):
-        train_reward_model(base, data, tmp_path, config=replace(QUICK, seed=1))
+        train_reward_model(base, data, tmp_path, config=QUICK.but(seed=1))
     with pytest.raises(UsageError, match="another data"):
         train_reward_model(base, preferences(40, seed=5), tmp_path, config=QUICK)
 
 
 def test_an_ensemble_differs_by_seed_alone(base: Path, tmp_path: Path) -> None:
     data = preferences(40)
-    config = replace(QUICK, epochs=1, members=2, uncertainty_weight=0.7)
+    config = QUICK.but(epochs=1, members=2, uncertainty_weight=0.7)
     result = train_reward_model(base, data, tmp_path / "both", config=config)
     assert json.loads((tmp_path / "both" / "ensemble.json").read_text()) == {
         "members": ["member_0", "member_1"],
@@ -130,13 +130,13 @@ def test_an_ensemble_differs_by_seed_alone(base: Path, tmp_path: Path) -> None:
     first, second = (weights(tmp_path / "both" / f"member_{k}") for k in range(2))
     assert not same(first, second)
     assert [member.seed for member in result.members] == [0, 1]
-    train_reward_model(base, data, tmp_path / "one", config=replace(config, members=1))
+    train_reward_model(base, data, tmp_path / "one", config=config.but(members=1))
     assert same(weights(tmp_path / "one"), first)
 
 
 def test_scoring_gives_the_rewards_that_were_trained(base: Path, tmp_path: Path) -> None:
     data = preferences(80)
-    result = train_reward_model(base, data, tmp_path, config=replace(QUICK, members=2))
+    result = train_reward_model(base, data, tmp_path, config=QUICK.but(members=2))
     _, held_out = split(data, QUICK.held_out_share, np.random.default_rng(QUICK.seed))
     frame = data.frame.iloc[held_out]
     ensemble = load_reward_model(tmp_path, device="cpu")
@@ -163,7 +163,7 @@ def test_threads_are_set_for_the_run_alone(base: Path, tmp_path: Path) -> None:
         base,
         preferences(20),
         tmp_path,
-        config=replace(QUICK, epochs=1, threads=1),
+        config=QUICK.but(epochs=1, threads=1),
         on_progress=lambda _: during.append(torch.get_num_threads()),
     )
     assert set(during) == {1}
@@ -172,9 +172,9 @@ def test_threads_are_set_for_the_run_alone(base: Path, tmp_path: Path) -> None:
 
 def test_cutting_a_batch_changes_no_gradient(base: Path, tmp_path: Path) -> None:
     data = preferences(40)
-    config = replace(QUICK, epochs=1, held_out_share=0.0)
+    config = QUICK.but(epochs=1, held_out_share=0.0)
     for name, budget in (("whole", 100_000), ("cut", 60)):
-        train_reward_model(base, data, tmp_path / name, config=replace(config, token_budget=budget))
+        train_reward_model(base, data, tmp_path / name, config=config.but(token_budget=budget))
     whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "cut")
     for name in whole:
         # Adam divides by the gradient's size: rounding shows where a gradient is nearly 0
@@ -187,7 +187,7 @@ def test_training_stops_when_the_held_out_loss_rises(base: Path, tmp_path: Path)
     frame = data.frame.copy()
     swap = np.random.default_rng(0).random(60) < 0.5  # labels by coin: nothing to generalise
     frame.loc[swap, ["chosen", "rejected"]] = frame.loc[swap, ["rejected", "chosen"]].to_numpy()
-    config = replace(QUICK, epochs=40, patience=2)
+    config = QUICK.but(epochs=40, patience=2)
     result = train_reward_model(base, replace(data, frame=frame), tmp_path, config=config)
     (member,) = result.members
     assert member.steps < 40 * 6
@@ -219,7 +219,7 @@ def test_a_decoder_whose_pad_is_its_end_token(base: Path, tmp_path: Path) -> Non
 def test_ties_are_left_out_and_counted(base: Path, tmp_path: Path) -> None:
     data = preferences(40)
     data.frame.loc[:4, "tie"] = True
-    result = train_reward_model(base, data, tmp_path, config=replace(QUICK, epochs=1))
+    result = train_reward_model(base, data, tmp_path, config=QUICK.but(epochs=1))
     assert (result.rows_read, result.ties_dropped, result.pairs) == (40, 5, 35)
 
 
@@ -244,13 +244,13 @@ def test_bad_input_is_one_clear_line(base: Path, tmp_path: Path) -> None:
         train_reward_model(base, ties, tmp_path / "c", config=QUICK)
     with pytest.raises(RewardModelError, match="cannot load the tokenizer"):
         train_reward_model(tmp_path / "absent", data, tmp_path / "d", config=QUICK)
-    wild = replace(QUICK, learning_rate=1e20, warmup_share=0.0)
+    wild = QUICK.but(learning_rate=1e20, warmup_share=0.0)
     with pytest.raises(RewardModelError, match="lower the learning rate"):
         train_reward_model(base, data, tmp_path / "e", config=wild)
-    with pytest.raises(UsageError, match="batch_pairs must be positive, not 0"):
-        replace(QUICK, batch_pairs=0)
+    with pytest.raises(UsageError, match="batch_pairs must be greater than or equal to 1, not 0"):
+        QUICK.but(batch_pairs=0)
     with pytest.raises(UsageError, match="held_out_share"):
-        replace(QUICK, held_out_share=1.0)
+        QUICK.but(held_out_share=1.0)
 
 
 def test_pickled_weights_are_refused_not_ignored(base: Path, tmp_path: Path) -> None:
@@ -264,7 +264,7 @@ def test_pickled_weights_are_refused_not_ignored(base: Path, tmp_path: Path) -> 
 def test_training_goes_on_from_a_trained_model(base: Path, tmp_path: Path) -> None:
     data = preferences(160)
     train_reward_model(base, data, tmp_path / "first", config=QUICK)
-    still = replace(QUICK, learning_rate=1e-9, epochs=1)  # what it starts with is what it learnt
+    still = QUICK.but(learning_rate=1e-9, epochs=1)  # what it starts with is what it learnt
     second = train_reward_model(tmp_path / "first", data, tmp_path / "second", config=still)
     assert second.members[0].held_out_accuracy == 1.0
     found, expected = weights(tmp_path / "second"), weights(tmp_path / "first")

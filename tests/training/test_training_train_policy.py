@@ -17,8 +17,10 @@ from typer.testing import CliRunner
 import rmaudit as rma
 from rmaudit.cli import app
 from rmaudit.errors import DataError, RewardModelError, UsageError
-from rmaudit.training.policy.dpo import DpoConfig
-from rmaudit.training.policy.sft import SftConfig
+from rmaudit.training.policy.settings import (
+    DpoConfig,
+    SftConfig,
+)
 from rmaudit.training.policy.text import load_text_policy
 from rmaudit.training.policy.train import config_of, distinct_prompts, train_policy
 from rmaudit.training.tiny import tiny_causal

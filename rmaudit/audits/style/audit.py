@@ -259,59 +259,62 @@ def findings(
 ) -> list[Finding]:
     """Attributes that the model prefers beyond the labels, at equal length."""
     level = 1 - (1 - case.confidence) / len(ATTRIBUTES)  # Bonferroni: all are looked at
-    told = [
+    suspected = [
         name
-        for name, known in overall.items()
-        if known.differing >= FEWEST_PAIRS and near_end(known.excess) and near_end(known.effect)
+        for name, style in overall.items()
+        if style.differing >= FEWEST_PAIRS and near_end(style.excess) and near_end(style.effect)
     ]
-    said = []
-    for name, strict in styles(found, {name: by_name[name] for name in told}, level).items():
-        known, excess, effect = overall[name], strict.excess, strict.effect
-        sign = 1 if excess.value > 0 else -1
-        bound = sign * (excess.low if sign > 0 else excess.high)
-        share = known.differing / len(found.decided)
-        if not effect.defined or sign * (effect.low if sign > 0 else effect.high) <= 0:
-            continue
-        # The excess is over all pairs; its size is to be judged on those that differ.
-        small = 0.02 * share
-        if bound < small:
-            continue
-        decided = found.decided
-        explained = explained_by_labels(decided, by_name[name], sign, level)
-        put = edits[name].effect(level) if name in edits else None
-        caused = put is not None and put.defined and sign * (put.low if sign > 0 else put.high) > 0
-        if explained == "yes" or (explained == "untold" and not caused):
-            continue
-        wrong = sign * difference(decided, by_name[name]) < 0
-        worst = np.where(wrong & (decided.margin < 0), -decided.margin, -np.inf)
-        what = ATTRIBUTES[name].words
-        more = "more" if sign > 0 else "less"
-        detail = (
-            f"Of the {known.differing:,} pairs that differ in it, the model prefers the response "
-            "with "
-            f"{more} in {100 * sign * excess.value / share:.0f} points more cases than "
-            "annotators do. "
-            "At equal length each doubling moves the reward by "
-            f"{effect.value:+.2f} SD ({effect.low:+.2f} to {effect.high:+.2f}, allowing for the "
-            f"{len(ATTRIBUTES)} attributes looked at). An optimiser will change it first: balance "
-            "the feedback by it."
-        )
-        said.append(
-            Finding(
-                grade(bound / share, 0.05, 0.15),
-                "style",
-                EXCESS,
-                f"Style bias: prefers {more} {what} {100 * abs(excess.value):.1f} points more "
-                "often "
-                "than annotators do",
-                detail,
-                pair_examples(case, decided, worst),
-                min(
-                    1.0, len(ATTRIBUTES) * max(p_within(excess, 0.02 * share), p_within(effect, 0))
-                ),
-            )
-        )
-    return said
+    strict = styles(found, {name: by_name[name] for name in suspected}, level)
+    return [
+        _finding(case, found.decided, name, style, by_name[name])
+        for name, style in strict.items()
+        if _is_beyond_labels(found.decided, style, by_name[name], edits.get(name), level)
+    ]
+
+
+def _is_beyond_labels(
+    decided: Margins, style: Style, amount: Float, edit: Causal | None, level: float
+) -> bool:
+    """Whether excess and slope agree in sign, and the labels' own taste does not explain them."""
+    sign = 1 if style.excess.value > 0 else -1
+    if _least(style.effect, sign) <= 0 or _least(style.excess, sign) < _small(style, decided):
+        return False
+    explained = explained_by_labels(decided, amount, sign, level)
+    caused = edit is not None and _least(edit.effect(level), sign) > 0
+    return explained != "yes" and (explained != "untold" or caused)
+
+
+def _least(estimate: Estimate, sign: int) -> float:
+    """The end of the interval that is least in the direction of `sign`; 0 where undefined."""
+    return sign * (estimate.low if sign > 0 else estimate.high) if estimate.defined else 0.0
+
+
+def _small(style: Style, decided: Margins) -> float:
+    """An excess of no account: it is over all pairs, and judged on those that differ."""
+    return 0.02 * style.differing / len(decided)
+
+
+def _finding(case: Case, decided: Margins, name: str, style: Style, amount: Float) -> Finding:
+    excess, effect = style.excess, style.effect
+    sign, share = 1 if excess.value > 0 else -1, style.differing / len(decided)
+    wrong = sign * difference(decided, amount) < 0
+    worst = np.where(wrong & (decided.margin < 0), -decided.margin, -np.inf)
+    more = "more" if sign > 0 else "less"
+    p = max(p_within(excess, _small(style, decided)), p_within(effect, 0))
+    return Finding(
+        grade(_least(excess, sign) / share, 0.05, 0.15),
+        "style",
+        EXCESS,
+        f"Style bias: prefers {more} {ATTRIBUTES[name].words} {100 * abs(excess.value):.1f} points "
+        "more often than annotators do",
+        f"Of the {style.differing:,} pairs that differ in it, the model prefers the response with "
+        f"{more} in {100 * sign * excess.value / share:.0f} points more cases than annotators do. "
+        f"At equal length each doubling moves the reward by {effect.value:+.2f} SD "
+        f"({effect.low:+.2f} to {effect.high:+.2f}, allowing for the {len(ATTRIBUTES)} attributes "
+        "looked at). An optimiser will change it first: balance the feedback by it.",
+        pair_examples(case, decided, worst),
+        min(1.0, len(ATTRIBUTES) * p),
+    )
 
 
 def attribute_table(overall: Mapping[str, Style]) -> pd.DataFrame:

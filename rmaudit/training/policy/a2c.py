@@ -9,24 +9,14 @@ and 6 hold here too. An entropy bonus keeps the policy from settling early.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rmaudit.training.policy.model import CausalPolicy, Tokens
 from rmaudit.training.policy.ppo import ValueHead, gae, token_rewards, whiten
 from rmaudit.training.policy.reward import PolicyReward
 from rmaudit.training.policy.rl import rl_steps
-from rmaudit.training.policy.run import Measure, PolicyConfig, PolicyRun
-
-
-@dataclass(frozen=True, slots=True)
-class A2cConfig(PolicyConfig):
-    """Settings of A2C."""
-
-    value_weight: float = 0.1  # of the value loss
-    entropy_weight: float = 0.0  # of the entropy bonus, a token; 0: the optimum is the tilted one
-    gae_lambda: float = 0.95
-    unfinished_penalty: float = 0.0  # units of reward
+from rmaudit.training.policy.run import Measure, PolicyRun
+from rmaudit.training.policy.settings import A2cConfig
 
 
 def train_a2c(

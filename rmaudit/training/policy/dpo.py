@@ -8,30 +8,17 @@ the policy. The implicit reward is a reward like any other and is audited as one
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from rmaudit.errors import UsageError
 from rmaudit.training.policy.log import sequence_log_ratio
 from rmaudit.training.policy.model import CausalPolicy, Tokens
-from rmaudit.training.policy.run import Measure, PolicyConfig, PolicyRun
+from rmaudit.training.policy.run import Measure, PolicyRun
+from rmaudit.training.policy.settings import DpoConfig
 from rmaudit.training.policy.sft import epoch_rows
 from rmaudit.training.reward.losses import bradley_terry_smoothed
-
-
-@dataclass(frozen=True, slots=True)
-class DpoConfig(PolicyConfig):
-    """Settings of DPO. `beta` scales the implicit reward; `batch` counts pairs."""
-
-    label_smoothing: float = 0.0  # probability that a label is wrong, 0 to 0.5 ("conservative DPO")
-
-    def __post_init__(self) -> None:
-        PolicyConfig.__post_init__(self)
-        if not 0 <= self.label_smoothing < 0.5:
-            raise UsageError(f"label_smoothing must be from 0 to 0.5: {self.label_smoothing}")
 
 
 def train_dpo(

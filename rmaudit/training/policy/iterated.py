@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,31 +28,17 @@ from rmaudit.data.types import Dataset, Prompt, Source
 from rmaudit.errors import UsageError
 from rmaudit.rewards import RewardModel, Text, load_reward_model
 from rmaudit.training.policy.model import CausalPolicy, Tokens
-from rmaudit.training.policy.ppo import PpoConfig, train_ppo
+from rmaudit.training.policy.ppo import train_ppo
 from rmaudit.training.policy.reward import Decode, ModelReward, score
 from rmaudit.training.policy.run import choose_prompts
-from rmaudit.training.reward.settings import RewardTrainingConfig
+from rmaudit.training.policy.settings import IterationConfig
 from rmaudit.training.reward.train import train_reward_model
 
 PAIRS = "pairs.jsonl"
 ROUNDS = "rounds.jsonl"
+LOGGED = ("kl_k1", "kl_k3", "proxy", "gold", "length", "entropy", "disagreement")
 Label = Callable[[Sequence[Text], Sequence[Text], np.random.Generator], NDArray[np.bool_]]
 """Whoever prefers: first and second answers -> whether the first is better, (n,)."""
-
-
-@dataclass(frozen=True, slots=True)
-class IterationConfig:
-    """Settings of iterated RLHF."""
-
-    rounds: int = 3
-    pairs: int = 500  # labels a round
-    reward: RewardTrainingConfig = field(default_factory=RewardTrainingConfig)
-    policy: PpoConfig = field(default_factory=PpoConfig)
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.rounds < 1 or self.pairs < 1:
-            raise UsageError(f"rounds and pairs must be positive: {self.rounds}, {self.pairs}")
 
 
 @dataclass(frozen=True)
@@ -128,20 +114,14 @@ def iterate_rlhf(
             policy,
             ModelReward(reward, prompts.texts, prompts.decode, gold=gold),
             prompts.tokens,
-            replace(config.policy, seed=config.policy.seed + number),
+            config.policy.but(seed=config.policy.seed + number),
             folder / "policy",
             reference=reference,
         )
         last = json.loads(log.read_text(encoding="utf-8").splitlines()[-1])
-        kept = ("kl_k1", "kl_k3", "proxy", "gold", "length", "entropy", "disagreement")
-        accuracies = [member.held_out_accuracy for member in done.members]
-        record = {
-            "round": number,
-            "pairs": len(data),
-            "reward_accuracy": float(np.mean(accuracies)),
-            "stale_accuracy": stale,
-            **{key: last[key] for key in kept if key in last},
-        }
+        accuracy = float(np.mean([member.held_out_accuracy for member in done.members]))
+        record = {"round": number, "pairs": len(data), "reward_accuracy": accuracy}
+        record |= {"stale_accuracy": stale, **{key: last[key] for key in LOGGED if key in last}}
         records.append({key: value for key, value in record.items() if value is not None})
         lines = "".join(json.dumps(record) + "\n" for record in records)
         (out / ROUNDS).write_text(lines, encoding="utf-8")

@@ -33,22 +33,8 @@ from rmaudit.training.parallel import Parallel
 from rmaudit.training.policy.model import CausalPolicy, Rollout, Tokens
 from rmaudit.training.policy.reward import PolicyReward
 from rmaudit.training.policy.rl import rl_steps
-from rmaudit.training.policy.run import Measure, PolicyConfig, PolicyRun
-
-
-@dataclass(frozen=True, slots=True)
-class PpoConfig(PolicyConfig):
-    """Settings of PPO."""
-
-    epochs: int = 4  # over the samples of a step
-    minibatch: int = 64  # sequences
-    clip: float = 0.2  # of the probability ratio
-    value_clip: float = 0.2  # of the value's change, in units of reward
-    value_weight: float = 0.1  # of the value loss
-    gae_lambda: float = 0.95  # 1: Monte Carlo, no bias; 0: one step, least variance
-    unfinished_penalty: float = 0.0  # units of reward
-    target_kl: float | None = None  # nats a sequence: beta adapts to it; None: beta is fixed
-    beta_rate: float = 0.1  # how fast beta adapts, share a step and unit of relative error
+from rmaudit.training.policy.run import Measure, PolicyRun
+from rmaudit.training.policy.settings import PpoConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,31 +14,15 @@ Ahmadian et al. 2024 (arXiv 2402.14740). No value head, no clipping; the details
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 
-from rmaudit.errors import UsageError
 from rmaudit.training.policy.model import CausalPolicy, Tokens
 from rmaudit.training.policy.reward import PolicyReward
 from rmaudit.training.policy.rl import rl_steps
-from rmaudit.training.policy.run import Measure, PolicyConfig, PolicyRun
-
-
-@dataclass(frozen=True, slots=True)
-class RlooConfig(PolicyConfig):
-    """Settings of RLOO."""
-
-    samples: int = 4  # of each prompt in a step; a batch holds batch / samples prompts
-    unfinished_penalty: float = 0.0  # units of reward, for an output cut before its end token
-
-    def __post_init__(self) -> None:
-        PolicyConfig.__post_init__(self)
-        if self.samples < 2 or self.batch % self.samples:
-            raise UsageError(
-                f"samples must be at least 2 and divide the batch of {self.batch}: {self.samples}"
-            )
+from rmaudit.training.policy.run import Measure, PolicyRun
+from rmaudit.training.policy.settings import RlooConfig
 
 
 def train_rloo(

@@ -1,4 +1,4 @@
-"""What every policy run shares: its settings, its place on disk, its chance, its optimiser.
+"""What every policy run shares: its place on disk, its chance, its optimiser.
 
 The state of a run is a function of its first weights and the step: prompts, samples and minibatches
 are drawn from (seed, step), the learning rate follows from the step. So a killed run resumes from
@@ -11,7 +11,6 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rmaudit.errors import RewardModelError, UsageError
+from rmaudit.errors import RewardModelError
 from rmaudit.rewards.local.checkpoint import silent
 from rmaudit.training import checkpoint
 from rmaudit.training.parallel import Parallel
 from rmaudit.training.policy.model import CausalPolicy, Rollout, Tokens
 from rmaudit.training.policy.reward import PolicyReward, Rewards
+from rmaudit.training.policy.settings import PolicyConfig
 from rmaudit.typing import Integers
 
 Measure = Callable[[CausalPolicy], Mapping[str, float]]
@@ -32,33 +32,6 @@ Measure = Callable[[CausalPolicy], Mapping[str, float]]
 
 WEIGHTS = "model.safetensors"
 LONGEST_LOSS = 600  # seconds of work that a kill may cost, where a step takes less
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyConfig:
-    """Settings of every policy run.
-
-    Raises
-    ------
-    UsageError
-        If a value is outside its range.
-    """
-
-    steps: int = 200  # rounds of sampling and learning
-    batch: int = 256  # sequences a step
-    learning_rate: float = 1e-3  # of the first step; falls linearly to 0
-    clip_norm: float = 1.0  # of the gradient over all weights
-    beta: float = 0.1  # KL penalty, units of reward per nat
-    seed: int = 0
-    checkpoint_every: int = 50  # steps; also after ten minutes
-    measure_every: int = 20  # steps; also at the first and the last
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch", "learning_rate", "clip_norm", "checkpoint_every"):
-            if not getattr(self, name) > 0:
-                raise UsageError(f"{name} must be positive, not {getattr(self, name)}")
-        if not self.beta >= 0:
-            raise UsageError(f"beta must not be negative: {self.beta}")
 
 
 class PolicyRun:
@@ -106,7 +79,7 @@ class PolicyRun:
         self.numbers: dict[str, float] = {}  # further state: an adaptive beta
         identity = {
             "method": method,
-            "settings": asdict(config),
+            "settings": config.model_dump(),
             "weights": weights_digest(self.parameters),
             "data": tokens_digest(data),
         }

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from rmaudit.training.policy.model import CausalPolicy, Tokens
-from rmaudit.training.policy.run import Measure, PolicyConfig, PolicyRun
+from rmaudit.training.policy.run import Measure, PolicyRun
+from rmaudit.training.policy.settings import SftConfig
 from rmaudit.typing import Integers
-
-
-@dataclass(frozen=True, slots=True)
-class SftConfig(PolicyConfig):
-    """Settings of supervised fine-tuning; `beta` plays no part."""
 
 
 def train_sft(

@@ -17,6 +17,7 @@ from rmaudit.rewards.local.rendering import DEFAULT_FORMAT, FormatRenderer, chat
 from rmaudit.rewards.local.transformers_model import torch_device
 from rmaudit.training.parallel import local_device
 from rmaudit.training.policy.model import CausalPolicy
+from rmaudit.training.policy.settings import SamplingConfig
 from rmaudit.training.reward.backbone import has_no_weights, one_line
 
 
@@ -59,13 +60,7 @@ class TextPolicy:
 
 
 def load_text_policy(
-    base: str | Path,
-    *,
-    max_new_tokens: int = 64,
-    max_prompt_tokens: int = 448,
-    temperature: float = 1.0,
-    device: str = "auto",
-    seed: int = 0,
+    base: str | Path, settings: SamplingConfig | None = None, **options: Any
 ) -> TextPolicy:
     """A policy from a transformers directory or hub id, in float32.
 
@@ -73,45 +68,48 @@ def load_text_policy(
     ----------
     base
         Weights are read from safetensors; a directory with a configuration but no weights gives a
-        fresh model, drawn from `seed`.
-    max_new_tokens, max_prompt_tokens
-        Lengths of outputs and prompts, at most.
-    temperature
-        Of sampling.
+        fresh model, drawn from the settings' seed.
+    settings, options
+        How it samples and where, or the same by name: ``load_text_policy(base, device="cpu")``.
 
     Raises
     ------
     RewardModelError
         If it cannot be loaded, has no end token, or has fewer positions than the lengths ask for.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
 
-    base = str(base)
+    settings, base = settings or SamplingConfig(**options), str(base)
     with one_line(base, "tokenizer"), silent():
         tokenizer = AutoTokenizer.from_pretrained(base)
+    if tokenizer.eos_token_id is None:
+        raise RewardModelError(f"{base}: its tokenizer has no end token, so no output would end")
+    model = _causal_model(base, settings.seed)
+    prompt, output = settings.max_prompt_tokens, settings.max_new_tokens
+    positions = getattr(model.config, "max_position_embeddings", None) or 10**9
+    if prompt + output > positions:
+        raise RewardModelError(
+            f"{base}: has {positions} positions, fewer than {prompt} for the prompt and "
+            f"{output} for the output; shorten one of them"
+        )
+    pad_id = tokenizer.pad_token_id
+    policy = CausalPolicy(
+        model.to(torch_device(local_device(settings.device))),
+        pad_id=tokenizer.eos_token_id if pad_id is None else pad_id,
+        eos_id=tokenizer.eos_token_id,
+        max_new_tokens=output,
+        temperature=settings.temperature,
+    )
+    return TextPolicy(policy, tokenizer, prompt)
+
+
+def _causal_model(base: str, seed: int) -> Any:
+    """The weights of a directory or hub id; fresh ones from `seed` where a directory has none."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
     with one_line(base, "policy"), silent(), torch.random.fork_rng():
         torch.manual_seed(seed)
         config = AutoConfig.from_pretrained(base)
         if has_no_weights(Path(base)):
-            model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
-        else:
-            model = AutoModelForCausalLM.from_pretrained(
-                base, dtype=torch.float32, use_safetensors=True
-            )
-    if tokenizer.eos_token_id is None:
-        raise RewardModelError(f"{base}: its tokenizer has no end token, so no output would end")
-    positions = getattr(config, "max_position_embeddings", None) or 10**9
-    if max_prompt_tokens + max_new_tokens > positions:
-        raise RewardModelError(
-            f"{base}: has {positions} positions, fewer than {max_prompt_tokens} for the prompt and "
-            f"{max_new_tokens} for the output; shorten one of them"
-        )
-    pad_id = tokenizer.pad_token_id
-    policy = CausalPolicy(
-        model.to(torch_device(local_device(device))),
-        pad_id=tokenizer.eos_token_id if pad_id is None else pad_id,
-        eos_id=tokenizer.eos_token_id,
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
-    )
-    return TextPolicy(policy, tokenizer, max_prompt_tokens)
+            return AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+        return AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, use_safetensors=True)

@@ -7,34 +7,33 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from rmaudit.data.types import Dataset, Prompt, prompt_key
 from rmaudit.errors import DataError, RewardModelError, UsageError
 from rmaudit.rewards.base import RewardModel
 from rmaudit.rewards.local.checkpoint import silent
 from rmaudit.training.parallel import Parallel
-from rmaudit.training.policy.a2c import A2cConfig, train_a2c
-from rmaudit.training.policy.dpo import DpoConfig, train_dpo
+from rmaudit.training.policy.a2c import train_a2c
+from rmaudit.training.policy.dpo import train_dpo
 from rmaudit.training.policy.log import sampled
-from rmaudit.training.policy.ppo import PpoConfig, train_ppo
+from rmaudit.training.policy.ppo import train_ppo
 from rmaudit.training.policy.reward import ModelReward
-from rmaudit.training.policy.rloo import RlooConfig, train_rloo
-from rmaudit.training.policy.run import Measure, PolicyConfig
-from rmaudit.training.policy.sft import SftConfig, train_sft
+from rmaudit.training.policy.rloo import train_rloo
+from rmaudit.training.policy.run import Measure
+from rmaudit.training.policy.settings import (
+    CONFIGS,
+    DpoConfig,
+    Method,
+    PolicyConfig,
+    SftConfig,
+)
+from rmaudit.training.policy.sft import train_sft
 from rmaudit.training.policy.text import TextPolicy
 from rmaudit.training.support import outside_support
 
-Method = Literal["sft", "ppo", "rloo", "a2c", "dpo"]
 MEASURED_PROMPTS = 128  # one sample each, at most
 LARGE = 200_000_000  # parameters of a policy above which a run is told of other trainers
-CONFIGS: dict[str, type[PolicyConfig]] = {
-    "sft": SftConfig,
-    "ppo": PpoConfig,
-    "rloo": RlooConfig,
-    "a2c": A2cConfig,
-    "dpo": DpoConfig,
-}
 _REINFORCED: dict[str, Any] = {"ppo": train_ppo, "rloo": train_rloo, "a2c": train_a2c}
 _log = logging.getLogger("rmaudit")
 
@@ -99,20 +98,15 @@ def train_policy(
     if Parallel().is_first:
         say_if_large(text_policy)
     if isinstance(config, SftConfig):
-        prompts, outputs = _demonstrations(data)
-        encoded = [text_policy.encode_prompt(prompt) for prompt in prompts]
-        shown = [text_policy.encode_output(output) for output in outputs]
-        measure = _measure(text_policy, prompts, reward, gold, config)
-        log = train_sft(policy, encoded, shown, config, out, measure=measure)
+        log = _sft(text_policy, data, config, out, reward, gold)
     elif isinstance(config, DpoConfig):
-        measure = _measure(text_policy, distinct_prompts(data), reward, gold, config)
-        log = _dpo(text_policy, data, config, out, measure)
+        log = _dpo(text_policy, data, config, out, reward, gold)
     else:
         prompts = distinct_prompts(data)
-        encoded = [text_policy.encode_prompt(prompt) for prompt in prompts]
         optimised = _reward(text_policy, prompts, reward, gold, method)
         if feedback is not None:
             optimised.outside = outside_support(feedback, seed=config.seed)
+        encoded = [text_policy.encode_prompt(prompt) for prompt in prompts]
         log = _REINFORCED[method](policy, optimised, encoded, config, out)
     parallel = Parallel()
     if parallel.is_first:
@@ -201,11 +195,32 @@ def _measure(
     return sampled(model, encoded, text_policy.policy.frozen(), config.seed)
 
 
+def _sft(
+    text_policy: TextPolicy,
+    data: Dataset,
+    config: SftConfig,
+    out: Path,
+    reward: RewardModel | None,
+    gold: RewardModel | None,
+) -> Path:
+    prompts, outputs = _demonstrations(data)
+    encoded = [text_policy.encode_prompt(prompt) for prompt in prompts]
+    shown = [text_policy.encode_output(output) for output in outputs]
+    measure = _measure(text_policy, prompts, reward, gold, config)
+    return train_sft(text_policy.policy, encoded, shown, config, out, measure=measure)
+
+
 def _dpo(
-    text_policy: TextPolicy, data: Dataset, config: DpoConfig, out: Path, measure: Measure | None
+    text_policy: TextPolicy,
+    data: Dataset,
+    config: DpoConfig,
+    out: Path,
+    reward: RewardModel | None,
+    gold: RewardModel | None,
 ) -> Path:
     if data.type != "preference":
         raise DataError(f"{data.source.path}: dpo needs preference data, this is {data.type} data")
+    measure = _measure(text_policy, distinct_prompts(data), reward, gold, config)
     frame = data.frame[~data.frame["tie"].to_numpy(dtype=bool)]
     prompts = [text_policy.encode_prompt(prompt) for prompt in frame["prompt"]]
     chosen, rejected = (
@@ -225,7 +240,7 @@ def config_of(method: str, **settings: Any) -> PolicyConfig:
     """
     kind = CONFIGS[method]
     given = {name: value for name, value in settings.items() if value is not None}
-    unknown = [name for name in given if name not in kind.__dataclass_fields__]
+    unknown = [name for name in given if name not in kind.model_fields]
     if unknown:
         raise UsageError(f"{method} has no setting {', '.join(unknown)}")
     return kind(**given)

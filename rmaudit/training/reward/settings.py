@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
-import pandas as pd
+from pydantic import Field, field_validator
 
-from rmaudit.errors import UsageError
-from rmaudit.training.precision import Precision
+from rmaudit.settings import TRAINING, CallSettings, names_in, option
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
-@dataclass(frozen=True, slots=True)
-class RewardTrainingConfig:
+class RewardTrainingConfig(CallSettings):
     """Settings of reward training; the defaults suit a small pretrained encoder.
 
     Raises
@@ -23,68 +26,80 @@ class RewardTrainingConfig:
         If a value is outside its range.
     """
 
-    epochs: int = 2
-    learning_rate: float = 5e-5  # at its highest; linear warm-up, then linear decay to 0
-    warmup_share: float = 0.1  # of all steps
-    batch_pairs: int = 8  # examples an optimiser step: pairs, rankings, ratings or labels
-    token_budget: int = 8192  # padded tokens a forward pass
-    max_length: int = 512  # tokens; the oldest prompt tokens are dropped beyond it
-    weight_decay: float = 0.01  # of matrices; biases and norms have none
-    clip_norm: float = 1.0  # of the gradient over all weights
-    held_out_share: float = 0.1  # of the prompts; 0 trains on all, without early stopping
-    evaluations_per_epoch: int = 2
-    patience: int = 3  # evaluations that rank held-out pairs no better, until training stops
-    checkpoint_every: int = 100  # steps; also at every evaluation
-    members: int = 1  # more than one: an ensemble; member k has seed + k
-    uncertainty_weight: float = 0.5  # of the ensemble's UWO aggregate
-    label_smoothing: float = 0.0  # share of labels taken to be wrong, 0 to 0.5
-    soft_labels: bool = False  # shares of `annotator_votes` in place of the majority's label
-    margin_column: str | None = None  # by how much the chosen output is known to be better
-    rating_columns: tuple[str, ...] = ("rating",)  # one head each; the first is the reward
-    critique_weight: float = 1.0  # of the loss of what critiques name, beside the scalar's
-    lora_rank: int = 0  # of adapters on all linear layers, through peft; 0 trains all weights
-    seed: int = 0
-    precision: Precision = "auto"
-    threads: int = 0  # of the CPU; 0 is torch's choice
-    device: str = "auto"  # an accelerator where there is one, else the CPU
+    epochs: int = option(2, "Passes over the data.", TRAINING, limits={"ge": 1})
+    learning_rate: float = option(
+        5e-5,
+        "Peak learning rate: linear warm-up, then linear decay to 0.",
+        TRAINING,
+        limits={"gt": 0},
+    )
+    warmup_share: float = Field(0.1, ge=0, lt=1)  # of all steps
+    batch_pairs: int = option(
+        8,
+        "Pairs (or rankings, ratings, labels) per optimiser step.",
+        TRAINING,
+        limits={"ge": 1},
+    )
+    token_budget: int = Field(8192, ge=1)  # padded tokens a forward pass
+    max_length: int = option(
+        512, "Tokens per text, at most; the oldest prompt tokens go.", TRAINING, limits={"ge": 8}
+    )
+    weight_decay: float = Field(0.01, ge=0)  # of matrices; biases and norms have none
+    clip_norm: float = Field(1.0, gt=0)  # of the gradient over all weights
+    held_out_share: float = option(
+        0.1,
+        "Share of the prompts held out to stop early; 0: train on all, without.",
+        TRAINING,
+        limits={"ge": 0, "lt": 1},
+    )
+    evaluations_per_epoch: int = Field(2, ge=1)
+    patience: int = Field(3, ge=1)  # evaluations without a better held-out loss until it stops
+    checkpoint_every: int = Field(100, ge=1)  # steps; also at every evaluation
+    members: int = option(  # member k has seed + k
+        1, "Members; more than one: an ensemble.", TRAINING, flag="seeds", limits={"ge": 1}
+    )
+    uncertainty_weight: float = Field(0.5, ge=0)  # of the ensemble's UWO aggregate
+    label_smoothing: float = option(
+        0.0, "Share of labels taken as wrong.", TRAINING, limits={"ge": 0, "lt": 0.5}
+    )
+    soft_labels: bool = option(
+        False, "Learn the shares of annotator_votes, not the majority's label.", TRAINING
+    )
+    margin_column: str | None = option(
+        None,
+        "Column that holds by how much the chosen response is known to be better.",
+        TRAINING,
+        metavar="NAME",
+    )
+    rating_columns: tuple[str, ...] = option(  # the first head is the reward
+        ("rating",),
+        "Columns a,b,c: a head for each, of which the first is the reward.",
+        TRAINING,
+        metavar="NAMES",
+        unset="rating",
+        limits={"min_length": 1},
+    )
+    critique_weight: float = option(
+        1.0,
+        "Weight of the loss of what critiques name, beside the reward's.",
+        TRAINING,
+        limits={"ge": 0},
+    )
+    lora_rank: int = option(
+        0,
+        "Rank of adapters on all linear layers; 0: train all weights.",
+        TRAINING,
+        limits={"ge": 0},
+    )
+    seed: int = option(0, "Seed of the first member.", TRAINING, limits={"ge": 0})
+    precision: Precision = option("auto", "Number format of the forward pass.", TRAINING)
+    threads: int = Field(0, ge=0)  # of the CPU; 0 is torch's choice
+    device: str = option("auto", "auto, cpu, cuda or mps.", TRAINING, metavar="NAME")
 
-    def __post_init__(self) -> None:
-        positive = (
-            "epochs",
-            "learning_rate",
-            "batch_pairs",
-            "token_budget",
-            "max_length",
-            "clip_norm",
-            "evaluations_per_epoch",
-            "patience",
-            "checkpoint_every",
-            "members",
-        )
-        for name in positive:
-            if not getattr(self, name) > 0:
-                raise UsageError(f"{name} must be positive, not {getattr(self, name)}")
-        for name in ("warmup_share", "held_out_share"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UsageError(f"{name} must be at least 0 and below 1: {getattr(self, name)}")
-        for name in (
-            "weight_decay",
-            "uncertainty_weight",
-            "threads",
-            "seed",
-            "critique_weight",
-            "lora_rank",
-        ):
-            if not getattr(self, name) >= 0:
-                raise UsageError(f"{name} must not be negative: {getattr(self, name)}")
-        if not 0 <= self.label_smoothing < 0.5:
-            raise UsageError(f"label_smoothing must be from 0 to 0.5: {self.label_smoothing}")
-        if not self.rating_columns:
-            raise UsageError("rating_columns must name at least one column")
-        if self.precision not in get_args(Precision):
-            raise UsageError(
-                f"precision must be one of {', '.join(get_args(Precision))}: {self.precision}"
-            )
+    @field_validator("rating_columns", mode="before")
+    @classmethod
+    def _split_rating_columns(cls, value: object) -> object:
+        return tuple(names_in(value)) if isinstance(value, str | list | tuple) else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,4 +155,6 @@ class RewardTrainingResult:
 
     def to_frame(self) -> pd.DataFrame:
         """One row a member."""
+        import pandas as pd
+
         return pd.DataFrame([asdict(member) for member in self.members])

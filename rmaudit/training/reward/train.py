@@ -82,7 +82,7 @@ def train_reward_model(
     examples = encode_examples(feedback, encoder.encode, config)
     positions = split(feedback, config.held_out_share, np.random.default_rng(config.seed))
     targets = examples.target.tobytes() + examples.missing.tobytes()
-    run = identity(str(base), feedback, asdict(config), targets)
+    run = identity(str(base), feedback, config.model_dump(), targets)
     members, parallel = [], Parallel()
     for member in range(config.members):
         folder = out / f"member_{member}" if config.members > 1 else out
