@@ -71,12 +71,10 @@ class StyleAudit(Audit):
     meaning = (
         "Effect: change of reward with each doubling of (1 + what there is) of an attribute, among "
         "responses of one prompt and at equal length. Excess: how much more often the model "
-        "prefers "
-        "the response with more of it than the labels do. Both are associations, and better "
-        "responses "
-        "may well have more of it: a finding needs both to agree. Causal effect: the same response "
-        "with the attribute minus without it, put on or taken off by hand in up to "
-        f"{TEXTS} rejected responses each way. Word lists are English."
+        "prefers the response with more of it than the labels do. Both are associations, and "
+        "better responses may well have more of it: a finding needs both to agree. Causal effect: "
+        "the same response with the attribute minus without it, put on or taken off by hand in up "
+        f"to {TEXTS} rejected responses each way. Word lists are English."
     )
     source = "Singhal et al. 2023 (arXiv 2310.03716); Zhang et al. 2024 (arXiv 2409.11704)"
     order = 55
