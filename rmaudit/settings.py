@@ -211,6 +211,13 @@ class ModelSettings(Settings):
         unset="the only one",
         example=0,
     )
+    head_weights: tuple[str, ...] = option(
+        (),
+        "How much each of several heads counts: 0.7,0.3 or LABEL=0.7,LABEL=0.3.",
+        MODEL,
+        metavar="WEIGHTS",
+        example=["helpfulness=0.7", "safety=0.3"],
+    )
     format: str | None = option(
         None,
         "How a text is made, also in place of a chat template.",
@@ -357,7 +364,7 @@ class ModelSettings(Settings):
         False, "Load pickled weights, which can run code.", TRUST, grants=True
     )
 
-    @field_validator("components", mode="before")
+    @field_validator("components", "head_weights", mode="before")
     @classmethod
     def _split_components(cls, value: object) -> object:
         return tuple(names_in(value)) if isinstance(value, str | list | tuple) else value

@@ -39,7 +39,7 @@ class ImplicitKind(RewardKind):
 
         settings, permissions = loading.settings, loading.permissions
         _torch_alone(settings.backend)
-        _no_pool(settings, "an implicit reward, which sums over tokens")
+        _unused(settings, "an implicit reward, which sums over tokens")
         folder, name = _folder(spec, permissions)
         other, other_name = _folder(str(settings.reference_model), permissions)
         name = f"{name} over {other_name}"
@@ -59,7 +59,7 @@ class ProcessKind(RewardKind):
         from rmaudit.rewards.local.process import Steps, load_process
 
         _torch_alone(loading.settings.backend)
-        _no_pool(loading.settings, "steps, which are scored at their tags")
+        _unused(loading.settings, "steps, which are scored at their tags")
         path, _, query = spec.removeprefix("prm:").partition("?")
         steps = Steps.parse(query)
         folder, name = _folder(path, loading.permissions)
@@ -114,9 +114,10 @@ def _how(settings: ModelSettings) -> dict[str, Any]:
     return how | {"asked": Asked.of(settings), "placement": Placement.of(settings)}
 
 
-def _no_pool(settings: ModelSettings, what: str) -> None:
-    if settings.pool is not None:
-        raise UsageError(f"--pool has no effect on {what}: leave it out")
+def _unused(settings: ModelSettings, what: str) -> None:
+    for flag, given in (("--pool", settings.pool), ("--head-weights", settings.head_weights)):
+        if given:
+            raise UsageError(f"{flag} has no effect on {what}: leave it out")
 
 
 def _folder(spec: str, permissions: Permissions) -> tuple[Path, str]:
@@ -136,7 +137,8 @@ def _load_folder(folder: Path, name: str, loading: Loading) -> RewardModel:
     if (folder / "ensemble.json").is_file():
         return _load_ensemble(folder, name, loading)
     settings = loading.settings
-    how = _how(settings) | {"token_budget": settings.token_budget, "pool": settings.pool}
+    how = _how(settings)
+    how |= {name: getattr(settings, name) for name in ("token_budget", "pool", "head_weights")}
     if settings.backend == "openvino":
         from rmaudit.rewards.local.openvino_model import load_openvino
 

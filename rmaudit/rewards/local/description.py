@@ -10,6 +10,7 @@ import torch
 from rmaudit.rewards.base import Encoded
 from rmaudit.rewards.local.encoding import TextEncoder
 from rmaudit.rewards.local.pooling import Reading
+from rmaudit.rewards.local.readout import Readout
 from rmaudit.rewards.local.trial import Batching, Trial
 
 _BATCHES = {
@@ -27,8 +28,7 @@ class Described(Protocol):
     encoder: TextEncoder
     reading: Reading
     trial: Trial
-    heads: int
-    head: int
+    readout: Readout
     device: torch.device
     dtype: torch.dtype
     shares_prefixes: bool
@@ -60,7 +60,8 @@ def describe(reward: Described) -> dict[str, Any]:
         "max_length": reward.encoder.max_length,
         "text": recipe.format if recipe.format is not None else recipe.shown,
         "text_from": recipe.source,
-        "head": f"{reward.head} of {reward.heads}",
+        "head": reward.readout.shown.removeprefix("head "),
+        "read_from": trial.called,
         "pooled": pooled(reward),
         "last_token": reward.tokenizer.convert_ids_to_tokens(tokens[-1]),
         "ends_in_padding_token": _ends_in_padding(reward, trial.encoded[0]),
@@ -90,7 +91,7 @@ def pooled(reward: Described) -> str:
 def notices(reward: Described) -> tuple[str, ...]:
     """What the user should know before trusting a reward, a sentence each."""
     recipe = reward.encoder.recipe
-    said = []
+    said = [] if reward.readout.notice is None else [reward.readout.notice]
     if reward.trial.other is not None:
         said.append(_two_readings(reward))
     if recipe.pair:
@@ -115,9 +116,9 @@ def _ends_in_padding(reward: Described, encoded: Encoded) -> bool:
 
 def _two_readings(reward: Described) -> str:
     """Texts end in the padding token: what the two readings give, and which one is taken."""
-    trial, head = reward.trial, reward.head
+    trial, readout = reward.trial, reward.readout
     assert trial.other is not None  # nosec B101: asked before
-    used, other = (values[:, head].double().cpu() for values in (trial.used, trial.other))
+    used, other = (readout.of(values).double().cpu() for values in (trial.used, trial.other))
     apart = (used - other).abs()
     pairs = list(itertools.combinations(range(len(used)), 2))
     turned = sum(bool((used[a] - used[b]) * (other[a] - other[b]) < 0) for a, b in pairs)

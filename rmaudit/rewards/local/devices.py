@@ -6,6 +6,12 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rmaudit.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +71,26 @@ def accelerators() -> list[str]:
     except RuntimeError:  # a driver that does not fit: nothing here was computed on it
         return []
     return names or (["Apple GPU"] if torch.backends.mps.is_available() else [])
+
+
+def torch_device(name: str) -> torch.device:
+    """The device of a name; "auto" is an accelerator where there is one.
+
+    Raises
+    ------
+    UsageError
+        If this machine has no such device.
+    """
+    import torch
+
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next((kind for kind, there in present.items() if there), "cpu"))
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"device {name!r}: say auto, cpu, cuda, cuda:N or mps") from error
+    there = device.type == "cpu" or present.get(device.type, False)
+    if not there or (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()):
+        raise UsageError(f"device {name!r} is not on this machine; say --device cpu")
+    return device

@@ -104,7 +104,7 @@ class WordGradients:
         tokens, mask = pad([e.payload for e, _ in part], 0)
         with torch.enable_grad(), _watched(member.model.get_input_embeddings()) as embedded:
             values = member.head_values(tokens.to(member.device), mask.to(member.device))
-            (gradient,) = torch.autograd.grad(values[:, member.head].sum(), embedded[0])
+            (gradient,) = torch.autograd.grad(member.readout.of(values).sum(), embedded[0])
         places = torch.tensor([[p + i for i in range(length)] for _, p in part])
         rows = torch.arange(len(part))[:, None]
         found: Tensor = gradient[rows, places].float().sum(dim=0)

@@ -18,6 +18,7 @@ from rmaudit.errors import RewardModelError, UsageError
 from rmaudit.rewards.base import Encoded
 from rmaudit.rewards.local.checkpoint import Checkpoint, load_checkpoint, silent
 from rmaudit.rewards.local.checkpoint_files import Permissions, fingerprint, first_line
+from rmaudit.rewards.local.own_score import scores_itself
 from rmaudit.rewards.local.placement import WHOLE, Placement
 from rmaudit.rewards.local.pooling import Reading, pad, right_padded_heads
 from rmaudit.rewards.local.transformers_model import Dtype, TransformersReward, torch_dtype
@@ -94,7 +95,9 @@ class OpenVinoReward(TransformersReward):
         if self._run is None or pad_left:
             return super()._rewards(batch, pad_left=pad_left)
         tokens, mask = pad([each.payload for each in batch], self._pad_id)
-        return self._run(tokens.numpy(), mask.numpy())[:, self.head].astype(np.float64)
+        values = self._run(tokens.numpy(), mask.numpy()).astype(np.float64)
+        rewards: NDArray[np.float64] = self.readout.of(values)
+        return rewards
 
     def _converted(self) -> Run:
         example = pad([[self._pad_id] * 9, [self._pad_id] * 5], self._pad_id)
@@ -150,6 +153,8 @@ def load_openvino(
         raise UsageError("--backend openvino runs in float32 or bfloat16: leave out float16")
     _available(torch_dtype(dtype))
     checkpoint = load_checkpoint(folder, torch.float32, permissions)
+    if scores_itself(checkpoint.model):
+        raise UsageError(f"{name}: its class scores texts itself; leave out --backend openvino")
     return OpenVinoReward(checkpoint, name, device=device, dtype=dtype, **options)
 
 

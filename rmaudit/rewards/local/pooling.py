@@ -10,7 +10,7 @@ pass goes is found by a trial: see `rmaudit.rewards.local.trial`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -19,6 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from rmaudit.errors import RewardModelError
+
+# Names that classes give the values of their heads, the usual first.
+_VALUES = ("logits", "score", "end_scores", "reward", "rewards", "scores")
 
 Rule = Literal["pad", "last", "own"]
 """Where a head is read: at the last token that does not pad, the last one, by the model itself."""
@@ -130,44 +133,75 @@ def place(ids: Sequence[int], reading: Reading) -> int:
 
 
 def own_heads(model: Any, inputs: dict[str, Tensor]) -> Tensor:
-    """What the model's own forward pass gives, (n, n_heads).
+    """What the model's own forward pass gives, (n, n_heads): see `named_heads`.
 
     Raises
     ------
     RewardModelError
         If it gives no values of texts: values of tokens, or no tensor.
     """
+    return named_heads(model, inputs)[1]
+
+
+def named_heads(model: Any, inputs: dict[str, Tensor]) -> tuple[str, Tensor]:
+    """The values of a model's own forward pass, (n, n_heads), and what its class calls them.
+
+    Notes
+    -----
+    Classes give ``logits``; some give what they make of several values under another name beside
+    them (``score`` of gated objectives and quantiles, ``end_scores`` of values of tokens). A value
+    that is one number per text is taken before several; without any of these names, the first.
+    """
     names = inspect.signature(model.forward).parameters
     if not any(each.kind is each.VAR_KEYWORD for each in names.values()):
         inputs = {name: value for name, value in inputs.items() if name in names}
-    return as_heads(model(**inputs), inputs["input_ids"].shape, type(model).__name__)
-
-
-def as_heads(output: Any, shape: Sequence[int], name: str) -> Tensor:
-    """The values of an output, (n, n_heads): `logits`, else `score` or `rewards`, else the first.
-
-    A class that gives one number a text, (n,), has one head. Where `logits` holds several values
-    and `score` one, `score` is what the class itself makes of them.
-    """
-    n, length = shape
-    values = output
-    if not isinstance(output, Tensor):
-        by_name = [getattr(output, key, None) for key in ("logits", "score", "rewards")]
-        found = [each for each in by_name if isinstance(each, Tensor)]
-        if len(found) > 1 and found[0].numel() > n and found[1].numel() == n:
-            found = found[1:]
-        values = found[0] if found else output[0]
-    if not isinstance(values, Tensor):
-        raise RewardModelError(f"{name}: its forward pass gives no tensor of rewards")
+    output = model(**inputs)
+    n, length = inputs["input_ids"].shape
+    found = _tensors(output)
+    if not found:
+        raise RewardModelError(f"{type(model).__name__}: its forward pass gives no tensor")
+    scalars = [name for name, values in found.items() if values.numel() == n]
+    rows = [name for name, values in found.items() if values.ndim == 2 and len(values) == n]
+    name = (scalars or rows or list(found))[0]
+    values = found[name]
     if values.numel() == n:
-        return values.reshape(n, 1)
-    if values.ndim == 2 and values.shape[0] == n and values.shape[1] != length:
-        return values
-    raise RewardModelError(
-        f"{name}: its forward pass gives values of shape {tuple(values.shape)} for {n} texts of "
-        f"{length} tokens, not one row of heads a text; a model that scores steps is read with "
-        "--model prm:PATH"
+        return name, values.reshape(n, 1)
+    if values.ndim == 2 and len(values) == n:
+        return name, values
+    raise RewardModelError(_no_heads(type(model).__name__, values.shape, n, length))
+
+
+def _tensors(output: Any) -> dict[str, Tensor]:
+    """What may be rewards in an output, by name, the likeliest first."""
+    if isinstance(output, Tensor):
+        return {"output": output}
+    fields = output if isinstance(output, Mapping) else getattr(output, "__dict__", {})
+    named = {name: fields[name] for name in _VALUES if isinstance(fields.get(name), Tensor)}
+    if named:
+        return named
+    every = list(output.items() if isinstance(output, Mapping) else enumerate(output))
+    name, first = every[0] if every else ("", None)
+    return {f"output[{name!r}]": first} if isinstance(first, Tensor) else {}
+
+
+def _no_heads(name: str, shape: Sequence[int], n: int, length: int) -> str:
+    said = f"{name}: its forward pass gives values of shape {tuple(shape)} for {n} texts of "
+    said += f"{length} tokens, not one row of heads a text; "
+    if len(shape) > 1 and shape[1] == length:
+        return said + "a model that scores steps is read with --model prm:PATH"
+    return said + (
+        "a class that gives several numbers per text has to name the one that is the reward "
+        "`score`, or is wrapped in a function: --model python:module:callable"
     )
+
+
+def of_tokens(name: str, shapes: Sequence[Sequence[int]], lengths: Sequence[int]) -> str | None:
+    """Why the values of several texts, (1, k) each, are none of heads: one for each token."""
+    widths = [shape[1] for shape in shapes]
+    if len(set(widths)) == 1:
+        return None
+    place = next((i for i, width in enumerate(widths) if width == lengths[i]), 0)
+    return _no_heads(name, shapes[place], 1, lengths[place])
 
 
 def right_padded_heads(model: Any, tokens: Tensor, mask: Tensor, reading: Reading) -> Tensor:

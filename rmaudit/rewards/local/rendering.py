@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,14 +20,6 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _PROBE = "rmaudit-output-probe"
 
 
-# A macro in place of transformers' function of the clock: templates take plain values only. What
-# stands behind it keeps the template's own first line break.
-_FIXED_DAY = (
-    "{% macro strftime_now(format) %}{% set made = namespace(text=format) %}"
-    "{% for directive, value in rmaudit_day.items() %}"
-    "{% set made.text = made.text | replace(directive, value) %}{% endfor %}"
-    "{{ made.text }}{% endmacro %}{{ '' }}"
-)
 _DIRECTIVES = [*(f"-{code}" for code in "dmHIMS"), *"aAbBcdDeFHIjmMpSTUwWxXyYfzZ"]
 
 
@@ -100,8 +93,7 @@ class TemplateRenderer:
         self._options: dict[str, Any] = {} if template is None else {"chat_template": template}
         if day is not None:
             source = template if template is not None else tokenizer.get_chat_template()
-            self._options["chat_template"] = _FIXED_DAY + source
-            self._options["rmaudit_day"] = _directives(day)
+            self._options["chat_template"] = fixed_day(source, day)
         source = template if template is not None else str(tokenizer.chat_template)
         self._writes_calls = "tool_calls" in source
         # What the template writes behind every output; unknown if it rewrites outputs.
@@ -159,6 +151,21 @@ class TemplateRenderer:
 
 
 Renderer = FormatRenderer | TemplateRenderer
+
+
+def fixed_day(template: str, day: datetime.date) -> str:
+    """A chat template whose ``strftime_now`` gives a day's beginning, whatever the clock says.
+
+    A macro in place of transformers' function; what stands behind it keeps the template's own
+    first line break.
+    """
+    table = json.dumps(_directives(day))
+    return (
+        "{% macro strftime_now(format) %}{% set made = namespace(text=format) %}"
+        f"{{% for directive, value in {table}.items() %}}"
+        "{% set made.text = made.text | replace(directive, value) %}{% endfor %}"
+        "{{ made.text }}{% endmacro %}{{ '' }}" + template
+    )
 
 
 def _directives(day: datetime.date) -> dict[str, str]:

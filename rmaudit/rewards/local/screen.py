@@ -29,7 +29,7 @@ def screen(reward: Described, signal: str) -> Rows:
     batches = {"padded": "padded right", "alone": "one text at a time"}
     rows = [
         ("class", _class(reward)),
-        ("reward", f"head {reward.head} of {reward.heads}, read at: {pooled(reward)}"),
+        ("reward", f"{reward.readout.shown}{_called(reward)}, read at: {pooled(reward)}"),
         ("signal", signal),
         ("text", f"{recipe.shown}, from {recipe.source}"),
         ("first, last token", _ends(reward, example)),
@@ -43,6 +43,11 @@ def screen(reward: Described, signal: str) -> Rows:
     if recipe.date is not None:
         rows.append(("date in the text", recipe.date.isoformat()))
     return rows + _readings(reward)
+
+
+def _called(reward: Described) -> str:
+    """What the class calls its values, where it is not the usual."""
+    return "" if reward.trial.called == "logits" else f" ({reward.trial.called} of its output)"
 
 
 def _class(reward: Described) -> str:
@@ -108,5 +113,5 @@ def _against(reward: Described, recipe: Recipe) -> str:
             values = torch.cat([own_heads(reward.model, each) for each in inputs]).float()
     except Exception as error:  # whatever a model objects to in texts that are not its own
         return f"other tokens, on which the model fails ({type(error).__name__})"
-    apart = float((values - reward.trial.used)[:, reward.head].abs().max())
+    apart = float(reward.readout.of(values - reward.trial.used).abs().max())
     return f"other tokens: rewards differ by up to {apart:.3g} on {len(same)} texts"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rmaudit.errors import UsageError
 from rmaudit.rewards.base import Encoded, RewardModel, Text
 from rmaudit.rewards.local.checkpoint import Checkpoint, load_checkpoint
 from rmaudit.rewards.local.checkpoint_files import Permissions, first_line
 from rmaudit.rewards.local.description import describe, notices
+from rmaudit.rewards.local.devices import torch_device as torch_device
 from rmaudit.rewards.local.encoding import TextEncoder, maximum_length
 from rmaudit.rewards.local.lengths import LengthRule
+from rmaudit.rewards.local.own_score import OwnScoreReward, refuse_unused, scores_itself
 from rmaudit.rewards.local.placement import WHOLE, Placement
 from rmaudit.rewards.local.placement import Dtype as Dtype
 from rmaudit.rewards.local.placement import torch_dtype as torch_dtype
 from rmaudit.rewards.local.pooling import is_decoder, pad, pads_left, position_offset, reward_heads
 from rmaudit.rewards.local.prefix import pack, shared_heads, why_not
+from rmaudit.rewards.local.readout import readout
 from rmaudit.rewards.local.recipe import USUAL, Asked, declared, resolve
 from rmaudit.rewards.local.screen import screen
 from rmaudit.rewards.local.trial import (
@@ -34,6 +37,7 @@ from rmaudit.rewards.local.trial import (
     try_reading,
 )
 
+_OF_SCORES = ("device", "asked", "token_budget")  # options of models that score themselves
 _SHARING_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
 _log = logging.getLogger("rmaudit")
 
@@ -49,6 +53,8 @@ class TransformersReward(RewardModel):
         As the report shows it.
     head
         Which head, from 0; may be left out where there is one.
+    head_weights
+        In its place, how much each head counts: numbers, or ``label=number``.
     device
         As in `load_reward_model`.
     asked, max_length
@@ -84,6 +90,7 @@ class TransformersReward(RewardModel):
         name: str,
         *,
         head: int | None = None,
+        head_weights: Sequence[str] = (),
         device: str = "auto",
         asked: Asked = USUAL,
         max_length: int | None = None,
@@ -108,8 +115,9 @@ class TransformersReward(RewardModel):
             self.trial = try_reading(self.model, self.encoder, self.dtype, pool, name)
         self.reading = self.trial.reading
         self.heads = int(self.trial.own.shape[1])
-        self.head = _head(self.model.config, self.heads, head, name)
-        facts = (recipe.facts, self.head, str(self.dtype), limit, self.reading)
+        self.readout = readout(self.model.config, self.heads, name, head=head, weights=head_weights)
+        self.signal = self.readout.signal
+        facts = (recipe.facts, self.readout.weights, str(self.dtype), limit, self.reading)
         self.fingerprint = checkpoint.fingerprint(facts)
         if self.device.type != "cpu":
             self.max_batch, self.token_budget = 256, 16384
@@ -188,7 +196,7 @@ class TransformersReward(RewardModel):
         tokens, mask = pad([each.payload for each in batch], self._pad_id, left=pad_left)
         types = self._types(batch, tokens.shape[1], left=pad_left)
         values = self.head_values(tokens.to(self.device), mask.to(self.device), types)
-        rewards: NDArray[np.float64] = values[:, self.head].float().cpu().double().numpy()
+        rewards: NDArray[np.float64] = self.readout.of(values.float()).cpu().double().numpy()
         return rewards
 
     def _types(self, batch: Sequence[Encoded], longest: int, *, left: bool) -> Tensor | None:
@@ -201,13 +209,13 @@ class TransformersReward(RewardModel):
     def _shared_rewards(self, sequences: Sequence[list[int]]) -> NDArray[np.float64]:
         packed = pack(sequences, self.device, self.dtype, self.reading)
         values = shared_heads(self.model, packed)
-        rewards: NDArray[np.float64] = values[:, self.head].float().cpu().double().numpy()
+        rewards: NDArray[np.float64] = self.readout.of(values.float()).cpu().double().numpy()
         return rewards
 
     def _sharing_is_harmful(self) -> str | None:
         """A first trial on texts of which some share a prompt: what speaks against it, if any."""
         batch = self.trial.encoded[:4]
-        alone = self.trial.used[:4, self.head].double().cpu().numpy()
+        alone = self.readout.of(self.trial.used[:4]).double().cpu().numpy()
         try:
             shared = self._shared_rewards([each.payload for each in batch])
         except Exception as error:
@@ -232,7 +240,7 @@ class TransformersReward(RewardModel):
 
     def _harmless(self, batch: Sequence[Encoded], *, pad_left: bool = False) -> bool:
         rows = [self.trial.encoded.index(each) for each in batch]
-        alone = self.trial.used[rows, self.head].double().cpu().numpy()
+        alone = self.readout.of(self.trial.used[rows]).double().cpu().numpy()
         batch = [each for each in batch if not self._lengths.decides(each.tokens)]
         alone = alone[: len(batch)]
         if not batch:
@@ -254,52 +262,17 @@ def load_transformers(
     dtype: Dtype = "auto",
     placement: Placement = WHOLE,
     **options: Any,
-) -> TransformersReward:
+) -> RewardModel:
     """The reward model in a folder; options as `TransformersReward` takes them."""
     device = torch_device(options.get("device", "auto"))  # before a long load
     number = torch_dtype(dtype, device, folder)
     checkpoint = load_checkpoint(folder, number, permissions, device=device, placement=placement)
+    asked: Asked = options.get("asked", USUAL)
+    if scores_itself(checkpoint.model) and replace(asked, date=None) == USUAL:
+        how = {key: options.pop(key) for key in _OF_SCORES if key in options}
+        refuse_unused(name, **options)
+        return OwnScoreReward(checkpoint, name, **how)
     return TransformersReward(checkpoint, name, **options)
-
-
-def torch_device(name: str) -> torch.device:
-    """The device of a name; "auto" is an accelerator where there is one.
-
-    Raises
-    ------
-    UsageError
-        If this machine has no such device.
-    """
-    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        return torch.device(next((kind for kind, there in present.items() if there), "cpu"))
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"device {name!r}: say auto, cpu, cuda, cuda:N or mps") from error
-    there = device.type == "cpu" or present.get(device.type, False)
-    if not there or (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()):
-        raise UsageError(f"device {name!r} is not on this machine; say --device cpu")
-    return device
-
-
-def _head(config: Any, heads: int, head: int | None, name: str) -> int:
-    if head is None and heads == 1:
-        return 0
-    id2label = getattr(config, "id2label", None) or {}
-    names = [str(id2label.get(i, i)) for i in range(heads)]
-    labels = ", ".join(f"{i} = {name}" for i, name in enumerate(names))
-    called_reward = [i for i, name in enumerate(names) if name.split(" (")[0] == "reward"]
-    if head is None and len(called_reward) == 1:
-        return called_reward[0]
-    if head is None:
-        raise UsageError(
-            f"{name}: the model has {heads} heads ({labels}); say which one is the reward with "
-            "--head N (head=N)"
-        )
-    if not 0 <= head < heads:
-        raise UsageError(f"{name}: there is no head {head}; the model has {heads} ({labels})")
-    return head
 
 
 def positions(model: Any) -> int | None:

@@ -23,6 +23,8 @@ from rmaudit.rewards.local.pooling import (
     Reading,
     Rule,
     is_decoder,
+    named_heads,
+    of_tokens,
     own_heads,
     pad,
     place,
@@ -61,6 +63,8 @@ class Trial:
         What this reading gave them.
     other
         What the reading that was not taken would have given; None where a text has one reading.
+    called
+        Which values of the model's output are the heads.
     """
 
     encoded: tuple[Encoded, ...]
@@ -68,6 +72,7 @@ class Trial:
     own: Tensor
     used: Tensor
     other: Tensor | None = None
+    called: str = "logits"
 
     @property
     def apart(self) -> float:
@@ -101,14 +106,7 @@ def try_reading(
     batches = [
         one_batch(model, encoder, [each]) for each in (*encoded, _padded(encoded[0], pad_id))
     ]
-    try:
-        own = torch.cat([own_heads(model, inputs) for inputs in batches]).float()
-    except RewardModelError:
-        raise
-    except Exception as error:
-        raise RewardModelError(
-            f"{name}: the model fails on a first text: {first_line(error)}"
-        ) from error
+    called, own = _own(model, batches, name)
     quick: dict[Rule, Tensor | None] = {}
     rules: tuple[Rule, Rule] = ("pad", "last")
     for rule in rules:
@@ -121,7 +119,7 @@ def try_reading(
     texts = len(encoded)  # the last row was to tell the rules apart
     quick = {rule: None if v is None else v[:texts] for rule, v in quick.items()}
     own, used = own[:texts], quick.get(found.rule)
-    trial = Trial(encoded, found, own, own if used is None else used)
+    trial = Trial(encoded, found, own, own if used is None else used, called=called)
     if found.rule == "own":
         return _own_trial(trial, model, batches[:texts], pool, name, dtype)
     if not any(place(e.payload, Reading("pad", pad_id)) < e.tokens - 1 for e in encoded):
@@ -132,6 +130,23 @@ def try_reading(
     values, others = quick[wanted], quick[other]
     assert values is not None  # nosec B101: is_decoder held
     return replace(trial, reading=Reading(wanted, pad_id), used=values, other=others)
+
+
+def _own(model: Any, batches: Sequence[dict[str, Tensor]], name: str) -> tuple[str, Tensor]:
+    """What the model's own forward pass gives texts, and what its class calls it."""
+    try:
+        given = [named_heads(model, inputs) for inputs in batches]
+    except RewardModelError:
+        raise
+    except Exception as error:
+        raise RewardModelError(
+            f"{name}: the model fails on a first text: {first_line(error)}"
+        ) from error
+    lengths = [each["input_ids"].shape[1] for each in batches]
+    fault = of_tokens(type(model).__name__, [values.shape for _, values in given], lengths)
+    if fault is not None:
+        raise RewardModelError(fault)
+    return given[0][0], torch.cat([values for _, values in given]).float()
 
 
 def _own_trial(
