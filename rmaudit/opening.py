@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rmaudit.data.fields import field_names
 from rmaudit.rewards import load_reward_model
 from rmaudit.rewards.base import RewardModel
-from rmaudit.rewards.described import DescribedModel, card, folder_key, unopened
+from rmaudit.rewards.described import Card, DescribedModel, card, folder_key, unopened
 from rmaudit.rewards.functions.function import RewardFunction
 from rmaudit.scoring.store import Cards
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from rmaudit.case import Case
     from rmaudit.settings import ModelSettings
 
+_log = logging.getLogger("rmaudit")
 Model = RewardModel | RewardFunction | str | Path
 # What says where and how fast, not which rewards: another value finds the same description.
 _ASIDE = {"concurrency", "timeout", "api_key_env"}
@@ -52,15 +55,48 @@ class Opening:
         if folder is None:
             return load()
         key = folder_key(folder, _how(settings))
-        return self._described(f"folder:{key}", load) if key else load()
+        today = settings.date is None
+        return self._described(f"folder:{key}", load, today=today) if key else load()
 
-    def _described(self, key: str, load: Callable[[], RewardModel]) -> RewardModel:
+    def _described(self, key: str, load: Callable[[], RewardModel], *, today: bool) -> RewardModel:
+        """The model, from its card where there is one.
+
+        A card of a model whose texts say the day is one of that day: on another it would hand out
+        rewards of other texts, so the model is opened again, unless the day is asked for.
+        """
         known = self.store.card(key)
-        if known is not None:
+        passed = _past_day(known) if known is not None and today else None
+        if known is not None and passed is None:
+            for name, notice in _notices(known):
+                _log.warning("%s: %s", name, notice)
             return DescribedModel(known, load)
         model = load()
+        if passed is not None:
+            _log.warning(
+                "%s: the rewards of an earlier run are of texts that say %s; --date %s makes the "
+                "same texts again, and takes their rewards from the store",
+                model.name,
+                passed,
+                passed,
+            )
         self.store.keep_card(key, card(model, ()))
         return model
+
+
+def _notices(known: Card) -> Iterator[tuple[str, str]]:
+    """What a model's user should know, which it says itself when it is opened."""
+    for notice in known.get("notices", ()):
+        yield known["name"], notice
+    for part in known.get("parts", ()):
+        yield from _notices(part)
+
+
+def _past_day(known: Card) -> str | None:
+    """The day that a model's texts said, if they say one and it is not today's."""
+    day = known["describe"].get("date")
+    if day is not None and day != datetime.now().astimezone().date().isoformat():
+        return str(day)
+    return next((d for d in map(_past_day, known.get("parts", ())) if d is not None), None)
 
 
 def keep_cards(case: Case, store: Cards) -> None:

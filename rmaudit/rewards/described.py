@@ -34,6 +34,7 @@ def card(model: RewardModel, tables: Sequence[Sequence[str]]) -> Card:
     """
     facts: Card = {name: getattr(model, name) for name in FACTS}
     facts |= {"reads": list(model.reads), "describe": model.describe()}
+    facts["notices"] = list(getattr(model, "notices", ()))
     facts["columns"] = [[list(table), list(_columns(model, table))] for table in tables]
     facts["reads_alone"] = type(model).columns is RewardModel.columns  # no table need be seen
     if model.parts != (model,):

@@ -29,6 +29,7 @@ from rmaudit.rewards.local.own_class import (
     refuse_untrained,
 )
 from rmaudit.rewards.local.placement import WHOLE, Placement, refuse_too_large
+from rmaudit.rewards.local.shared_base import changes_its_base, shared_base
 
 _CPU = torch.device("cpu")
 Task = Literal["SequenceClassification", "TokenClassification", "CausalLM"]
@@ -46,6 +47,7 @@ class Checkpoint:
     dtype: torch.dtype = torch.float32
     placed: bool = False  # loading has put the weights onto their devices
     unshared: str | None = None  # why prompts may not be encoded once, if they may not
+    base: Any = None  # of an adapter: kept, so that others on it find its weights
 
     def on(self, device: torch.device) -> Any:
         """The model on a device, or where loading has put it."""
@@ -160,9 +162,18 @@ def _load_adapter(
     heads = _heads(own)
     if heads is not None:  # the adapter brings its head; the base may have another number of them
         options = options | {"num_labels": heads, "ignore_mismatched_sizes": True}
-    if "device_map" not in options:
-        refuse_too_large(base, dtype, device)
-    model, missing = _load_model(base, dtype, permissions, task, **options)
+
+    def load() -> tuple[Any, set[str]]:
+        if "device_map" not in options:
+            refuse_too_large(base, dtype, device)
+        return _load_model(base, dtype, permissions, task, **options)
+
+    # Hooks of accelerate hold the modules that they were made for.
+    if "device_map" in options or changes_its_base(settings):
+        (model, missing), kept = load(), None
+    else:
+        key = (fingerprint((base,), ()), dtype, task, str(device), repr(sorted(options.items())))
+        model, kept, missing = shared_base(key, load, own)
     refuse_untrained(folder, missing - own.keys(), read_json(base / "config.json"))
     if (folder / "config.json").is_file():  # of an adapter that rmaudit trained: names the heads
         names = read_json(folder / "config.json").get("id2label", {})
@@ -181,7 +192,7 @@ def _load_adapter(
             parameter.data = parameter.data.to(dtype)
     carries_tokenizer = (folder / "tokenizer_config.json").is_file()
     tokenizer = _load_tokenizer(folder if carries_tokenizer else base, permissions)
-    return Checkpoint(model, tokenizer, (folder, base), adapter=True, dtype=dtype)
+    return Checkpoint(model, tokenizer, (folder, base), adapter=True, dtype=dtype, base=kept)
 
 
 def _base_folder(folder: Path, settings: dict[str, Any], permissions: Permissions) -> Path:

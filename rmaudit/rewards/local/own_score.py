@@ -79,6 +79,7 @@ class OwnScoreReward(RewardModel):
     ) -> None:
         self.name, self.dtype = name, checkpoint.dtype
         self.model = checkpoint.on(torch_device(device))
+        self._base = checkpoint.base
         self.device = next(self.model.parameters()).device
         self.tokenizer = checkpoint.tokenizer
         self.recipe = resolve(asked, self.tokenizer, declared(checkpoint.folders[0]))

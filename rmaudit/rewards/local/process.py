@@ -143,6 +143,7 @@ class ProcessReward(RewardModel):
         self.name, self.steps = name, steps
         self.device, self.dtype = torch_device(device), checkpoint.dtype
         self.model = checkpoint.on(self.device)
+        self._base = checkpoint.base
         self.tokenizer = checkpoint.tokenizer
         causal = hasattr(self.model, "lm_head") or self.model.get_output_embeddings() is not None
         self._in_text = causal and (steps.tag or _SHEPHERD).strip() == _SHEPHERD.strip()

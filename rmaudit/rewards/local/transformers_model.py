@@ -101,6 +101,7 @@ class TransformersReward(RewardModel):
         self.device = torch_device(device)
         self.dtype = checkpoint.dtype
         self.model = checkpoint.on(self.device)
+        self._base = checkpoint.base
         self.device = next(self.model.parameters()).device
         self.tokenizer = checkpoint.tokenizer
         self._adapter = checkpoint.adapter

@@ -13,14 +13,24 @@ from typing import Any, NamedTuple
 
 from rmaudit.errors import UsageError
 
-_SIGNED = r"[-+\u2212]?\d+(?:[.,]\d+)?"
+# A comma and three digits are thousands, not decimals.
+_SIGNED = r"[-+\u2212]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:[.,]\d+)?)"
 _ALONE = re.compile(rf"^\W*?(?P<n>{_SIGNED})(?:\s*/\s*(?P<of>\d+))?[^\w%]*$")
 _BRACKETS = re.compile(rf"\[\[\s*(?P<n>{_SIGNED})\s*\]\]")
+_TAGGED = re.compile(
+    rf"<(?P<tag>(?:final_|overall_)?(?:score|rating|grade|reward))>\s*(?P<n>{_SIGNED})"
+    r"(?:\s*(?:/|out of)\s*(?P<of>\d+))?\s*</(?P=tag)>",
+    re.IGNORECASE,
+)
 _SCALE_WORDS = r"(?:\s*\([^()\n]{0,40}\)|\s+(?:on a scale )?(?:of|from) \d+ (?:to|-) \d+)?"
-_AFTER = r"(?:\s*(?:/|out of)\s*(?P<of>\d+))?(?!\s*(?:%|percent|(?:-|–|to|or|and)\s*\d)|[\d.,]*\d)"
+_UNIT = r"(?:\s+(?:stars?|points?))?"
+_AFTER = (
+    _UNIT
+    + r"(?:\s*(?:/|out of)\s*(?P<of>\d+))?(?!\s*(?:%|percent|(?:-|–|to|or|and)\s*\d)|[\d.,]*\d)"
+)
 _LABELLED = re.compile(
     r"(?P<label>(?:\b(?:final|overall|total)\s+)?\b(?:score|rating|grade|reward|mark)|"
-    rf"\b(?:overall|final|total)){_SCALE_WORDS}\s*(?:[:=\u2014]|\bis\b|\bof\b)\s*"
+    rf"\b(?:overall|final|total))'?{_SCALE_WORDS}\s*(?:[:=\u2014]|\bis\b|\bof\b)\s*"
     rf"[\[(]?\s*(?P<n>{_SIGNED}){_AFTER}",
     re.IGNORECASE,
 )
@@ -30,7 +40,7 @@ _GIVEN = re.compile(
     rf"(?:\s+(?:a|an))?(?:\s+(?:score|rating|grade|mark)\s+of)?\s+(?P<n>{_SIGNED}){_AFTER}",
     re.IGNORECASE,
 )
-_OF_TOP = re.compile(rf"(?<![\d.,/])(?P<n>{_SIGNED})\s*(?:/|out of)\s*(?P<of>\d+)(?![\d/])")
+_OF_TOP = re.compile(rf"(?<![\d.,/])(?P<n>{_SIGNED}){_UNIT}\s*(?:/|out of)\s*(?P<of>\d+)(?![\d/])")
 _UNSURE = re.compile(
     r"\b(?:not|never|if|unless|but|except|although|though|otherwise|might|could|earlier|"
     r"previous(?:ly)?|first|draft|instead)\b|n't\b",
@@ -99,9 +109,10 @@ def read_score(reply: str, scale: Scale) -> Score | str:
 
     Notes
     -----
-    Read are, in this order: ``[[8]]``; a JSON object with a score; a number that is all there is,
-    or stands alone on the first or the last line; a labelled one ("Score: 8", "Overall: 8/10"); "I
-    give this an 8"; "8/10". Two different numbers in one of these forms leave open which is meant.
+    Read are, in this order: ``[[8]]``; ``<score>8</score>``; a JSON object with a score; a number
+    that is all there is, or stands alone on the first or the last line; a labelled one ("Score: 8",
+    "Overall: 8/10"); "I give this an 8"; "8/10". Two different numbers in one of these forms leave
+    open which is meant.
     """
     visible = _without_thoughts(reply)
     if visible is None:
@@ -111,6 +122,7 @@ def read_score(reply: str, scale: Scale) -> Score | str:
     plain = re.sub(r"[*`_#\"]", " ", visible)  # marks of Markdown; places stay what they are
     for found in (
         _matches(_BRACKETS, visible, scale),
+        _matches(_TAGGED, visible, scale),
         _json_scores(visible),
         _alone(plain, scale),
         _labelled(plain, scale),
@@ -139,6 +151,8 @@ def _without_thoughts(reply: str) -> str | None:
 
 
 def _number(text: str) -> float:
+    if re.search(r"\d,\d{3}(?!\d)", text):
+        text = text.replace(",", "")
     return float(text.replace(",", ".").replace("\u2212", "-"))
 
 
@@ -173,7 +187,15 @@ def _labelled(text: str, scale: Scale) -> list[Score] | None:
     chosen = above or matches
     if any(m["of"] is not None and int(m["of"]) != scale.highest for m in chosen):
         return None
+    if not above:  # "Score: 8/10 for style, 3/10 for truth" says no score of the whole
+        chosen = [*chosen, *(r for m in chosen for r in _OF_TOP.finditer(text, *_rest(text, m)))]
     return [Score(_number(m["n"]), m.start("n"), m.end("n")) for m in chosen] or None
+
+
+def _rest(text: str, match: re.Match[str]) -> tuple[int, int]:
+    """From the end of a match to that of its line."""
+    end = text.find("\n", match.end())
+    return match.end(), len(text) if end < 0 else end
 
 
 def _doubtful(text: str, place: int) -> bool:
