@@ -1,10 +1,11 @@
-"""Seconds that rewardbench's own inference takes, run by the Python of an environment that has it.
+"""Seconds that rewardbench's own inference takes, and its accuracy, run by the Python of an
+environment that has it.
 
     PYTHON benchmarks/scoring_rewardbench.py MODEL TEXTS
 
-Its command runs as it is, on the same texts in pairs, with two things replaced: its progress bar,
-which goes around the inference and nothing else, by a clock, and, where there is no GPU, its moving
-of every batch to one.
+Its command runs as it is, on the same texts in pairs, with three things replaced: its progress bar,
+which goes around the inference and nothing else, by a clock; its writing of results by a line on
+stdout; and, where there is no GPU, its moving of every batch to one.
 """
 
 import json
@@ -16,12 +17,20 @@ import torch
 from datasets import Dataset
 from transformers import BatchEncoding
 
+took = []
+
 
 def clock(batches, **_):
-    """Time the loop, say so, and leave."""
+    """Time the loop."""
     start = time.perf_counter()
     yield from batches
-    print(json.dumps({"seconds": time.perf_counter() - start}))
+    took.append(time.perf_counter() - start)
+
+
+def say(_, found):
+    """Say what came of it, and leave."""
+    won = found["results"]
+    print(json.dumps({"seconds": took[0], "accuracy": sum(won) / len(won)}))
     sys.exit(0)
 
 
@@ -31,7 +40,7 @@ with open(texts) as file:  # noqa: PTH123
 theirs.load_and_process_dataset = lambda *_, **__: Dataset.from_dict(
     {"prompt": strings[::2], "text_chosen": strings[::2], "text_rejected": strings[1::2]}
 )
-theirs.tqdm = clock
+theirs.tqdm, theirs.save_jsonl = clock, say
 if not torch.cuda.is_available():
     BatchEncoding.to = lambda batch, *_, **__: batch
 theirs.rewardbench(

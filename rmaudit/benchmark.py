@@ -11,6 +11,7 @@ from typing import Any
 from rmaudit.api import Model, as_model
 from rmaudit.provenance import provenance
 from rmaudit.report.document import Report
+from rmaudit.rewards.base import RewardModel
 from rmaudit.scoring import Progress, open_store, scores_frame
 from rmaudit.suites import SuiteRun, run_suite
 from rmaudit.suites.measures import PRESENT
@@ -36,27 +37,22 @@ def bench(
 
     Parameters
     ----------
-    suite
-        Name of a suite, such as "rewardbench2"; ``rmaudit bench list`` names them.
-    data
-        The published file, a folder of such files, or a hub id ``org/dataset[@revision]:split``.
+    suite, data
+        Name of a suite, such as "rewardbench2" (``rmaudit bench list``); the published file, a
+        folder of such files, or a hub id ``org/dataset[@revision]:split``.
     model
         A loaded reward model, or whatever `load_reward_model` takes; "recorded" reads the rewards
         from the fields of the benchmark's own result files.
     name
         What to call the model in tables; by default its own name, of recorded rewards the one
         that the file says, else the file's.
-    limit
-        Read at most so many rows.
-    threshold
-        Above which the reward of a step is good, for suites of steps (None: one half where every
-        reward is from 0 to 1, else 0).
+    limit, threshold
+        Rows at most; above which the reward of a step is good (None: one half where every reward
+        is from 0 to 1, else 0).
     seed, confidence
         Of the bootstrap of calibration; two-sided level of the intervals.
-    store, cache
-        The score store, and whether to use one at all.
-    settings
-        More to keep in the record.
+    store, cache, progress, settings
+        The score store and whether to use one; what is told meanwhile; more to keep in the record.
 
     Returns
     -------
@@ -83,21 +79,29 @@ def bench(
             seed=seed,
             confidence=confidence,
         )
-    report = Report.build(
+    config = {"confidence": confidence, "limit": limit, **(settings or {})}
+    report = _report(run, loaded, seed, config)
+    return _named(report, name or (run.recorded_by if loaded.kind == "recorded" else None))
+
+
+def _report(run: SuiteRun, model: RewardModel, seed: int, config: Mapping[str, Any]) -> Report:
+    return Report.build(
         [run.result],
         audits=[Declared.of(run.suite)],
-        model=loaded,
+        model=model,
         inputs={"eval": run.dataset.source},
         cost=run.scores.cost,
         seed=seed,
-        config={"confidence": confidence, "limit": limit, **(settings or {})},
+        config=config,
         provenance=provenance(),
-        scores=scores_frame(run.scores, loaded.name) if run.scores.requests else None,
+        scores=scores_frame(run.scores, model.name) if run.scores.requests else None,
         prompts=run.dataset.cluster_keys.tolist(),
         benchmark=_benchmark(run),
         strict=True,
     )
-    name = name or (run.recorded_by if loaded.kind == "recorded" else None)
+
+
+def _named(report: Report, name: str | None) -> Report:
     if name is None:
         return report
     model_record = report.record.model.model_copy(update={"name": name})

@@ -7,9 +7,12 @@ With prompt totals :math:`N_c, D_c` and leverage :math:`h_c = D_c / \sum D`, the
 :math:`(N_c - R D_c) / (\sum D \sqrt{1 - h_c})`: the CR2 correction (Bell & McCaffrey 2002),
 which is the usual ``G / (G - 1)`` for equal prompts. Quantiles are Student's with ``G* - 1``
 degrees of freedom, where ``G* = (sum D)**2 / sum(D_c**2)`` is the effective number of prompts
-of the term that has fewest (Carter et al. 2017). Bounded values use the score (Wilson)
-interval on the effective sample size ``x (1 - x) / SE**2`` (Korn & Graubard 1998), or ``G*``
-where no variation was seen.
+of the term that has fewest (Carter et al. 2017). Terms without a common prompt are strata: where
+each has 20 effective prompts or more, their degrees of freedom are combined by Satterthwaite's
+formula under equal variance within strata, as Bell & McCaffrey do. A smaller stratum may show no
+variation at all; then the fewest decide. Bounded values use the score (Wilson) interval on the
+effective sample size ``x (1 - x) / SE**2`` (Korn & Graubard 1998), or one more than the degrees of
+freedom where no variation was seen.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from rmaudit.results import Estimate
 from rmaudit.typing import Array
 
 Bounds = tuple[float, float]
+FEW = 20  # effective prompts of a stratum, below which it may show no variation at all
 
 
 def cluster_ratios(
@@ -70,15 +74,16 @@ def cluster_ratios(
     parts = [(weight, *_ratio(num, den, codes, n_codes)) for weight, num, den in arrays]
     used = np.any([den != 0 for _, _, den in arrays], axis=0)
     n, n_clusters = int(used.sum()), count_codes(codes[used])
-    fewest = min(effective for *_, effective in parts)
+    fewest = min(effective for *_, effective, _ in parts)
     if fewest < 1.5:  # no prompt, one, or one that outweighs all others
         reason = "one prompt: no interval" if fewest > 0 else "no rows"
         return Estimate.undefined(reason, n=n, n_clusters=n_clusters, confidence=confidence)
-    value = sum(weight * ratio for weight, ratio, _, _ in parts)
-    influence = np.sum([weight * part for weight, _, part, _ in parts], axis=0)
+    value = sum(weight * ratio for weight, ratio, *_ in parts)
+    influence = np.sum([weight * part for weight, _, part, *_ in parts], axis=0)
     error = math.sqrt(float(np.sum(influence**2)))
-    quantile = float(stdtrit(fewest - 1, (1 + confidence) / 2))
-    low, high = _interval(value, error, quantile, fewest, bounds)
+    df = _degrees([(weight, effective, leverage) for weight, _, _, effective, leverage in parts])
+    quantile = float(stdtrit(df, (1 + confidence) / 2))
+    low, high = _interval(value, error, quantile, df + 1, bounds)
     return Estimate(
         value,
         low,
@@ -88,7 +93,7 @@ def cluster_ratios(
         n,
         n_clusters,
         influence=influence,
-        df=fewest - 1,
+        df=df,
         bounds=bounds,
     )
 
@@ -138,13 +143,13 @@ def _finite(values: Array) -> NDArray[np.float64]:
 
 def _ratio(
     numerator: NDArray[np.float64], denominator: NDArray[np.float64], codes: Array, n_codes: int
-) -> tuple[float, NDArray[np.float64], float]:
-    """The ratio, its influence per cluster code, and its effective number of clusters."""
+) -> tuple[float, NDArray[np.float64], float, NDArray[np.float64]]:
+    """The ratio, its influence per cluster code, its effective number of clusters, leverages."""
     nums = np.bincount(codes, numerator, n_codes)  # (n_codes,)
     dens = np.bincount(codes, denominator, n_codes)
     total = float(dens.sum())
     if total == 0:
-        return math.nan, np.zeros(n_codes), 0.0
+        return math.nan, np.zeros(n_codes), 0.0, np.zeros(n_codes)
     ratio = float(nums.sum()) / total
     taking_part = count_codes(codes[denominator != 0])
     if (dens < 0).any():  # a signed denominator has no leverage: count the prompts
@@ -153,7 +158,36 @@ def _ratio(
         leverage = dens / total
         effective = 1 / float(np.sum(leverage**2))
     slack = np.sqrt(np.maximum(1 - leverage, 1e-9))
-    return ratio, (nums - ratio * dens) / (total * slack), effective
+    return ratio, (nums - ratio * dens) / (total * slack), effective, leverage
+
+
+def _degrees(terms: Sequence[tuple[float, float, NDArray[np.float64]]]) -> float:
+    """Degrees of freedom of a sum of ratios: of (weight, effective prompts, leverages) each."""
+    fewest = min(effective for _, effective, _ in terms)
+    if len(terms) == 1 or fewest < FEW - 1e-6:
+        return fewest - 1
+    leverages = np.abs(np.array([weight * leverage for weight, _, leverage in terms]))
+    stratum = _strata(leverages > 0)
+    square, inverse = 0.0, 0.0
+    for place in range(int(stratum.max()) + 1):
+        own = np.flatnonzero(stratum == place)
+        variance = float(np.sum(leverages[own].sum(axis=0) ** 2))  # of rows alike within prompts
+        square += variance
+        inverse += variance**2 / (min(terms[i][1] for i in own) - 1)
+    return square**2 / inverse if inverse > 0 else fewest - 1
+
+
+def _strata(takes_part: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """The stratum of each term, (n_terms,), from (n_terms, n_codes): terms that share a prompt."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    n_terms, n_codes = takes_part.shape
+    rows, columns = np.nonzero(takes_part)
+    size = n_terms + n_codes
+    graph = coo_array((np.ones(rows.size, np.int8), (rows, columns + n_terms)), (size, size))
+    labels = connected_components(graph, directed=False)[1][:n_terms]
+    return np.unique(labels, return_inverse=True)[1].astype(np.int32)
 
 
 def _interval(

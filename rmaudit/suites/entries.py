@@ -109,7 +109,8 @@ def read_entries(data: str | Path, limit: int | None = None) -> tuple[list[Entry
         Parquet; also .gz and .zst), a folder of such files (its own, or if it has none those of
         the folders in it), or a hub id ``org/dataset:split`` or ``org/dataset@revision:split``.
     limit
-        Rows at most.
+        Rows at most: the first ones; of a folder as many of each file as there are, so that no
+        group of the benchmark is cut off whole.
 
     Raises
     ------
@@ -120,19 +121,31 @@ def read_entries(data: str | Path, limit: int | None = None) -> tuple[list[Entry
     if not path.exists() and _is_hub_id(str(data)):
         return _hub_entries(str(data), limit)
     files = _files(path)
-    entries: list[Entry] = []
+    by_file: list[list[Entry]] = []
     digests = []
     for file in files:
         rows, digest = _rows(file)
         digests.append(digest)
         shown = file.relative_to(path.parent) if len(files) > 1 else file
-        entries += [Entry(_object(row, file, n), shown, n) for n, row in enumerate(rows, 1)]
-    entries = entries[:limit]
+        by_file.append([Entry(_object(row, file, n), shown, n) for n, row in enumerate(rows, 1)])
+    shares = _shares([len(rows) for rows in by_file], limit)
+    entries = [e for rows, share in zip(by_file, shares, strict=True) for e in rows[:share]]
     if not entries:
         raise DataError(f"{data}: holds no row; give the file that the benchmark publishes")
     whole = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode())
     sha256 = whole if isinstance(whole, str) else whole.hexdigest()
     return entries, Source(str(data), sha256, len(entries), len(entries), 0)
+
+
+def _shares(sizes: Sequence[int], limit: int | None) -> list[int]:
+    """How many rows of each file to take: alike, as far as the sizes and the limit allow."""
+    if limit is None or sum(sizes) <= limit:
+        return list(sizes)
+    left, shares = limit, [0] * len(sizes)
+    for turn, place in enumerate(sorted(range(len(sizes)), key=sizes.__getitem__)):
+        shares[place] = min(sizes[place], left // (len(sizes) - turn))
+        left -= shares[place]
+    return shares
 
 
 def _is_hub_id(name: str) -> bool:

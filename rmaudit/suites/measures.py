@@ -197,20 +197,27 @@ def metrics(
         add(name, estimate, **slice_)
     for name, estimate in _blind(suite, scored, headline, confidence):
         add(name, estimate)
+    for name, estimate in _of_margins(scored, absent, rng if logit else None, confidence):
+        add(name, estimate)
+    return found, absent
+
+
+def _of_margins(
+    scored: Scored, absent: list[NotRun], rng: np.random.Generator | None, confidence: float
+) -> Iterator[tuple[str, Estimate]]:
+    """Length bias, and calibration unless `rng` is None; what cannot be is added to `absent`."""
     pairs = Pairs.of(scored)
     if not pairs.item.size:
         absent.append(NotRun("accuracy, length bias and calibration", _PAIRS))
-        return found, absent
+        return
     if pairs.longer is None:
         absent.append(NotRun("blind rules and length bias", _TEXTS))
     elif (pairs.longer[pairs.known] != 0).any():
-        add("length_excess_preference", _length(pairs, pairs.longer, confidence))
-    if not logit:
+        yield "length_excess_preference", _length(pairs, pairs.longer, confidence)
+    if rng is None:
         absent.append(NotRun("calibration", "a reward that is a logit (--kind logit)"))
-        return found, absent
-    for name, estimate in _calibration(pairs, rng, confidence):
-        add(name, estimate)
-    return found, absent
+    else:
+        yield from _calibration(pairs, rng, confidence)
 
 
 def detectable(estimate: Estimate) -> Estimate:

@@ -81,54 +81,21 @@ def run_suite(
 ) -> SuiteRun:
     """Score one benchmark's responses, or read the rewards in its file, and apply its rule.
 
-    Parameters
-    ----------
-    name
-        Of the suite.
-    data
-        The published file or folder; see `rmaudit.suites.entries.read_entries`.
-    model
-        `recorded` takes the rewards from the fields of the benchmark's own result files.
-    threshold
-        Above which the reward of a step is good, for suites of steps.
-    logit
-        Whether sigmoid(margin) claims to be a probability.
-
-    Raises
-    ------
-    DataError
-        If a row lacks what the suite declares, or there are no recorded rewards.
+    The parameters are those of `rmaudit.bench`; `logit` says whether sigmoid(margin) claims to be
+    a probability. A `DataError` says that a row lacks what the suite declares, or that there are
+    no recorded rewards.
     """
     suite = SUITES[name]()
     entries, source = read_entries(data, limit)
     items = items_of(suite, entries, source)
     dataset = as_dataset(items, source)
-    clusters = dataset.clusters
-    shown_first: list[Float] | None = None
-    if not model.scores_new_text:
-        rewards, scores = recorded_rewards(suite, items, source), Scores([], {})
-    else:
-        rewards, scores = _scored_by(model, items, dataset, store, progress)
-        if model.signal == "preference":
-            shown_first, rewards = rewards, [_in_both_orders(p) for p in rewards]
-    scored = Scored(
-        items,
-        rewards,
-        clusters,
-        recorded=not model.scores_new_text,
-        threshold=threshold,
-        shown_first=shown_first,
-    )
+    scored, scores = _rewarded(suite, model, items, dataset, store, progress)
+    scored = replace(scored, threshold=threshold)
     official = suite.official(scored)
     headline = measures.headline_of(official, suite.headlines)
+    rng = np.random.default_rng([seed, len(items)])
     found, absent = measures.metrics(
-        suite,
-        scored,
-        official,
-        headline,
-        logit=logit,
-        rng=np.random.default_rng([seed, len(items)]),
-        confidence=confidence,
+        suite, scored, official, headline, logit=logit, rng=rng, confidence=confidence
     )
     result = AuditResult(
         suite.key,
@@ -137,10 +104,36 @@ def run_suite(
         figures=measures.figures(suite, found),
         not_run=tuple(absent),
     )
-    partial = [PARTIAL] if headline == measures.PRESENT else []
-    notes = (*partial, *_undefined(official), *suite.notes(scored))
+    notes = _notes(suite, scored, official, headline)
     named = suite.recorded_by(entries[0]) or Path(data).stem
     return SuiteRun(suite, dataset, official, headline, result, scores, notes, named)
+
+
+def _notes(
+    suite: Suite, scored: Scored, official: Official, headline: str | None
+) -> tuple[str, ...]:
+    partial = [PARTIAL] if headline == measures.PRESENT else []
+    return (*partial, *_undefined(official), *suite.notes(scored))
+
+
+def _rewarded(
+    suite: Suite,
+    model: RewardModel,
+    items: Sequence[Item],
+    dataset: Dataset,
+    store: Store | None,
+    progress: Progress | None,
+) -> tuple[Scored, Scores]:
+    """The items with a reward for each response, and what it took to score them."""
+    if not model.scores_new_text:
+        rewards = recorded_rewards(suite, items, dataset.source)
+        return Scored(items, rewards, dataset.clusters, recorded=True), Scores([], {})
+    rewards, scores = _scored_by(model, items, dataset, store, progress)
+    scored = Scored(items, rewards, dataset.clusters)
+    if model.signal != "preference":
+        return scored, scores
+    both = [_in_both_orders(pair) for pair in rewards]
+    return replace(scored, rewards=both, shown_first=rewards), scores
 
 
 def items_of(suite: Suite, entries: Sequence[Entry], source: Source) -> list[Item]:

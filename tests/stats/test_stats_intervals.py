@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -50,7 +51,42 @@ def test_difference_of_two_groups_is_welch_like() -> None:
     estimate = cluster_ratios([(1, x * a, a), (-1, x * b, b)], np.arange(80))
     error = math.hypot(stats.sem(x[group]), stats.sem(x[~group]))
     assert estimate.value == pytest.approx(x[group].mean() - x[~group].mean(), abs=1e-14)
-    assert (estimate.high - estimate.low) / 2 == pytest.approx(stats.t.ppf(0.975, 39) * error)
+    # Two strata of equal size: Satterthwaite under equal variance is the pooled test's 78.
+    assert estimate.df == pytest.approx(78)
+    assert (estimate.high - estimate.low) / 2 == pytest.approx(stats.t.ppf(0.975, 78) * error)
+
+
+def test_degrees_of_freedom_of_strata_by_hand() -> None:
+    def df(weights: list[float], sizes: list[int], shared: bool = False) -> float | None:
+        codes = np.arange(sum(sizes))
+        edges = np.cumsum([0, *sizes])
+        masks = [((codes >= a) & (codes < b)).astype(float) for a, b in pairwise(edges)]
+        prompts = codes % sizes[0] if shared else codes
+        noise = np.random.default_rng(0).normal(size=codes.size)
+        terms = [(w, noise * mask, mask) for w, mask in zip(weights, masks, strict=True)]
+        return cluster_ratios(terms, prompts).df
+
+    # Variances w^2/n: 1/4/40 and 1/4/20; (1/160 + 1/80)^2 / ((1/160)^2/39 + (1/80)^2/19).
+    assert df([0.5, 0.5], [40, 20]) == pytest.approx((3 / 160) ** 2 / (1 / 39 + 4 / 19) * 160**2)
+    assert df([1.0, -1.0], [30, 30], shared=True) == 29, "the same prompts are one stratum"
+    assert df([0.5, 0.5], [40, 19]) == 18, "a small stratum may show no variation: it decides"
+    assert df([0.99, 0.01], [200, 20]) == pytest.approx(199, rel=1e-2)
+
+
+def test_intervals_of_an_average_over_strata_cover() -> None:
+    """The weighted mean of eight subsets of 25 to 60 prompts is neither too narrow nor too wide."""
+    rng = np.random.default_rng(6)
+    sizes, replications = np.array([25, 25, 30, 30, 35, 40, 50, 60]), 2000
+    rates, weights = np.linspace(0.6, 0.9, 8), np.full(8, 1 / 8)
+    codes, subset = np.arange(sizes.sum()), np.repeat(np.arange(8), sizes)
+    masks = [(subset == k).astype(float) for k in range(8)]
+    hits = 0
+    for _ in range(replications):
+        correct = (rng.random(codes.size) < rates[subset]).astype(float)
+        terms = [(w, correct * mask, mask) for w, mask in zip(weights, masks, strict=True)]
+        low, high = cluster_ratios(terms, codes, bounds=(0, 1)).ci
+        hits += low <= rates.mean() <= high
+    assert abs(hits / replications - 0.95) < 0.015 + 2 * 0.005
 
 
 def test_influences_of_two_audits_give_the_paired_test() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import rmaudit as rma
 from rmaudit import errors as rma_errors
 from rmaudit.cli import app
 from rmaudit.suites import SUITES, Item, Suite, register_suite
-from rmaudit.suites.entries import Entry
+from rmaudit.suites.entries import Entry, read_entries
 from rmaudit.suites.scored import Official, Scored
 
 
@@ -286,3 +287,16 @@ def test_one_file_that_cannot_be_run_does_not_cost_the_others(tmp_path: Path, pa
     assert code == 2
     assert "no recorded rewards" in " ".join(output.split())
     assert (out / "rewardbench" / "bench.json").is_file()
+
+
+def test_a_limit_takes_alike_from_the_files_of_a_folder(tmp_path: Path) -> None:
+    for name, size in (("chat", 2), ("code", 9), ("safety-refuse", 9)):
+        write(
+            tmp_path / f"{name}.json", [styled(name, [1, 1, 1], [0, 0, 0], k) for k in range(size)]
+        )
+    entries, source = read_entries(tmp_path, 10)
+    counts = Counter(entry.row["domain"] for entry in entries)
+    assert counts == {"chat": 2, "code": 4, "safety-refuse": 4}
+    assert source.rows_read == 10
+    assert [e.number for e in entries if e.row["domain"] == "code"] == [1, 2, 3, 4]
+    assert len(read_entries(tmp_path)[0]) == 20
