@@ -119,6 +119,16 @@ def suites() -> list[Suite]:
     return sorted((cls() for cls in SUITES.values()), key=lambda suite: (suite.order, suite.name))
 
 
+def uncounted(names: Iterable[str], counted: Iterable[str], what: str) -> list[str]:
+    """A note on rows of subsets that the rule does not know, if there are any."""
+    known = set(counted)
+    others = Counter(name for name in names if name not in known)
+    if not others:
+        return []
+    shown = ", ".join(f"{name} ({n:,})" for name, n in others.most_common(6))
+    return [f"Rows of subsets that are in no {what}, and do not count in the score: {shown}."]
+
+
 def stable_keys(entries: Iterable[Entry], group: str, name: str) -> list[str]:
     """A key for each row that is the same in every file: its group and its id within that.
 

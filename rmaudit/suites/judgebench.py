@@ -75,6 +75,17 @@ class JudgeBench(Suite):
         """Whether the pair was judged at all."""
         return item.facts["decisions"] is not None
 
+    def notes(self, scored: Scored) -> list[str]:
+        """What was recorded in place of a verdict."""
+        recorded = [d for item in scored.items for d in item.facts["decisions"] or ()]
+        others = [d for d in recorded if d is not None and d not in (*LABELS, "A=B")]
+        if not (scored.recorded and others):
+            return []
+        return [
+            f"{len(others):,} of {len(recorded):,} decisions are neither A>B, B>A nor A=B (first: "
+            f"{others[0]!r:.40}): they count as no verdict."
+        ]
+
     def official(self, scored: Scored) -> Official:
         """Both protocols, by category and overall."""
         groups: dict[str, list[int]] = {name: [] for name in CATEGORIES}

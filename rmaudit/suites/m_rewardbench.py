@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from rmaudit.suites.base import Item, Suite, register_suite
+from rmaudit.suites.base import Item, Suite, register_suite, uncounted
 from rmaudit.suites.entries import Entry
 from rmaudit.suites.rewardbench import accuracies, pair_item, sections
 from rmaudit.suites.scored import Number, Official, Scored, mean_of
@@ -76,6 +76,11 @@ class MRewardBench(Suite):
         item = pair_item(entry, f"{source}\t{number}", f"{language}/{source}")
         facts = {"language": language, "source": source}
         return replace(item, id=f"{language}/{source}/{number}", facts=facts)
+
+    def notes(self, scored: Scored) -> list[str]:
+        """Subsets that no section has."""
+        counted = [name for counts in COUNTS.values() for name in counts]
+        return uncounted([item.facts["source"] for item in scored.items], counted, "section")
 
     def official(self, scored: Scored) -> Official:
         """Sections and score by language, and the mean over languages."""

@@ -285,7 +285,7 @@ def _calibration(
     pairs: Pairs, rng: np.random.Generator, confidence: float
 ) -> Iterator[tuple[str, Estimate]]:
     finite = np.isfinite(pairs.better) & np.isfinite(pairs.worse)
-    margins = (pairs.better - pairs.worse)[finite]
+    margins = pairs.better[finite] - pairs.worse[finite]
     clusters = pairs.cluster[finite]
     yield "overconfidence", overconfidence(margins, clusters, confidence=confidence)
     binned = binned_calibration(margins, clusters, rng=rng, confidence=confidence)

@@ -85,7 +85,10 @@ def _numbers(entry: Entry) -> list[int]:
 
 def _voted(entry: Entry) -> tuple[Pair, ...]:
     """The winner against the other; none where the label is a tie."""
-    pair = _WINNERS.get(str(entry.value("winner")))
+    winner = str(entry.value("winner"))
+    pair = _WINNERS.get(winner)
+    if pair is None and not winner.startswith("tie"):
+        raise entry.fault(f"winner {winner!r:.40} is neither model_a, model_b nor a tie")
     return () if pair is None else (pair,)
 
 

@@ -63,8 +63,10 @@ class PRMBench(Suite):
         if class_ not in CLASSES:
             raise entry.fault(f"classification {class_!r:.40} is none of {', '.join(CLASSES)}")
         errors = entry.value("error_steps")
-        if not isinstance(errors, list) or not all(isinstance(step, int) for step in errors):
-            raise entry.fault("column 'error_steps' must be a list of 1-based places")
+        if not isinstance(errors, list) or not all(
+            isinstance(step, int) and step >= 1 for step in errors
+        ):
+            raise entry.fault("column 'error_steps' must be a list of places that count from 1")
         texts = "modified_process" in entry.row
         number = entry.text("idx")
         return Item(
@@ -143,8 +145,8 @@ def _labels(entry: Entry, class_: str) -> Labels | None:
 
 
 def _listed(entry: Entry, labels: Any) -> list[Any]:
-    if not isinstance(labels, list):
-        raise entry.fault("labels of steps must be a list of true and false")
+    if not isinstance(labels, list) or any(label not in (0, 1, None) for label in labels):
+        raise entry.fault(f"labels of steps must be a list of true and false, not {labels!r:.40}")
     return labels
 
 

@@ -47,19 +47,19 @@ class ProcessBench(Suite):
         if config not in CONFIGS:
             raise entry.fault(f"id {key!r:.40} does not start with {', '.join(CONFIGS)}")
         texts = "steps" in entry.row
-        prediction = entry.row.get("prediction")
-        if isinstance(prediction, list) and len(prediction) == 1:
-            prediction = prediction[0]
+        steps = entry.texts("steps") if texts else ()
+        if texts and label >= len(steps):
+            raise entry.fault(f"label {label} is beyond the last of {len(steps)} steps")
         return Item(
             id=key,
             cluster=f"problem\t{entry.text('problem')}" if "problem" in entry.row else key,
             subset=config,
             prompt=entry.prompt("problem") if texts else "",
-            responses=prefixes(entry.texts("steps")) if texts else (),
+            responses=prefixes(steps),
             facts={
                 "label": label,
                 "recorded": "prediction" in entry.row,
-                "prediction": prediction,
+                "prediction": _recorded(entry),
             },
         )
 
@@ -105,6 +105,18 @@ def _accuracy(scored: Scored, places: Sequence[int], cut: float) -> Number:
         return Number.none(NO_ROWS)
     hits = [_prediction(scored, i, cut) == scored.items[i].facts["label"] for i in places]
     return scored.mean(places, [float(hit) for hit in hits])
+
+
+def _recorded(entry: Entry) -> int | None:
+    """The index that a file records; null, for an answer that could not be read, is never right."""
+    prediction = entry.row.get("prediction")
+    if isinstance(prediction, list) and len(prediction) == 1:
+        prediction = prediction[0]
+    if isinstance(prediction, float) and prediction.is_integer():
+        prediction = int(prediction)
+    if prediction is None or (isinstance(prediction, int) and not isinstance(prediction, bool)):
+        return prediction
+    raise entry.fault(f"prediction {prediction!r:.40} is no index of a step, -1 or null")
 
 
 def _prediction(scored: Scored, place: int, cut: float) -> object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from rmaudit.suites.base import Item, Suite, register_suite, stable_keys
+from rmaudit.suites.base import Item, Suite, register_suite, stable_keys, uncounted
 from rmaudit.suites.entries import Entry
 from rmaudit.suites.scored import Number, Official, Scored, mean_of
 
@@ -134,6 +134,11 @@ class RewardBench(Suite):
         named = [replace(e, row={**e.row, "subset": _subset(e)}) for e in entries]
         keys = stable_keys(named, "subset", "id")
         return [pair_item(e, key, _subset(e)) for e, key in zip(named, keys, strict=True)]
+
+    def notes(self, scored: Scored) -> list[str]:
+        """Subsets that no section has."""
+        counted = [*PRIOR_SETS, *(name for counts in SECTIONS.values() for name in counts)]
+        return uncounted([item.subset for item in scored.items], counted, "section")
 
     def official(self, scored: Scored) -> Official:
         """Subsets, sections, prior sets and the score."""

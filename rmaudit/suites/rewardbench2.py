@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rmaudit.suites.base import Item, Suite, register_suite, stable_keys
+from rmaudit.suites.base import Item, Suite, register_suite, stable_keys, uncounted
 from rmaudit.suites.entries import Entry
 from rmaudit.suites.scored import Number, Official, Scored, combined, whole
 from rmaudit.typing import Float
@@ -74,6 +74,10 @@ class RewardBench2(Suite):
         """Rows by subset and id."""
         keys = stable_keys(entries, "subset", "id")
         return [_item(entry, key) for entry, key in zip(entries, keys, strict=True)]
+
+    def notes(self, scored: Scored) -> list[str]:
+        """Subsets that are no domain."""
+        return uncounted([item.subset for item in scored.items], DOMAINS, "domain")
 
     def official(self, scored: Scored) -> Official:
         """Six domains, the parts of Ties, and their mean."""

@@ -165,16 +165,21 @@ def _reduced(items: Sequence[Item], reduce: Callable[[Sequence[float]], float]) 
 
 def _problems(entries: Sequence[Entry]) -> Iterator[_Problem]:
     """Rows of results as they stand; rows of solutions put together."""
-    group: list[Entry] = []
+    groups: list[list[Entry]] = []
     for entry in entries:
         if isinstance(entry.value("solution_reference"), list):
             yield _of_results(entry)
-            continue
-        if group and (len(group) == _TEN or _name(entry) != _name(group[0])):
-            yield _of_solutions(group)
-            group = []
-        group.append(entry)
-    if group:
+        elif not groups or len(groups[-1]) == _TEN or _name(entry) != _name(groups[-1][0]):
+            groups.append([entry])
+        else:
+            groups[-1].append(entry)
+    size = max(map(len, groups), default=0)
+    for group in groups:
+        if len(group) != size:
+            raise group[0].fault(
+                f"{len(group)} consecutive rows of one problem, of other problems {size}: rows are "
+                "lacking or in another order than published, or --limit cuts a problem"
+            )
         yield _of_solutions(group)
 
 

@@ -47,7 +47,7 @@ class RMBench(Suite):
         """Rows with three chosen and three rejected texts, or their rewards."""
         sides = [row.get(name) for name in ("chosen", "rejected", "score_chosen", "score_rejected")]
         lists = [len(side) for side in sides if isinstance(side, list)]
-        return super().fits(row) and len(STYLES) in lists
+        return super().fits(row) and len(STYLES) in lists and "num_correct" not in row
 
     headlines = ("score", "score_present")
 

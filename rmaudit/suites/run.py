@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ PARTIAL = (
     "Part of the benchmark only: blind rules and detectable difference are about score_present, "
     "the mean of the groups that the data have."
 )
+_AGAIN = re.compile(r"#\d+$")  # what `items_of` adds to an id that another item has
 MOST_TIES = 0.05  # of the pairs, beyond which the official number says little of the model
 
 
@@ -113,7 +115,16 @@ def _notes(
     suite: Suite, scored: Scored, official: Official, headline: str | None
 ) -> tuple[str, ...]:
     partial = [PARTIAL] if headline == measures.PRESENT else []
-    return (*partial, *_undefined(official), *suite.notes(scored))
+    return (*partial, *_undefined(official), *_repeated(scored.items), *suite.notes(scored))
+
+
+def _repeated(items: Sequence[Item]) -> list[str]:
+    """Items whose id another one has: see `items_of`."""
+    again = [item.id for item in items if _AGAIN.search(item.id)]
+    if not again:
+        return []
+    first = again[0].rpartition("#")[0]
+    return [f"{len(again):,} rows repeat the id of another (first: {first}); each of them counts."]
 
 
 def _rewarded(
