@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -56,11 +57,25 @@ class ModelPass:
         self.missing: NDArray[np.int64] = missing[order]
         self._characters = characters[order]
         self.wanted = int(wanted.sum())
+        self._wanted = wanted
         self.tokens = 0  # that went through the model
 
     def columns(self, modes: Sequence[Mode]) -> dict[Key, Column]:
         """What is known by now, as the columns of the requests in these modes."""
         return self.texts.columns(self.rows, modes, self.components)
+
+    def asked_by(self) -> dict[str, int]:
+        """How many texts each audit is the first to ask for; "" is the data."""
+        return dict(Counter(self.texts.audits(np.flatnonzero(self._wanted))))
+
+    def missing_by(self) -> dict[str, tuple[int, int]]:
+        """How many of those are missing, and their characters, by audit."""
+        found: dict[str, tuple[int, int]] = {}
+        audits = self.texts.audits(self.missing)
+        for audit, length in zip(audits, self._characters.tolist(), strict=True):
+            count, characters = found.get(audit, (0, 0))
+            found[audit] = (count + 1, characters + length)
+        return found
 
     def estimate(self) -> int:
         """Tokens of all missing texts, from a sample spread evenly over their lengths."""

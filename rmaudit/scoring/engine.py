@@ -15,7 +15,8 @@ from rmaudit.errors import RewardModelError, UsageError
 from rmaudit.rewards.base import Mode, Rewarded, RewardModel, leaves
 from rmaudit.scoring.attach import columns_read, with_rows
 from rmaudit.scoring.batches import MODES, ModelPass
-from rmaudit.scoring.progress import Progress, SilentProgress
+from rmaudit.scoring.costs import by_audit
+from rmaudit.scoring.progress import FurtherProgress, Progress, SilentProgress
 from rmaudit.scoring.requests import Column, Cost, Key, Request, Scores
 from rmaudit.scoring.store import NullStore, Store
 from rmaudit.scoring.texts import Texts
@@ -38,7 +39,7 @@ def score(
     ensemble: Sequence[RewardModel] = (),
     store: Store | None = None,
     progress: Progress | None = None,
-    reserve: int = 0,
+    reserve: Mapping[str, int] | None = None,
 ) -> Scores:
     """Score every text of the requests once, by every member.
 
@@ -63,7 +64,8 @@ def score(
     progress
         Told of the cost and of each batch; None: nobody is.
     reserve
-        Texts that searches may still ask for after this pass: part of the cost that is told.
+        By audit, the most texts that its searches may still ask for after this pass: part of the
+        cost that is told.
 
     Returns
     -------
@@ -92,7 +94,8 @@ def score(
     }
     recorded = sum(len(c.reward) for by_key in columns.values() for c in by_key.values())
     passes = plan_passes(model, requests, store or NullStore(), datasets, ensemble=ensemble)
-    more = reserve * sum(m.scores_new_text for m in leaves(model))
+    members_asked = sum(m.scores_new_text for m in leaves(model))
+    more = {audit: most * members_asked for audit, most in (reserve or {}).items()}
     cost = _run(passes, progress or SilentProgress(), more)
     for each in passes:
         columns[each.model.fingerprint] = each.columns(modes[each.model.fingerprint])
@@ -184,17 +187,21 @@ def _modes(model: RewardModel, ensemble: Sequence[RewardModel]) -> dict[str, tup
     return modes | {m.fingerprint: MODES for m in leaves(model)}
 
 
-def _run(passes: Sequence[ModelPass], progress: Progress, reserve: int = 0) -> Cost:
-    """Score what is missing; `reserve`: texts that searches may ask for afterwards."""
+def _run(
+    passes: Sequence[ModelPass], progress: Progress, searches: Mapping[str, int] | None = None
+) -> Cost:
+    """Score what is missing; `searches`: texts that audits may ask for afterwards."""
     if not passes:
         return Cost()
     asked = sum(each.wanted for each in passes)
     missing = sum(len(each.missing) for each in passes)
-    estimate = sum(each.estimate() for each in passes)
-    if reserve and missing:  # texts of a search are as long as the others
-        estimate += round(estimate / missing * reserve)
+    costs = by_audit(passes, searches or {})
+    reserve = sum(cost.searches for cost in costs) if missing else 0
+    tokens = sum(cost.tokens for cost in costs) if missing else 0
     try:
-        progress.plan(asked + reserve, missing + reserve, estimate, passes[0].model.length_unit)
+        progress.plan(asked + reserve, missing + reserve, tokens, passes[0].model.length_unit)
+        if isinstance(progress, FurtherProgress):
+            progress.by_audit(costs)
         for each in passes:
             each.run(progress)
     finally:

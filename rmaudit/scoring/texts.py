@@ -107,6 +107,11 @@ class Texts:
             found[number] = shards[words]
         return np.asarray(found == index - 1)
 
+    def audits(self, numbers: NDArray[np.int64]) -> list[str]:
+        """Which audit is the first to ask for each text; "" is the data itself."""
+        names = [request.audit for request in self._requests]
+        return [names[request] for request in self._request[numbers].tolist()]
+
     def name(self, number: int) -> str:
         """Where a text comes from, for error messages."""
         ((place, row),) = self._places(np.array([number]))
