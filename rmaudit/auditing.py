@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rmaudit.case import Case
+from rmaudit.case import BEYOND_QUICK, Case
 from rmaudit.data.types import Dataset
 from rmaudit.errors import RmauditError
 from rmaudit.overoptimization.samples import matrix, recorded
 from rmaudit.results import AuditResult, Finding
+from rmaudit.scoring.progress import FurtherProgress, Progress
 from rmaudit.scoring.requests import Cost, Request, Scores
 from rmaudit.scoring.signals import inferred_signal, is_verdict
 from rmaudit.scoring.store import Store
@@ -44,6 +45,56 @@ def _verdicts(samples: Dataset | None) -> bool:
     return not np.isfinite(rewards).any() or is_verdict(rewards)
 
 
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One audit before the pass: the case as it sees it, and what it wants (or why it cannot)."""
+
+    audit: Audit
+    case: Case
+    wanted: AuditResult | Sequence[Request]
+
+    @property
+    def requests(self) -> Sequence[Request]:
+        """The texts it wants scored; none where it cannot run."""
+        return () if isinstance(self.wanted, AuditResult) else self.wanted
+
+    @property
+    def searches(self) -> int:
+        """The most texts that it may ask for afterwards."""
+        return 0 if isinstance(self.wanted, AuditResult) else self.audit.further(self.case)
+
+    @property
+    def cost(self) -> int:
+        """Texts beyond the evaluation data's own, searches included; equal ones count each."""
+        own = [r for r in self.requests if r.audit or r.data != "eval"]
+        return sum(len(request.outputs) for request in own) + self.searches
+
+
+def planned(
+    audits: Sequence[Audit], case: Case, *, quick: bool = False, debug: bool = False
+) -> list[Planned]:
+    """What each audit wants scored, in their order.
+
+    With `quick` the cheapest audits share as many texts as the data has of its own: 4 per pair in
+    all. Another measures what needs no further text, or is not run, and says so.
+    """
+    plans = [Planned(audit, case, wanted_of(audit, case, debug)) for audit in audits]
+    if not quick:
+        return plans
+    room = sum(len(request.outputs) for request in case.data_requests)
+    frugal = replace(case, frugal=True)
+    kept: dict[str, Planned] = {}
+    for plan in sorted(plans, key=lambda plan: plan.cost):
+        if plan.cost > room:
+            plan = Planned(plan.audit, frugal, wanted_of(plan.audit, frugal, debug))
+        if plan.cost > room:
+            reason = f"needs {BEYOND_QUICK}"
+            plan = replace(plan, wanted=AuditResult(plan.audit.name, "not_run", reason))
+        room -= plan.cost
+        kept[plan.audit.name] = plan
+    return [kept[audit.name] for audit in audits]
+
+
 def wanted_of(audit: Audit, case: Case, debug: bool) -> AuditResult | Sequence[Request]:
     """The texts that an audit wants scored; its result where it cannot run.
 
@@ -62,6 +113,26 @@ def wanted_of(audit: Audit, case: Case, debug: bool) -> AuditResult | Sequence[R
 
 def _internal(error: Exception) -> str:
     return f"internal error ({type(error).__name__}: {error}); --debug shows where"
+
+
+def measure(
+    plans: Sequence[Planned], scores: Scores, progress: Progress | None, debug: bool
+) -> list[AuditResult]:
+    """The result of each audit; `progress` is told which one is measured, if it wants to know."""
+    told = progress if isinstance(progress, FurtherProgress) else None
+    results = []
+    try:
+        for place, plan in enumerate(plans, 1):
+            if isinstance(plan.wanted, AuditResult):
+                results.append(plan.wanted)
+                continue
+            if told is not None:
+                told.stage(f"measuring {plan.audit.name} ({place} of {len(plans)})")
+            results.append(measured(plan.audit, plan.case, scores, debug))
+    finally:
+        if told is not None:
+            told.stage(None)
+    return results
 
 
 def measured(audit: Audit, case: Case, scores: Scores, debug: bool) -> AuditResult:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,12 +17,8 @@ from rmaudit.data.types import Dataset
 from rmaudit.rewards.base import RewardModel, Signal, leaves
 from rmaudit.scoring.requests import Request, Scores, data_requests
 
-
-class Asking(Protocol):
-    """What asks for texts to be scored: an audit."""
-
-    def requests(self, case: Case) -> Sequence[Request]:
-        """The texts wanted beyond the data's own."""
+NEW_TEXT = "a model that can score new text (--model recorded cannot)"
+BEYOND_QUICK = "more texts than --profile quick allows (4 per pair)"
 
 
 class FurtherScores(Protocol):
@@ -55,6 +51,7 @@ class Case:
     told_signal: Signal | None = None
     # Scores texts after the pass, for searches (see `rmaudit.scoring.further`); None: cannot.
     score: FurtherScores | None = None
+    frugal: bool = False  # no text beyond the data's own may be asked for (`--profile quick`)
 
     def rng(self, purpose: str) -> np.random.Generator:
         """Randomness of its own for each purpose, so that audits do not disturb one another."""
@@ -64,6 +61,16 @@ class Case:
     def signal(self) -> Signal:
         """The kind of the audited signal: declared, or inferred from the rewards."""
         return self.model.signal if self.told_signal is None else self.told_signal
+
+    @property
+    def new_text(self) -> bool:
+        """Whether an audit may ask for rewards of texts beyond the evaluation data's own."""
+        return self.model.scores_new_text and not self.frugal
+
+    @property
+    def new_text_needs(self) -> str:
+        """What it takes to ask for them, where an audit may not."""
+        return BEYOND_QUICK if self.frugal and self.model.scores_new_text else NEW_TEXT
 
     @property
     def inputs(self) -> dict[str, Dataset]:
@@ -94,10 +101,6 @@ class Case:
     def data_requests(self) -> tuple[Request, ...]:
         """The evaluation data's own texts, one column a side."""
         return tuple(data_requests(self.eval, "eval"))
-
-    def requests(self, audits: Iterable[Asking]) -> list[Request]:
-        """Every text that the model is to score: the data's own and those that audits ask for."""
-        return [*self.data_requests, *(r for audit in audits for r in audit.requests(self))]
 
     @property
     def gold_requests(self) -> list[Request]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import PrivateAttr, field_validator
+from pydantic import PrivateAttr, field_validator, model_validator
 
 from rmaudit.errors import SchemaError, UsageError
 from rmaudit.settings import (
@@ -27,6 +27,12 @@ MODEL_HELP = (
     "or recorded."
 )
 
+# What a profile sets where nothing else is said. What quick leaves out: `rmaudit.auditing.planned`.
+PROFILES: dict[str, dict[str, Any]] = {
+    "quick": {"search_texts": 0},
+    "full": {"search_texts": 5000, "resamples": 10_000},
+}
+
 
 class RunSettings(ModelSettings):
     """How an audit is done, whatever its inputs: the keyword arguments of `rmaudit.audit`."""
@@ -39,9 +45,15 @@ class RunSettings(ModelSettings):
         unset="all",
         example=["preference", "length"],
     )
+    profile: Literal["quick", "standard", "full"] = option(
+        "standard",
+        "quick: at most 4 texts per pair, the rest is listed as not measured; full: longer "
+        "searches, more resamples.",
+        MEASURING,
+    )
     limit: int | None = option(
         None,
-        "Use the first N rows of each input only.",
+        "Use the first N rows of each input only (feedback, deployment and samples too).",
         MEASURING,
         limits={"ge": 1},
         unset="all rows",
@@ -111,6 +123,14 @@ class RunSettings(ModelSettings):
         example=0.5,
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _profiled(cls, values: Any) -> Any:
+        """A profile's values where none is given."""
+        if not isinstance(values, Mapping):
+            return values
+        return {**PROFILES.get(str(values.get("profile")), {}), **values}
+
     @field_validator("only", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -163,6 +183,12 @@ class AuditConfig(RunSettings):
     )
     gold: str | None = option(
         None, "Gold reward model.", INPUTS, metavar="MODEL", example="org/gold-reward-model"
+    )
+    dry_run: bool = option(
+        False,
+        "Say what would be scored, by audit, and how long it may take; score nothing.",
+        SCORING,
+        recorded=False,
     )
     shard: str | None = option(
         None,

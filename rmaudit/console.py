@@ -50,9 +50,11 @@ class Console:
 
     def progress(self) -> Progress:
         """Where a scoring pass says how far it is."""
-        from rmaudit.scoring.progress import SilentProgress, TerminalProgress
+        from rmaudit.scoring.progress import LineProgress, SilentProgress, TerminalProgress
 
-        return SilentProgress() if self.quiet or self.json_logs else TerminalProgress(self.rich)
+        if self.quiet:
+            return SilentProgress()
+        return LineProgress(self.say) if self.json_logs else TerminalProgress(self.rich)
 
     @contextmanager
     def training(self) -> Iterator[OnProgress]:

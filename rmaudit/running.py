@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from rmaudit.auditing import as_one_family, measured, wanted_of, with_signal
+from rmaudit.auditing import Planned, as_one_family, measure, planned, with_signal
 from rmaudit.audits.base import audits as registered_audits
 from rmaudit.case import Case
 from rmaudit.data import ColumnMap, Dataset, DataType, load, parse_columns
@@ -19,7 +20,6 @@ from rmaudit.errors import DataError, RmauditError, UsageError
 from rmaudit.opening import Model, Opening, keep_cards
 from rmaudit.provenance import provenance
 from rmaudit.report.document import Report
-from rmaudit.results import AuditResult
 from rmaudit.rewards import load_reward_model
 from rmaudit.rewards.base import RewardModel, leaves
 from rmaudit.scoring import (
@@ -34,6 +34,7 @@ from rmaudit.scoring import (
     scores_frame,
 )
 from rmaudit.scoring import score as run_requests
+from rmaudit.scoring.costs import keep_speed
 from rmaudit.scoring.requests import Request, measurable
 from rmaudit.scoring.store import Cards, Store
 from rmaudit.suites import preferences
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from rmaudit.config import AuditConfig, RunSettings
     from rmaudit.settings import ModelSettings
 
+log = logging.getLogger(__name__)
 Data = Dataset | pd.DataFrame | Sequence[Mapping[str, Any]] | str | Path
 
 
@@ -87,6 +89,7 @@ def run(
         report = _audit(case, settings, store, progress, debug, cost)
         if keep:
             keep_cards(case, store)
+            keep_speed(case.model, Cost(**report.record.cost.model_dump()), store)
         return report
 
 
@@ -120,6 +123,7 @@ def build_case(
     def further(given: Data | None, type: DataType | None) -> Dataset | None:
         return _optional_data(given, limit, type, settings.columns, rewards)
 
+    _tell_cut(limit, inputs)
     return Case(
         model=audited,
         eval=with_responses(data, "--eval"),
@@ -136,6 +140,19 @@ def build_case(
         search_texts=settings.search_texts,
         reference=settings.reference_column,
     )
+
+
+def _tell_cut(limit: int | None, inputs: Inputs) -> None:
+    """Say that a limit also cuts what coverage, leakage and budgets are measured from."""
+    names = [n for n in ("feedback", "deployment", "samples") if getattr(inputs, n) is not None]
+    if limit is not None and names:
+        log.warning(
+            "--limit %d also cuts %s to their first %d rows: coverage, leakage and safe budgets "
+            "are those of these rows",
+            limit,
+            " and ".join(f"--{name}" for name in names),
+            limit,
+        )
 
 
 def as_data(
@@ -219,8 +236,9 @@ def _score_on_ray(
         return partial(load_reward_model, given, how)
 
     case, pilot = with_signal(case, store)
-    audits = [audit for audit in registered_audits(settings.only) if audit.lacks(case) is None]
-    requests = case.requests(audits)
+    requests = [*case.data_requests]
+    for plan in plans(settings, case):
+        requests += plan.requests
     jobs = [Job(loader(inputs.model, settings), case.model, requests, case.inputs)]
     batched = [request for request in requests if request.mode == "plain"]
     for given, member in zip(inputs.ensemble, case.ensemble, strict=True):
@@ -243,23 +261,16 @@ def _audit(
     """Score, measure, bind into a report; `ahead` is what others have scored into the store."""
     audits = registered_audits(settings.only)
     case, pilot = with_signal(case, store)
-    wanted = {a.name: wanted_of(a, case, debug) for a in audits}
-    running = [a for a in audits if not isinstance(wanted[a.name], AuditResult)]
-    requests = [*case.data_requests] if any(a.rewarded for a in audits) else []
-    for found in wanted.values():
-        requests += () if isinstance(found, AuditResult) else found
     further = FurtherScoring(case.model, store, case.inputs)
     case = replace(case, score=further)
-    reserve = sum(a.further(case) for a in running)
-    scores = _score_case(case, requests, reserve, store, progress)
+    wanted = plans(settings, case, debug)
+    requests = [*case.data_requests] if any(a.rewarded for a in audits) else []
+    for plan in wanted:
+        requests += plan.requests
+    searches = {plan.audit.name: plan.searches for plan in wanted}
+    scores = _score_case(case, requests, searches, store, progress)
     further.after(scores.requests)
-    measured_scores = measurable(scores)
-    results = [
-        found
-        if isinstance(found := wanted[a.name], AuditResult)
-        else measured(a, case, measured_scores, debug)
-        for a in audits
-    ]
+    results = measure(wanted, measurable(scores), progress, debug)
     return Report.build(
         as_one_family(results, case.confidence),
         audits=audits,
@@ -278,6 +289,12 @@ def _audit(
     )
 
 
+def plans(settings: RunSettings, case: Case, debug: bool = False) -> list[Planned]:
+    """What each chosen audit wants scored, under the profile of the settings."""
+    audits = registered_audits(settings.only)
+    return planned(audits, case, quick=settings.profile == "quick", debug=debug)
+
+
 def _fingerprints(case: Case) -> dict[str, Any]:
     """What names the rewards of the further models, so that `verify` finds them in the store."""
     gold = {} if case.gold is None else {"gold": case.gold.fingerprint}
@@ -288,7 +305,7 @@ def _fingerprints(case: Case) -> dict[str, Any]:
 def _score_case(
     case: Case,
     requests: Sequence[Request],
-    reserve: int,
+    searches: Mapping[str, int],
     store: Store,
     progress: Progress | None,
 ) -> Scores:
@@ -300,7 +317,7 @@ def _score_case(
         ensemble=case.ensemble,
         store=store,
         progress=progress,
-        reserve=reserve,
+        reserve=searches,
     )
     if case.gold is None or not case.gold_requests:
         return scores

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rmaudit.auditing import with_signal
-from rmaudit.audits.base import audits as registered_audits
 from rmaudit.errors import UsageError
-from rmaudit.running import Inputs, build_case
+from rmaudit.running import Inputs, build_case, plans
 from rmaudit.scoring import Cost, NullStore, ScoreStore, open_store, score_shard
 from rmaudit.scoring.store import default_path
 
@@ -69,10 +68,12 @@ def run_shard(settings: AuditConfig, shard: Shard, console: Console) -> Cost:
     share = (shard.index, shard.count)
     with open_store(settings.store) as store:
         case, _ = with_signal(case, NullStore())  # alike on all machines, whatever they hold
-        audits = [a for a in registered_audits(settings.only) if a.lacks(case) is None]
+        requests = [*case.data_requests]
+        for plan in plans(settings, case):
+            requests += plan.requests
         cost = score_shard(
             case.model,
-            case.requests(audits),
+            requests,
             share,
             datasets=case.inputs,
             ensemble=case.ensemble,

@@ -75,8 +75,8 @@ class Sparsity(Audit):
         """Needs pairs and a model that scores new text."""
         if case.eval.type != "preference":
             return f"needs preference pairs; --eval is {case.eval.type} data"
-        if not case.model.scores_new_text:
-            return "needs a model that can score new text (--model recorded cannot)"
+        if not case.new_text:
+            return f"needs {case.new_text_needs}"
         return None if sampled_rows(case).size else "no pair has two responses of ten words or more"
 
     def requests(self, case: Case) -> Sequence[Request]:

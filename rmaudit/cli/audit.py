@@ -40,6 +40,9 @@ def audit(
     from rmaudit.api import run_audit
 
     settings = AuditConfig.resolve(given, config)
+    if settings.dry_run:
+        _forecast(console, settings)
+        return EXIT_OK
     if settings.shard is not None:
         from rmaudit.sharding import Shard, run_shard
 
@@ -54,6 +57,43 @@ def audit(
     show(console, report, folder)
     track(console, report, folder, settings.log_to)
     return EXIT_FAILED if report.failed else EXIT_OK
+
+
+def _forecast(console: Console, settings: AuditConfig) -> None:
+    """What would be scored, by audit, and how long it may take."""
+    from rmaudit.estimate import forecast
+    from rmaudit.scoring.progress import duration
+
+    found = forecast(settings)
+    columns = ["audit", "texts", "to score", "of searches", found.unit, "time"]
+    rows = []
+    for cost in sorted(found.costs, key=lambda cost: (cost.audit != "", -cost.most)):
+        seconds = found.seconds(cost.tokens)
+        counts = [cost.texts, cost.to_score, cost.searches, cost.tokens]
+        cells = [f"{count:,}" if count else "-" for count in counts]
+        time = "-" if seconds is None else duration(seconds)
+        rows.append([cost.audit or "the data", *cells, time])
+    console.table("Would be scored", columns, rows or [["nothing", *["-"] * 5]])
+    tokens, most = sum(c.tokens for c in found.costs), sum(c.most for c in found.costs)
+    seconds = found.seconds(tokens)
+    time = (
+        "how long is not known before the first audit of this model on this machine"
+        if seconds is None
+        else f"about {duration(seconds)} of scoring, at the speed of its last audit here"
+    )
+    models = "" if found.models < 2 else f" by {found.models} models"
+    console.result(
+        f"At most {most:,} texts{models}, about {tokens:,} {found.unit}: {time}.",
+        texts=most,
+        tokens=tokens,
+        seconds=seconds,
+    )
+    if found.kind_assumed is not None:
+        console.say(
+            f"taken as rewards of kind {found.kind_assumed}: a few rewards would tell; say --kind"
+        )
+    for name, reason in found.not_run:
+        console.say(f"{name} would not run: {reason}")
 
 
 def check_trackers(specs: Sequence[str]) -> None:
@@ -102,6 +142,11 @@ def show(console: Console, report: Report, folder: Path) -> None:
     for name, result in report.audits.items():
         if result.status != "ok":
             console.warn(f"{name} {result.status.replace('_', ' ')}: {result.reason}")
+    if report.record.config.get("profile") == "quick":
+        console.warn(
+            "--profile quick: faults that only the audits and parts listed as not measured look "
+            "for stay unseen; --profile standard measures them"
+        )
     console.say(f"page: {folder / 'report.html'}", page=str(folder / "report.html"))
     console.say(f"next: rmaudit gate {folder} --policy gate.toml")
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from rmaudit.rewards.base import RewardModel
 from rmaudit.scoring.batches import ModelPass
+from rmaudit.scoring.requests import Cost
+from rmaudit.scoring.store import Cards
+
+FEWEST_TEXTS = 50  # of a pass, from which its speed is kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +76,19 @@ def by_audit(passes: Sequence[ModelPass], searches: Mapping[str, int]) -> list[A
             tokens = old.tokens + round(mean * most)
             costs[audit] = replace(old, searches=most, tokens=tokens)
     return list(costs.values())
+
+
+def keep_speed(model: RewardModel, cost: Cost, store: Cards) -> None:
+    """Keep how fast a pass was on this machine, so that the next audit's time can be told."""
+    if cost.texts_scored >= FEWEST_TEXTS and cost.seconds > 0 and model.fingerprint:
+        store.keep_card(_speed_key(model), {"per_second": cost.tokens / cost.seconds})
+
+
+def speed_of(model: RewardModel, store: Cards) -> float | None:
+    """Tokens (or characters) per second of this model's last pass here; None if none is known."""
+    kept = (store.card(_speed_key(model)) or {}).get("per_second")
+    return float(kept) if isinstance(kept, int | float) and kept > 0 else None
+
+
+def _speed_key(model: RewardModel) -> str:
+    return f"speed:{model.fingerprint}:{platform.node()}"

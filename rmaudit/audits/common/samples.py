@@ -93,4 +93,4 @@ def proxy_matrix(case: Case, samples: Dataset, scores: Scores) -> Float:
 
 def scored(case: Case) -> bool:
     """Whether the model itself rewards the samples' texts."""
-    return case.samples is not None and case.model.scores_new_text and has_texts(case.samples)
+    return case.samples is not None and case.new_text and has_texts(case.samples)

@@ -34,7 +34,7 @@ def gap_lacks(case: Case) -> str | None:
     samples = case.samples
     if samples is None or not samples.columns("gold_rewards"):
         return "--samples, responses of the policy with gold_rewards"
-    if not case.model.scores_new_text and recorded(samples) is None:
+    if not case.new_text and recorded(samples) is None:
         return "proxy_rewards in --samples, or a model that can score new text"
     return None
 

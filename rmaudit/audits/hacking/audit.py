@@ -65,7 +65,6 @@ SUCCESS, EFFECT, SHARE = (
 )
 TESTS = len(DEGENERATE) + 4  # with the constant string, a suffix, a prefix, a rewrite
 LEAST = 0.05  # excess of an attack, or of an output that answers nothing, that is a finding
-NEW_TEXT = "a model that can score new text (--model recorded cannot)"
 NO_SEARCH = "a budget (--search-texts above 0)"
 
 
@@ -128,21 +127,22 @@ class Hacking(Audit):
         """Needs labels and enough prompts; and new text, or an output that the data repeats."""
         if case.eval.type not in LABELLED:
             return f"needs pairs, rankings, ratings or labels in --eval, not {case.eval.type}"
-        if not case.model.scores_new_text:
+        if not case.new_text:
             if recurring(case, comparisons(case)):
                 return None
-            return f"needs {NEW_TEXT}, or one response under twenty prompts or more in --eval"
+            needs = case.new_text_needs
+            return f"needs {needs}, or one response under twenty prompts or more in --eval"
         return split(case).missing
 
     def requests(self, case: Case) -> Sequence[Request]:
         """Four outputs that answer nothing for each of at most 120 pairs."""
-        if not case.model.scores_new_text:
+        if not case.new_text:
             return ()
         return degenerate_requests(case, split(case), self.name)
 
     def further(self, case: Case) -> int:
         """The budget of the searches, and the trials of what they find."""
-        if not case.model.scores_new_text:
+        if not case.new_text:
             return 0
         reported = len(split(case).report)
         searching = cost(case, reported) if case.search_texts else 0
@@ -151,7 +151,7 @@ class Hacking(Audit):
     def measure(self, case: Case, scores: Scores) -> AuditResult:
         """Degenerate outputs first, then the searches."""
         found = margins(case, scores)
-        if not case.model.scores_new_text:
+        if not case.new_text:
             fixed = [recorded_outcome(case, comparisons(case), found)]
             return self._result(case, fixed, [], 0)
         columns = [scores.column(request.side).truncated for request in case.data_requests]
@@ -314,8 +314,9 @@ def shortened(text: str | None) -> str:
 
 def not_run(case: Case, searched: bool) -> tuple[NotRun, ...]:
     """The parts that lacked something."""
-    if not case.model.scores_new_text:
-        return (NotRun("strings that the data does not hold, suffixes, prefixes", NEW_TEXT),)
+    if not case.new_text:
+        what = "strings that the data does not hold, suffixes, prefixes"
+        return (NotRun(what, case.new_text_needs),)
     if not searched:
         needs = NO_SEARCH if case.score is not None else "rewards that can be asked again"
         return (NotRun("the search for suffixes, prefixes and rewrites", needs),)

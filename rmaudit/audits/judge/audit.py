@@ -123,8 +123,8 @@ class Judge(Audit):
                 "needs a judge: a language model behind a URL (--http-format openai), a function "
                 "f(prompts, responses_a, responses_b), or one with the attribute scale = (1, 10)"
             )
-        if not case.model.scores_new_text:
-            return "needs a judge that can be asked (--model recorded cannot)"
+        if not case.new_text:
+            return f"needs {case.new_text_needs}"
         if case.eval.type != "preference":
             return "needs pairs (chosen and rejected) in --eval"
         return None

@@ -53,7 +53,6 @@ from rmaudit.stats.law import p_at_most, p_within
 from rmaudit.typing import Float
 
 Numbers = dict[str, Estimate]
-NEW_TEXT = "a model that can score new text (--model recorded cannot)"
 
 
 @register_audit
@@ -135,7 +134,7 @@ class Length(Audit):
 
     def requests(self, case: Case) -> Sequence[Request]:
         """Three edits of the less preferred outputs of at most 1,000 pairs."""
-        return edit_requests(case, self.name) if case.model.scores_new_text else ()
+        return edit_requests(case, self.name) if case.new_text else ()
 
     def measure(self, case: Case, scores: Scores) -> AuditResult:
         """Associations overall and by subset; edits overall."""
@@ -165,7 +164,7 @@ class Length(Audit):
             tables["subsets"] = subset_table(subsets)
             figures.append(excess_figure(overall, subsets))
         edits = {}
-        if case.model.scores_new_text:
+        if case.new_text:
             edits = edited(case, scores, found, self.name)
             metrics += edit_metrics(edits, case.confidence)
             tables["edits"] = edit_table(edits, case.confidence, scores.length_unit)
@@ -223,8 +222,8 @@ def subset_table(subsets: Mapping[str, Numbers]) -> pd.DataFrame:
 def not_run(case: Case) -> tuple[NotRun, ...]:
     """The parts that lacked something."""
     absent = []
-    if not case.model.scores_new_text:
-        absent.append(NotRun("padding, repetition and truncation", NEW_TEXT))
+    if not case.new_text:
+        absent.append(NotRun("padding, repetition and truncation", case.new_text_needs))
     if "subset" not in case.eval.frame:
         absent.append(NotRun("length per subset", "a column subset in --eval"))
     return tuple(absent)
@@ -235,7 +234,7 @@ def noise_or_bias(
 ) -> tuple[NotRun, ...]:
     """That an excess cannot be told from noise of the labels, where no edits tell it."""
     excess, decided = overall["length.excess_preference"], found.decided
-    if case.model.scores_new_text or near_end(excess) < 0.02:
+    if case.new_text or near_end(excess) < 0.02:
         return ()
     sign = 1 if excess.value > 0 else -1
     if explained_by_labels(decided, doublings, sign, case.confidence) != "untold":

@@ -164,7 +164,7 @@ def _component(columns: Mapping[str, Column], name: str, side: str) -> Float:
 
 
 def _gold(case: Case, scores: Scores, groups: Groups, rows: Any) -> dict[str, Estimate]:
-    if gold_lacks(case) is not None or not case.model.scores_new_text:
+    if gold_lacks(case) is not None or not case.new_text:
         return {}
     gold = sample_rewards(case, scores).gold
     if gold is None:

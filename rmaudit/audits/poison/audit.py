@@ -84,8 +84,8 @@ class Poison(Audit):
             return f"needs pairs or rankings in --feedback, not {case.feedback.type}"
         if case.eval.type not in LABELLED:
             return f"needs pairs, rankings, ratings or labels in --eval, not {case.eval.type}"
-        if not case.model.scores_new_text:
-            return "needs a model that can score new text (--model recorded cannot)"
+        if not case.new_text:
+            return f"needs {case.new_text_needs}"
         found = screened(case.feedback)
         return f"needs other feedback: {found}" if isinstance(found, str) else None
 

@@ -88,7 +88,7 @@ class Preflight(Audit):
 
     def requests(self, case: Case) -> Sequence[Request]:
         """A sample of the data's texts as it is measured, alone, and padded on the left."""
-        if not case.model.scores_new_text:
+        if not case.new_text:
             return ()
         texts = Texts.of(case)
         places = texts.sample(case.rng(self.name)).tolist()
@@ -142,8 +142,8 @@ def _checks(case: Case) -> dict[str, Mode]:
 
 
 def _not_run(case: Case) -> list[NotRun]:
-    if not case.model.scores_new_text:
-        return [NotRun("batching and padding", "a model that scores text, with --model")]
+    if not case.new_text:
+        return [NotRun("batching and padding", case.new_text_needs)]
     not_run = []
     if not case.model.pads_left:
         needs = "a model that can be padded on the left; scoring pads this one otherwise"
@@ -184,7 +184,7 @@ def _shares(
 
 
 def _rescored(case: Case, texts: Texts, scores: Scores, sd: float, audit: str) -> Rescored | None:
-    if not case.model.scores_new_text:
+    if not case.new_text:
         return None
     return Rescored(
         places=texts.sample(case.rng(audit)),

@@ -129,8 +129,8 @@ class PromptDependence(Audit):
         """Needs labels, two prompts that differ, and a model that scores new text."""
         if case.eval.type not in LABELLED:
             return f"needs pairs, rankings, ratings or labels in --eval, not {case.eval.type}"
-        if not case.model.scores_new_text:
-            return "needs a model that can score new text (--model recorded cannot)"
+        if not case.new_text:
+            return f"needs {case.new_text_needs}"
         if len({prompt_key(prompt) for prompt in case.eval.frame["prompt"] if prompt}) < 2:
             return "needs two different prompts in --eval"
         return None

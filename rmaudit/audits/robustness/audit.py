@@ -94,8 +94,8 @@ class Robustness(Audit):
         """Needs labels, and a model that scores new text."""
         if case.eval.type not in LABELLED:
             return f"needs pairs, rankings, ratings or labels in --eval, not {case.eval.type}"
-        if not case.model.scores_new_text:
-            return "needs a model that can score new text (--model recorded cannot)"
+        if not case.new_text:
+            return f"needs {case.new_text_needs}"
         return None
 
     def requests(self, case: Case) -> Sequence[Request]:

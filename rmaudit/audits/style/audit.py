@@ -109,13 +109,13 @@ class StyleAudit(Audit):
 
     def requests(self, case: Case) -> Sequence[Request]:
         """At most 100 texts an edit, of which there are seventeen."""
-        return requests(case, self.name) if case.model.scores_new_text else ()
+        return requests(case, self.name) if case.new_text else ()
 
     def measure(self, case: Case, scores: Scores) -> AuditResult:
         """Effect and excess of every attribute; effects by subset in a heat map; edits."""
         found = margins(case, scores)
         edits: dict[str, Causal] = {}
-        if case.model.scores_new_text:
+        if case.new_text:
             edits = causal(case, scores, found, self.name)
         by_name = amounts(found.outputs.words)
         overall = styles(found, by_name, case.confidence)

@@ -72,8 +72,8 @@ class Verifier(Audit):
         if column is None:
             named = ", ".join(REFERENCES)
             return f"needs a reference answer in --eval ({named}, or --reference-column NAME)"
-        if not case.model.scores_new_text:
-            return "needs a model that can score new text (--model recorded cannot)"
+        if not case.new_text:
+            return f"needs {case.new_text_needs}"
         names = field_names(case.eval)
         if not any(column in leaf.columns(names) for leaf in leaves(case.model)):
             return f"needs a reward that reads the reference answer (column {column!r})"
