@@ -170,6 +170,7 @@ def _of_objects(data: Dataset, side: str) -> dict[str, NDArray[np.float64]]:
     names = dict.fromkeys(
         str(name) for each in objects if isinstance(each, Mapping) for name in each
     )
+    names.pop("total", None)  # the reward itself
     return {
         name: np.array(
             [_number(each.get(name)) if isinstance(each, Mapping) else np.nan for each in objects],

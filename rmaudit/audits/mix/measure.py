@@ -178,6 +178,13 @@ def gold_correlations(groups: Groups, gold: Float) -> dict[str, Estimate]:
     }
 
 
+def correlation_within(groups: Groups, one: Float, other: Float) -> Estimate:
+    """Correlation of two values within groups, (n_groups, most samples) each; NaN counts as 0."""
+    there = groups.there
+    first, second = (_centred(np.where(np.isfinite(v), v, 0.0), there) for v in (one, other))
+    return _correlation(first, second, groups, 1.0)
+
+
 def _correlation(one: Float, other: Float, groups: Groups, factor: float) -> Estimate:
     """A pooled within-group correlation times a factor, by the delta method over prompts."""
     n = int(groups.there.sum())
@@ -190,7 +197,7 @@ def _correlation(one: Float, other: Float, groups: Groups, factor: float) -> Est
     if first <= 0 or second <= 0 or n_prompts < 2:
         reason = "it never varies within a prompt" if n_prompts > 1 else "one prompt: no interval"
         return Estimate.undefined(reason, n=n, n_clusters=n_prompts, confidence=groups.confidence)
-    value = product / math.sqrt(first * second)
+    value = min(1.0, max(-1.0, product / math.sqrt(first * second)))  # rounding aside
     influence = by_prompt[:, 0] / math.sqrt(first * second) - value / 2 * (
         by_prompt[:, 1] / first + by_prompt[:, 2] / second
     )

@@ -1,0 +1,3 @@
+"""`rubric`: which criteria of a rubric carry the reward, and which can be relied on?"""
+
+from rmaudit.audits.rubric.audit import RubricAudit as RubricAudit
