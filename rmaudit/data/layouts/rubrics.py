@@ -112,11 +112,11 @@ register_layout(
         "rmaudit docs/audits/rubric.md; points as in HealthBench (arXiv 2505.08775)",
         "file",
         {
-            "prompt": "Which drug lowers fever?",
-            "outputs": ["Paracetamol, 1 g.", "Rest."],
+            "prompt": "What is 2 plus 2?",
+            "outputs": ["2 and 2 make 4."],
             "rubric": [
-                {"criterion": "Names a drug", "points": 5, "verdicts": [True, False]},
-                {"criterion": "Is kind", "points": 1, "verdicts": [[True, False], [True, True]]},
+                {"criterion": "Says 4", "points": 5, "verdicts": [True]},
+                {"criterion": "Is short", "points": 1, "verdicts": [[True, True]]},
             ],
         },
         when=_has_verdicts,
