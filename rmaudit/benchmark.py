@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rmaudit.api import Model, as_model
+from rmaudit.errors import UsageError
 from rmaudit.provenance import provenance
 from rmaudit.report.document import Report
 from rmaudit.rewards.base import RewardModel
@@ -23,6 +24,7 @@ def bench(
     data: str | Path,
     model: Model = "recorded",
     *,
+    results: str | Path | None = None,
     name: str | None = None,
     limit: int | None = None,
     threshold: float | None = None,
@@ -43,6 +45,9 @@ def bench(
     model
         A loaded reward model, or whatever `load_reward_model` takes; "recorded" reads the rewards
         from the fields of the benchmark's own result files.
+    results
+        A file of results that somebody published for these data, often without texts: its rewards
+        are joined by the ids of the rows, and the model is "recorded".
     name
         What to call the model in tables; by default its own name, of recorded rewards the one
         that the file says, else the file's.
@@ -66,11 +71,14 @@ def bench(
         One line on what is wrong with the inputs and what to do.
     """
     loaded = as_model(model)
+    if results is not None and loaded.scores_new_text:
+        raise UsageError("results hold rewards already: leave the model out, or say recorded")
     with open_store(store, cache=cache) as opened:
         run = run_suite(
             suite,
             data,
             loaded,
+            results=results,
             store=opened,
             progress=progress,
             limit=limit,
@@ -89,7 +97,7 @@ def _report(run: SuiteRun, model: RewardModel, seed: int, config: Mapping[str, A
         [run.result],
         audits=[Declared.of(run.suite)],
         model=model,
-        inputs={"eval": run.dataset.source},
+        inputs=run.inputs,
         cost=run.scores.cost,
         seed=seed,
         config=config,

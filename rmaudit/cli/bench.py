@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,6 +37,10 @@ def bench(
     data: Annotated[
         str | None, typer.Option(help="The published file, a folder of them, or org/name:split.")
     ] = None,
+    results: Annotated[
+        str | None,
+        typer.Option(help="Published results for these data; joined by id, --model recorded."),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="What to call the model in tables.")] = None,
     threshold: Annotated[
         float | None, typer.Option(help="A step is good above it, in suites of steps.")
@@ -45,12 +50,15 @@ def bench(
     if suite == "list":
         _list(console)
         return EXIT_OK
+    if results is not None:
+        given = {**given, "model": given.get("model") or "recorded"}
     settings = AuditConfig.resolve({**given, "eval": _data(suite, data)}, None)
     check_trackers(settings.log_to)
+    more = {"results": results, "name": name, "threshold": threshold}
     if suite == "all":
-        return _all(console, settings, name, threshold)
+        return _all(console, settings, more)
     folder = settings.out or Path("reports") / _folder(suite, settings.model)
-    report = _run(console, suite, settings, settings.eval, folder, name, threshold)
+    report = _run(console, suite, settings, settings.eval, folder, more)
     show(console, report)
     console.say(f"page: {folder / 'bench.html'}", page=str(folder / "bench.html"))
     return EXIT_OK
@@ -78,8 +86,7 @@ def _run(
     settings: AuditConfig,
     data: str,
     folder: Path,
-    name: str | None,
-    threshold: float | None,
+    more: Mapping[str, Any],
 ) -> Report:
     from rmaudit.benchmark import bench
     from rmaudit.rewards import load_reward_model
@@ -88,29 +95,30 @@ def _run(
         suite,
         data,
         load_reward_model(settings.model, settings),
-        name=name,
         limit=settings.limit,
-        threshold=threshold,
         seed=settings.seed,
         confidence=settings.confidence,
         store=settings.store,
         cache=not settings.no_cache,
         progress=console.progress(),
         settings=settings.recorded(),
+        **more,
     )
     report.save(folder)
     track(console, report, folder, settings.log_to)
     return report
 
 
-def _all(console: Console, settings: AuditConfig, name: str | None, threshold: float | None) -> int:
+def _all(console: Console, settings: AuditConfig, more: Mapping[str, Any]) -> int:
     """Every file or folder in a folder that is a suite's, each into a folder of its own.
 
     One that cannot be run is told and costs the exit code, not the others.
     """
-    from rmaudit.errors import EXIT_BAD_INPUT, DataError, RmauditError
+    from rmaudit.errors import EXIT_BAD_INPUT, DataError, RmauditError, UsageError
     from rmaudit.suites.run import suites_in
 
+    if more["results"] is not None:
+        raise UsageError("--results are of one suite: name it in place of all")
     found = suites_in(Path(settings.eval))
     if not found:
         raise DataError(f"{settings.eval}: no file in it is one of a known suite")
@@ -120,7 +128,7 @@ def _all(console: Console, settings: AuditConfig, name: str | None, threshold: f
         console.say(f"{suite}: {path}")
         folder = out / (suite if [s for s, _ in found].count(suite) == 1 else path.stem)
         try:
-            reports.append(_run(console, suite, settings, str(path), folder, name, threshold))
+            reports.append(_run(console, suite, settings, str(path), folder, more))
         except RmauditError as error:
             console.error(str(error))
     if reports:

@@ -18,6 +18,8 @@ _NAME = re.compile(
     r"(?P<repository>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?"
     r"(?::(?:(?P<config>[^/\\:?\[]+)/)?(?P<split>[^/\\?]+?))?(?:\?data_dir=(?P<data_dir>[^?]+))?"
 )
+_HASH = re.compile(r"[0-9a-f]{40}")
+_COMMIT = re.compile(r"[@/]([0-9a-f]{40})/")  # in the address or the folder of a cached file
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Hub(Reader):
     """A split of a hub data set; with a limit, streamed where that can be done."""
 
     def __init__(self, name: HubName, limit: int | None = None) -> None:
-        self.path = name.text
+        self.name, self.path = name, name.text
         if not name.split:
             raise DataError(
                 f"{name.text}: no such file; for a hub data set say the split: {name.text}:train"
@@ -67,6 +69,16 @@ class Hub(Reader):
                 f"({''.join(what) or type(error).__name__}); check the name, the config, the split "
                 "and the network"
             ) from error
+        revision = name.revision or ""
+        if (
+            _HASH.fullmatch(revision)
+            and revision not in _commits(self._data)
+            and _cached(self._data)
+        ):
+            raise DataError(  # `datasets` takes the latest that it has where there is no network
+                f"{name.text}: the cache holds this data set, but not known to be of that "
+                "revision, and the hub cannot be asked; leave the revision out or get a network"
+            )
         self._names = feature_names(getattr(self._data, "features", None))
 
     def chunks(self) -> Iterator[Columns]:
@@ -83,6 +95,15 @@ class Hub(Reader):
             self._hash.update(repr(row).encode("utf-8", "surrogatepass"))
 
     @property
+    def pinned(self) -> str:
+        """The name with the revision that was read, where the cache knows; else as it was given."""
+        found = _commits(self._data)
+        repository, _, rest = self.path.partition(":")
+        if self.name.revision is None and len(found) == 1:
+            return f"{repository}@{found.pop()}:{rest}"
+        return self.path
+
+    @property
     def sha256(self) -> str:
         """Of the rows that were read: what `datasets` calls a fingerprint differs by machine."""
         return self._hash.hexdigest()
@@ -96,6 +117,18 @@ def _loaded(datasets: Any, name: HubName, given: dict[str, str], limit: int | No
         with suppress(Exception):  # what is in the cache can be had without a network
             return datasets.load_dataset(*where, split=name.split, streaming=True, **given)
     return datasets.load_dataset(*where, split=name.split, **given)
+
+
+def _commits(data: Any) -> set[str]:
+    """Revisions that cached rows are of, by the addresses and the folders of their files."""
+    addresses = getattr(getattr(data, "info", None), "download_checksums", None) or {}
+    files = [file["filename"] for file in getattr(data, "cache_files", None) or ()]
+    return {match[1] for text in (*addresses, *files) if (match := _COMMIT.search(str(text)))}
+
+
+def _cached(data: Any) -> bool:
+    """Whether rows are from the cache; what is streamed is of the revision that was asked for."""
+    return bool(getattr(data, "cache_files", None))
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from typing import Any
 
 from rmaudit.data.encodings import utf8
 from rmaudit.data.faults import Damage, Fault
+from rmaudit.data.hub import Hub, HubName, hub_name
 from rmaudit.data.messages import messages
 from rmaudit.data.streams import HashedFile, decompressed, unreadable
 from rmaudit.data.types import Prompt, Source
@@ -107,7 +108,7 @@ def read_entries(data: str | Path, limit: int | None = None) -> tuple[list[Entry
     data
         A file (JSON Lines, one JSON list, a dictionary of columns as RewardBench's result files,
         Parquet; also .gz and .zst), a folder of such files (its own, or if it has none those of
-        the folders in it), or a hub id ``org/dataset:split`` or ``org/dataset@revision:split``.
+        the folders in it), or a hub id ``org/dataset[@revision]:[config/]split``.
     limit
         Rows at most: the first ones; of a folder as many of each file as there are, so that no
         group of the benchmark is cut off whole.
@@ -118,8 +119,9 @@ def read_entries(data: str | Path, limit: int | None = None) -> tuple[list[Entry
         If it cannot be read or holds no row.
     """
     path = Path(data)
-    if not path.exists() and _is_hub_id(str(data)):
-        return _hub_entries(str(data), limit)
+    named = hub_name(str(data))
+    if not path.exists() and named is not None and named.split:
+        return _hub_entries(named, limit)
     files = _files(path)
     by_file: list[list[Entry]] = []
     digests = []
@@ -148,31 +150,16 @@ def _shares(sizes: Sequence[int], limit: int | None) -> list[int]:
     return shares
 
 
-def _is_hub_id(name: str) -> bool:
-    return name.count("/") == 1 and ":" in name and not Path(name).suffix
-
-
-def _hub_entries(name: str, limit: int | None) -> tuple[list[Entry], Source]:
-    repository, _, split = name.partition(":")
-    repository, _, revision = repository.partition("@")
-    try:
-        import datasets
-    except ImportError as error:
-        raise DataError(
-            f"{name}: a hub data set needs `pip install datasets huggingface_hub`"
-        ) from error
-    try:
-        table = datasets.load_dataset(repository, split=split, revision=revision or None)
-    except Exception as error:  # whatever the hub, the network or the files raise
-        what = str(error).strip().splitlines()[:1]
-        raise DataError(
-            f"{name}: cannot be loaded from the hub ({''.join(what) or type(error).__name__}); "
-            "download its file and say --data FILE"
-        ) from error
-    rows = table.to_list()[:limit]
-    digest = hashlib.sha256(repr(rows).encode("utf-8", "surrogatepass")).hexdigest()
-    entries = [Entry(row, Path(name), n) for n, row in enumerate(rows, 1)]
-    return entries, Source(name, digest, len(entries), len(entries), 0)
+def _hub_entries(name: HubName, limit: int | None) -> tuple[list[Entry], Source]:
+    """The rows of a split; the source says which revision they are of, where the cache knows."""
+    reader = Hub(name, limit)
+    entries: list[Entry] = []
+    for columns in reader.chunks():
+        first, rows = len(entries) + 1, columns.table.to_pylist()
+        entries += [Entry(row, Path(name.text), n) for n, row in enumerate(rows, first)]
+        if limit is not None and len(entries) >= limit:
+            break
+    return entries[:limit], Source(reader.pinned, reader.sha256, *[len(entries[:limit])] * 2, 0)
 
 
 def _files(path: Path) -> list[Path]:

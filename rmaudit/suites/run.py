@@ -22,6 +22,7 @@ from rmaudit.scoring.store import Store
 from rmaudit.suites import measures
 from rmaudit.suites.base import SUITES, Item, Suite, suites
 from rmaudit.suites.entries import Entry, read_entries
+from rmaudit.suites.joined import joined
 from rmaudit.suites.scored import Official, Scored, as_array
 from rmaudit.typing import Float
 
@@ -43,6 +44,7 @@ class SuiteRun:
     headline: str | None
     result: AuditResult
     scores: Scores
+    inputs: Mapping[str, Source]
     notes: tuple[str, ...] = ()
     recorded_by: str = ""  # whose rewards the file records, as far as it says
 
@@ -73,6 +75,7 @@ def run_suite(
     data: str | Path,
     model: RewardModel,
     *,
+    results: str | Path | None = None,
     store: Store | None = None,
     progress: Progress | None = None,
     limit: int | None = None,
@@ -88,9 +91,8 @@ def run_suite(
     no recorded rewards.
     """
     suite = SUITES[name]()
-    entries, source = read_entries(data, limit)
-    items = items_of(suite, entries, source)
-    dataset = as_dataset(items, source)
+    items, inputs, named = _read(suite, data, results, limit)
+    dataset = as_dataset(items, inputs["eval"])
     scored, scores = _rewarded(suite, model, items, dataset, store, progress)
     scored = replace(scored, threshold=threshold)
     official = suite.official(scored)
@@ -107,8 +109,32 @@ def run_suite(
         not_run=tuple(absent),
     )
     notes = _notes(suite, scored, official, headline)
-    named = suite.recorded_by(entries[0]) or Path(data).stem
-    return SuiteRun(suite, dataset, official, headline, result, scores, notes, named)
+    return SuiteRun(suite, dataset, official, headline, result, scores, inputs, notes, named)
+
+
+def _read(
+    suite: Suite, data: str | Path, results: str | Path | None, limit: int | None
+) -> tuple[list[Item], dict[str, Source], str]:
+    """The items, the files they are from, and whose rewards are recorded in them."""
+    entries, source = _entries(suite, data, limit)
+    items = items_of(suite, entries, source)
+    if results is None:
+        return items, {"eval": source}, suite.recorded_by(entries[0]) or Path(data).stem
+    rows, found = read_entries(results)
+    items = joined(
+        suite, items, items_of(suite, rows, found), source, found, part=limit is not None
+    )
+    inputs = {"eval": source, "results": found}
+    return items, inputs, suite.recorded_by(rows[0]) or Path(results).stem
+
+
+def _entries(suite: Suite, data: str | Path, limit: int | None) -> tuple[list[Entry], Source]:
+    try:
+        return read_entries(data, limit)
+    except DataError as error:
+        if Path(data).exists():
+            raise
+        raise DataError(f"{error}. Or download {suite.download}: --data FILE") from error
 
 
 def _notes(
