@@ -98,8 +98,9 @@ def told_apart(
     typical = np.quantile(decision[label[tested] == 1], 0.05)
     alike = float((decision[label[tested] == 0] >= typical).mean())
     auroc = auroc_estimate(decision, label[tested], codes[tested], confidence=confidence)
-    sizes = np.bincount(label[tested].astype(int))
-    return ToldApart(replace(auroc, influence=None), _detectable(*sizes, confidence), alike, score)
+    others_tested = int(label[tested].sum())
+    detectable = _detectable(int(tested.sum()) - others_tested, others_tested, confidence)
+    return ToldApart(replace(auroc, influence=None), detectable, alike, score)
 
 
 def _one_row_each(names: Sequence[str], rng: np.random.Generator) -> Integers:
