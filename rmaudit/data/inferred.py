@@ -217,7 +217,7 @@ class Table:
         return kinds.most_common(1)[0][0] if kinds else None
 
     def _used(self, kind: DataType | None) -> set[str]:
-        known = {*COLUMNS.get(kind or "deployment", ()), *SHARED}
+        known = {*COLUMNS.get(kind or "deployment", ()), *SHARED, *self.profile.shared}
         if kind in ONE_OUTPUT:
             known |= {"output", "completion"}
         used = {n for n in self.profile.names if self.renames.get(n, n) in known}

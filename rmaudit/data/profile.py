@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rmaudit.data.messages import ROLES, decoded, holds_turns, is_turn
+from rmaudit.data.rows import GROUP, SHARED
 from rmaudit.data.values import is_null
 
 SAMPLE = 64  # values of a column that are looked at
@@ -41,6 +42,16 @@ class Profile:
     def filled(self, name: str) -> bool:
         """Whether a column is there and not empty throughout."""
         return bool(self.values.get(name))
+
+    @property
+    def shared(self) -> set[str]:
+        """Columns that rows of any type may have, with lists of who the annotators are."""
+        groups = {
+            name
+            for name, values in self.values.items()
+            if name.startswith(GROUP) and values and isinstance(values[0], list | tuple)
+        }
+        return {*SHARED} & self.names | (groups if self.filled("annotator_votes") else set())
 
     def text(self, name: str) -> bool:
         """Whether most values are text, no conversation written as text."""

@@ -10,7 +10,6 @@ from rmaudit.data.messages import decoded
 from rmaudit.data.paths import MISSING, get
 from rmaudit.data.plan import Plan, through, turn_notes
 from rmaudit.data.profile import Profile
-from rmaudit.data.rows import SHARED
 from rmaudit.data.types import DataType
 from rmaudit.errors import UsageError, nearest
 
@@ -40,7 +39,7 @@ def resolve(profile: Profile, asked: DataType | None, mapping: ColumnMap) -> Pla
 
 def _declared(layout: Layout, profile: Profile, asked: DataType | None) -> Plan:
     kind = asked or layout.shape.kind
-    used = layout.shape.reads | ({*SHARED} & profile.names)
+    used = layout.shape.reads | profile.shared
     shape = layout.shape.begin() if isinstance(layout.shape, Gathering) else layout.shape
     plain = isinstance(layout.shape, Fields) and not layout.shape.renames
     written = {name for name in used if profile.written(name)}

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy.stats import foldnorm, spearmanr
 
-from rmaudit.audits.annotators import Annotators
+from rmaudit.audits.annotators.audit import Annotators
 from rmaudit.case import Case
 
 Make = Callable[..., Case]
@@ -76,7 +76,7 @@ def test_alpha_of_ratings_is_the_packages(make_case: Make, run_audit: Any, rater
     result = run_audit(Annotators(), make_case(rows, kind="rating"))
     expected = krippendorff.alpha(votes.T.astype(float), level_of_measurement="interval")
     assert result["annotators.alpha"].value == pytest.approx(expected, abs=1e-9)
-    assert "preference pairs" in result.not_run[0].needs
+    assert not result.not_run
 
 
 def test_each_number_is_its_definition(make_case: Make, run_audit: Any) -> None:

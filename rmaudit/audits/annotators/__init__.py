@@ -1,0 +1,3 @@
+"""`annotators`: whose preferences does the reward follow?"""
+
+from rmaudit.audits.annotators.audit import Annotators as Annotators
