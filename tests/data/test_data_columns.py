@@ -278,6 +278,14 @@ def test_rows_of_one_id_are_a_group() -> None:
     assert "3 ids are on several rows" in data.notices[0]
 
 
+def test_who_the_annotators_are_is_used_where_it_is_a_list() -> None:
+    votes = {"annotator_votes": ["chosen", "rejected"], "annotator_age": ["old", "young"]}
+    rows = [{**row, **votes, "annotator_pay": 3} for row in PAIRS]
+    assert load(rows).reading.unused == ("annotator_pay",)
+    without = [{**row, "annotator_age": ["old", "young"]} for row in PAIRS]
+    assert load(without).reading.unused == ("annotator_age",)
+
+
 def test_losses_and_unused_columns_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "rmaudit"):
         load([*PAIRS, {"prompt": "p", "chosen": 3, "rejected": "b", "model": "m"}])

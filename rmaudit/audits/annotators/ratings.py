@@ -214,11 +214,12 @@ def _compare(
     preferred = np.sign(value[:, None] - value[None, :])
     ranked = np.sign(reward[:, None] - reward[None, :])
     counts = (preferred != 0) & (unit[item][:, None] == unit[item][None, :])
-    agrees = np.where(ranked == 0, 0.5, ranked == preferred) * counts
+    agrees = np.where(ranked == 0, 0.5, (ranked == preferred).astype(np.float64)) * counts
     n = len(unit)
-    return Concordance(
-        np.bincount(item, agrees.sum(axis=1), n), np.bincount(item, counts.sum(axis=1), n)
+    agree, compared = (
+        np.bincount(item, part.sum(axis=1), n).astype(np.float64) for part in (agrees, counts)
     )
+    return Concordance(agree, compared)
 
 
 def _gap(part: Concordance, whole: Concordance, case: Case, confidence: float) -> Estimate:
@@ -235,4 +236,5 @@ def _gap(part: Concordance, whole: Concordance, case: Case, confidence: float) -
 
 def _over(of: Concordance, rows: np.ndarray) -> Float:
     """Influence of the rows that take part, as a mean over these alone has it."""
-    return of.influence[rows] * (np.count_nonzero(rows) / len(rows))
+    share: Float = of.influence[rows] * (np.count_nonzero(rows) / len(rows))
+    return share
