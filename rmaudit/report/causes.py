@@ -60,6 +60,12 @@ CAUSES = (
         22,
     ),
     Cause(
+        "Verifier errors",
+        ("verifier.*", "hacking.exploit_success_rate"),
+        "Close the exploit classes that are accepted and add the equivalents that are refused.",
+        11,
+    ),
+    Cause(
         "Reward hacking",
         ("hacking.*",),
         "Add the strings that were found to the feedback as rejected responses and retrain.",
@@ -77,13 +83,13 @@ CAUSES = (
         "Keep the policy within the safe KL, n and beta, and watch a gold reward in training.",
         18,
     ),
-    Cause(
-        "Verifier errors",
-        ("verifier.*",),
-        "Close the exploit classes that are accepted and add the equivalents that are refused.",
-        11,
-    ),
     Cause("Unbalanced mix", ("mix.*",), "Rescale or reweight the components, and audit again.", 19),
+    Cause(
+        "Weak rubric",
+        ("rubric.*",),
+        "Reword unreliable criteria, drop dead ones, merge duplicates.",
+        19,
+    ),
     Cause(
         "Unreliable judge",
         ("judge.*",),

@@ -242,4 +242,4 @@ def test_gradients_are_those_of_the_reward_and_a_search_uses_them(tmp_path: Path
     result, asked = audited(case)
     assert asked <= Hacking().further(case)
     assert result.get("hacking.suffix_effect", attack=WHITE).low > 0
-    assert result.not_run == ()
+    assert [part.what for part in result.not_run] == ["best of n as the attacker"]

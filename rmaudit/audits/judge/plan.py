@@ -74,8 +74,8 @@ def most_calls(case: Case) -> int:
 class Asker:
     """Asks the judge for comparisons after the pass, as many as a question needs."""
 
-    def __init__(self, case: Case) -> None:
-        self._case = case
+    def __init__(self, case: Case, audit: str = AUDIT) -> None:
+        self._case, self._audit = case, audit
         frame = case.eval.frame
         self._ids, self._prompts = frame["id"].tolist(), frame["prompt"].tolist()
         self._texts = {side: frame[side].tolist() for side in SIDES}
@@ -106,7 +106,7 @@ class Asker:
             [self._ids[i] for i in rows],
             [self._prompts[i] for i in rows],
             list(outputs),
-            AUDIT,
+            self._audit,
             others=list(others) if self._case.signal == "preference" else None,
         )
         if again:
