@@ -34,6 +34,9 @@ def bench(
     suite: Annotated[
         str, typer.Argument(help="A suite; list: what there is; all: every suite in a folder.")
     ],
+    place: Annotated[
+        str | None, typer.Argument(metavar="DATA", help="The same as --data.", show_default=False)
+    ] = None,
     data: Annotated[
         str | None, typer.Option(help="The published file, a folder of them, or org/name:split.")
     ] = None,
@@ -52,7 +55,7 @@ def bench(
         return EXIT_OK
     if results is not None:
         given = {**given, "model": given.get("model") or "recorded"}
-    settings = AuditConfig.resolve({**given, "eval": _data(suite, data)}, None)
+    settings = AuditConfig.resolve({**given, "eval": _data(suite, data, place)}, None)
     check_trackers(settings.log_to)
     more = {"results": results, "name": name, "threshold": threshold}
     if suite == "all":
@@ -64,11 +67,14 @@ def bench(
     return EXIT_OK
 
 
-def _data(suite: str, data: str | None) -> str:
+def _data(suite: str, data: str | None, place: str | None) -> str:
     """The data that were given, or the suite's on the hub."""
     from rmaudit.errors import UsageError
     from rmaudit.suites import SUITES
 
+    if data is not None and place is not None:
+        raise UsageError(f"{place} and --data {data} are two data: give one")
+    data = data or place
     if suite == "all":
         if data is None or not Path(data).is_dir():
             raise UsageError("bench all needs --data FOLDER: each file or folder in it is tried")
@@ -134,7 +140,8 @@ def _all(console: Console, settings: AuditConfig, more: Mapping[str, Any]) -> in
     if reports:
         rows = [_headline(report) for report in reports]
         columns = ["suite", "score", "interval", "accuracy", "best blind rule", "items"]
-        console.table(f"{reports[0].record.model.name}", columns, rows)
+        names = list(dict.fromkeys(report.record.model.name for report in reports))
+        console.table(names[0] if len(names) == 1 else "Benchmarks", columns, rows)
         console.say(f"results: {out}", path=str(out))
     return EXIT_OK if len(reports) == len(found) else EXIT_BAD_INPUT
 
@@ -166,7 +173,7 @@ def show(console: Console, report: Report) -> None:
     rows = []
     many = [name for name in parts if name.startswith(MANY) and len(parts) > MOST_PARTS]
     for name, metric in parts.items():
-        if name in many:
+        if name in many or metric.value is None:  # the notes say what is undefined, and why
             continue
         said = words(metric)
         rows.append([name, said.value, said.interval or said.reason or "", said.n])

@@ -167,13 +167,14 @@ def _degrees(terms: Sequence[tuple[float, float, NDArray[np.float64]]]) -> float
     if len(terms) == 1 or fewest < FEW - 1e-6:
         return fewest - 1
     leverages = np.abs(np.array([weight * leverage for weight, _, leverage in terms]))
+    prompts = np.array([effective for _, effective, _ in terms])
     stratum = _strata(leverages > 0)
     square, inverse = 0.0, 0.0
     for place in range(int(stratum.max()) + 1):
-        own = np.flatnonzero(stratum == place)
+        own = stratum == place
         variance = float(np.sum(leverages[own].sum(axis=0) ** 2))  # of rows alike within prompts
         square += variance
-        inverse += variance**2 / (min(terms[i][1] for i in own) - 1)
+        inverse += variance**2 / (float(prompts[own].min()) - 1)
     return square**2 / inverse if inverse > 0 else fewest - 1
 
 

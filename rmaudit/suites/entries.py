@@ -159,7 +159,8 @@ def _hub_entries(name: HubName, limit: int | None) -> tuple[list[Entry], Source]
         entries += [Entry(row, Path(name.text), n) for n, row in enumerate(rows, first)]
         if limit is not None and len(entries) >= limit:
             break
-    return entries[:limit], Source(reader.pinned, reader.sha256, *[len(entries[:limit])] * 2, 0)
+    entries = entries[:limit]
+    return entries, Source(reader.pinned, reader.sha256, len(entries), len(entries), 0)
 
 
 def _files(path: Path) -> list[Path]:

@@ -300,11 +300,12 @@ def headline_of(official: Official, names: Sequence[str]) -> str | None:
 
 def figures(suite: Suite, found: Sequence[Metric]) -> tuple[Figure, ...]:
     """The score beside the blind rules, each with its interval."""
+    own = {metric.id.partition(".")[2]: metric.estimate for metric in found if not metric.slice}
+    score = PRESENT if PRESENT in own and not own["score"].defined else "score"
     beside = {
-        _SPECS[name][2]: metric.estimate
-        for metric in found
-        if not metric.slice
-        and ((name := metric.id.partition(".")[2]) == "score" or name.startswith("blind_"))
+        _SPECS[name][2]: estimate
+        for name, estimate in own.items()
+        if name == score or name.startswith("blind_")
     }
     if len(beside) < 2:
         return ()

@@ -140,6 +140,22 @@ def test_the_page_says_whether_a_blind_rule_does_as_well(tmp_path: Path, pairs: 
     assert "<script" not in page
 
 
+def test_the_figure_of_a_part_has_the_score_of_the_groups_present(tmp_path: Path) -> None:
+    rows = [styled("chat", [1, 1, 1], [0, 2, 0], k) for k in range(8)]
+    report = rma.bench("rm-bench", write(tmp_path / "rm.json", rows), "recorded")
+    (audit,) = report.audits.values()
+    shown = {row["label"]: row["value"] for row in audit.figures[0].data["rows"]}
+    assert shown["Score of the groups present"] == pytest.approx(2 / 3)
+    assert "Official score" not in shown
+    whole = [styled(d, [1, 1, 1], [0, 2, 0], k) for d in ("chat", "math", "code") for k in (0, 1)]
+    whole += [styled("safety-refuse", [1, 1, 1], [0, 2, 0], k) for k in range(2)]
+    report = rma.bench("rm-bench", write(tmp_path / "whole.json", whole), "recorded")
+    (audit,) = report.audits.values()
+    labels = [row["label"] for row in audit.figures[0].data["rows"]]
+    assert labels[0] == "Official score"
+    assert "Score of the groups present" not in labels
+
+
 def test_an_audit_runs_on_the_pairs_of_a_suite(tmp_path: Path) -> None:
     rows = [styled("chat", [1, 1, 1], [0, 2, 0], k) for k in range(8)]
     path = write(tmp_path / "rm.json", rows)
@@ -186,11 +202,17 @@ def test_every_suite_of_a_folder(tmp_path: Path, pairs: Path) -> None:
     write(tmp_path / "all" / "b.json", [styled("chat", [1, 1, 1], [0, 0, 0])])
     write(tmp_path / "all" / "other.jsonl", [{"what": 1}])
     out = tmp_path / "out"
-    code, output = invoke(
-        *("bench", "all", "--data", tmp_path / "all", "--model", "recorded", "--out", out)
-    )
+    code, output = invoke(*("bench", "all", tmp_path / "all", "--model", "recorded", "--out", out))
     assert code == 0, output
     assert sorted(path.name for path in out.iterdir()) == ["rewardbench", "rm-bench"]
+
+
+def test_data_are_given_once(tmp_path: Path, pairs: Path) -> None:
+    command = ("bench", "rewardbench", pairs, "--model", "recorded", "--out", tmp_path / "b")
+    assert invoke(*command)[0] == 0
+    code, output = invoke(*command, "--data", pairs)
+    assert code == 2
+    assert "are two data: give one" in " ".join(output.split())
 
 
 def test_the_suites_are_listed_with_what_to_download() -> None:
