@@ -7,8 +7,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner, Result
+
+from rmaudit.cli import app
 
 ROOT = Path(__file__).parents[1]  # the tree under test, wherever the package is installed
 PAIRS = [
@@ -26,11 +30,40 @@ def reward(pairs):
 """
 
 
+AUDIT = ("audit", "-m", "python:my_reward:reward", "--eval", "prefs.jsonl")
+
+
+def prepare(folder: Path, *more: str) -> Path:
+    (folder / "prefs.jsonl").write_text("\n".join([*map(json.dumps, PAIRS), *more]) + "\n")
+    (folder / "my_reward.py").write_text(CALLABLE)
+    return folder
+
+
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "prefs.jsonl").write_text("\n".join(map(json.dumps, PAIRS)) + "\n")
-    (tmp_path / "my_reward.py").write_text(CALLABLE)
-    return tmp_path
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that commands run in."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RMAUDIT_STORE", "store.sqlite")
+    return prepare(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with every audit of pairs of which one row is damaged, in ``o``."""
+    folder = prepare(tmp_path_factory.mktemp("audited"), "{not json")
+    done = run(folder, *AUDIT, "--out", "o")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def report(folder: Path, name: str = "o") -> dict[str, Any]:
+    made: dict[str, Any] = json.loads((folder / name / "report.json").read_text())
+    return made
+
+
+def invoke(*arguments: str) -> Result:
+    """A command in this process: importing everything again would take seconds."""
+    return CliRunner().invoke(app, arguments)
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -48,14 +81,10 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_an_audit_writes_the_report_and_a_second_run_scores_nothing(folder: Path) -> None:
-    command = ["audit", "--model", "python:my_reward:reward", "--eval", "prefs.jsonl"]
-    first = run(folder, *command, "--out", "first")
-    assert first.returncode == 0, first.stderr
-    second = run(folder, *command, "--out", "second")
+def test_an_audit_writes_the_report_and_a_second_run_scores_nothing(audited: Path) -> None:
+    second = run(audited, *AUDIT, "--out", "second")
     assert second.returncode == 0, second.stderr
-
-    one, two = (json.loads((folder / d / "report.json").read_text()) for d in ("first", "second"))
+    one, two = report(audited), report(audited, "second")
     # Two outputs a pair, and what the audits add; all distinct texts are scored once.
     assert one["cost"]["texts_scored"] == one["cost"]["texts"] >= 120
     assert two["cost"]["texts_scored"] == 0
@@ -68,38 +97,34 @@ def test_an_audit_writes_the_report_and_a_second_run_scores_nothing(folder: Path
     }
     assert one["audits"] == two["audits"]
     for name in ("report.html", "scores.parquet", "set_aside.jsonl"):
-        assert (folder / "first" / name).exists(), name
+        assert (audited / "o" / name).exists(), name
 
 
-def test_accuracy_in_the_report_is_the_share_of_pairs_ranked_right(folder: Path) -> None:
-    run(folder, "audit", "-m", "python:my_reward:reward", "--eval", "prefs.jsonl", "--out", "o")
-    report = json.loads((folder / "o" / "report.json").read_text())
+def test_accuracy_in_the_report_is_the_share_of_pairs_ranked_correctly(audited: Path) -> None:
     # Both sides share the prompt, so the margin is the difference of lengths over ten.
     longer = [len(p["chosen"]) - len(p["rejected"]) for p in PAIRS]
     expected = sum(1.0 if d > 0 else 0.5 if d == 0 else 0.0 for d in longer) / len(longer)
-    metrics = {m["id"]: m for m in report["audits"]["preference"]["metrics"] if m["slice"] == {}}
+    measured = report(audited)["audits"]["preference"]["metrics"]
+    metrics = {m["id"]: m for m in measured if m["slice"] == {}}
     assert metrics["preference.accuracy"]["value"] == pytest.approx(expected, abs=1e-12)
 
 
-def test_a_bad_row_is_set_aside_and_said(folder: Path) -> None:
-    with (folder / "prefs.jsonl").open("a") as file:
-        file.write("{not json\n")
-    done = run(folder, "validate", "prefs.jsonl")
+def test_a_bad_row_is_set_aside_and_said(audited: Path) -> None:
+    done = run(audited, "validate", "prefs.jsonl")
     assert done.returncode == 1
     assert "61" in done.stdout
-    run(folder, "audit", "-m", "python:my_reward:reward", "--eval", "prefs.jsonl", "--out", "o")
-    source = json.loads((folder / "o" / "report.json").read_text())["inputs"]["eval"]
+    source = report(audited)["inputs"]["eval"]
     assert (source["rows_read"], source["rows_used"], source["rows_set_aside"]) == (61, 60, 1)
-    lines = (folder / "o" / "set_aside.jsonl").read_text().splitlines()
+    lines = (audited / "o" / "set_aside.jsonl").read_text().splitlines()
     aside = [json.loads(line) for line in lines]
     assert aside[0]["row"] == 61
 
 
 def test_validate_exits_0_on_clean_data_and_2_on_nothing_usable(folder: Path) -> None:
-    assert run(folder, "validate", "prefs.jsonl").returncode == 0
+    assert invoke("validate", "prefs.jsonl").exit_code == 0
     (folder / "empty.jsonl").write_text("")
-    done = run(folder, "validate", "empty.jsonl")
-    assert done.returncode == 2
+    done = invoke("validate", "empty.jsonl")
+    assert done.exit_code == 2
     assert "Traceback" not in done.stderr
     assert "empty.jsonl" in done.stderr
 
@@ -122,8 +147,8 @@ def test_validate_exits_0_on_clean_data_and_2_on_nothing_usable(folder: Path) ->
 def test_bad_usage_is_one_clear_line_and_exit_2(
     folder: Path, arguments: list[str], said: str
 ) -> None:
-    done = run(folder, *arguments)
-    assert done.returncode == 2, done.stderr
+    done = invoke(*arguments)
+    assert done.exit_code == 2, done.stderr
     assert "Traceback" not in done.stderr
     assert said in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -133,21 +158,21 @@ def test_flags_win_over_the_file(folder: Path) -> None:
     (folder / "audit.toml").write_text(
         'schema_version = 1\nmodel = "python:my_reward:reward"\neval = "prefs.jsonl"\nseed = 7\n'
     )
-    settings = ["--config", "audit.toml", "--seed", "3", "--out", "o"]
-    refused = run(folder, "audit", *settings)
-    assert refused.returncode == 2
+    settings = ["--config", "audit.toml", "--seed", "3", "--out", "o", "--only", "preference"]
+    refused = invoke("audit", *settings)
+    assert refused.exit_code == 2
     assert "--trust-code" in refused.stderr
-    done = run(folder, "audit", *settings, "--trust-code")
-    assert done.returncode == 0, done.stderr
-    assert json.loads((folder / "o" / "report.json").read_text())["seed"] == 3
+    done = invoke("audit", *settings, "--trust-code")
+    assert done.exit_code == 0, done.stderr
+    assert report(folder)["seed"] == 3
 
 
 def test_score_writes_one_row_a_text(folder: Path) -> None:
     import pandas as pd
 
     arguments = ["-m", "python:my_reward:reward", "--data", "prefs.jsonl", "--out", "s.parquet"]
-    done = run(folder, "score", *arguments)
-    assert done.returncode == 0, done.stderr
+    done = invoke("score", *arguments)
+    assert done.exit_code == 0, done.stderr
     frame = pd.read_parquet(folder / "s.parquet")
     assert len(frame) == 120
     first = frame[(frame["side"] == "chosen")].iloc[0]
@@ -166,8 +191,8 @@ def test_help_loads_neither_torch_nor_matplotlib(folder: Path) -> None:
 
 
 def test_json_logs_are_json_lines(folder: Path) -> None:
-    done = run(folder, "audit", "-m", "python:none:f", "--eval", "prefs.jsonl", "--json-logs")
-    assert done.returncode == 2
+    done = invoke("audit", "-m", "python:none:f", "--eval", "prefs.jsonl", "--json-logs")
+    assert done.exit_code == 2
     assert json.loads(done.stderr.strip().splitlines()[-1])["level"] == "error"
 
 

@@ -94,7 +94,7 @@ def server() -> Iterator[str]:
     ("path", "said"), [("/drip", "no whole answer"), ("/endless", "longer"), ("/bomb", "longer")]
 )
 def test_an_answer_without_end_is_given_up(server: str, path: str, said: str) -> None:
-    client = JsonClient(server + path, timeout=0.5 if path == "/drip" else 60, patience=ONCE)
+    client = JsonClient(server + path, timeout=2.0 if path == "/drip" else 60, patience=ONCE)
     with pytest.raises(RewardModelError, match=said):
         client.post({"texts": []})
 
@@ -278,7 +278,7 @@ def test_a_signal_ends_as_an_interrupt_does(tmp_path: Path, name: str) -> None:
     assert started.stdout is not None
     assert started.stdout.readline() == "ready\n"
     started.send_signal(getattr(signal, name))
-    _, said = started.communicate(timeout=60)
+    _, said = started.communicate()
     assert started.returncode == 130
     assert "interrupted; the same command goes on" in said
 

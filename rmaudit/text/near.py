@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from rmaudit.typing import Integers
+from rmaudit.typing import Float, Integers
 
 SIMILAR = 0.6  # Jaccard similarity of words and word pairs: one word put into ten leaves 0.75
 BANDS, ROWS = 24, 3  # a pair of similarity 0.6 shares a band with a chance of 0.997
@@ -42,11 +42,12 @@ def near_duplicates(texts: Sequence[str], known: Sequence[str]) -> Integers:
         for band in range(BANDS):
             part = slice(band * ROWS, (band + 1) * ROWS)
             looked.update(buckets.get((band, signature[part].tobytes()), ()))
-        best, place = max(
-            ((similarity(ours[i], theirs[j]), -j) for j in sorted(looked)), default=(0.0, 0)
-        )
-        if best >= SIMILAR:
-            found[i] = -place
+        candidates = sorted(looked)
+        if candidates:
+            alike = _similarities(ours[i], [theirs[j] for j in candidates])
+            best = int(alike.argmax())
+            if alike[best] >= SIMILAR:
+                found[i] = candidates[best]
     return found
 
 
@@ -59,8 +60,17 @@ def shingles(text: str) -> Integers:
 
 def similarity(one: Integers, other: Integers) -> float:
     """Jaccard similarity of two sorted sets of codes, 0 to 1."""
-    common = np.intersect1d(one, other, assume_unique=True).size
-    return common / (one.size + other.size - common) if one.size + other.size else 0.0
+    return float(_similarities(one, [other])[0]) if one.size and other.size else 0.0
+
+
+def _similarities(one: Integers, others: Sequence[Integers]) -> Float:
+    """Jaccard similarity of a set with each of several, none empty, (n,)."""
+    sizes = np.array([other.size for other in others])
+    codes = np.concatenate(others)
+    place = np.searchsorted(one, codes)
+    held = one[np.minimum(place, one.size - 1)] == codes
+    common = np.add.reduceat(held, np.cumsum(sizes) - sizes, dtype=np.int64)
+    return np.asarray(common / (one.size + sizes - common))
 
 
 def _signatures(sets: Sequence[Integers]) -> np.ndarray:

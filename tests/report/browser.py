@@ -34,6 +34,5 @@ def browse(folder: Path, page: str, *flags: str) -> tuple[str, list[str]]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
     )
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]

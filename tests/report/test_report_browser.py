@@ -107,7 +107,7 @@ def test_paper_holds_the_numbers_of_every_audit_and_not_its_tables(folder: Path)
     pdf = folder / "page.pdf"
     browse(folder, "bare.html", f"--print-to-pdf={pdf}")
     text = subprocess.run(
-        [reader, "-layout", str(pdf), "-"], capture_output=True, text=True, check=True, timeout=30
+        [reader, "-layout", str(pdf), "-"], capture_output=True, text=True, check=True
     ).stdout
     text = " ".join(text.split())  # wherever the lines break
     assert "Padding effect" in text  # a number of a folded audit

@@ -83,7 +83,7 @@ def function(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("callable", "limit", "reason"),
     [
-        ("hangs", 0.5, "took over 0.5 seconds"),
+        ("hangs", 1.0, "took over 1 seconds"),
         ("exits", 10, r"ended its process \(exit code 0\)"),
         ("dies", 10, r"ended its process \(exit code 3\), last words: out of luck"),
         ("raises", 10, "raised ValueError: no verdict"),
@@ -122,11 +122,11 @@ def test_a_function_that_never_works_is_an_error(function, callable, limit, matc
 
 
 def test_what_a_killed_function_started_ends_with_it(function, tmp_path):
-    model = function("spawns", 1.0)
+    model = function("spawns", 5.0)
     with pytest.raises(RewardModelError, match="took over"):
         model.score_batch(model.encode(TEXTS[:1]))
     child = int(Path(tmp_path, "child.txt").read_text())
-    for _ in range(100):
+    for _ in range(6000):
         stat = Path(f"/proc/{child}/stat")
         if not stat.exists() or stat.read_text().rsplit(")", 1)[1].split()[0] == "Z":
             break

@@ -71,7 +71,7 @@ def test_trouble_that_passes_costs_nothing(trouble):
 
 def test_a_slow_answer_is_given_up_and_asked_for_again():
     with serving(first(1, Answer(hang=True))) as server:
-        model = load(server.url, concurrency=1, timeout=0.2)
+        model = load(server.url, concurrency=1, timeout=2.0)
         assert rewards(model) == pytest.approx(EXPECTED)
         assert len(server.bodies) == 1 + 3
 
@@ -80,7 +80,7 @@ def test_a_slow_answer_is_given_up_and_asked_for_again():
     ("trouble", "said"),
     [
         (Answer("broken", status=500), r"HTTP 500 \(broken\), after 4 tries"),
-        (Answer(hang=True), r"no answer within 0.1 s, after 4 tries"),
+        (Answer(hang=True), r"no answer within 1 s, after 4 tries"),
         (Answer({"rewards": [1.0] * 16}, cut=True), r"connection failed .*, after 4 tries"),
         (Answer("{not json"), r"the answer is not JSON .*after 4 tries"),
         (Answer({"rewards": [1.0] * 3}), r"3 rewards came back for 16 texts"),
@@ -99,7 +99,8 @@ def test_trouble_that_stays_is_one_line_and_loses_nothing(trouble, said, tmp_pat
         return honest(server, body) if len(server.bodies) == 1 else trouble
 
     with serving(fails_after_the_first) as server, open_store(tmp_path / "s.sqlite") as store:
-        model = load(server.url, concurrency=1, timeout=0.1)
+        # Only what hangs meets the limit, however slow the machine.
+        model = load(server.url, concurrency=1, timeout=1.0 if trouble.hang else 60.0)
         with pytest.raises(RewardModelError, match=said) as raised:
             score(model, [request()], store=store)
         assert "\n" not in str(raised.value)

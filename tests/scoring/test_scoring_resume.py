@@ -36,7 +36,7 @@ def start(folder: Path, name: str, store: str = "s.sqlite", texts: int = TEXTS) 
 
 
 def finish(child: subprocess.Popen) -> None:
-    child.communicate(timeout=60)
+    child.communicate()
     assert child.returncode == 0
 
 

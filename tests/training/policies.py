@@ -39,12 +39,3 @@ def count_reward(prompts: NDArray[np.int64], outputs: Sequence[Sequence[int]]) -
     """How often token 9 stands in an output; gold wants it at most twice."""
     count = np.array([list(output).count(9) for output in outputs], dtype=np.float64)
     return Rewards(proxy=count, gold=np.where(count <= 2, count, 4 - count))
-
-
-def count_good(pairs: Sequence[tuple[object, str]]) -> list[float]:
-    """How often an output says good: a reward model for `python:policies:count_good`."""
-    return [float(output.split().count("good")) for _, output in pairs]
-
-
-def length_of(pairs: Sequence[tuple[object, str]]) -> list[float]:
-    return [float(len(output.split())) for _, output in pairs]

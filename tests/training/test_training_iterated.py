@@ -51,7 +51,7 @@ def by_count(first: Sequence[Text], second: Sequence[Text], rng: np.random.Gener
 
 
 def test_rounds_follow_each_other_and_resume(base: Path, tmp_path: Path) -> None:
-    gold = load_reward_model("python:policies:count_good")
+    gold = load_reward_model("python:counting:count_good")
     policy = llama_policy(0)
     log = iterate_rlhf(policy, ASKED, by_count, base, CONFIG, tmp_path / "a", gold=gold)
     records = [json.loads(line) for line in log.read_text().splitlines()]
@@ -87,7 +87,7 @@ def test_rounds_follow_each_other_and_resume(base: Path, tmp_path: Path) -> None
 
 
 def test_labels_are_drawn_from_bradley_terry() -> None:
-    label = bradley_terry_labels(load_reward_model("python:policies:count_good"))
+    label = bradley_terry_labels(load_reward_model("python:counting:count_good"))
     first, second = [Text("p", "good good")] * 4000, [Text("p", "good")] * 4000
     share = label(first, second, np.random.default_rng(0)).mean()
     expected = 1 / (1 + np.exp(-1))

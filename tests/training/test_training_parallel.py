@@ -87,7 +87,7 @@ def launch(base: Path, out: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     command = [sys.executable, "-m", *launcher, *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
 
 

@@ -25,7 +25,7 @@ from rmaudit.training.policy.text import load_text_policy
 from rmaudit.training.policy.train import config_of, distinct_prompts, train_policy
 from rmaudit.training.tiny import tiny_causal
 
-REWARD = "python:policies:count_good"
+REWARD = "python:counting:count_good"
 SHORT = ["--max-new-tokens", "6", "--max-prompt-tokens", "40", "--device", "cpu", "--quiet"]
 
 
@@ -52,7 +52,7 @@ def run(*arguments: object) -> tuple[int, str]:
 def test_a_reward_is_optimised_from_the_command_line(
     method: str, causal: Path, data: Path, tmp_path: Path
 ) -> None:
-    options = ["--reward", REWARD, "--gold", "python:policies:length_of", "--steps", 8]
+    options = ["--reward", REWARD, "--gold", "python:counting:length_of", "--steps", 8]
     options += ["--batch", 40, "--learning-rate", 0.03, *SHORT]
     columns, feedback = ["prompt", "chosen", "rejected"], tmp_path / "feedback.jsonl"
     preferences(160, prompts=100).frame[columns].to_json(feedback, orient="records", lines=True)
@@ -78,7 +78,7 @@ def test_sft_then_dpo_then_its_reward(causal: Path, data: Path, tmp_path: Path) 
     losses = [json.loads(line)["loss"] for line in log]
     assert losses[-1] < losses[0] - 1
     second = tmp_path / "dpo"
-    options += ["--beta", 0.5, "--reward", "python:policies:length_of"]
+    options += ["--beta", 0.5, "--reward", "python:counting:length_of"]
     assert run("--method", "dpo", "-m", first, "--data", data, "--out", second, *options)[0] == 0
     logged = (second / "training-log.jsonl").read_text().splitlines()
     start, end = json.loads(logged[0]), json.loads(logged[-1])
