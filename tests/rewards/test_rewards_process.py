@@ -154,7 +154,7 @@ def test_what_is_cut_off_is_said_and_lost_steps_have_no_score(tmp_path):
     ("query", "said"),
     [
         ("aggregate=max", "no aggregate 'max'; say min, mean, last, prod"),
-        ("aggregat=min", "one of aggregate, split, tag, good, bad"),
+        ("aggregat=min", "one of aggregate, split, tag, good, bad, unit"),
         ("split=", "say NAME=VALUE"),
     ],
 )
@@ -174,3 +174,43 @@ def test_settings_enter_the_fingerprint(tmp_path):
     specs = ["", "?aggregate=mean", "?split=\\n\\n", "?tag=%23"]
     prints = [load_reward_model(f"prm:{folder}{query}").fingerprint for query in specs]
     assert len(set(prints)) == len(specs)
+
+
+@pytest.mark.parametrize("labels", [1, 2])
+def test_every_turn_of_the_assistant_is_a_step_where_asked(labels, tmp_path):
+    model = token_classifier(labels)
+    folder = save(tmp_path, model, template=LLAMA_TEMPLATE, limit=512)
+    talk = [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": "hello\nthere"},
+        {"role": "user", "content": "and?"},
+    ]
+    said = "<s>[user]hi</s>[assistant]hello\nthere</s>"
+    prefixes = [said, f"{said}[user]and?</s>[assistant]that is all</s>"]
+    logits = slow_scores(model, prefixes)
+    expected = [float(each.sigmoid()[0] if labels == 1 else each.softmax(-1)[1]) for each in logits]
+    text = Text(talk, "that is all")
+    for how in ("mean", "min", "last"):
+        rewarder = load_reward_model(f"prm:{folder}?unit=turn&aggregate={how}")
+        wanted = aggregate_steps(expected, how)
+        assert rewards(rewarder, [text]) == [pytest.approx(wanted, abs=1e-5)]
+    assert "turns of the assistant" in rewarder.describe()["steps"]
+    (encoded,) = rewarder.encode([text])
+    begun = encoded.payload[0][encoded.output_start :]
+    assert rewarder.tokenizer.decode(begun[: encoded.output_tokens]).startswith("hat is all")
+    short = load_reward_model(f"prm:{folder}?unit=turn&aggregate=last", max_length=30)
+    assert len(short.encode([text])[0].payload[1]) == 1
+
+
+def test_turns_need_a_template_that_does_not_rewrite_them(tmp_path):
+    folder = save(tmp_path / "plain", token_classifier())
+    with pytest.raises(UsageError, match="unit=turn needs a chat template"):
+        load_reward_model(f"prm:{folder}?unit=turn")
+    strips = "{% for m in messages %}{{ m['content'] if loop.last else '-' }}{% endfor %}"
+    folder = save(tmp_path / "strips", token_classifier(), template=strips)
+    rewarder = load_reward_model(f"prm:{folder}?unit=turn")
+    talk = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    with pytest.raises(RewardModelError, match="otherwise when others follow"):
+        rewarder.encode([Text([*talk, talk[0]], "c")])
+    with pytest.raises(UsageError, match="say step, turn"):
+        load_reward_model(f"prm:{folder}?unit=word")

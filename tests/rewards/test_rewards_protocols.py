@@ -77,7 +77,37 @@ def test_nim_keeps_the_sign_and_refuses_any_other_reply():
     assert rewards.tolist() == [-3.28125] * 2
     assert [turn["role"] for turn in bodies[0]["messages"]] == ["user", "assistant"]
     with pytest.raises(RewardModelError, match="expected a reply such as"):
-        run(says("helpfulness:1.6,verbosity:2"), "/v1", http_format="nim", http_model="m")
+        run(says("a fine answer"), "/v1", http_format="nim", http_model="m")
+    several, how = says("helpfulness:1.6,verbosity:-2"), {"http_format": "nim", "http_model": "m"}
+    with pytest.raises(RewardModelError, match="0 = helpfulness, 1 = verbosity and no reward"):
+        run(several, "/v1", **how)
+    rewards, *_ = run(several, "/v1", model_options={"head": 1}, **how)
+    assert rewards.tolist() == [-2.0] * 2
+
+
+def test_a_judge_that_answers_as_a_reward_model_is_told_of_its_protocol(caplog):
+    def serve(*_):
+        return Answer({"choices": [{"message": {"content": "reward:-3.28"}}]})
+
+    rewards, *_ = run(serve, "/v1", http_format="openai", http_model="m")
+    assert np.isnan(rewards).all()
+    assert "--http-format nim reads it" in caplog.text
+
+
+def test_rerankers_and_vllm_are_asked_for_logits_and_to_keep_the_end():
+    def serve(server, body):
+        return Answer({"results": [{"index": i, "score": 1.0 - i} for i in range(2)]})
+
+    _, bodies, _ = run(serve, "/rerank", http_format="rerank")
+    sent = {key: bodies[0][key] for key in ("raw_scores", "use_activation", "truncation_direction")}
+    assert sent == {"raw_scores": True, "use_activation": False, "truncation_direction": "Left"}
+
+    def pooled(server, body):
+        return Answer({"data": [{"index": 0, "data": [2.0]}]})
+
+    options = {"max_length": 64}
+    _, bodies, _ = run(pooled, "/pooling", PAIR[:1], http_format="vllm", model_options=options)
+    assert (bodies[0]["truncate_prompt_tokens"], bodies[0]["truncation_side"]) == (64, "left")
 
 
 @pytest.mark.parametrize(

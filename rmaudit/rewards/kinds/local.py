@@ -12,7 +12,7 @@ from rmaudit.rewards.base import RewardModel
 from rmaudit.rewards.ensemble import Ensemble
 from rmaudit.rewards.kinds import Loading, RewardKind, load_kind, register_reward
 from rmaudit.rewards.local.checkpoint_files import fetch, read_json
-from rmaudit.rewards.local.recipe import Asked
+from rmaudit.rewards.local.recipe import USUAL, Asked
 from rmaudit.settings import ModelSettings
 
 MOST_NESTED = 8  # ensembles in ensembles
@@ -64,6 +64,30 @@ class ProcessKind(RewardKind):
         steps = Steps.parse(query)
         folder, name = _folder(path, loading.permissions)
         return load_process(folder, name, steps, loading.permissions, **_how(loading.settings))
+
+
+@register_reward
+class PairKind(RewardKind):
+    """A model that compares two responses, and has no scalar."""
+
+    name = "pair"
+    accepted = "pair:PATH?format=... (compares two responses)"
+
+    def load(self, spec: str, loading: Loading) -> RewardModel:
+        """See `RewardKind.load`."""
+        from rmaudit.rewards.local.pairs import Comparison, load_pairs
+
+        settings, what = loading.settings, "a pair model: its query says how texts are made"
+        _torch_alone(settings.backend)
+        _unused(settings, what)
+        if Asked.of(settings) != USUAL:
+            raise UsageError(f"--template, --format, --pair and the like have no effect on {what}")
+        path, _, query = spec.removeprefix("pair:").partition("?")
+        comparison = Comparison.parse(query)
+        folder, name = _folder(path, loading.permissions)
+        how = _how(settings)
+        del how["asked"]
+        return load_pairs(folder, name, comparison, loading.permissions, **how)
 
 
 @register_reward
@@ -151,8 +175,8 @@ def _load_folder(folder: Path, name: str, loading: Loading) -> RewardModel:
 def _torch_alone(backend: str) -> None:
     if backend != "torch":
         raise UsageError(
-            "--backend openvino runs sequence-classification models; steps, dropout and implicit "
-            "rewards need torch: leave it out"
+            "--backend openvino runs sequence-classification models; steps, pairs, dropout and "
+            "implicit rewards need torch: leave it out"
         )
 
 

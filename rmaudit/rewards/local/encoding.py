@@ -263,6 +263,17 @@ def _span(encoding: Any, rendered: Rendered) -> tuple[int, int]:
     return first, after
 
 
+def last_token(encoding: Any, character: int) -> int:
+    """The last of the tokens that hold a character: bytes of a letter may be tokens."""
+    place = int(encoding.char_to_token(character))
+    while place + 1 < len(encoding):
+        span = encoding.token_to_chars(place + 1)
+        if span is None or span[0] > character:
+            break
+        place += 1
+    return place
+
+
 def _token_at(encoding: Any, place: int, stop: int, step: int) -> int | None:
     for character in count(place, step):
         if character == stop:

@@ -57,7 +57,9 @@ def loader_of(
     if made_for is not None and not _native(made_for):
         raise RewardModelError(
             f"{folder}: made for the class {made_for}, which transformers does not have and the "
-            "folder brings no code for; use a release that has it, or name another model"
+            "folder brings no code for; use a release that has it, name another model, or wrap it "
+            "in a function: --model python:module:callable (f(prompts, responses_a, responses_b) "
+            "where it compares two responses)"
         )
     if made_for is not None:
         _refuse_other_task(folder, made_for, task)

@@ -15,9 +15,15 @@ from numpy.typing import NDArray
 
 from rmaudit.errors import RewardModelError, UsageError
 from rmaudit.rewards.base import Encoded, RewardModel, Text
+from rmaudit.rewards.local import turns
 from rmaudit.rewards.local.checkpoint import Checkpoint, load_checkpoint
 from rmaudit.rewards.local.checkpoint_files import Permissions, read_json
-from rmaudit.rewards.local.encoding import maximum_length, renderer_of, special_tokens
+from rmaudit.rewards.local.encoding import (
+    last_token,
+    maximum_length,
+    renderer_of,
+    special_tokens,
+)
 from rmaudit.rewards.local.language_model import logits_of
 from rmaudit.rewards.local.placement import WHOLE, Placement
 from rmaudit.rewards.local.recipe import USUAL, Asked, Declared, declared, resolve
@@ -35,6 +41,7 @@ from rmaudit.rewards.local.transformers_model import (
 _SHEPHERD, _SHEPHERD_FORMAT = " ки", "{prompt} {output}"
 
 Aggregate = Literal["min", "mean", "last", "prod"]
+Unit = Literal["step", "turn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +53,7 @@ class Steps:
     tag: str | None = None  # what the model reads a score at; None: "\n", " ки" of a causal model
     good: str = "+"  # the tokens that a causal model chooses between
     bad: str = "-"
+    unit: Unit = "step"  # "turn": every turn of the assistant, the prompt's too, is a step
 
     @classmethod
     def parse(cls, query: str) -> Steps:
@@ -71,6 +79,8 @@ class Steps:
             raise UsageError(
                 f"prm: no aggregate {given['aggregate']!r}; say {', '.join(get_args(Aggregate))}"
             )
+        if given.get("unit", "step") not in get_args(Unit):
+            raise UsageError(f"prm: unit={given['unit']}: say {', '.join(get_args(Unit))}")
         return cls(**given)
 
 
@@ -122,8 +132,9 @@ class ProcessReward(RewardModel):
     As TRL's ``PRMTrainer`` reads them: prompt, steps and tags are tokenised one by one, and a
     step's score is read at the last token of the tag behind it. A causal model without another tag
     is read as Math-Shepherd is: one text, " ки" behind each step, the steps' own breaks kept.
-    Scores are probabilities. Too long a text loses its oldest tokens; steps that go with them have
-    no score.
+    With ``unit=turn`` the chat template's text is scored at the last token of every turn of the
+    assistant. Scores are probabilities. Too long a text loses its oldest tokens; steps that go with
+    them have no score.
     """
 
     kind = "process"
@@ -151,6 +162,8 @@ class ProcessReward(RewardModel):
         told = Declared(format=_SHEPHERD_FORMAT if self._in_text else told.format)
         self.recipe = resolve(asked, self.tokenizer, told)
         self._renderer = renderer_of(self.recipe, self.tokenizer)
+        if steps.unit == "turn":
+            turns.check(self.tokenizer, self._renderer, name)
         self._front, _ = special_tokens(self.tokenizer)
         self._tag = _SHEPHERD if self._in_text else steps.tag or ("ки" if causal else "\n")
         self._tag_ids = self._ids(self._tag)
@@ -188,12 +201,18 @@ class ProcessReward(RewardModel):
             "device": str(self.device),
             "max_length": self.max_length,
             "text": self.recipe.format or self.recipe.shown,
-            "steps_split_on": self.steps.split,
-            "step_tag": self._tag,
+            **self._shown_steps(),
             "aggregate": self.steps.aggregate,
         }
 
+    def _shown_steps(self) -> dict[str, Any]:
+        if self.steps.unit == "turn":
+            return {"steps": "turns of the assistant, each scored at its last token"}
+        return {"steps_split_on": self.steps.split, "step_tag": self._tag}
+
     def _encode(self, text: Text) -> Encoded:
+        if self.steps.unit == "turn":
+            return turns.encode(self.tokenizer, self._renderer, text, self.max_length)
         rendered = self._renderer.render([text])[0]
         before = self._ids(rendered.text[: rendered.start])
         if self._front and before[: len(self._front)] == self._front:
@@ -245,7 +264,7 @@ class ProcessReward(RewardModel):
         batch = self.tokenizer(text, add_special_tokens=False, verbose=False)
         starts = batch.char_to_token(len(before))
         encoding = batch.encodings[0]
-        return batch["input_ids"], [_last_token(encoding, end) for end in ends], int(starts or 0)
+        return batch["input_ids"], [last_token(encoding, end) for end in ends], int(starts or 0)
 
     def _ids(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
@@ -260,17 +279,6 @@ class ProcessReward(RewardModel):
                 f"{self.steps.bad!r}; say prm:PATH?good=...&bad=..."
             )
         return [ids[-1] for ids in words]
-
-
-def _last_token(encoding: Any, character: int) -> int:
-    """The last of the tokens that hold a character: bytes of a letter may be tokens."""
-    place = int(encoding.char_to_token(character))
-    while place + 1 < len(encoding):
-        span = encoding.token_to_chars(place + 1)
-        if span is None or span[0] > character:
-            break
-        place += 1
-    return place
 
 
 def load_process(

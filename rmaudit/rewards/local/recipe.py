@@ -123,7 +123,39 @@ def declared(folder: Path) -> Declared:
         )
     if isinstance(config, dict) and "sentence_transformers" in config:
         return Declared(pair=True, source="sentence-transformers, as config.json shows")
-    return Declared()
+    return _by_sentence_transformers(folder)
+
+
+def _by_sentence_transformers(folder: Path) -> Declared:
+    """What a CrossEncoder of release 6 says in ``config_sentence_transformers.json``.
+
+    Raises
+    ------
+    RewardModelError
+        If it does more than the model itself: further modules, a prompt before every text.
+    """
+    settings = _json(folder / "config_sentence_transformers.json")
+    if not isinstance(settings, dict) or settings.get("model_type") != "CrossEncoder":
+        return Declared()
+    modules = _json(folder / "modules.json")
+    kinds = [str(each.get("type")) for each in modules] if isinstance(modules, list) else []
+    prompt = settings.get("default_prompt_name")
+    if len(kinds) > 1 or prompt is not None:
+        what = f"the modules {', '.join(kinds)}" if len(kinds) > 1 else f"the prompt {prompt!r}"
+        raise RewardModelError(
+            f"{folder}: is a CrossEncoder of sentence-transformers with {what}, which are not run "
+            "here, so the rewards would not be its own; wrap it in a function: --model "
+            "python:module:callable"
+        )
+    source = "sentence-transformers, as config_sentence_transformers.json shows"
+    return Declared(pair=True, source=source)
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except ValueError:
+        return None
 
 
 def _by_trl(folder: Path) -> bool:

@@ -135,6 +135,25 @@ class TemplateRenderer:
         given = self._options if tools is None else {**self._options, "tools": tools}
         return str(self._tokenizer.apply_chat_template(messages, tokenize=False, **given))
 
+    def until_turns(self, text: Text) -> tuple[str, list[str]]:
+        """The whole text, and the text up to the end of each of the assistant's turns.
+
+        Raises
+        ------
+        RewardModelError
+            If the template writes earlier turns otherwise once others follow.
+        """
+        messages = chat_messages(text)
+        whole = self._template(messages)
+        ends = [i + 1 for i, turn in enumerate(messages) if turn["role"] == "assistant"]
+        starts = [self._template(messages[:end]).rstrip() for end in ends[:-1]]
+        if not all(whole.startswith(start) for start in starts):
+            raise RewardModelError(
+                "the chat template writes a turn otherwise when others follow, so where a turn "
+                "ends is open; give one that does not, with --template FILE"
+            )
+        return whole, [*starts, whole.rstrip()]
+
     def _locate(self, text: Text, rendered: str) -> Rendered:
         """Where the output stands: before the template's constant tail, perhaps stripped."""
         output = sound(text.output)

@@ -50,6 +50,8 @@ _WORDINGS: tuple[Callable[[str, str, Scale], str], ...] = (
 _ROOM = 4096  # tokens of a reply that has to think first
 _COMPLETIONS = "/chat/completions"
 _UNKNOWN = re.compile(r"support|recogni|unknown|unexpected|permitted|allowed", re.IGNORECASE)
+_NIM = re.compile(r"\w+:[-+.\d]+(,\w+:[-+.\d]+)*")
+_NIM_HINT = "; a reward model answers so: --http-format nim reads it"
 _SIZE_LIMIT = 100_000  # characters; a rubric is read with every text
 _log = logging.getLogger("rmaudit")
 
@@ -151,7 +153,7 @@ class Judge(WireFormat):
                 "%s: a reply has no readable score, so its reward is NaN: %s (%r); such replies "
                 "are counted",
                 client.shown,
-                score,
+                score + (_NIM_HINT if _NIM.fullmatch(reply.strip()) else ""),
                 client.scrub(reply),
             )
         return math.nan

@@ -20,7 +20,8 @@ class OpenRlhf(WireFormat):
     A query is prompt and response as one text (``{prompt}{output}`` unless a format is given: there
     they are decoded tokens, the chat template's among them); prompts and labels go beside it.
     The answer's ``rewards`` are read, else ``scores``.
-    Source: OpenRLHF, ``openrlhf/utils/remote_rm_utils.py`` and ``openrlhf/cli/serve_rm.py``.
+    Source: OpenRLHF/OpenRLHF, openrlhf/utils/agent.py (`_fetch_rewards_via_http`) and
+    openrlhf/cli/serve_rm.py (3c3be62).
     """
 
     name = "openrlhf"

@@ -27,7 +27,10 @@ class Rerank(WireFormat):
 
     TEI calls the documents ``texts`` and answers a list of ``index`` and ``score``; the others call
     them ``documents`` and answer ``results`` with ``relevance_score``. Both names are sent, and raw
-    scores are asked for.
+    scores are asked for (``raw_scores`` of TEI and infinity, ``use_activation`` of vLLM).
+    Sources: huggingface/text-embeddings-inference, router/src/http/types.rs, `RerankRequest`
+    (0d124dc); vllm-project/vllm, vllm/entrypoints/pooling/scoring/protocol.py, `RerankRequest`
+    (004706d); infinity-emb 0.0.78, held to the running server by benchmarks/served_rerank.py.
     """
 
     name = recipe = "rerank"
@@ -59,7 +62,9 @@ class Rerank(WireFormat):
             "texts": outputs,
             "documents": outputs,
             "raw_scores": True,
+            "use_activation": False,
             "truncate": True,
+            "truncation_direction": "Left",
             "return_documents": False,
         }
         answer = client.post(body | named(self._model))

@@ -24,7 +24,8 @@ class SgLang(WireFormat):
 
     Texts are made with the format, since SGLang puts them through no chat template; it answers a
     list of objects, the values of the heads under ``embedding``.
-    Source: SGLang's documentation, "Classify (reward model)".
+    Source: SGLang's documentation, "Native APIs", section /classify (reward model), and
+    sgl-project/sglang, python/sglang/srt/entrypoints/http_server.py (0025436).
     """
 
     name = "sglang"

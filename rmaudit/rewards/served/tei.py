@@ -17,6 +17,8 @@ class Tei(WireFormat):
     """Text Embeddings Inference's ``/predict``: raw scores of a sequence classifier.
 
     Texts are made with the format; overlong ones lose their beginning on the server.
+    Source: huggingface/text-embeddings-inference, router/src/http/types.rs, `PredictRequest` and
+    `PredictInput` (0d124dc).
     """
 
     name = "tei"

@@ -33,7 +33,10 @@ class Vllm(WireFormat):
     request, as vLLM takes them), or plain texts if a format is given. ``/score`` gets prompts and
     outputs as pairs. Activations are switched off (``use_activation``, vLLM 0.11 and later), so
     that rewards are logits, not probabilities. Where every token has a value, the last token's is
-    the reward. A maximum length is ``truncate_prompt_tokens``, of which vLLM keeps the last.
+    the reward. A maximum length is ``truncate_prompt_tokens``; the last tokens are kept, which
+    releases that know ``truncation_side`` have to be told.
+    Sources: vllm-project/vllm, vllm/entrypoints/pooling/base/protocol.py (020638a),
+    pooling/protocol.py (01cfbaf) and scoring/protocol.py (004706d) beside it.
     """
 
     name = "vllm"
@@ -55,7 +58,7 @@ class Vllm(WireFormat):
         self.texts_a_request = 1 if chat else 16
         self._options: dict[str, Any] = {"use_activation": False}
         if ask.max_length is not None:
-            self._options["truncate_prompt_tokens"] = ask.max_length
+            self._options |= {"truncate_prompt_tokens": ask.max_length, "truncation_side": "left"}
         made = "messages" if chat else ask.format
         self.recipe = f"vllm {self._path} {made} head {ask.head} length {ask.max_length}"
 
