@@ -18,6 +18,7 @@ from rmaudit.opening import Model
 from rmaudit.report.document import Report
 from rmaudit.rewards import load_reward_model
 from rmaudit.rewards.base import RewardModel, does_not_apply, failed
+from rmaudit.rewards.kinds import refuse_without_effect
 from rmaudit.rewards.served.client import is_url, shown_url
 from rmaudit.running import Data, Inputs, as_data, run, with_responses
 from rmaudit.scoring import Progress, open_store, scores_frame, write_scores
@@ -188,6 +189,7 @@ def run_score(settings: AuditConfig, out: Path, console: Console) -> pd.DataFram
     check_writable(out.parent)
     if out.is_dir():
         raise StoreError(f"{out} is a folder; name a Parquet file with --out")
+    refuse_without_effect(settings, [settings.model])
     frame = score(
         load_reward_model(settings.model, settings, named_by=settings.named_by("model")),
         settings.eval,

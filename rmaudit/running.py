@@ -22,6 +22,7 @@ from rmaudit.provenance import provenance
 from rmaudit.report.document import Report
 from rmaudit.rewards import load_reward_model
 from rmaudit.rewards.base import RewardModel, leaves
+from rmaudit.rewards.kinds import refuse_without_effect
 from rmaudit.scoring import (
     Cost,
     FurtherScoring,
@@ -114,6 +115,8 @@ def build_case(
         how = settings.of_gold() if name == "gold" else settings
         return opening.model(given, how, settings.named_by(name))
 
+    given = (inputs.model, *inputs.ensemble, *(() if inputs.gold is None else (inputs.gold,)))
+    refuse_without_effect(settings, given)
     audited = model("model", inputs.model)
     ensemble = tuple(model("ensemble", member) for member in inputs.ensemble)
     gold = None if inputs.gold is None else model("gold", inputs.gold)

@@ -96,7 +96,9 @@ def _run(
 ) -> Report:
     from rmaudit.benchmark import bench
     from rmaudit.rewards import load_reward_model
+    from rmaudit.rewards.kinds import refuse_without_effect
 
+    refuse_without_effect(settings, [settings.model])
     report = bench(
         suite,
         data,

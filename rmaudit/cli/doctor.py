@@ -25,6 +25,7 @@ def doctor(console: Console, given: dict[str, Any]) -> int:
     """
     from rmaudit.doctor import examine_model, examine_setup
     from rmaudit.rewards import load_reward_model
+    from rmaudit.rewards.kinds import refuse_without_effect
 
     model = given["model"]
     settings = AuditConfig.resolve({**given, "model": model or "recorded", "eval": "none"}, None)
@@ -35,6 +36,7 @@ def doctor(console: Console, given: dict[str, Any]) -> int:
         rows = [[check.status, check.what, check.said] for check in shown]
         console.table("Set-up", ["", "what", "found"], rows)
     if model is not None:
+        refuse_without_effect(settings, [settings.model])
         found = examine_model(lambda: load_reward_model(settings.model, settings))
         rows = [[check.status, check.what, check.said] for check in found]
         console.table("Reward model", ["", "what", "found"], rows)

@@ -8,7 +8,9 @@ may also register signatures of callables and protocols of servers.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from rmaudit.errors import UsageError
@@ -32,11 +34,19 @@ class Loading:
         return replace(self, permissions=permissions)
 
 
+TEXT_OPTIONS = (
+    *("format", "template", "pair", "bos", "eos", "date", "pool"),
+    *("head", "head_weights", "max_length"),
+)
+"""Settings of how texts are made of prompts and responses, and which value is read."""
+
+
 class RewardKind(ABC):
     """A kind of reward model. Register a subclass with `@register_reward`."""
 
     name: ClassVar[str]  # "recorded"; by default what its specifications begin with
     accepted: ClassVar[str]  # a specification and what it stands for, as messages list it
+    options: ClassVar[tuple[str, ...]] = TEXT_OPTIONS  # of these, those that may have an effect
     order: ClassVar[int] = 50  # where several take a specification, the lowest loads it
 
     def takes(self, spec: str, loading: Loading) -> bool:
@@ -56,6 +66,7 @@ class RewardKind(ABC):
         """
 
 
+_NOTHING = Permissions()
 KindClass = TypeVar("KindClass", bound=type[RewardKind])
 REWARDS: Registry[type[RewardKind]] = Registry(
     "kind of reward", "rmaudit.rewards.kinds", "rmaudit.rewards"
@@ -68,6 +79,48 @@ def register_reward(cls: KindClass) -> KindClass:
     return cls
 
 
+def refuse_without_effect(settings: ModelSettings, specs: Sequence[object]) -> None:
+    """Refuse an option of texts that none of the models could heed.
+
+    Parameters
+    ----------
+    settings
+        What the user asks for.
+    specs
+        The models: specifications, functions, or models that are loaded already.
+
+    Raises
+    ------
+    UsageError
+        Naming the option.
+    """
+    defaults = {name: ModelSettings.model_fields[name].default for name in TEXT_OPTIONS}
+    asked = [name for name in TEXT_OPTIONS if getattr(settings, name) != defaults[name]]
+    if not asked:
+        return
+    heeded: set[str] = set()
+    for spec in specs:
+        if isinstance(spec, RewardModel):
+            return
+        if isinstance(spec, str | Path):
+            kinds = [
+                kind for kind in _kinds() if kind.takes(str(spec), Loading(settings, _NOTHING))
+            ]
+            heeded |= set(kinds[0].options if kinds else TEXT_OPTIONS)
+    for name in asked:
+        if name not in heeded:
+            shown = specs[0] if isinstance(specs[0], str) else "a function"
+            raise UsageError(
+                f"--{name.replace('_', '-')} has no effect on {shown}: leave it out (no model here "
+                "reads it)"
+            )
+
+
+def _kinds() -> list[RewardKind]:
+    """All kinds, in the order in which they are asked."""
+    return sorted((kind() for kind in REWARDS.values()), key=lambda kind: (kind.order, kind.name))
+
+
 def load_kind(spec: str, loading: Loading) -> RewardModel:
     """The model of a specification, by the first kind that takes it.
 
@@ -76,7 +129,7 @@ def load_kind(spec: str, loading: Loading) -> RewardModel:
     UsageError
         If none does.
     """
-    kinds = sorted((kind() for kind in REWARDS.values()), key=lambda kind: (kind.order, kind.name))
+    kinds = _kinds()
     for kind in kinds:
         if kind.takes(spec, loading):
             return kind.load(spec, loading)

@@ -13,6 +13,7 @@ class FunctionKind(RewardKind):
 
     name = "python"
     accepted = "python:module:callable"
+    options = ()
 
     def load(self, spec: str, loading: Loading) -> RewardModel:
         """See `RewardKind.load`."""

@@ -13,6 +13,7 @@ class RecordedKind(RewardKind):
 
     name = "recorded"
     accepted = "recorded, or recorded:NAME for one model of a column scores"
+    options = ()
 
     def load(self, spec: str, loading: Loading) -> RewardModel:
         """See `RewardKind.load`."""

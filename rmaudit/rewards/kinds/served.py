@@ -14,6 +14,7 @@ class ServedKind(RewardKind):
 
     name = "server"
     accepted = "the URL of a reward server (http://, https://)"
+    options = ("format", "head", "max_length")
 
     def takes(self, spec: str, loading: Loading) -> bool:
         """Whether it is a URL."""

@@ -92,6 +92,11 @@ class OwnScoreReward(RewardModel):
         texts = list(TRIAL_TEXTS)
         with _watched(self.model) as self._seen:
             self._alone = np.array([self._score(text) for text in texts])
+        if not np.isclose(self._score(texts[0]), self._alone[0], rtol=1e-3, atol=1e-3):
+            raise RewardModelError(
+                f"{name}: {type(self.model).__name__}.{self._method} gives one conversation "
+                "another score each time, so no number of it could be repeated"
+            )
         self.batched = self._batches_are_harmless(texts)
         self._forward_apart = self._against_forward(texts)
         self.notices = self._notices()

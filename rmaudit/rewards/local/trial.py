@@ -136,6 +136,7 @@ def _own(model: Any, batches: Sequence[dict[str, Tensor]], name: str) -> tuple[s
     """What the model's own forward pass gives texts, and what its class calls it."""
     try:
         given = [named_heads(model, inputs) for inputs in batches]
+        again = named_heads(model, batches[0])[1]
     except RewardModelError:
         raise
     except Exception as error:
@@ -146,6 +147,12 @@ def _own(model: Any, batches: Sequence[dict[str, Tensor]], name: str) -> tuple[s
     fault = of_tokens(type(model).__name__, [values.shape for _, values in given], lengths)
     if fault is not None:
         raise RewardModelError(fault)
+    if not _same(again.float(), given[0][1].float(), given[0][1].dtype):
+        raise RewardModelError(
+            f"{name}: {type(model).__name__} gives one text another reward each time "
+            f"({float(given[0][1][0, 0]):.6g}, then {float(again[0, 0]):.6g}): its forward pass is "
+            "random, so no number of it could be repeated"
+        )
     return given[0][0], torch.cat([values for _, values in given]).float()
 
 
@@ -222,5 +229,5 @@ def _same(values: Tensor | None, own: Tensor, dtype: torch.dtype) -> bool:
     if values is None or values.shape != own.shape:
         return False
     known = torch.isfinite(own)
-    near = (values - own).abs() <= _SAME[dtype] * (1 + own.abs())
+    near = (values - own).abs() <= _SAME.get(dtype, 1e-4) * (1 + own.abs())
     return bool((near | ~known).all())
