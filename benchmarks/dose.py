@@ -3,8 +3,9 @@
     python benchmarks/dose.py --seeds 20 [--rl]
     python benchmarks/dose.py --figure docs/figures    # the figure of the documentation, seed 0
 
-One cell per (pairs, noise, seed) is appended to benchmarks/cells/dose.jsonl; cells that are there
-are not run again. The table gives means, 95% t intervals over seeds, and paired differences.
+One cell per (pairs, noise, RL or not, seed) is appended to benchmarks/cells/dose.jsonl; cells that
+are there are not run again. The table gives means, 95% t intervals over seeds, and paired
+differences.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -51,11 +53,27 @@ def numbers(gold: np.ndarray, kl: np.ndarray) -> dict[str, float]:
 
 
 def cell(world: DoseWorld, pairs: int, noise: float, seed: int, rl: bool) -> dict[str, Any]:
-    """Every proxy under every method, exact."""
+    """Every proxy under best of n and the tilt, exact; or one model under RL."""
     feedback = world.draw_pairs(pairs, np.random.default_rng(seed), noise=noise)
     proxies = train_proxies(world, feedback, seed=seed)
     tables, unit = proxy_tables(world, proxies), within_sd(world, world.gold)
-    found: dict[str, Any] = {}
+    found = rl_gains(world, tables[SINGLE], seed, unit) if rl else exact_gains(world, tables, unit)
+    return {
+        "pairs": pairs,
+        "noise": noise,
+        "seed": seed,
+        "rl": rl,
+        "error_correlation": proxies.error_correlation(world.gold),
+        "effective_number": proxies.effective_number(world.gold),
+        "found": found,
+    }
+
+
+def exact_gains(
+    world: DoseWorld, tables: Mapping[str, np.ndarray], unit: float
+) -> dict[str, dict[str, float]]:
+    """Peak and loss of every proxy under best of n and the tilted policy."""
+    gains = {}
     for name, table in tables.items():
         for method, strengths in (
             ("bon", 2.0 ** np.arange(OCTAVES + 1)),
@@ -63,24 +81,24 @@ def cell(world: DoseWorld, pairs: int, noise: float, seed: int, rl: bool) -> dic
         ):
             curve = exact_curve(world, table, method, strengths)  # type: ignore[arg-type]
             gold = (curve.gold - curve.gold_start[:, None]).mean(axis=0) / unit
-            found[f"{method} {name}"] = numbers(gold, curve.kl_at)
-    for method in METHODS if rl else ():
+            gains[f"{method} {name}"] = numbers(gold, curve.kl_at)
+    return gains
+
+
+def rl_gains(
+    world: DoseWorld, table: np.ndarray, seed: int, unit: float
+) -> dict[str, dict[str, float]]:
+    """Peak and loss of one model under RLOO, PPO and A2C."""
+    gains = {}
+    for method in METHODS:
         with tempfile.TemporaryDirectory() as folder:
-            setting = DoseSetting(world, seed=seed)
-            _rl(setting, tables[SINGLE], method, 150, Path(folder), seed)
+            _rl(DoseSetting(world, seed=seed), table, method, 150, Path(folder), seed)
             lines = (Path(folder) / method / "training-log.jsonl").read_text().splitlines()
         rows = [row for row in map(json.loads, lines) if "gold_exact" in row]
         gold = np.array([row["gold_exact"] for row in rows])
         kl = np.array([row["kl_exact"] for row in rows])
-        found[f"{method} {SINGLE}"] = numbers((gold - gold[0]) / unit, kl)
-    return {
-        "pairs": pairs,
-        "noise": noise,
-        "seed": seed,
-        "error_correlation": proxies.error_correlation(world.gold),
-        "effective_number": proxies.effective_number(world.gold),
-        "found": found,
-    }
+        gains[f"{method} {SINGLE}"] = numbers((gold - gold[0]) / unit, kl)
+    return gains
 
 
 def interval(values: np.ndarray) -> str:
@@ -133,13 +151,15 @@ def main() -> None:
         return
     CELLS.parent.mkdir(exist_ok=True)
     cells = [json.loads(line) for line in CELLS.read_text().splitlines()] if CELLS.exists() else []
-    done = {(c["pairs"], c["noise"], c["seed"]) for c in cells}
+    done = {(c["pairs"], c["noise"], c["rl"], c["seed"]) for c in cells}
     world = DoseWorld()
+    wanted = [(pairs, noise, False) for pairs, noise in SETTINGS]
+    wanted += [(*SETTINGS[0], True)] if asked.rl else []
     for seed in range(asked.seeds):
-        for pairs, noise in SETTINGS:
-            if (pairs, noise, seed) in done:
+        for pairs, noise, rl in wanted:
+            if (pairs, noise, rl, seed) in done:
                 continue
-            cells.append(cell(world, pairs, noise, seed, asked.rl and pairs == 800 and noise > 0))
+            cells.append(cell(world, pairs, noise, seed, rl))
             with CELLS.open("a") as file:
                 file.write(json.dumps(cells[-1]) + "\n")
     print(table(cells))
