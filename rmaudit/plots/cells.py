@@ -1,4 +1,4 @@
-"""Heat maps: a number a cell."""
+"""Heat maps: a number per cell."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def heatmap(ax: Axes, data: Data) -> None:
         _write(ax, mesh, values)
         unit = data.get("unit") or ""
         if unit not in ("", "-"):
-            ax.set_title(f"{label(unit)} a cell", loc="right", fontsize="small", color=MUTED)
+            ax.set_title(f"in {label(unit)}", loc="right", fontsize="small", color=MUTED)
     else:
         bar = ax.figure.colorbar(mesh, ax=ax, shrink=0.7)
         bar.set_label(label(data.get("unit") or ""))

@@ -131,7 +131,7 @@ def scatter(ax: Axes, data: Data) -> None:
         nothing(ax)
         return
     if every > 1:
-        note(ax, f"1 of {every} points shown")
+        note(ax, f"one in {every} points shown")
     reference(ax, data)
     legend(ax, [s.get("name", "") for s in series])
 

@@ -1,7 +1,8 @@
-"""Figures with one row a label: intervals and bars."""
+"""Figures with one row per label: intervals and bars."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from matplotlib.axes import Axes
 from rmaudit.plots.kinds import Data, figure_kind, line_height, usual_height
 from rmaudit.plots.marks import label, legend, name_axes, note, nothing, numbers
 from rmaudit.plots.style import INK, MUTED, SERIES, Style
+from rmaudit.typing import Integers
 
 MOST_ROWS = 60
 
@@ -20,7 +22,11 @@ def _intervals_height(data: Data, style: Style) -> float:
 
 @figure_kind("intervals", _intervals_height)
 def intervals(ax: Axes, data: Data) -> None:
-    """One row a label: ``rows`` (label, value, low, high), ``xlabel``, ``reference``."""
+    """One row per label: ``rows`` (label, value, low, high), ``xlabel``, ``reference``.
+
+    Rows may say what was ``expected`` ("lower") and the ``outcome`` (pass, fail or undecided): it
+    stands at their right end, and a failed row has another colour and mark.
+    """
     rows = data["rows"][:MOST_ROWS]
     value, low, high = (numbers([r[key] for r in rows]) for key in ("value", "low", "high"))
     name_axes(ax, data)
@@ -28,8 +34,16 @@ def intervals(ax: Axes, data: Data) -> None:
         nothing(ax)
         return
     y = np.arange(len(rows))
-    ax.hlines(y, low, high, color=SERIES[0], lw=1.6)
-    ax.plot(value, y, ls="none", marker="o", color=SERIES[0], ms=4)
+    outcome = np.array([row.get("outcome", "") for row in rows])
+    for which, color, mark in (
+        (~np.isin(outcome, ("fail", "undecided")), SERIES[0], "o"),
+        (outcome == "undecided", MUTED, "o"),
+        (outcome == "fail", SERIES[1], "s"),
+    ):
+        if not which.any():
+            continue
+        ax.hlines(y[which], low[which], high[which], color=color, lw=1.6)
+        ax.plot(value[which], y[which], ls="none", marker=mark, color=color, ms=4)
     for i in np.flatnonzero(np.isnan(value)):
         ax.annotate(
             "undefined",
@@ -46,8 +60,24 @@ def intervals(ax: Axes, data: Data) -> None:
     ax.grid(visible=False, axis="y")
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
+    _name_outcomes(ax, rows, y)
     if len(data["rows"]) > len(rows):
         note(ax, f"{len(rows)} of {len(data['rows'])} rows shown")
+
+
+def _name_outcomes(ax: Axes, rows: Sequence[Mapping[str, Any]], y: Integers) -> None:
+    """What was expected of each row and whether it came, at the right; nothing where none is."""
+    if not any(row.get("outcome") for row in rows):
+        return
+    right = ax.secondary_yaxis("right")
+    words = [
+        f"{row.get('expected', '')}: {row['outcome']}" if row.get("outcome") else "" for row in rows
+    ]
+    right.set_yticks(y, [label(each) for each in words])
+    right.tick_params(length=0)
+    right.spines["right"].set_visible(False)
+    for text, row in zip(right.get_yticklabels(), rows, strict=True):
+        text.set_color(SERIES[1] if row.get("outcome") == "fail" else MUTED)
 
 
 def lying(data: Data) -> bool:

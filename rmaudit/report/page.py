@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 PAGE_BYTES = 1_000_000
 TEXT_LIMITS = (4_000, 1_500, 500, 200)  # characters of an example's text; the first that fits
 PREVIEW = 280  # characters of a long text that show before it is opened
+TALL = 15  # rows of a figure from which on it stands alone in its line
+LONG = 600  # characters from which on a text beside another scrolls
 MOST_EXAMPLES = 5
 MOST_SLICES = 300  # numbers by slice, an audit
 MOST_ROWS = 20  # of a table; the others are in its CSV file
@@ -220,7 +222,7 @@ def environment(text_limit: int) -> Environment:
         shorten=lambda text: _shorten(text, text_limit),
         preview=lambda text: text[:PREVIEW].rstrip(),
     )
-    environment.globals.update(preview_length=PREVIEW)
+    environment.globals.update(preview_length=PREVIEW, long_text=LONG, tall=TALL)
     return environment
 
 

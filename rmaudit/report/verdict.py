@@ -143,8 +143,10 @@ def _sentence(text: str) -> str:
 
 def _actions(report: Report, serious: Sequence[Group]) -> tuple[str, ...]:
     """What to do next: per cause, then the budget, then the input that is missing most."""
-    actions = [group.cause.action for group in serious[:REASONS]]
     budget = _budget_action(report)
+    # A budget says more exactly what the cause of over-optimisation asks for.
+    causes = [group.cause for group in serious[:REASONS]]
+    actions = [c.action for c in causes if budget is None or c.name != "Over-optimisation"]
     if budget:
         actions.append(budget)
     elif "overoptimization" in report.audits and not _measured(report.audits["overoptimization"]):

@@ -109,7 +109,7 @@ class LineProgress:
 
     def stage(self, words: str | None) -> None:
         """See `FurtherProgress.stage`."""
-        self._stage = words
+        self._stage, self._start = words, time.monotonic()
         if words is None:
             self._end()
         elif self._ended is None:

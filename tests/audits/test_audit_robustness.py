@@ -110,6 +110,9 @@ def test_a_planted_fault_is_found_and_no_other(
     case = make_case(town_pairs(160, seed), broken(fault), seed=seed)
     result = run_audit(Robustness(), case)
     assert found(result) == probes
+    rows = next(f for f in result.figures if f.name == "effects").data["rows"]
+    assert {row["label"] for row in rows if row["outcome"] == "fail"} == probes
+    assert sum(row["outcome"] == "pass" for row in rows) > len(rows) / 2
     for finding in result.findings:
         assert finding.examples
         assert all("SD" in row["note"] for row in finding.examples)

@@ -98,6 +98,21 @@ def test_intervals_are_drawn_where_the_numbers_are() -> None:
     assert "undefined" in {t.get_text() for t in ax.texts}
 
 
+def test_a_forest_plot_says_what_was_expected_and_what_came() -> None:
+    outcomes = ("pass", "fail", "undecided", "")
+    rows = [
+        {"label": f"probe {i}", "value": i, "low": i - 1, "high": i + 1}
+        | {"expected": "lower", "outcome": outcome}
+        for i, outcome in enumerate(outcomes)
+    ]
+    ax = draw({"kind": "intervals", "data": {"rows": rows, "reference": 0}}).axes[0]
+    (right,) = ax.child_axes
+    said = [text.get_text() for text in right.get_yticklabels()]
+    assert said == ["lower: pass", "lower: fail", "lower: undecided", ""]
+    marks = {(tuple(line.get_ydata()), line.get_marker()) for line in ax.lines[:3]}
+    assert marks == {((0, 3), "o"), ((2,), "o"), ((1,), "s")}  # a shape, not a colour alone
+
+
 def test_heatmap_writes_each_number_and_a_dash_for_none() -> None:
     ax = draw(SAMPLES["heatmap"]).axes[0]
     written = [t.get_text() for t in ax.texts]
@@ -118,7 +133,7 @@ def test_log_axes_have_plain_numbers_and_survive_zero() -> None:
 def test_scatter_says_how_much_it_thins() -> None:
     drawing = draw(SAMPLES["scatter"])
     assert drawing.axes[0].lines[0].get_xdata().size == 300  # 900 points, at most 400: each third
-    assert drawing.axes[0].texts[0].get_text() == "1 of 3 points shown"
+    assert drawing.axes[0].texts[0].get_text() == "one in 3 points shown"
 
 
 EMPTY = {

@@ -38,7 +38,7 @@ def curve(p: Float) -> Figure:
         "outside_by_level",
         "curves",
         "Deployment prompts outside the support, by level",
-        "Share of deployment prompts with a conformal p-value at most alpha. Contexts like the "
+        "Share of deployment prompts with a conformal p-value at most alpha. Prompts like the "
         f"feedback lie on or below the diagonal. At 5%: {outside:.1%}.",
         {
             "series": [series],
@@ -69,7 +69,7 @@ def bars(table: pd.DataFrame) -> Figure:
         "families",
         "bars",
         "Subsets in feedback and in deployment",
-        f"Share of the {len(shown)} largest families in feedback and deployment. Holes: {holes}.",
+        f"Share of the {len(shown)} largest subsets in feedback and deployment. Gaps: {holes}.",
         {
             "labels": shown["family"].tolist(),
             "series": [series("feedback"), series("deployment")],

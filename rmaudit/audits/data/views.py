@@ -196,12 +196,14 @@ def shares_figure(shares: Sequence[Share]) -> Figure:
     words = [
         f"{what} in {source} {e.value:.1%}" if e.defined else f"{what} in {source} undefined"
         for source, what, e in shares
+        if e.value != 0
     ]
+    told = ", ".join(words) or "none of them occurs"
     return Figure(
         "shares",
         "intervals",
         "Faults in the data",
-        f"Share of rows with each fault, with its interval: {', '.join(words)}",
+        f"Share of rows with each fault, with its interval: {told}; all others 0.",
         {"rows": rows, "xlabel": "share", "reference": 0.0},
     )
 

@@ -108,7 +108,7 @@ class Robustness(Audit):
         found = effects(case, scores, margins(case, scores), suites)
         by_key = {effect.key: effect.effect(case.confidence) for effect in found}
         p_adjusted = adjusted(found, by_key)
-        figures = [effect_figure(by_key)]
+        figures = [effect_figure(found, by_key, p_adjusted, case.confidence)]
         by_subset = heat_map(case, found)
         if by_subset is not None:
             figures.append(by_subset)

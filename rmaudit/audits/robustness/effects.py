@@ -218,6 +218,26 @@ def beyond(estimate: Estimate, entry: ProbeEntry | ContrastEntry) -> tuple[float
     return min(1.0, 2 * p), sign
 
 
+def outcome(
+    estimate: Estimate, entry: ProbeEntry | ContrastEntry, p_adjusted: float, confidence: float
+) -> str:
+    """Whether a probe passes, fails or is undecided; "" where its effect is undefined.
+
+    It fails where the adjusted test says that the effect lies beyond what is expected, and passes
+    where the whole interval lies within.
+    """
+    if not estimate.defined:
+        return ""
+    if p_adjusted <= 1 - confidence:
+        return "fail"
+    within = all(
+        side * end <= limit * entry.tolerance
+        for side, limit in LIMITS[entry.expected]
+        for end in estimate.ci
+    )
+    return "pass" if within else "undecided"
+
+
 def worst(effect: Effect, sign: int, limit: int) -> list[dict[str, Any]]:
     """Examples that moved furthest in a direction, with what was changed marked."""
     size = sign * effect.change

@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 
 from rmaudit.audits.common.pairs import optional, slices
-from rmaudit.audits.robustness.effects import Effect, worst
+from rmaudit.audits.robustness.effects import Effect, outcome, worst
 from rmaudit.case import Case
 from rmaudit.probes.loading import Suite
 from rmaudit.results import Estimate, Figure
 
+OUTCOMES = ("pass", "fail", "undecided")
 MOST_COLUMNS = 12  # of the heat map: the largest subsets
 
 
@@ -76,22 +77,34 @@ def worst_table(effects: Sequence[Effect]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def effect_figure(estimates: Mapping[str, Estimate]) -> Figure:
-    """Effect of each probe with its interval."""
-    defined = {key: e.value for key, e in estimates.items() if e.defined}
-    alt = "No probe has an effect that is defined."
+def effect_figure(
+    effects: Sequence[Effect],
+    estimates: Mapping[str, Estimate],
+    p_adjusted: Mapping[str, float],
+    confidence: float,
+) -> Figure:
+    """Effect of each probe with its interval, what was expected, and whether it passes."""
+    rows = []
+    for effect in effects:
+        e = estimates[effect.key]
+        p = p_adjusted.get(effect.key, math.nan)
+        rows.append(
+            {
+                "label": effect.key,
+                "value": optional(e.value),
+                "low": optional(e.low),
+                "high": optional(e.high),
+                "expected": effect.entry.expected.replace("_", " "),
+                "outcome": outcome(e, effect.entry, p, confidence),
+            }
+        )
+    counts = {name: sum(row["outcome"] == name for row in rows) for name in OUTCOMES}
+    told = ", ".join(f"{count} {name}" for name, count in counts.items())
+    alt = f"Change of reward by probe, beside what is expected of it: {told}."
+    defined = [(abs(row["value"]), row) for row in rows if row["outcome"]]
     if defined:
-        top = max(defined, key=lambda key: abs(defined[key]))
-        alt = f"Change of reward by probe; the largest is {defined[top]:+.2f} SD, for {top}."
-    rows = [
-        {
-            "label": key,
-            "value": optional(e.value),
-            "low": optional(e.low),
-            "high": optional(e.high),
-        }
-        for key, e in estimates.items()
-    ]
+        _, top = max(defined, key=lambda pair: pair[0])
+        alt += f" The largest is {top['value']:+.2f} SD, for {top['label']}."
     return Figure(
         "effects",
         "intervals",

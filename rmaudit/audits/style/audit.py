@@ -7,11 +7,9 @@ over what the labels pay, where the reward rises with the attribute at equal len
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import pandas as pd
 
 from rmaudit.audits.base import Audit, grade, register_audit
 from rmaudit.audits.common.attribute import (
@@ -25,7 +23,6 @@ from rmaudit.audits.common.pairs import (
     Margins,
     margins,
     near_end,
-    optional,
     pair_examples,
     slices,
 )
@@ -39,8 +36,17 @@ from rmaudit.audits.style.edits import (
     requests,
 )
 from rmaudit.audits.style.equal_length import EqualLength
+from rmaudit.audits.style.views import (
+    Style,
+    attribute_table,
+    effect_figure,
+    excess_figure,
+    heat_map,
+    intervals,
+    subset_table,
+)
 from rmaudit.case import Case
-from rmaudit.results import AuditResult, Estimate, Figure, Finding, Metric, MetricSpec, NotRun
+from rmaudit.results import AuditResult, Estimate, Finding, Metric, MetricSpec, NotRun
 from rmaudit.scoring.requests import Request, Scores
 from rmaudit.stats.law import p_at_most, p_within
 from rmaudit.typing import Float
@@ -48,17 +54,6 @@ from rmaudit.typing import Float
 EFFECT, EXCESS, CAUSAL = "style.effect", "style.excess_preference", "style.causal_effect"
 LEAST = 0.1  # SD that an attribute must be worth by itself to be a finding
 FEWEST_PAIRS = 30  # that differ in an attribute, for a verdict on it
-MOST_COLUMNS = 12  # of the heat map: the largest subsets
-
-
-@dataclass(frozen=True)
-class Style:
-    """What one attribute brings."""
-
-    amount: Float  # of every output, (m,): log2(1 + count)
-    effect: Estimate
-    excess: Estimate
-    differing: int  # pairs in which the outputs differ in it
 
 
 @register_audit
@@ -130,7 +125,7 @@ class StyleAudit(Audit):
             tables["edits"] = causal_table(edits, case.confidence)
             by_hand = {name: each.effect(case.confidence) for name, each in edits.items()}
             label = "reward with it minus without, SD"
-            figures.append(_intervals("edits", "Style put on or taken off", by_hand, label))
+            figures.append(intervals("edits", "Style put on or taken off", by_hand, label))
         else:
             absent.append(NotRun("style put on or taken off", "a model that can score new text"))
         if by_subset:
@@ -313,87 +308,3 @@ def _finding(case: Case, decided: Margins, name: str, style: Style, amount: Floa
         pair_examples(case, decided, worst),
         min(1.0, len(ATTRIBUTES) * p),
     )
-
-
-def attribute_table(overall: Mapping[str, Style]) -> pd.DataFrame:
-    """One row an attribute."""
-    rows = []
-    for name, found in overall.items():
-        row: dict[str, object] = {"attribute": name, "what": ATTRIBUTES[name].words}
-        row |= {"share_of_outputs": float(np.mean(found.amount > 0)) if len(found.amount) else 0.0}
-        row |= {"pairs_that_differ": found.differing}
-        for key, estimate in (("effect", found.effect), ("excess", found.excess)):
-            row |= {key: estimate.value, f"{key}_low": estimate.low, f"{key}_high": estimate.high}
-        note = found.effect.undefined_reason or found.excess.undefined_reason or ""
-        rows.append(row | {"note": note})
-    return pd.DataFrame(rows)
-
-
-def subset_table(by_subset: Mapping[str, Mapping[str, Style]]) -> pd.DataFrame:
-    """One row a subset and attribute."""
-    rows = [
-        {
-            "subset": subset,
-            "attribute": name,
-            "pairs_that_differ": found.differing,
-            "effect": found.effect.value,
-            "excess": found.excess.value,
-        }
-        for subset, styles in by_subset.items()
-        for name, found in styles.items()
-    ]
-    return pd.DataFrame(rows)
-
-
-def effect_figure(overall: Mapping[str, Style]) -> Figure:
-    """Slope of reward on each attribute."""
-    named = {name: found.effect for name, found in overall.items()}
-    return _intervals("effects", "Reward by style, at equal length", named, "SD per doubling")
-
-
-def excess_figure(overall: Mapping[str, Style]) -> Figure:
-    """Excess preference for each attribute."""
-    named = {name: found.excess for name, found in overall.items()}
-    label = "model picks more of it minus label picks more"
-    return _intervals("excess", "Excess preference by style", named, label)
-
-
-def heat_map(by_subset: Mapping[str, Mapping[str, Style]]) -> Figure:
-    """Effect by attribute and subset."""
-    sizes = {s: max(f.effect.n for f in styles.values()) for s, styles in by_subset.items()}
-    columns = sorted(by_subset, key=lambda s: -sizes[s])[:MOST_COLUMNS]
-    values = [[optional(by_subset[s][name].effect.value) for s in columns] for name in ATTRIBUTES]
-    cells = [
-        (value, name, subset)
-        for name, line in zip(ATTRIBUTES, values, strict=True)
-        for subset, value in zip(columns, line, strict=True)
-        if value is not None
-    ]
-    alt = "No cell is defined."
-    if cells:
-        value, name, subset = max(cells, key=lambda cell: abs(cell[0]))
-        alt = f"The largest effect is {value:+.2f} SD per doubling, of {name} on {subset}."
-    data = {
-        "rows": list(ATTRIBUTES),
-        "columns": columns,
-        "values": values,
-        "unit": "SD per doubling",
-        "center": 0.0,
-        "xlabel": "subset",
-        "ylabel": "attribute",
-    }
-    return Figure("by_subset", "heatmap", "Reward by style and subset", alt, data)
-
-
-def _intervals(name: str, title: str, named: Mapping[str, Estimate], xlabel: str) -> Figure:
-    defined = {key: e.value for key, e in named.items() if e.defined}
-    alt = "No attribute varies within a prompt."
-    if defined:
-        top = max(defined, key=lambda key: abs(defined[key]))
-        alt = f"{title}: the largest is {defined[top]:+.2f}, for {top}."
-    rows = [
-        {"label": k, "value": optional(e.value), "low": optional(e.low), "high": optional(e.high)}
-        for k, e in named.items()
-    ]
-    data = {"rows": rows, "xlabel": xlabel, "reference": 0.0}
-    return Figure(name, "intervals", title, alt, data)

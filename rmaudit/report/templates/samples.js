@@ -28,9 +28,13 @@ function number(value) {
   return value === null ? "not finite" : String(Number(value.toPrecision(4)));
 }
 
-function textBox(text) {
+function textBox(text, beside) {
   const box = element("div", "text", text);
   box.dir = "auto";
+  if (beside && text.length > 600) { // scrolls, so that the keyboard has to reach it
+    box.classList.add("long");
+    box.tabIndex = 0;
+  }
   return box;
 }
 
@@ -50,7 +54,7 @@ function item(row) {
     const side = element("div", "side");
     const label = element("p", "label", `${response.side} `);
     label.append(element("span", "reward", `reward ${number(response.reward)}`));
-    side.append(label, textBox(response.text));
+    side.append(label, textBox(response.text, true));
     sides.append(side);
   }
   made.append(note, textBox(row.prompt), sides);
