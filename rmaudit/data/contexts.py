@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rmaudit.data import names
-from rmaudit.data.faults import wrong_type
+from rmaudit.data.faults import Fault, wrong_type
 from rmaudit.data.messages import decoded, holds_turns, is_turn, messages, prompt, with_system
 from rmaudit.data.profile import Profile
 from rmaudit.data.types import Message, Prompt
@@ -43,8 +43,11 @@ class Assembly:
         return " + ".join(name for name in order if name is not None)
 
     def prompt(self, record: Mapping[str, Any]) -> Prompt:
-        """The prompt of a row; `Fault` where a column holds no context."""
+        """The prompt of a row; `Fault` where a column holds no context, or the row has none."""
         given: Prompt = ""
+        main = (*self.parts, *(() if self.turns is None else (self.turns,)))
+        if main and not any(name in record for name in main):
+            raise Fault(main[0], "missing column")
         if self.turns is not None:
             given = prompt(_decoded(record.get(self.turns)), self.turns)
         else:
@@ -75,8 +78,6 @@ def _decoded(value: Any) -> Any:
 
 
 def _single(value: Any, name: str) -> Prompt:
-    if isinstance(value, dict) and isinstance(value.get("messages"), list):
-        return with_system(messages(value["messages"], name), None, value.get("tools"))
     if isinstance(value, bool) or not isinstance(value, int | float) or is_null(value):
         return prompt(value, name)
     return str(value)

@@ -9,7 +9,7 @@ from typing import Any
 from rmaudit.data import names
 from rmaudit.data.contexts import Assembly, assembly
 from rmaudit.data.faults import Fault
-from rmaudit.data.layouts.shapes import Ranked, Row, Sets, Shape
+from rmaudit.data.layouts.shapes import Ranked, Row, Sets, Shape, Vote
 from rmaudit.data.mapping import ColumnMap, vote
 from rmaudit.data.messages import decoded, extract_prompt
 from rmaudit.data.paths import MISSING, get
@@ -34,7 +34,7 @@ class Table:
         self.free: dict[str, str] = {}
         for name in profile.values:
             if name not in taken:
-                self.free.setdefault(name.strip().lower().replace(" ", "_"), name)
+                self.free.setdefault(names.plain(name), name)
         self.renames: dict[str, str] = {}
         self.shape: Shape | None = None
         self.context = Assembly()
@@ -159,9 +159,27 @@ class Table:
                 shape = vote(*pair, name, self.profile.values[name], mapped=False)
                 if shape is not None:
                     found.append(shape)
+        flags = self._flags(pair) if not found else None
+        if flags:
+            found.append(Vote(*pair, flags=flags))
         if len(found) == 1:
             self.shape = found[0]
             self.renames = {n: t for n, t in self.renames.items() if n not in found[0].reads}
+
+    def _flags(self, pair: tuple[str, str]) -> tuple[str, ...] | None:
+        """Columns of 0 and 1 that mark the better one of two responses, or a tie."""
+        one, other = names.ending(*(names.plain(name) for name in pair))
+        marks = {
+            known: name
+            for known, name in self.free.items()
+            if names.looks_like(known) == "label" and self.profile.flags(name)
+        }
+        ties = [name for known, name in marks.items() if "tie" in known]
+        for known, name in marks.items():
+            partner = known.removesuffix(one) + other
+            if one and known.endswith(one) and known not in ties and partner in marks:
+                return (name, marks[partner], *ties[:1])
+        return None
 
     def _reader(self) -> Callable[[Row], list[Row]] | None:
         """What makes our columns of the table's; None if they are that."""
@@ -259,7 +277,13 @@ class Table:
     def _refuse_lost_context(
         self, left: list[str], read: Callable[[Row], list[Row]] | None
     ) -> None:
-        candidates = [n for n in left if self.profile.sentences(n) or self.profile.turns(n)]
+        candidates = [
+            name
+            for name in left
+            if self.profile.sentences(name)
+            or self.profile.turns(name)
+            or names.looks_like(name) == "context"
+        ]
         if not candidates or _carries_context(self.profile.rows, read):
             return
         raise Unclear(

@@ -24,6 +24,8 @@ from rmaudit.data.types import DataType, Reading, SetAside, Source
 from rmaudit.errors import DataError, UsageError
 
 _UNKNOWN = Plan(None, None, frozenset())
+UNKNOWN_LABELS = ("not a label", "not a verdict")
+MOST_LOST = 0.2  # share of rows with such labels up to which the others are used
 
 
 class Intake:
@@ -46,6 +48,8 @@ class Intake:
         self._limit = limit
         self._read = 0
         self._used = 0
+        self._prompted = False  # pairs of which the first ones have a column `prompt`
+        self._labels: set[bool] = set()  # of single responses: whether both were met
 
     @property
     def kind(self) -> DataType | None:
@@ -72,6 +76,7 @@ class Intake:
             self._read += 1
             fault = Fault(None, "rest of the file cannot be read", str(damage))
             self._put_aside(damage.row, fault)
+        self._refuse_lost_labels()
 
     def source(self) -> Source:
         """Where the rows came from, and their counts."""
@@ -117,6 +122,24 @@ class Intake:
             f"{source.path}: none of {source.rows_read} rows can be used: "
             f"{reasons_of(self.set_aside)}{shown}; needs JSON objects or table rows with columns "
             f"of a type ({known}) or of a layout in `rmaudit data formats`{advice}"
+        )
+
+    def _refuse_lost_labels(self) -> None:
+        """Rows whose labels are not understood are no random ones: many of them are refused."""
+        lost = [each for each in self.set_aside if each.reason in UNKNOWN_LABELS]
+        if not lost or not self._used:
+            return
+        if (
+            MOST_LOST * self._read >= len(lost)
+            and self._labels != {True}
+            and self._labels != {False}
+        ):
+            return
+        first = lost[0]
+        raise DataError(
+            f"{self._reader.path}: labels are not understood: column {first.column!r}, row "
+            f"{first.row}: {first.detail} ({len(lost):,} of {self._read:,} rows); write other words"
+            " for them, or take these rows out"
         )
 
     def _chunks(self) -> Iterator[Records | Columns]:
@@ -168,6 +191,8 @@ class Intake:
         self._profile = profile
         if plan.gather is not None and plan.layout == self._plan.layout:
             plan = replace(plan, read=self._plan.read, gather=self._plan.gather)  # it has read rows
+        if before is None:
+            self._prompted = plan.kind == "preference" and "prompt" in profile.names
         if before is None or self._plan.kind is None or plan.kind == self._plan.kind:
             self._plan = plan
 
@@ -204,14 +229,20 @@ class Intake:
         if plan.kind is None and isinstance(value, dict):
             raise Fault(None, "no data type fits its columns")
         kind = plan.kind or "deployment"
+        if self._prompted and isinstance(value, dict) and "prompt" not in value:
+            raise Fault("prompt", "missing column", "other rows have one")
         if plan.read is None or not isinstance(value, dict):
             row = check(value, kind)
+            if kind == "unpaired":
+                self._labels.add(row["label"])
             row["id"] = self.ids.new(row.get("id"), number)
             row["row"] = number
             return [row]
         rows = [check(each, kind) for each in plan.read(value)]
         several = len(rows) > 1
         for place, row in enumerate(rows, start=1):
+            if kind == "unpaired":
+                self._labels.add(row["label"])
             if several:  # rows made of one row are one item
                 item = row.get("id", f"row-{number}")
                 item = f"{row['subset']}/{item}" if "subset" in row and "id" in row else item

@@ -79,7 +79,7 @@ def parse_columns(text: str | Mapping[str, str] | ColumnMap | None) -> ColumnMap
 def verdict_words(a: str, b: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """What a verdict on two columns may say, by how the columns are called: ``{"a": "a", ...}``."""
     known: dict[str, str] = {a.lower(): "a", b.lower(): "b"}
-    one, other = _ending(a.lower(), b.lower())
+    one, other = names.ending(a.lower(), b.lower())
     pairs = [(one, other)] if one else []
     if (one, other) in (("a", "b"), ("left", "right"), ("first", "second")) or not one:
         pairs += [("a", "b"), ("left", "right"), ("first", "second")]
@@ -95,22 +95,6 @@ def verdict_words(a: str, b: str, rows: Sequence[Mapping[str, Any]]) -> dict[str
     return known
 
 
-def _ending(a: str, b: str) -> tuple[str, str]:
-    """The side in two names that differ in nothing else: "a" and "b", "0" and "1"; else ""."""
-    for one, other in names.SIDES:
-        for first, second in ((one, other), (other, one)):
-            ends = a.endswith(first) and b.endswith(second)
-            if ends and a[: -len(first)] == b[: -len(second)]:
-                return first, second
-            starts = a.startswith(first) and b.startswith(second)
-            if starts and a[len(first) :] == b[len(second) :]:
-                return first, second
-            for middle in (f"_{first}_", f" {first} "):
-                if middle in a and a.replace(middle, middle.replace(first, second)) == b:
-                    return first, second
-    return "", ""
-
-
 def vote(a: Spec, b: Spec, verdict: str, values: Sequence[Any], *, mapped: bool) -> Vote | None:
     """The vote that a verdict column holds, or None where its values do not tell.
 
@@ -123,6 +107,9 @@ def vote(a: Spec, b: Spec, verdict: str, values: Sequence[Any], *, mapped: bool)
     shape = Vote(a, b, verdict=verdict, says=says)
     if said and all(each in says or each in names.TIE for each in said):
         return shape if said & says.keys() or mapped else None
+    unknown = sum(word(value) not in says and word(value) not in names.TIE for value in values)
+    if said & says.keys() and 5 * unknown <= len(values):  # a few rows that are set aside
+        return shape
     if not mapped:
         return None
     if said <= {"true", "false", "1", "0"}:

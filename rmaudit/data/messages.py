@@ -161,6 +161,8 @@ def prompt(value: Any, column: str = "prompt") -> Prompt:
         return messages(value, column)
     if is_null(value):
         return ""
+    if holds_turns(value):
+        return with_system(messages(value["messages"], column), None, value.get("tools"))
     raise wrong_type(column, "text or a message list", value)
 
 
@@ -261,6 +263,8 @@ def holds_turns(value: Any) -> bool:
         if "role" not in value and "from" not in value:
             return False
         value = decoded(value)
+    if isinstance(value, dict) and not is_turn(value):
+        value = value.get("messages")
     if isinstance(value, dict):
         return is_turn(value)
     return isinstance(value, list) and bool(value) and all(map(is_turn, value))

@@ -57,6 +57,8 @@ REWARDS_OF_PAIRS: tuple[tuple[str, str], ...] = (
 )
 ONE = ("output", "completion", "response", "reply", "generation", "assistant")
 MANY = ("outputs", "completions", "responses", "answers", "candidates", "generations", "samples")
+TEXTS = frozenset(("prompt", "prompt_rejected", *ONE, *(name for pair in PAIRS for name in pair)))
+"""Columns that hold text, whatever it looks like."""
 REFERENCES = frozenset(("answer", "reference", "reference_answer", "ground_truth", "solution"))
 """What a response is compared with, not a response."""
 RATING = ("rating",)
@@ -87,6 +89,8 @@ TIE = frozenset(
         "both_good",
         "bothbad",
         "both_bad",
+        "both bad",
+        "both good",
         "draw",
         "none",
         "no_preference",
@@ -128,6 +132,11 @@ _ABOUT = re.compile(
 _CHOICE = re.compile(r"(better|chosen|winner|preferred|safer|best)(_\w+)?_(id|index)$")
 
 
+def plain(name: str) -> str:
+    """A name as names are compared: lower case, no blanks around it, "_" for those inside."""
+    return name.strip().lower().replace(" ", "_")
+
+
 def looks_like(name: str) -> str | None:
     """What a column's name suggests that it holds: label, reward, response or context."""
     lower = name.strip().lower()
@@ -160,3 +169,19 @@ def _others(name: str, first: str, second: str) -> list[tuple[str, str]]:
     if name.startswith(f"model_{first}_"):
         found.append((name, f"model_{second}_" + name[len(f"model_{first}_") :]))
     return found
+
+
+def ending(a: str, b: str) -> tuple[str, str]:
+    """The side in two names that differ in nothing else: "a" and "b", "0" and "1"; else ""."""
+    for one, other in SIDES:
+        for first, second in ((one, other), (other, one)):
+            ends = a.endswith(first) and b.endswith(second)
+            if ends and a[: -len(first)] == b[: -len(second)]:
+                return first, second
+            starts = a.startswith(first) and b.startswith(second)
+            if starts and a[len(first) :] == b[len(second) :]:
+                return first, second
+            for middle in (f"_{first}_", f" {first} "):
+                if middle in a and a.replace(middle, middle.replace(first, second)) == b:
+                    return first, second
+    return "", ""

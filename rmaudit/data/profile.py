@@ -84,6 +84,11 @@ class Profile:
             isinstance(value, int | float) and not isinstance(value, bool) for value in values
         )
 
+    def flags(self, name: str) -> bool:
+        """Whether all values are true or false, 1 or 0."""
+        values = {str(value).strip().lower() for value in self.values.get(name, ())}
+        return bool(values) and values <= {"true", "false", "1", "0", "1.0", "0.0"}
+
     def sentences(self, name: str) -> bool:
         """Whether a column holds texts of several words that differ from row to row."""
         values = self.values.get(name, ())

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+
 from rmaudit.data import names
 from rmaudit.data.profile import Profile
 
 
 def suggestion(profile: Profile) -> str:
     """What to say: ``say --columns prompt=question,chosen=response_a,...``."""
-    free = {name.strip().lower().replace(" ", "_"): name for name in profile.values}
+    free = {names.plain(name): name for name in profile.values}
     texts = [n for n in profile.values if profile.text(n) or profile.turns(n)]
     parts = []
     context = next((free[n] for n in (*names.MAIN, *names.TURNS) if free.get(n) in texts), None)
@@ -32,7 +34,14 @@ def suggestion(profile: Profile) -> str:
     pair = names.sides(texts) or (tuple(responses[:2]) if len(responses) > 1 else None)
     lists = [n for n in profile.values if profile.lists(n) and names.looks_like(n) == "response"]
     if pair:
-        parts += [f"chosen={pair[0]}", f"rejected={pair[1]}", *_one(labels, "label")]
+        # A column about one of the two does not say which is better.
+        ends = names.ending(*map(names.plain, pair))
+        about = [
+            n for n in labels if ends[0] and names.plain(n).endswith(tuple(f"_{e}" for e in ends))
+        ]
+        labels = [n for n in labels if n not in about]
+        parts += [f"chosen={pair[0]}", f"rejected={pair[1]}"]
+        parts += _one(labels, "label") or ["label=(the column that says which is better)"]
     elif lists:
         # A rank is best where it is lowest, a score where it is highest: never one for the other.
         ranks = [n for n in labels if "rank" in n.lower() and _listed(profile, n)]
@@ -42,8 +51,10 @@ def suggestion(profile: Profile) -> str:
         single = [n for n in labels if "rank" not in n.lower()]
         numbers = bool(single) and profile.numbers(single[0])
         parts += [f"output={responses[0]}", *_one(single, "rating" if numbers else "label")]
+    columns = ",".join(parts) or "prompt=...,output=..."
+    columns = columns if not set(columns) & set(" ()&;'") else shlex.quote(columns)
     return (
-        f"say which is which, such as --columns {','.join(parts) or 'prompt=...,output=...'} "
+        f"say which is which, such as --columns {columns} "
         "(and --columns ignore=NAME+NAME for what is none)"
     )
 

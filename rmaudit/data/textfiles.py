@@ -11,14 +11,15 @@ from typing import Any
 
 from rmaudit.data.chunks import Reader, Records, in_chunks
 from rmaudit.data.faults import Damage, Fault
-from rmaudit.data.names import looks_like
+from rmaudit.data.names import TEXTS, looks_like, plain
 from rmaudit.data.rows import SLICES
 from rmaudit.data.streams import LINE_LIMIT, HashedFile, decompressed, lines
 from rmaudit.errors import DataError
 
 # Cells that are text whatever they look like; in other columns numbers and lists are decoded.
-_TEXTS = ("prompt", "chosen", "rejected", "output", "completion")
-_TEXT = {"id", "group", *SLICES, *_TEXTS}
+_TEXT = {"id", "group", *SLICES, *TEXTS}
+# Of these an empty cell is an empty text, and a list in brackets is none before its table is known.
+_KEPT = {"prompt", "chosen", "rejected", "output", "completion"}
 # As Python and pandas write them.
 _WORDS = {"true": True, "false": False, "nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
@@ -71,7 +72,7 @@ class Csv(Reader):
     def __init__(self, path: Path, separator: str = ",", texts: Sequence[str] = ()) -> None:
         self.path = str(path)
         self._separator = separator
-        self._texts = {*_TEXT, *texts}
+        self._texts = {*texts}
         self._file = HashedFile(path)
         self._too_long = False
 
@@ -116,7 +117,11 @@ class Csv(Reader):
         header = [cell.strip() for cell in cells]  # "prompt, chosen" has a blank before its names
         if len(set(header)) < len(header):
             raise DataError(f"{self.path}: two columns have one name; rename one in the header")
-        self._texts.update(n for n in header if looks_like(n) in ("context", "response"))
+        self._texts.update(
+            name
+            for name in header
+            if plain(name) in _TEXT or looks_like(name) in ("context", "response")
+        )
         return header
 
     def _record(self, header: list[str], cells: list[str]) -> object:
@@ -124,7 +129,7 @@ class Csv(Reader):
             detail = f"{len(cells)} cells under {len(header)} columns"
             return Fault(None, "wrong number of cells", detail)
         return {
-            name: _cell(text, name in self._texts, name in _TEXTS)
+            name: _cell(text, name in self._texts, plain(name) in _KEPT)
             for name, text in zip(header, cells, strict=True)
         }
 

@@ -11,10 +11,10 @@ from rmaudit.data.faults import Fault, wrong_type
 
 YES = frozenset(("true", "yes", "y", "1", "good", "positive", "pos", "correct", "chosen", "pass",
                  "passed", "thumbs_up", "up", "like", "liked", "accepted", "accept", "safe",
-                 "helpful", "desirable", "preferred", "+", "+1"))  # fmt: skip
+                 "helpful", "desirable", "preferred", "+", "+1", "👍"))  # fmt: skip
 NO = frozenset(("false", "no", "n", "0", "bad", "negative", "neg", "incorrect", "wrong", "rejected",
                 "fail", "failed", "thumbs_down", "down", "dislike", "disliked", "reject", "unsafe",
-                "unhelpful", "undesirable", "-", "-1"))  # fmt: skip
+                "unhelpful", "undesirable", "-", "-1", "👎"))  # fmt: skip
 """What a label of one response may be called; anything else is refused by name."""
 
 
@@ -33,7 +33,9 @@ def number(value: Any, column: str) -> float:
         try:
             return float(value)
         except ValueError as error:
-            raise wrong_type(column, "a number", value) from error
+            comma = "; write a point for a decimal comma" if "," in value else ""
+            detail = f"text instead of a number: {value[:40]!r}{comma}"
+            raise Fault(column, "wrong type", detail) from error
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise wrong_type(column, "a number", value)
     try:
@@ -80,11 +82,14 @@ def _rank(value: int) -> int:
 
 
 def boolean(value: Any, column: str) -> bool:
-    """True or false; also 1 and 0, and the words for it."""
-    if isinstance(value, bool | int | float | Decimal) and value in (0, 1):
-        return bool(value)
+    """True or false; also 1 and 0 or -1, and the words for it."""
+    if isinstance(value, bool | int | float | Decimal) and not is_null(value):
+        if value in (0, 1, -1):
+            return bool(value == 1)
+        raise Fault(column, "not a label", f"{value!r} says neither yes nor no")
     if isinstance(value, str):
         word = value.strip().lower()
+        word = {"1.0": "1", "0.0": "0"}.get(word, word)
         if word in YES or word in NO:
             return word in YES
         raise Fault(column, "not a label", f"{value[:40]!r} says neither yes nor no")

@@ -226,7 +226,7 @@ def test_messages_that_gain_a_column_later_still_know_their_parents() -> None:
 
 @pytest.mark.parametrize(
     ("flags", "chosen", "tie"), [((1, 0, 0), "4", False), ((0, 1, 0), "5", False),
-                                 ((0, 0, 1), "4", True), (("", "1.0", ""), None, None),
+                                 ((0, 0, 1), "4", True), (("", "1.0", ""), "5", False),
                                  ((1, 1, 0), None, None), ((0, 0, 0), None, None)],
 )  # fmt: skip
 def test_a_winner_is_marked_by_one_column_of_several(

@@ -164,7 +164,7 @@ FAULTS: list[tuple[str, object, str | None, str]] = [
     ("rating", {"prompt": "p", "output": "o", "rating": None}, "rating", "not a finite number"),
     ("rating", {"output": "o", "rating": 1}, "prompt", "missing column"),
     ("rating", {"prompt": "p", "rating": 1}, "output", "missing column"),
-    ("unpaired", {"prompt": "p", "output": "o", "label": 2}, "label", "wrong type"),
+    ("unpaired", {"prompt": "p", "output": "o", "label": 2}, "label", "not a label"),
     ("deployment", {"x": 1}, "prompt", "missing column"),
     ("samples", {"prompt": "p"}, "outputs", "missing column"),
     ("samples", {"prompt": "p", "outputs": []}, "outputs", "no outputs"),

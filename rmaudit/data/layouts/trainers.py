@@ -5,6 +5,7 @@ from __future__ import annotations
 from rmaudit.data.layouts import Layout, register_layout
 from rmaudit.data.layouts.shapes import Fields
 from rmaudit.data.layouts.steps import Steps
+from rmaudit.data.values import NO, YES
 
 _ASK = {"role": "user", "content": "What is 2 plus 2?"}
 _GOOD = {"role": "assistant", "content": "4"}
@@ -194,6 +195,19 @@ for _layout in (
         "documentation",
         {"messages": [_ASK], "chosen": _GOOD, "rejected": _BAD},
         without=("prompt",),
+    ),
+    Layout(
+        "openrlhf-prompts",
+        "OpenRLHF's prompts with a reference answer (--input_key input --label_key label)",
+        ("input", "label"),
+        Fields("deployment", {"prompt": "input"}),
+        "OpenRLHF/OpenRLHF openrlhf/datasets/prompts_dataset.py @3c3be62",
+        "documentation",
+        {"input": "What is 2 plus 2?", "label": "4"},
+        without=("prompt", "output", "response", "completion", "chosen", "answer", "messages"),
+        when=lambda row: (
+            isinstance(row.get("label"), str) and row["label"].strip().lower() not in YES | NO
+        ),
     ),
     Layout(
         "axolotl-reward",
