@@ -43,6 +43,13 @@ def as_pairs(rule):
     return lambda pairs: [rule(text, "", 0.5) for _, text in pairs]
 
 
+def as_single(rule):
+    def reward(prompt, response):
+        return rule(response, "", 0.5)
+
+    return reward
+
+
 def as_trl(rule):
     def reward(prompts, completions, solution, weight, **columns):
         return [rule(*each) for each in zip(completions, solution, weight, strict=True)]
@@ -85,6 +92,7 @@ def as_rubric(rule):
 
 WAYS = {
     "pairs": (as_pairs, lambda row: ("", 0.5)),
+    "single": (as_single, lambda row: ("", 0.5)),
     "trl": (as_trl, lambda row: (row["solution"], row["weight"])),
     "trl-async": (as_trl_async, lambda row: (row["solution"], row["weight"])),
     "verl": (as_verl, lambda row: (row["solution"], row["extra_info"]["index"] / 7)),

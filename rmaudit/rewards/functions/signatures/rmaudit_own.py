@@ -1,4 +1,4 @@
-"""rmaudit's own signatures: (prompt, response) pairs, and items with components."""
+"""rmaudit's own signatures: pairs of prompt and response, one pair a call, and items."""
 
 from __future__ import annotations
 
@@ -38,6 +38,27 @@ class Pairs(Signature):
         """See `Signature.call`."""
         returned = resolved(function([(item.prompt, item.response) for item in items]))
         return read_answers(returned, len(items), may_not_apply=False)
+
+
+@register_signature
+class Single(Signature):
+    """One prompt and one response a call."""
+
+    name = "single"
+    shown = "f(prompt, response) of one text, a number"
+    signal: ClassVar[str] = "logit"
+    responses = ("response", "completion", "output", "answer")
+
+    def fits(self, function: Any, parameters: Parameters | None) -> bool:
+        """Two required parameters, ``prompt`` and a name for the response."""
+        if parameters is None or len(parameters.required) != 2 or parameters.keywords is not None:
+            return False
+        return parameters.required[0] == "prompt" and parameters.required[1] in self.responses
+
+    def call(self, function: Any, items: Sequence[Item]) -> Answers:
+        """See `Signature.call`."""
+        returned = [resolved(function(item.prompt, item.response)) for item in items]
+        return read_answers(returned, len(items))
 
 
 @register_signature
