@@ -239,6 +239,8 @@ class Table:
         if kind in ONE_OUTPUT:
             known |= {"output", "completion"}
         used = {n for n in self.profile.names if self.renames.get(n, n) in known}
+        if kind == "preference":
+            used |= {name for name in names.STRENGTH if self.profile.numbers(name)}
         used |= self.context.reads | self.mapping.reads | {*self.mapping.ignored}
         if self.shape is not None:
             used |= self.shape.reads

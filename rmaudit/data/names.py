@@ -66,6 +66,8 @@ LABEL = ("label",)
 RANKING = ("ranking", "ranks")
 REWARD = ("reward", "rewards", "proxy_reward", "proxy_rewards")
 GOLD = ("gold_reward", "gold_rewards")
+STRENGTH = ("strength", "margin")
+"""How strongly a chosen response is preferred, as in votes and the margins of OpenRLHF and TRL."""
 
 VERDICTS = (
     *("winner", "preference", "preferred", "label", "labels", "choice", "vote", "verdict"),

@@ -7,6 +7,7 @@ from rmaudit.data.layouts import Layout, recognised
 from rmaudit.data.layouts.shapes import Fields, Gathering, Row
 from rmaudit.data.mapping import ColumnMap
 from rmaudit.data.messages import decoded
+from rmaudit.data.names import STRENGTH
 from rmaudit.data.paths import MISSING, get
 from rmaudit.data.plan import Plan, through, turn_notes
 from rmaudit.data.profile import Profile
@@ -42,6 +43,8 @@ def _declared(layout: Layout, profile: Profile, asked: DataType | None) -> Plan:
     used = layout.shape.reads | profile.shared
     shape = layout.shape.begin() if isinstance(layout.shape, Gathering) else layout.shape
     plain = isinstance(layout.shape, Fields) and not layout.shape.renames
+    if kind == "preference":
+        used |= {name for name in STRENGTH if profile.numbers(name)}
     written = {name for name in used if profile.written(name)}
 
     def prepare(record: Row) -> Row:

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rmaudit.data.codes import text_codes
+from rmaudit.data.names import STRENGTH
 
 
 class Message(TypedDict):
@@ -297,6 +298,19 @@ class Dataset:
             [texts[int(np.argmax(ranks))] for texts, ranks in lists],
             np.array([min(ranks) == max(ranks) for _, ranks in lists], dtype=np.bool_),
         )
+
+    @cached_property
+    def strength(self) -> NDArray[np.float64] | None:
+        """How strongly the chosen response of each pair is preferred, (n_rows,): 0 or above.
+
+        NaN where a row does not say; None where no column does, or its numbers have a sign.
+        """
+        for name in STRENGTH if self.type == "preference" else ():
+            if name in self.frame and pd.api.types.is_numeric_dtype(self.frame[name]):
+                values = self.frame[name].to_numpy(dtype=np.float64, na_value=np.nan)
+                if not (values < 0).any() and np.isfinite(values).any():
+                    return np.where(np.isfinite(values), values, np.nan)
+        return None
 
     def columns(self, *names: str) -> bool:
         """Whether all of these columns are there."""

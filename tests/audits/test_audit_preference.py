@@ -467,3 +467,37 @@ def test_only_labelled_data_will_do(make_case: Make) -> None:
     case = make_case([{"prompt": "p"}], kind="deployment")
     assert "not deployment" in (Preference().missing(case) or "")
     assert Preference().missing(make_case([ONE])) is None
+
+
+def test_accuracy_by_strength_of_preference(make_case: Make, run_audit: Run) -> None:
+    rows = [{"tie": False, "strength": s, **row} for s, row in zip((3, 1, 1, 3, 0), FIVE)]  # noqa: B905
+    result = run_audit(Preference(), make_case(rows))
+    table = result.tables["strength"].set_index("strength")
+    assert table["accuracy"].to_dict() == {"1": 0.25, "3": 1.0}  # margins 0, -1 and 2, 3
+    assert table["pairs"].to_dict() == {"1": 2, "3": 2}
+    unit = result["preference.margin_mean"].value / np.mean([2, 0, -1, 3])
+    assert table["mean_margin"].to_dict() == pytest.approx({"1": -0.5 * unit, "3": 2.5 * unit})
+    sliced = {
+        m.slice["strength"]: m.estimate.value for m in result.metrics if "strength" in m.slice
+    }
+    assert sliced == {"1": 0.25, "3": 1.0}
+
+
+@pytest.mark.parametrize(
+    "strength",
+    [[1, 1, 1, 1, 1], [-1, 2, 2, 1, 1], ["much", "little", "much", "little", "none"],
+     [None] * 5],
+)  # fmt: skip
+def test_strengths_that_say_nothing_or_have_a_sign_are_not_used(
+    strength: list[object], make_case: Make, run_audit: Run
+) -> None:
+    rows = [{"tie": False, "margin": s, **row} for s, row in zip(strength, FIVE, strict=True)]
+    assert "strength" not in run_audit(Preference(), make_case(rows)).tables
+
+
+def test_fine_strengths_are_cut_into_thirds(make_case: Make, run_audit: Run) -> None:
+    rows = [{"prompt": f"p{i}", "chosen": "a b" if i > 8 else "a", "rejected": "c", "tie": False,
+             "margin": i / 10} for i in range(12)]  # fmt: skip
+    table = run_audit(Preference(), make_case(rows)).tables["strength"]
+    assert table["pairs"].tolist() == [4, 4, 4]
+    assert table["accuracy"].tolist() == [0.5, 0.5, 0.875]

@@ -130,3 +130,15 @@ def test_prompts_with_a_reference_answer_are_deployment_data_and_the_answer_is_n
     assert (data.type, data.reading.unused) == ("deployment", ("label",))
     with pytest.raises(DataError, match="'label'"):  # a label of what?
         load([{"input": p, "label": "good"} for p, *_ in PAIRS])
+
+
+def test_a_strength_of_preference_is_used_and_words_for_one_are_named() -> None:
+    rows = [{"prompt": p, "chosen": g, "rejected": b, "margin": i}
+            for i, (p, g, b) in enumerate(PAIRS)]  # fmt: skip
+    data = load(rows)
+    assert "margin" in data.reading.used
+    assert data.strength is not None
+    assert data.strength.tolist() == list(range(10))
+    assert data.take(data.strength > 7).strength.tolist() == [8, 9]  # type: ignore[union-attr]
+    words = load([{**row, "margin": "much"} for row in rows])
+    assert (words.strength, words.reading.unused) == (None, ("margin",))

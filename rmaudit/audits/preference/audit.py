@@ -23,6 +23,7 @@ from rmaudit.audits.common.pairs import (
     standardized,
 )
 from rmaudit.audits.preference.findings import findings
+from rmaudit.audits.preference.strength import by_strength, strength_levels
 from rmaudit.audits.preference.style_matrix import (
     DIFFICULTIES,
     StyleMatrix,
@@ -187,6 +188,10 @@ class Preference(Audit):
         if subsets:
             tables["subsets"] = subset_table(overall, subsets)
             figures.insert(0, subset_figure(overall, subsets))
+        levels = strength_levels(case, decided)
+        if levels:
+            graded, tables["strength"] = by_strength(case, decided, levels)
+            metrics += graded
         if found.tied.any():
             tables["labelled_ties"] = tie_table(found, case.confidence)
         if not isinstance(matrix, str):
