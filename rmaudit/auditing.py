@@ -16,7 +16,7 @@ from rmaudit.results import AuditResult, Finding
 from rmaudit.scoring.progress import FurtherProgress, Progress
 from rmaudit.scoring.requests import Cost, Request, Scores
 from rmaudit.scoring.signals import inferred_signal, is_verdict
-from rmaudit.scoring.store import Store
+from rmaudit.scoring.store_types import Store
 from rmaudit.stats.multiple import holm
 
 if TYPE_CHECKING:

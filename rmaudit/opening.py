@@ -14,7 +14,7 @@ from rmaudit.rewards import load_reward_model
 from rmaudit.rewards.base import RewardModel
 from rmaudit.rewards.described import Card, DescribedModel, card, folder_key, unopened
 from rmaudit.rewards.functions.function import RewardFunction
-from rmaudit.scoring.store import Cards
+from rmaudit.scoring.store_types import Cards
 
 if TYPE_CHECKING:
     from rmaudit.case import Case

@@ -37,7 +37,7 @@ from rmaudit.scoring import (
 from rmaudit.scoring import score as run_requests
 from rmaudit.scoring.costs import keep_speed
 from rmaudit.scoring.requests import Request, measurable
-from rmaudit.scoring.store import Cards, Store
+from rmaudit.scoring.store_types import Cards, Store
 from rmaudit.suites import preferences
 
 if TYPE_CHECKING:

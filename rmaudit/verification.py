@@ -19,7 +19,7 @@ from rmaudit.rewards.described import DescribedModel
 from rmaudit.rewards.served.client import is_url
 from rmaudit.running import Inputs, run
 from rmaudit.scoring import open_store
-from rmaudit.scoring.store import Cards
+from rmaudit.scoring.store_types import Cards
 
 if TYPE_CHECKING:
     from rmaudit.console import Console

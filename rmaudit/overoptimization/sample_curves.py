@@ -32,7 +32,7 @@ from rmaudit.rewards.base import RewardModel
 from rmaudit.scoring import Progress, open_store
 from rmaudit.scoring import score as run_requests
 from rmaudit.scoring.requests import data_requests
-from rmaudit.scoring.store import Store
+from rmaudit.scoring.store_types import Store
 from rmaudit.typing import Float
 
 CARRIED = 0.5  # of the KL that best of Poisson n reaches: a tilt that reaches less is joined by it

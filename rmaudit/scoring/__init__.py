@@ -4,7 +4,8 @@ from rmaudit.scoring.engine import score, score_shard
 from rmaudit.scoring.progress import Progress, SilentProgress, TerminalProgress
 from rmaudit.scoring.requests import Column, Cost, Request, Scores
 from rmaudit.scoring.search import FurtherScoring
-from rmaudit.scoring.store import NullStore, ScoreStore, open_store
+from rmaudit.scoring.store import ScoreStore, open_store
+from rmaudit.scoring.store_types import NullStore
 from rmaudit.scoring.table import scores_frame, write_scores
 
 __all__ = [

@@ -13,7 +13,7 @@ from rmaudit.rewards.base import Encoded, IncompleteError, Mode, Rewarded, Rewar
 from rmaudit.scoring.progress import Progress
 from rmaudit.scoring.requests import Column, Key
 from rmaudit.scoring.rows import Rows
-from rmaudit.scoring.store import Store
+from rmaudit.scoring.store_types import Store
 from rmaudit.scoring.texts import Texts
 
 MODES: tuple[Mode, ...] = ("plain", "alone", "left")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from rmaudit.rewards.base import RewardModel
 from rmaudit.scoring.batches import ModelPass
 from rmaudit.scoring.requests import Cost
-from rmaudit.scoring.store import Cards
+from rmaudit.scoring.store_types import Cards
 
 FEWEST_TEXTS = 50  # of a pass, from which its speed is kept
 

@@ -18,7 +18,7 @@ from rmaudit.scoring.batches import MODES, ModelPass
 from rmaudit.scoring.costs import by_audit
 from rmaudit.scoring.progress import FurtherProgress, Progress, SilentProgress
 from rmaudit.scoring.requests import Column, Cost, Key, Request, Scores
-from rmaudit.scoring.store import NullStore, Store
+from rmaudit.scoring.store_types import NullStore, Store
 from rmaudit.scoring.texts import Texts
 
 Columns = Mapping[Key, Column]

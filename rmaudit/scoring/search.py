@@ -11,7 +11,7 @@ from rmaudit.rewards.base import RewardModel, leaves
 from rmaudit.scoring.engine import score
 from rmaudit.scoring.keys import keys_to_bytes, text_keys
 from rmaudit.scoring.requests import Cost, Request, Scores
-from rmaudit.scoring.store import Store
+from rmaudit.scoring.store_types import Store
 
 
 class FurtherScoring:

@@ -25,16 +25,16 @@ class Collected:
         self.parts: list[tuple[str, Keys, Rows]] = []
 
     def look_up(self, fingerprint: str, keys: Keys) -> tuple[Rows, NDArray[np.bool_]]:
-        """See `rmaudit.scoring.store.Store.look_up`."""
+        """See `rmaudit.scoring.store_types.Store.look_up`."""
         return np.zeros(len(keys), dtype=ROW), np.zeros(len(keys), dtype=np.bool_)
 
     def add(self, fingerprint: str, keys: Keys, rows: Rows) -> None:
-        """See `rmaudit.scoring.store.Store.add`."""
+        """See `rmaudit.scoring.store_types.Store.add`."""
         if len(keys):
             self.parts.append((fingerprint, keys, rows))
 
     def fingerprints(self, prefix: str) -> list[str]:
-        """See `rmaudit.scoring.store.Store.fingerprints`."""
+        """See `rmaudit.scoring.store_types.Store.fingerprints`."""
         return []
 
 

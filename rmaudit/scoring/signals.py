@@ -12,7 +12,7 @@ from rmaudit.data.types import Dataset
 from rmaudit.rewards.base import RewardModel, Signal
 from rmaudit.scoring.engine import score
 from rmaudit.scoring.requests import Cost, Request
-from rmaudit.scoring.store import Store
+from rmaudit.scoring.store_types import Store
 
 PILOT = 16  # rows whose rewards are looked at; they are part of the pass anyway
 _VERDICTS = ((0.0, 1.0), (-1.0, 1.0))

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,7 @@ from rmaudit.scoring.database import (
 from rmaudit.scoring.keys import Keys, keys_to_bytes
 from rmaudit.scoring.lock import FileLock
 from rmaudit.scoring.rows import PACKED_BYTES, ROW, Rows, pack, unpack
+from rmaudit.scoring.store_types import NullStore
 
 _QUICK_CHECK_BYTES = 32 << 20  # checked whole on opening up to this size: about 0.1 s
 _CARDS = "CREATE TABLE IF NOT EXISTS cards (key TEXT PRIMARY KEY, card TEXT NOT NULL)"
@@ -70,29 +71,6 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Store(Protocol):
-    """Where scored texts are looked up and kept."""
-
-    def look_up(self, fingerprint: str, keys: Keys) -> tuple[Rows, NDArray[np.bool_]]:
-        """Rows of the keys, (n,) of `ROW`, and which of them were found, (n,)."""
-
-    def add(self, fingerprint: str, keys: Keys, rows: Rows) -> None:
-        """Keep rows for keys, all or none."""
-
-    def fingerprints(self, prefix: str) -> list[str]:
-        """The fingerprints under which something is kept that begin so, sorted."""
-
-
-class Cards(Protocol):
-    """Where descriptions of models are kept."""
-
-    def card(self, key: str) -> dict[str, Any] | None:
-        """What was kept of a model by `keep_card`; None if nothing was."""
-
-    def keep_card(self, key: str, card: dict[str, Any]) -> None:
-        """Keep what describes a model: see `rmaudit.rewards.described`."""
-
-
 def default_path() -> Path:
     """``RMAUDIT_STORE``, or a file in the user's cache folder."""
     if named := os.environ.get("RMAUDIT_STORE"):
@@ -113,37 +91,6 @@ def open_store(path: str | Path | None = None, *, cache: bool = True) -> NullSto
     if not cache:
         return NullStore()
     return ScoreStore(default_path() if path is None else path)
-
-
-class NullStore:
-    """Finds nothing and keeps nothing: no file is read or written."""
-
-    def look_up(self, fingerprint: str, keys: Keys) -> tuple[Rows, NDArray[np.bool_]]:
-        """See `Store.look_up`."""
-        return np.zeros(len(keys), dtype=ROW), np.zeros(len(keys), dtype=np.bool_)
-
-    def add(self, fingerprint: str, keys: Keys, rows: Rows) -> None:
-        """See `Store.add`."""
-
-    def fingerprints(self, prefix: str) -> list[str]:
-        """See `Store.fingerprints`."""
-        return []
-
-    def card(self, key: str) -> dict[str, Any] | None:
-        """See `Cards.card`."""
-        return None
-
-    def keep_card(self, key: str, card: dict[str, Any]) -> None:
-        """See `Cards.keep_card`."""
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class ScoreStore:

@@ -18,7 +18,7 @@ from rmaudit.results import AuditResult, Finding, MetricSpec
 from rmaudit.rewards.base import RewardModel, does_not_apply
 from rmaudit.scoring import Progress, Scores, score
 from rmaudit.scoring.requests import data_requests
-from rmaudit.scoring.store import Store
+from rmaudit.scoring.store_types import Store
 from rmaudit.suites import measures
 from rmaudit.suites.base import SUITES, Item, Suite, suites
 from rmaudit.suites.entries import Entry, read_entries

@@ -13,7 +13,8 @@ from rmaudit.errors import StoreError
 from rmaudit.scoring import store as store_module
 from rmaudit.scoring.lock import FileLock
 from rmaudit.scoring.rows import ROW
-from rmaudit.scoring.store import NullStore, ScoreStore, default_path, open_store
+from rmaudit.scoring.store import ScoreStore, default_path, open_store
+from rmaudit.scoring.store_types import NullStore
 
 
 def some_keys(n: int, seed: int = 0) -> np.ndarray:
