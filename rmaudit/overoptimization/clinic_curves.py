@@ -17,7 +17,7 @@ from rmaudit.data import load
 from rmaudit.overoptimization.curves import Curve, Pool, best_of_n_curve, tilted_curve
 from rmaudit.overoptimization.logs import read_log
 from rmaudit.overoptimization.result import Overopt
-from rmaudit.overoptimization.rl_curve import rl_curve
+from rmaudit.overoptimization.rl_curve import RlCurve, rl_curve
 from rmaudit.overoptimization.settings import PAIRS
 from rmaudit.overoptimization.study import Study, study
 from rmaudit.rewards.ensemble import Aggregate, aggregate_rewards
@@ -89,7 +89,7 @@ def from_clinic(
     rewards = TextRewards(world, model)
     studies: list[Study] = []
 
-    def keep(name: str, curve: Curve) -> None:
+    def keep(name: str, curve: Curve | RlCurve) -> None:
         rng = np.random.default_rng([seed, 2, len(studies)])
         studies.append(study(name, curve, rng, resamples=resamples, confidence=confidence))
 

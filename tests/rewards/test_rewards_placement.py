@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import peft
 import pytest
 import torch
 import transformers
@@ -78,6 +77,7 @@ def test_weights_that_do_not_fit_are_refused_before_they_are_read(tmp_path, monk
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 def test_an_adapter_may_have_another_number_of_heads_than_its_base(tmp_path):
+    peft = pytest.importorskip("peft")
     base = save(tmp_path / "base", "llama", heads=3)
     with torch.random.fork_rng():
         torch.manual_seed(1)

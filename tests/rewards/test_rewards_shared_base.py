@@ -6,7 +6,6 @@ import gc
 import json
 
 import numpy as np
-import peft
 import pytest
 import torch
 import transformers
@@ -14,6 +13,8 @@ from tiny_models import TEXTS, save, tokenizer
 
 from rmaudit.rewards import load_reward_model
 from rmaudit.rewards.local import checkpoint_files, shared_base
+
+peft = pytest.importorskip("peft")
 
 
 def adapter(base, folder, seed, **options):

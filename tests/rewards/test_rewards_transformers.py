@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import peft
 import pytest
 import torch
 import transformers
@@ -99,6 +98,7 @@ def test_non_finite_rewards_are_handed_on(tmp_path):
 @PEFT_WARNS
 @pytest.mark.parametrize("kind", ["llama", "bert"])
 def test_an_adapter_gives_the_rewards_it_was_saved_with(kind, tmp_path):
+    peft = pytest.importorskip("peft")
     base = save(tmp_path / "base", kind)
     with torch.random.fork_rng():
         torch.manual_seed(1)
@@ -131,6 +131,7 @@ def test_an_untrained_head_is_refused(tmp_path):
 
 @PEFT_WARNS
 def test_an_adapter_without_the_head_its_base_lacks_is_refused(tmp_path):
+    peft = pytest.importorskip("peft")
     base = model("bert")
     transformers.AutoModel.from_config(base.config).save_pretrained(tmp_path / "base")
     lora = peft.LoraConfig(r=2, target_modules=["query"])

@@ -120,7 +120,7 @@ def iterate_rlhf(
         )
         last = json.loads(log.read_text(encoding="utf-8").splitlines()[-1])
         accuracy = float(np.mean([member.held_out_accuracy for member in done.members]))
-        record = {"round": number, "pairs": len(data), "reward_accuracy": accuracy}
+        record: dict[str, Any] = {"round": number, "pairs": len(data), "reward_accuracy": accuracy}
         record |= {"stale_accuracy": stale, **{key: last[key] for key in LOGGED if key in last}}
         records.append({key: value for key, value in record.items() if value is not None})
         lines = "".join(json.dumps(record) + "\n" for record in records)

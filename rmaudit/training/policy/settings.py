@@ -41,11 +41,11 @@ class PolicyConfig(CallSettings):
     learning_rate: float = option(
         1e-5, "Learning rate of the first step; falls linearly to 0.", TRAINING, limits={"gt": 0}
     )
-    clip_norm: float = Field(1.0, gt=0)  # of the gradient over all weights
+    clip_norm: float = Field(default=1.0, gt=0)  # of the gradient over all weights
     beta: float = option(0.1, "KL penalty, reward per nat.", TRAINING, limits={"ge": 0})
     seed: int = option(0, "Seed of all randomness.", TRAINING, limits={"ge": 0})
-    checkpoint_every: int = Field(50, ge=1)  # steps; also after ten minutes
-    measure_every: int = Field(20, ge=1)  # steps; also at the first and the last
+    checkpoint_every: int = Field(default=50, ge=1)  # steps; also after ten minutes
+    measure_every: int = Field(default=20, ge=1)  # steps; also at the first and the last
 
 
 class SftConfig(PolicyConfig):
@@ -55,8 +55,8 @@ class SftConfig(PolicyConfig):
 class PpoConfig(PolicyConfig):
     """Settings of PPO."""
 
-    epochs: int = Field(4, ge=1)  # over the samples of a step
-    minibatch: int = Field(64, ge=1)  # sequences
+    epochs: int = Field(default=4, ge=1)  # over the samples of a step
+    minibatch: int = Field(default=64, ge=1)  # sequences
     clip: float = 0.2  # of the probability ratio
     value_clip: float = 0.2  # of the value's change, in units of reward
     value_weight: float = 0.1  # of the value loss
@@ -80,7 +80,7 @@ class A2cConfig(PolicyConfig):
 class RlooConfig(PolicyConfig):
     """Settings of RLOO."""
 
-    samples: int = Field(4, ge=2)  # of each prompt in a step; a batch holds batch / samples prompts
+    samples: int = Field(default=4, ge=2)  # of each prompt in a step; they divide the batch
     unfinished_penalty: float = 0.0  # units of reward, for an output cut before its end token
 
     @model_validator(mode="after")
@@ -94,7 +94,7 @@ class DpoConfig(PolicyConfig):
     """Settings of DPO. `beta` scales the implicit reward; `batch` counts pairs."""
 
     # Probability that a label is wrong ("conservative DPO").
-    label_smoothing: float = Field(0.0, ge=0, lt=0.5)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
 
 
 Method = Literal["sft", "ppo", "rloo", "a2c", "dpo"]
@@ -123,4 +123,4 @@ class IterationConfig(CallSettings):
     pairs: int = option(500, "Labels per round.", TRAINING, limits={"ge": 1})
     reward: RewardTrainingConfig = RewardTrainingConfig()
     policy: PpoConfig = RoundConfig()
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)

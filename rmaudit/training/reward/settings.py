@@ -33,32 +33,32 @@ class RewardTrainingConfig(CallSettings):
         TRAINING,
         limits={"gt": 0},
     )
-    warmup_share: float = Field(0.1, ge=0, lt=1)  # of all steps
+    warmup_share: float = Field(default=0.1, ge=0, lt=1)  # of all steps
     batch_pairs: int = option(
         8,
         "Pairs (or rankings, ratings, labels) per optimiser step.",
         TRAINING,
         limits={"ge": 1},
     )
-    token_budget: int = Field(8192, ge=1)  # padded tokens a forward pass
+    token_budget: int = Field(default=8192, ge=1)  # padded tokens a forward pass
     max_length: int = option(
         512, "Tokens per text, at most; the oldest prompt tokens go.", TRAINING, limits={"ge": 8}
     )
-    weight_decay: float = Field(0.01, ge=0)  # of matrices; biases and norms have none
-    clip_norm: float = Field(1.0, gt=0)  # of the gradient over all weights
+    weight_decay: float = Field(default=0.01, ge=0)  # of matrices; biases and norms have none
+    clip_norm: float = Field(default=1.0, gt=0)  # of the gradient over all weights
     held_out_share: float = option(
         0.1,
         "Share of the prompts held out to stop early; 0: train on all, without.",
         TRAINING,
         limits={"ge": 0, "lt": 1},
     )
-    evaluations_per_epoch: int = Field(2, ge=1)
-    patience: int = Field(3, ge=1)  # evaluations without a better held-out loss until it stops
-    checkpoint_every: int = Field(100, ge=1)  # steps; also at every evaluation
+    evaluations_per_epoch: int = Field(default=2, ge=1)
+    patience: int = Field(default=3, ge=1)  # evaluations without a better loss until it stops
+    checkpoint_every: int = Field(default=100, ge=1)  # steps; also at every evaluation
     members: int = option(  # member k has seed + k
         1, "Members; more than one: an ensemble.", TRAINING, flag="seeds", limits={"ge": 1}
     )
-    uncertainty_weight: float = Field(0.5, ge=0)  # of the ensemble's UWO aggregate
+    uncertainty_weight: float = Field(default=0.5, ge=0)  # of the ensemble's UWO aggregate
     label_smoothing: float = option(
         0.0, "Share of labels taken as wrong.", TRAINING, limits={"ge": 0, "lt": 0.5}
     )
@@ -93,7 +93,7 @@ class RewardTrainingConfig(CallSettings):
     )
     seed: int = option(0, "Seed of the first member.", TRAINING, limits={"ge": 0})
     precision: Precision = option("auto", "Number format of the forward pass.", TRAINING)
-    threads: int = Field(0, ge=0)  # of the CPU; 0 is torch's choice
+    threads: int = Field(default=0, ge=0)  # of the CPU; 0 is torch's choice
     device: str = option("auto", "auto, cpu, cuda or mps.", TRAINING, metavar="NAME")
 
     @field_validator("rating_columns", mode="before")
