@@ -1,9 +1,10 @@
 """Hold the reranking protocol to a real server: infinity's scores against the model's own.
 
 ``python benchmarks/served_rerank.py PATH/bin/infinity_emb`` builds a tiny cross-encoder, serves it
-on the processor and prints the largest difference. A text that is too long infinity cuts at its
-end, and does not say so. infinity-emb pins older releases than this project's, so it lives in an
-environment of its own: ``python -m venv v`` and
+on the processor and prints the largest difference. Texts are short and begin and end in letters:
+infinity strips white space around a text, and cuts the end of one that is too long. infinity-emb
+pins older releases than this project's, so it lives in an environment of its own:
+``python -m venv v`` and
 ``v/bin/pip install "infinity-emb[server]==0.0.78" "torch==2.13.0" sentence-transformers``.
 """
 
@@ -28,7 +29,11 @@ from test_rewards_trl import cross_encoder
 TEXTS = [
     Text(f"How do I bake bread {i}?", answer)
     for i in range(20)
-    for answer in ("Mix flour and water.", "No.", "word " * (i % 8 + 1))  # none is too long
+    for answer in (
+        "Mix flour and water.",
+        "No.",
+        "word" + " and word" * (i % 5),
+    )  # none is too long
 ]
 PATIENCE = 180  # seconds until the server answers
 
