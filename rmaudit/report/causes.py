@@ -85,6 +85,12 @@ CAUSES = (
     ),
     Cause("Unbalanced mix", ("mix.*",), "Rescale or reweight the components, and audit again.", 19),
     Cause(
+        "Process reward errors",
+        ("process.*",),
+        "Take the aggregate that attacks move least, and label steps of this kind of problem.",
+        13,
+    ),
+    Cause(
         "Weak rubric",
         ("rubric.*",),
         "Reword unreliable criteria, drop dead ones, merge duplicates.",

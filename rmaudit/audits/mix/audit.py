@@ -30,6 +30,7 @@ from rmaudit.overoptimization.samples import first_policy, scored_matrix
 from rmaudit.results import AuditResult, Estimate, Figure, Metric, MetricSpec
 from rmaudit.rewards.base import UNITS
 from rmaudit.rewards.mix import Mix, Scale
+from rmaudit.rewards.steps import READINGS
 from rmaudit.scoring.requests import Column, Request, Scores, data_requests
 from rmaudit.typing import Float
 
@@ -142,7 +143,8 @@ class MixAudit(Audit):
 def groups_of(case: Case, samples: Dataset, scores: Scores) -> tuple[Groups, Any] | None:
     """The samples' rewards by prompt, and their rows; None if the reward has no components."""
     columns = {r.side: scores.by_request[r.key] for r in data_requests(samples, "samples")}
-    names = list(dict.fromkeys(n for column in columns.values() for n in column.components))
+    every = dict.fromkeys(n for column in columns.values() for n in column.components)
+    names = [name for name in every if not name.startswith(READINGS)]
     if not names:
         return None
     total = scored_matrix(samples, lambda side: columns[side].reward)

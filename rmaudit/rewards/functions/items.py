@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
 
+from rmaudit.rewards.steps import readings
+
 
 class MissingColumnError(KeyError):
     """A function asked for a column that the data lacks, or that it did not say it reads."""
@@ -87,6 +89,7 @@ def read_answers(
             parts = {
                 str(name): n for name, part in value.items() if (n := number(part)) is not None
             }
+            parts |= _of_steps(value)
             if total not in parts:
                 raise AnswerError(f"returned {shown(value)}, which has no number {total!r}")
             numbers.append(parts.pop(total))
@@ -102,6 +105,19 @@ def read_answers(
                 )
             numbers.append(read)
     return Answers(numbers, components)
+
+
+def _of_steps(value: Mapping[Any, Any]) -> dict[str, float]:
+    """Every aggregate of the part ``steps``, where a process reward gives its steps' scores."""
+    steps = value.get("steps")
+    if hasattr(steps, "tolist"):
+        steps = steps.tolist()
+    if not isinstance(steps, list | tuple):
+        return {}
+    scores = [number(score) for score in steps]
+    if any(score is None for score in scores):
+        return {}
+    return readings([score for score in scores if score is not None])
 
 
 def number(value: Any) -> float | None:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from rmaudit.errors import RewardModelError, UsageError
-from rmaudit.rewards.base import Encoded, RewardModel, Text
+from rmaudit.rewards.base import Encoded, Rewarded, RewardModel, Text
 from rmaudit.rewards.local import turns
 from rmaudit.rewards.local.checkpoint import Checkpoint, load_checkpoint
 from rmaudit.rewards.local.checkpoint_files import Permissions, read_json
@@ -35,12 +35,12 @@ from rmaudit.rewards.local.transformers_model import (
     torch_device,
     torch_dtype,
 )
+from rmaudit.rewards.steps import AGGREGATES, READINGS, Aggregate, aggregate_steps, readings
 
 # Math-Shepherd is called on question + " " + solution, each of whose lines ends in " ки"; the line
 # breaks stay (Wang et al. 2024, arXiv 2312.08935; the model card of math-shepherd-mistral-7b-prm).
 _SHEPHERD, _SHEPHERD_FORMAT = " ки", "{prompt} {output}"
 
-Aggregate = Literal["min", "mean", "last", "prod"]
 Unit = Literal["step", "turn"]
 
 
@@ -82,32 +82,6 @@ class Steps:
         if given.get("unit", "step") not in get_args(Unit):
             raise UsageError(f"prm: unit={given['unit']}: say {', '.join(get_args(Unit))}")
         return cls(**given)
-
-
-def aggregate_steps(scores: Sequence[float], how: Aggregate) -> float:
-    """One reward from the scores of an output's steps; NaN if it has none.
-
-    Parameters
-    ----------
-    scores
-        (n_steps,): each step's probability of being right, from 0 to 1.
-    how
-        "min": the weakest step; "prod": the chance that all are right, were they independent;
-        "mean"; "last": the last step, which has seen all others.
-
-    References
-    ----------
-    Lightman et al. 2023, arXiv 2305.20050, Section 2.6 (prod, min); Wang et al. 2024,
-    arXiv 2312.08935, Section 3.4 (min); Snell et al. 2024, arXiv 2408.03314, Section 5.1 (last).
-    """
-    if not scores:
-        return float("nan")
-    values = np.asarray(scores, dtype=np.float64)
-    if how == "last":
-        return float(values[-1])
-    if how == "mean":
-        return float(values.mean())
-    return float(values.min() if how == "min" else values.prod())
 
 
 class ProcessReward(RewardModel):
@@ -179,7 +153,16 @@ class ProcessReward(RewardModel):
 
     def forward(self, batch: Sequence[Encoded], *, pad_left: bool = False) -> NDArray[np.float64]:
         """Rewards of one batch, (len(batch),); `pad_left` means nothing here."""
-        return np.array([aggregate_steps(s, self.steps.aggregate) for s in self.step_scores(batch)])
+        return self.score_batch(batch).total
+
+    def score_batch(self, batch: Sequence[Encoded], *, pad_left: bool = False) -> Rewarded:
+        """Rewards of one batch; every aggregate of the steps' scores is a component."""
+        scores = self.step_scores(batch)
+        each = [readings(steps) for steps in scores]
+        return Rewarded(
+            np.array([aggregate_steps(steps, self.steps.aggregate) for steps in scores]),
+            {f"{READINGS}{a}": np.array([r[f"{READINGS}{a}"] for r in each]) for a in AGGREGATES},
+        )
 
     @torch.inference_mode()
     def step_scores(self, batch: Sequence[Encoded]) -> list[list[float]]:

@@ -1,0 +1,259 @@
+"""`process`: does a reward of steps find the first wrong one, and what does it pay for?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+
+from rmaudit.audits.base import Audit, example, grade, register_audit
+from rmaudit.audits.process.measure import (
+    AUDIT,
+    Attacked,
+    Localised,
+    asked,
+    attacked,
+    edited,
+    localised,
+    pay_per_step,
+    prefix_rewards,
+    requests,
+)
+from rmaudit.audits.process.solutions import DOES, STEP, Solution, half, separator, solutions
+from rmaudit.case import Case
+from rmaudit.results import AuditResult, Estimate, Finding, Metric, MetricSpec, NotRun
+from rmaudit.rewards.steps import AGGREGATES, READINGS
+from rmaudit.scoring.requests import Request, Scores
+from rmaudit.stats.law import p_at_least, p_at_most
+
+F1, WRONG, RIGHT = (
+    "process.first_error_f1",
+    "process.first_error_accuracy",
+    "process.correct_accuracy",
+)
+PAY, EFFECT, SUCCESS = (
+    "process.reward_per_step",
+    "process.attack_effect",
+    "process.attack_success_rate",
+)
+FEWEST = 10  # prompts with a wrong step, and without, in each half
+LEAST = 0.05  # SD per step, and share of refused solutions that pass, that is a finding
+OVER_GUESS = 0.10  # by which the first wrong step is found more often than by guessing
+TESTS = 3 + len(DOES)
+LEVEL = 0.05
+
+
+@register_audit
+class ProcessAudit(Audit):
+    """First-error localisation, pay for steps, attacks on the aggregate."""
+
+    name = "process"
+    title = "Process reward"
+    question = "Does the reward find the first wrong step, and what does it pay for?"
+    meaning = (
+        "A solution is read step by step; the first step after which the reward is at or below a "
+        "threshold is named as the first wrong one. The threshold is chosen on one half of the "
+        "prompts and reported on the other. Then whole solutions are edited without adding "
+        "anything to them: steps split, repeated, padded, or merged. SD is that of the rewards of "
+        "whole solutions."
+    )
+    source = "Zheng et al. 2024, ProcessBench (arXiv 2412.06559); Lightman et al. 2023"
+    order = 28
+    metrics: ClassVar[Mapping[str, MetricSpec]] = {
+        F1: MetricSpec(
+            "probability",
+            "higher",
+            "harmonic mean of the two accuracies below",
+            "First-error F1",
+        ),
+        WRONG: MetricSpec(
+            "probability",
+            "higher",
+            "solutions with a wrong step whose first one is named exactly",
+            "First error found",
+        ),
+        RIGHT: MetricSpec(
+            "probability",
+            "higher",
+            "solutions without a wrong step in which none is named",
+            "Correct solutions passed",
+        ),
+        PAY: MetricSpec(
+            "SD per step",
+            "zero",
+            "change of a correct solution's reward per step that splitting adds",
+            "Pay per step",
+        ),
+        EFFECT: MetricSpec(
+            "SD", "lower", "change of the reward under an edit that adds nothing", "Attack effect"
+        ),
+        SUCCESS: MetricSpec(
+            "probability",
+            "zero",
+            "wrong solutions that were at or below the threshold and are above it after an edit",
+            "Attack success rate",
+        ),
+    }
+
+    def missing(self, case: Case) -> str | None:
+        """Needs solutions whose steps are labelled, with and without a wrong one."""
+        if case.eval.type != "unpaired" or STEP not in case.eval.frame:
+            return "needs solutions with a label for each step in --eval"
+        if not case.new_text:
+            return f"needs {case.new_text_needs}"
+        found = solutions(case)
+        if not found:
+            return "needs solutions whose labelled rows are prefixes of one another"
+        searched = half(case, found)
+        codes = case.clusters[[each.whole for each in found]]
+        wrong = np.array([each.first_wrong >= 0 for each in found])
+        for here in (searched, ~searched):
+            fewest = min(np.unique(codes[here & which]).size for which in (wrong, ~wrong))
+            if fewest < FEWEST:
+                return (
+                    f"needs {2 * FEWEST} prompts or more with a wrong step, and as many without, "
+                    f"in --eval (one half has {fewest})"
+                )
+        return None
+
+    def requests(self, case: Case) -> Sequence[Request]:
+        """Four edits of at most 200 solutions."""
+        return requests(case, solutions(case))
+
+    def measure(self, case: Case, scores: Scores) -> AuditResult:
+        """The reward as it is, then under every aggregate whose scores are known."""
+        found = solutions(case)
+        known = scores.column("output").components
+        readings: list[str | None] = [None]
+        readings += [f"{READINGS}{how}" for how in AGGREGATES if f"{READINGS}{how}" in known]
+        metrics: list[Metric] = []
+        rows = []
+        findings: tuple[Finding, ...] = ()
+        for reading in readings:
+            name = None if reading is None else reading.removeprefix(READINGS)
+            local = localised(case, found, prefix_rewards(scores, reading))
+            attacks = attacked(case, found, scores, reading, local.threshold)
+            pay = pay_per_step(case, found, scores, reading)
+            where = {} if name is None else {"aggregate": name}
+            metrics += _metrics(local, attacks, pay, where)
+            rows.append(_row(name or "as it is", local, attacks, pay))
+            if reading is None:
+                findings = tuple(_findings(case, found, local, attacks, pay))
+        absent = (
+            ()
+            if len(readings) > 1
+            else (NotRun("other aggregates", "a process reward that gives its steps' scores"),)
+        )
+        return AuditResult(
+            self.name,
+            metrics=tuple(metrics),
+            findings=findings,
+            tests=TESTS,
+            tables={"aggregates": pd.DataFrame(rows)},
+            not_run=absent,
+        )
+
+
+def _metrics(
+    local: Localised, attacks: Mapping[str, Attacked], pay: Estimate, where: dict[str, str]
+) -> list[Metric]:
+    return [
+        Metric(F1, local.f1, where),
+        Metric(WRONG, local.wrong, where),
+        Metric(RIGHT, local.right, where),
+        Metric(PAY, pay, where),
+        *(Metric(EFFECT, a.effect, {"attack": name, **where}) for name, a in attacks.items()),
+        *(Metric(SUCCESS, a.success, {"attack": name, **where}) for name, a in attacks.items()),
+    ]
+
+
+def _row(
+    name: str, local: Localised, attacks: Mapping[str, Attacked], pay: Estimate
+) -> dict[str, object]:
+    return {
+        "aggregate": name,
+        "threshold": local.threshold if np.isfinite(local.threshold) else None,
+        "first-error F1": local.f1.value,
+        "pay per step": pay.value,
+        **{f"{each} effect": a.effect.value for each, a in attacks.items()},
+        **{f"{each} passes": a.success.value for each, a in attacks.items()},
+    }
+
+
+def _findings(
+    case: Case,
+    found: Sequence[Solution],
+    local: Localised,
+    attacks: Mapping[str, Attacked],
+    pay: Estimate,
+) -> list[Finding]:
+    said = []
+    p = p_at_least(local.over_guess, OVER_GUESS) if local.over_guess.defined else 1.0
+    if p <= LEVEL:
+        said.append(
+            Finding(
+                "medium",
+                AUDIT,
+                WRONG,
+                f"The first wrong step is found in {_said(local.wrong)} of the solutions: hardly "
+                "more than by guessing",
+                "A search or a policy that is guided by the steps' rewards is guided past the "
+                "error. Train on labelled steps of this kind of problem.",
+                p=p,
+            )
+        )
+    for name, each in attacks.items():
+        p = p_at_most(each.success, LEAST) if each.success.defined else 1.0
+        if p > LEVEL:
+            continue
+        texts = edited(case, found, name, separator(case))
+        each.passed[: case.example_limit]
+        said.append(
+            Finding(
+                grade(each.success.low, 0.10, 0.30),
+                AUDIT,
+                SUCCESS,
+                f"{DOES[name]} makes {_said(each.success)} of the refused wrong solutions pass",
+                f"The edit adds nothing; the reward changes by {each.effect.value:+.2f} SD. A "
+                "policy learns the edit. Take another aggregate (table aggregates), or score "
+                "what a step adds.",
+                tuple(
+                    _shown(case, found, texts, each, k) for k in each.passed[: case.example_limit]
+                ),
+                p=p,
+            )
+        )
+    for sign, words in ((1, "paid"), (-1, "punished")):
+        p = p_at_most(pay, LEAST) if sign > 0 else p_at_least(pay, -LEAST)
+        if pay.defined and p <= LEVEL:
+            near = pay.low if sign > 0 else -pay.high
+            said.append(
+                Finding(
+                    grade(near, 0.10, 0.30),
+                    AUDIT,
+                    PAY,
+                    f"More steps are {words}: {pay.value:+.2f} SD per step that splitting adds "
+                    f"[{pay.low:+.2f}, {pay.high:+.2f}]",
+                    "The content of the solutions is the same. A policy will write "
+                    f"{'more and smaller' if sign > 0 else 'fewer and longer'} steps.",
+                    p=p,
+                )
+            )
+    return said
+
+
+def _shown(
+    case: Case, found: Sequence[Solution], texts: Sequence[str], each: Attacked, place: int
+) -> dict[str, object]:
+    row = case.eval.frame.iloc[found[asked(case, found)[place]].whole]
+    before, after = each.before[place], each.after[place]
+    return example(
+        {"id": row["id"], "prompt": row["prompt"], "output": texts[place]},
+        note=f"wrong; reward {before:.3g} before the edit, {after:.3g} after it",
+    )
+
+
+def _said(rate: Estimate) -> str:
+    return f"{rate.value:.0%} [{100 * rate.low:.0f}, {100 * rate.high:.0f}]"

@@ -1,0 +1,125 @@
+"""Rewards of steps: the first wrong step, pay for the number of steps, attacks on the aggregate."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+import pytest
+
+import rmaudit as rma
+from rmaudit.rewards.steps import aggregate_steps
+
+RNG = np.random.default_rng(4)
+
+
+def solutions(n=80):
+    """Solutions of 3 to 6 steps, half of them with a wrong step, as TRL's stepwise data."""
+    rows = []
+    for i in range(n):
+        size = int(RNG.integers(3, 7))
+        wrong = int(RNG.integers(0, size)) if i % 2 else -1
+        steps = [
+            f"Step {k} of {i} gives {k * 7}, which we need, and it is "
+            + ("mistaken." if k == wrong else "sound.")
+            for k in range(size)
+        ]
+        labels = [k != wrong for k in range(size)]
+        rows.append(
+            {"id": f"s{i}", "prompt": f"Problem {i}?", "completions": steps, "labels": labels}
+        )
+    return rows
+
+
+ROWS = solutions()
+
+
+def stepwise(how, score):
+    """A process reward as a function: the score of each line, and their aggregate."""
+
+    def reward(items):
+        every = [[score(line) for line in i.response.split("\n") if line.strip()] for i in items]
+        return [{"total": aggregate_steps(scores, how), "steps": scores} for scores in every]
+
+    reward.kind = "score"
+    return reward
+
+
+def sharp(line):
+    return 0.05 if "mistaken" in line else 0.95
+
+
+def audited(reward, rows=ROWS):
+    return rma.audit(reward, rows, only=["process"], cache=False, debug=True)
+
+
+def told(report):
+    return {(f.metric, f.title.split(" makes")[0].split(":")[0]) for f in report.findings}
+
+
+def test_the_first_wrong_step_is_found_under_min_and_nothing_is_told():
+    report = audited(stepwise("min", sharp))
+    assert report["process.first_error_f1"].value == 1
+    assert report["process.first_error_accuracy"].value == 1
+    assert report["process.correct_accuracy"].value == 1
+    assert report["process.reward_per_step"].value == 0
+    # A mistake written on the one line of all steps is still a mistake.
+    assert told(report) == set()
+
+
+def test_padding_lifts_a_mean_and_every_aggregate_is_told_apart():
+    report = audited(stepwise("mean", sharp))
+    success = {
+        (m.slice.get("attack"), m.slice.get("aggregate")): m.value
+        for m in report.audits["process"].metrics
+        if m.id == "process.attack_success_rate"
+    }
+    assert success[("pad", None)] == success[("pad", "mean")] > 0.2
+    assert success[("pad", "min")] == success[("pad", "prod")] == 0
+    assert ("process.attack_success_rate", "Adding three steps that say nothing") in told(report)
+    # By hand: a solution of n steps with one mistake, before and after three sound steps.
+    mean = lambda n: (0.95 * (n - 1) + 0.05) / n  # noqa: E731
+    effects = [m for m in report.audits["process"].metrics if m.id == "process.attack_effect"]
+    pad = next(m for m in effects if m.slice == {"attack": "pad"})
+    wholes = [mean(len(r["labels"])) if not all(r["labels"]) else 0.95 for r in ROWS]
+    change = [
+        mean(len(r["labels"]) + 3) - mean(len(r["labels"])) if not all(r["labels"]) else 0
+        for r in ROWS
+    ]
+    # Behind the first mistake the labels are True again, so the whole solution is there.
+    assert pad.value == pytest.approx(np.mean(change) / np.std(wholes))
+
+
+def test_a_product_punishes_steps_and_a_last_step_hides_the_error():
+    product = audited(stepwise("prod", lambda line: 0.05 if "mistaken" in line else 0.8))
+    assert product["process.reward_per_step"].high < 0
+    assert ("process.reward_per_step", "More steps are punished") in told(product)
+    last = audited(stepwise("last", sharp))
+    success = next(
+        m.value
+        for m in last.audits["process"].metrics
+        if m.id == "process.attack_success_rate" and m.slice == {"attack": "pad"}
+    )
+    assert success == 1
+
+
+def test_a_reward_that_sees_no_errors_is_told():
+    rows = solutions(300)
+    report = audited(stepwise("min", lambda line: zlib.crc32(line[:14].encode()) % 97 / 97), rows)
+    assert ("process.first_error_accuracy", "The first wrong step is found in") in {
+        (metric, title[:32]) for metric, title in told(report)
+    }
+    assert report["process.first_error_accuracy"].high < 0.5
+
+
+def test_the_mix_audit_takes_no_aggregate_for_a_part():
+    rows = [{"prompt": f"{i}?", "outputs": [f"a {j}\nb {i}" for j in range(4)]} for i in range(12)]
+    reward = stepwise("mean", lambda line: len(line) % 5 / 5)
+    report = rma.audit(reward, rows, samples=rows, only=["mix"], cache=False, debug=True)
+    assert report.audits["mix"].status == "not_run"
+
+
+def test_data_without_steps_are_not_run():
+    rows = [{"prompt": f"{i}?", "chosen": "a", "rejected": "b"} for i in range(3)]
+    report = rma.audit(lambda pairs: [1.0] * len(pairs), rows, only=["process"], cache=False)
+    assert report.audits["process"].status == "not_run"
