@@ -12,7 +12,7 @@ SHARE = "mix.advantage_share"
 CONSTANT = "mix.constant_share"
 SLOPE = "mix.first_mover_slope"
 MOSTLY = 0.5  # share of groups beyond which a component is called starved
-BEYOND = 0.15  # by which a share of the advantage exceeds the share of the weights in a finding
+BEYOND = 0.15  # by which a share of the advantage exceeds what the weights give in a finding
 LEVEL = 0.05
 
 
@@ -51,15 +51,18 @@ def dominant(
     unscaled: Mapping[str, Estimate],
     constant: Mapping[str, Estimate],
 ) -> list[Finding]:
-    """A component with far more of the advantage than of the weights."""
+    """A component with far more of the advantage than its weight gives it."""
     weight = sum(abs(w) for w in groups.weights.values())
+    square = sum(w**2 for w in groups.weights.values())
     if len(groups.weights) < 2 or weight == 0:
         return []
     found = []
     for name, own in groups.weights.items():
         given = abs(own) / weight
+        # Components that are independent and equally spread have shares by the weights' squares.
+        expected = max(given, own**2 / square)
         share = shares[name]
-        p = p_at_most(share, given + BEYOND)
+        p = p_at_most(share, expected + BEYOND)
         if not share.defined or p * len(groups.weights) > LEVEL:
             continue
         others = ", ".join(
@@ -77,7 +80,7 @@ def dominant(
         )
         found.append(
             Finding(
-                "high" if share.low > given + 0.25 or share.low > 0.75 else "medium",
+                "high" if share.low > expected + 0.25 or share.low > 0.75 else "medium",
                 "mix",
                 SHARE,
                 f"Swamping: {name} has {percent(share)} of the advantage with {given:.0%} of the "

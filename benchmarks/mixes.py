@@ -1,0 +1,264 @@
+"""Mixes in worlds that are known: which component grows first, predicted and under RLOO.
+
+    python benchmarks/mixes.py                         # goes on where it stopped
+
+Thirty mixes of four to six components in the clinic and the dose world, fifteen each, under the
+three scalings. The prediction is the audit's first-mover slope from sixteen samples per prompt of
+the initial policy. The real order is that of the components' growth, in their own SDs, when a
+policy (a softmax per slot and prompt) is trained by sampled RLOO, groups of eight, up to a KL of
+0.25 nats; growth is computed exactly, by enumeration. Then twenty clean mixes, whose components are
+independent and equally spread: none may get a finding. Kept in ``benchmarks/cells/mixes.jsonl``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+
+import rmaudit as rma
+from rmaudit.audits.mix.measure import Groups, first_movers
+from rmaudit.typing import Float, Integers
+from rmaudit.worlds.clinic import ClinicWorld
+from rmaudit.worlds.dose import DoseWorld
+
+CELLS = Path(__file__).parent / "cells" / "mixes.jsonl"
+MIXES, CLEAN = 30, 20
+PROMPTS, SAMPLES, GROUP = 48, 16, 8
+KL, RATE, MOST_STEPS = 0.25, 0.05, 4000
+SCALES = ("none", "group", "component")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A finite world: the value of each slot in each output, and the initial policy."""
+
+    digits: Integers  # (n_outputs, n_slots)
+    logits: list[Float]  # by slot: (PROMPTS, values)
+    gold: Float  # (PROMPTS, n_outputs)
+
+
+def dose() -> Setting:
+    """The dose world."""
+    world = DoseWorld()
+    marginal = _marginals(np.tile(world.log_policy, (PROMPTS, 1)), world.doses)
+    return Setting(world.doses, marginal, world.gold[:PROMPTS])
+
+
+def clinic() -> Setting:
+    """The clinic, on prompts spread over its families."""
+    world = ClinicWorld()
+    prompts = np.linspace(0, world.n_contexts - 1, PROMPTS).astype(int)
+    policy = np.stack([world.log_policy(int(c)) for c in prompts])
+    digits = world.features.to_numpy()
+    gold = np.stack([world.true_reward_table(int(c)) for c in prompts])
+    return Setting(digits, _marginals(policy, digits), gold)
+
+
+def _marginals(log_policy: Float, digits: Integers) -> list[Float]:
+    """Log-probability of each value of each slot, by prompt; slots are independent."""
+    chance = np.exp(log_policy)
+    return [
+        np.log(
+            np.stack(
+                [chance[:, digits[:, s] == v].sum(1) for v in range(digits[:, s].max() + 1)], 1
+            )
+        )
+        for s in range(digits.shape[1])
+    ]
+
+
+def log_probability(logits: list[Float], digits: Integers) -> Float:
+    """Of every output under a policy, (PROMPTS, n_outputs)."""
+    total = 0.0
+    for slot, values in enumerate(logits):
+        normal = values - np.logaddexp.reduce(values, axis=1, keepdims=True)
+        total = total + normal[:, digits[:, slot]]
+    return np.asarray(total)
+
+
+def components(
+    setting: Setting, rng: np.random.Generator
+) -> tuple[dict[str, Float], dict[str, float]]:
+    """Four to six components over all outputs, (PROMPTS, n_outputs) each, and their weights."""
+    digits, slots = setting.digits, setting.digits.shape[1]
+    sizes = digits.max(0) + 1
+    made: dict[str, Float] = {}
+    for k in range(int(rng.integers(4, 7))):
+        slot, other = rng.choice(slots, 2, replace=False)
+        kind = ("at least", "value", "same", "fits", "length", "gold")[int(rng.integers(6))]
+        if kind == "at least":
+            row = (digits[:, slot] >= rng.integers(1, sizes[slot])) * 1.0
+            table = np.tile(row, (PROMPTS, 1))
+        elif kind == "value":
+            table = np.tile(digits[:, slot] * 1.0, (PROMPTS, 1))
+        elif kind == "same":
+            table = np.tile((digits[:, slot] == digits[:, other]) * 1.0, (PROMPTS, 1))
+        elif kind == "fits":  # what is correct hangs on the prompt
+            wanted = rng.integers(0, sizes[slot], PROMPTS)
+            table = (digits[:, slot][None, :] == wanted[:, None]) * 1.0
+        elif kind == "length":
+            table = np.tile((digits > 0).sum(1) / slots, (PROMPTS, 1))
+        else:
+            table = setting.gold
+        made[f"{kind} {k}"] = table
+    weights = rng.uniform(0.2, 1.0, len(made)) * np.where(rng.random(len(made)) < 0.2, -1, 1)
+    return made, dict(zip(made, weights.tolist(), strict=True))
+
+
+def drawn(logits: list[Float], n: int, rng: np.random.Generator) -> list[Integers]:
+    """Values of each slot in n samples of each prompt, (PROMPTS, n) each."""
+    found = []
+    for values in logits:
+        chance = np.exp(values - np.logaddexp.reduce(values, axis=1, keepdims=True)).cumsum(1)
+        found.append((rng.random((len(values), n, 1)) > chance[:, None, :-1]).sum(2))
+    return found
+
+
+def advantages(parts: list[Float], total: Float, scale: str) -> Float:
+    """Of groups, (PROMPTS, GROUP), as trainers make them; parts are weighted."""
+    centred = lambda v: (v - v.mean(1, keepdims=True)) * GROUP / (GROUP - 1)  # noqa: E731
+    over = lambda v: centred(v) / (v.std(1, keepdims=True) + 1e-6)  # noqa: E731
+    if scale == "component":
+        return np.sum([np.sign(w) * abs(w) * over(v) for w, v in parts], axis=0)  # type: ignore[misc]
+    return over(total) if scale == "group" else centred(total)
+
+
+def trained(
+    setting: Setting,
+    made: dict[str, Float],
+    weights: dict[str, float],
+    scale: str,
+    rng: np.random.Generator,
+) -> list[Float]:
+    """The policy at a KL of `KL`, by sampled RLOO."""
+    logits = [values.copy() for values in setting.logits]
+    radix = np.cumprod([1, *(setting.digits.max(0) + 1)[:0:-1]])[::-1]
+    place = np.arange(PROMPTS)[:, None]
+    for step in range(MOST_STEPS):
+        sample = drawn(logits, GROUP, rng)
+        outputs = sum(s * r for s, r in zip(sample, radix, strict=True))
+        values = {name: table[place, outputs] for name, table in made.items()}
+        total = sum(weights[n] * v for n, v in values.items())
+        parts = [(weights[n], v) for n, v in values.items()]
+        advantage = advantages(parts, np.asarray(total), scale)
+        spread = np.sqrt(np.mean(advantage**2)) + 1e-9
+        for slot, theta in enumerate(logits):
+            chance = np.exp(theta - np.logaddexp.reduce(theta, axis=1, keepdims=True))
+            one_hot = sample[slot][:, :, None] == np.arange(theta.shape[1])
+            gradient = (advantage[:, :, None] * (one_hot - chance[:, None, :])).mean(1)
+            theta += RATE * gradient / spread
+        if step % 10 == 9 and kl(logits, setting.logits) >= KL:
+            break
+    return logits
+
+
+def kl(logits: list[Float], first: list[Float]) -> float:
+    """Of the policy from the initial one, nats per sequence, mean over prompts."""
+    total = 0.0
+    for new, old in zip(logits, first, strict=True):
+        a = new - np.logaddexp.reduce(new, axis=1, keepdims=True)
+        b = old - np.logaddexp.reduce(old, axis=1, keepdims=True)
+        total += float(
+            np.where(np.isfinite(a), np.exp(a) * (a - np.where(np.isfinite(b), b, 0)), 0)
+            .sum(1)
+            .mean()
+        )
+    return total
+
+
+def mixed(number: int) -> dict[str, Any]:
+    """One mix: predicted slopes, real growth, and the rank correlation of the two."""
+    rng = np.random.default_rng(number)
+    world, scale = ("dose", "clinic")[number % 2], SCALES[number // 2 % 3]
+    setting = dose() if world == "dose" else clinic()
+    made, weights = components(setting, rng)
+    chance = np.exp(log_probability(setting.logits, setting.digits))
+    spread = {}
+    for name, table in list(made.items()):
+        mean = (chance * table).sum(1, keepdims=True)
+        spread[name] = float(np.sqrt((chance * (table - mean) ** 2).sum(1).mean()))
+        if spread[name] < 1e-6:
+            made.pop(name)
+    radix = np.cumprod([1, *(setting.digits.max(0) + 1)[:0:-1]])[::-1]
+    sample = drawn(setting.logits, SAMPLES, rng)
+    outputs = sum(s * r for s, r in zip(sample, radix, strict=True))
+    values = {n: t[np.arange(PROMPTS)[:, None], outputs] for n, t in made.items()}
+    total = np.asarray(sum(weights[n] * v for n, v in values.items()))
+    kept = {n: weights[n] for n in made}
+    groups = Groups(total, values, kept, np.arange(PROMPTS), scale)  # type: ignore[arg-type]
+    slopes = {n: e.value for n, e in first_movers(groups).items() if e.defined}
+    after_logits = trained(setting, made, weights, scale, rng)
+    after = np.exp(log_probability(after_logits, setting.digits))
+    growth = {n: float(((after - chance) * made[n]).sum(1).mean()) / spread[n] for n in slopes}
+    rho = float(spearmanr(list(slopes.values()), list(growth.values())).statistic)
+    first = max(slopes, key=slopes.__getitem__) == max(growth, key=growth.__getitem__)
+    return {
+        "mix": number, "world": world, "scale": scale, "kl": kl(after_logits, setting.logits),
+        "slopes": slopes, "growth": growth, "spearman": rho, "first_is_first": bool(first),
+    }  # fmt: skip
+
+
+def clean(number: int) -> dict[str, Any]:
+    """A mix of independent, equally spread components: the findings of the audit."""
+    rng = np.random.default_rng([1, number])
+    size = int(rng.integers(2, 6))
+    weights = rng.uniform(0.2, 1.0, size)
+    scale = SCALES[number % 3]
+    rows = []
+    for i in range(80):
+        parts = []
+        for k in range(size):
+            verdict = (number + k) % 2
+            parts.append(2.0 * (rng.random(GROUP) < 0.5) if verdict else rng.normal(size=GROUP))
+        rewards = [
+            {"total": float(sum(w * p[j] for w, p in zip(weights, parts, strict=True))),
+             **{f"part {k}": float(p[j]) for k, p in enumerate(parts)}}
+            for j in range(GROUP)
+        ]  # fmt: skip
+        outputs = [f"response {i}.{j}" for j in range(GROUP)]
+        rows.append({"prompt": f"prompt {i}", "outputs": outputs, "rewards": rewards})
+    report = rma.audit("recorded", rows, samples=rows, only=["mix"], cache=False, debug=True)
+    found = [[f.severity, f.title] for f in report.findings]
+    return {"clean": number, "parts": size, "scale": scale, "findings": found}
+
+
+def main() -> None:
+    """Run what is not there yet, and print the numbers."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--mixes", type=int, default=MIXES)
+    parser.add_argument("--cells", type=Path, default=CELLS, help="where numbers are kept")
+    given = parser.parse_args()
+    given.cells.parent.mkdir(exist_ok=True)
+    done = []
+    if given.cells.exists():
+        done = [json.loads(line) for line in given.cells.read_text().splitlines()]
+    known = {(name, row[name]) for row in done for name in ("mix", "clean") if name in row}
+    for name, count, run in (("mix", given.mixes, mixed), ("clean", CLEAN, clean)):
+        for number in range(count):
+            if (name, number) not in known:
+                done.append(run(number))
+                with given.cells.open("a") as out:
+                    out.write(json.dumps(done[-1]) + "\n")
+    mixes = [row for row in done if "mix" in row]
+    rho = np.array([row["spearman"] for row in mixes])
+    draws = np.random.default_rng(0).choice(rho, (10_000, len(rho))).mean(1)
+    low, high = np.quantile(draws, [0.025, 0.975])
+    print(f"{len(mixes)} mixes: mean Spearman {rho.mean():.3f} [{low:.3f}, {high:.3f}],", end=" ")
+    print(f"median {np.median(rho):.2f}, lowest {rho.min():.2f};", end=" ")
+    print(f"the first is the first in {np.mean([row['first_is_first'] for row in mixes]):.0%}")
+    for world in ("dose", "clinic"):
+        own = [row["spearman"] for row in mixes if row["world"] == world]
+        print(f"  {world}: {np.mean(own):.3f} over {len(own)}")
+    sound = [row for row in done if "clean" in row]
+    false = [row for row in sound if any(s in ("high", "medium") for s, _ in row["findings"])]
+    print(f"{len(false)} of {len(sound)} clean mixes hold a false finding")
+
+
+if __name__ == "__main__":
+    main()
