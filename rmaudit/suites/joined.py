@@ -48,10 +48,10 @@ def joined(
     left = [] if part else [result.id for result in results if result.id not in own]
     where = f"{found.path}: holds {len(results):,} results for {len(items):,} rows of {source.path}"
     if lacking:
-        raise DataError(f"{where}: {len(lacking):,} rows have none, first {lacking[0]}")
+        raise DataError(f"{where}: {len(lacking):,} without a result, first {lacking[0]}")
     if left:
         again = " (a repeated id)" if "#" in left[0] else ""
-        raise DataError(f"{where}: {len(left):,} are of no row, first {left[0]}{again}")
+        raise DataError(f"{where}: {len(left):,} of no row, first {left[0]}{again}")
     return [_joined(suite, item, by_id[item.id], found) for item in items]
 
 

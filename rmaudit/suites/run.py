@@ -150,7 +150,7 @@ def _repeated(items: Sequence[Item]) -> list[str]:
     if not again:
         return []
     first = again[0].rpartition("#")[0]
-    return [f"{len(again):,} rows repeat the id of another (first: {first}); each of them counts."]
+    return [f"Rows that repeat the id of another: {len(again):,}, first {first}; each counts."]
 
 
 def _rewarded(

@@ -120,7 +120,7 @@ def test_what_stands_in_a_whole_number_or_a_list_of_one_is_read(tmp_path: Path) 
             "judgebench",
             [judged("A>B", ["A>B", "B>A"]), judged("B>A", ["A>B", "A>B"])],
             0.5,
-            "1 rows repeat the id of another (first: p0); each of them counts",
+            "Rows that repeat the id of another: 1, first p0; each counts",
         ),
     ],
 )

@@ -50,10 +50,10 @@ def test_joined_results_are_those_of_rows_that_hold_both(suite: str, tmp_path: P
     ("change", "said"),
     [
         (lambda rows: rows[:-2], "holds 10 results for 12 rows of"),
-        (lambda rows: rows[:-2], "2 rows have none, first chat/10"),
-        (lambda rows: [*rows, rows[0]], "1 are of no row, first chat/0#2 (a repeated id)"),
-        (lambda rows: [*rows, rows[0] | {"id": 77}], "1 are of no row, first chat/77"),
-        (lambda rows: [rows[0] | {"id": 77}, *rows[1:]], "1 rows have none, first chat/0"),
+        (lambda rows: rows[:-2], "2 without a result, first chat/10"),
+        (lambda rows: [*rows, rows[0]], "1 of no row, first chat/0#2 (a repeated id)"),
+        (lambda rows: [*rows, rows[0] | {"id": 77}], "1 of no row, first chat/77"),
+        (lambda rows: [rows[0] | {"id": 77}, *rows[1:]], "1 without a result, first chat/0"),
         (lambda rows: without(rows, REWARDS), "is no file of RM-Bench"),
     ],
 )
