@@ -307,7 +307,8 @@ def _values(records: Sequence[MetricRecord], own: Sequence[Influence | None]) ->
 
 def _order(values: Float, better: Better) -> NDArray[np.int64]:
     """Places of the runs, the best first and the undefined last."""
-    badness = {"lower": values, "zero": np.abs(values), "one": np.abs(np.log(np.abs(values)))}
+    with np.errstate(divide="ignore"):  # the logarithm of a value of 0
+        badness = {"lower": values, "zero": np.abs(values), "one": np.abs(np.log(np.abs(values)))}
     return np.argsort(badness.get(better, -values), kind="stable").astype(np.int64)
 
 
@@ -373,7 +374,8 @@ def _distinct_names(runs: Sequence[Report]) -> list[str]:
 
 
 def _notes(runs: Sequence[Report], shared: int) -> Iterator[str]:
-    most = max((m.n_prompts for run in runs for m in run.metrics()), default=0)
+    known = (m for run in runs for m in run.metrics() if m.ci[0] is not None)
+    most = max((m.n_prompts for m in known), default=0)  # without an interval it counts rows
     if shared == 0:
         yield "Not every run has influence.parquet: runs are compared as if independent."
     elif shared < most:

@@ -242,6 +242,29 @@ def test_runs_of_all_suites_are_one_league_per_suite(tmp_path: Path, pairs: Path
     assert "RM-Bench: Score of the groups present" in output
 
 
+def test_a_number_without_an_interval_does_not_say_that_prompts_are_not_shared(
+    tmp_path: Path,
+) -> None:
+    rows = [
+        {
+            "idx": str(k),
+            "classification": class_,
+            "error_steps": [2],
+            "scores": {"step_level_validity_labels": [True, True, k > 0]},
+        }
+        for k in range(3)
+        for class_ in ("circular", "counterfactual", "deception")
+    ]
+    path = write(tmp_path / "prm.json", rows)
+    runs = [rma.bench("prmbench", path, "recorded", name=name) for name in ("a", "b")]
+    assert max(metric.n_prompts for metric in runs[0].metrics()) > 3, (
+        "rows of a number of the quirk"
+    )
+    found = rma.league(runs, ["prmbench.score"])
+    assert found.boards[0].shared == 3
+    assert not [note for note in found.notes if "shared by all runs" in note]
+
+
 def test_a_suite_is_one_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     SUITES.load()
     monkeypatch.setattr(SUITES, "_things", dict(SUITES._things))
