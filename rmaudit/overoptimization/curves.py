@@ -177,7 +177,7 @@ def best_of_n_curve(pool: Pool, ns: Sequence[int] | None = None) -> Curve:
     """
     grid = n_grid(pool.size) if ns is None else np.array(sorted(set(ns)), dtype=np.int64)
     if grid.size == 0 or grid[0] < 1 or grid[-1] > pool.size:
-        raise ValueError(f"n must be from 1 to {pool.size}, the samples a prompt")
+        raise ValueError(f"n must be from 1 to {pool.size}, the samples per prompt")
     proxy, gold = (
         np.stack([best_of_n_mean(values, pool.proxy, int(n)) for n in grid], axis=1)
         for values in (pool.proxy, pool.gold)

@@ -222,7 +222,7 @@ class _Sums:
         if n_clusters < 2:
             lacking = "one prompt: no interval"
         elif varies.sum() < LEAST_POINTS:
-            lacking = "fewer than three points can be used: too few samples a prompt"
+            lacking = "fewer than three points can be used: too few samples per prompt"
         elif not unit[:, 0].sum() > 0 or not unit[:, 2].sum() > 0:
             lacking = "a reward is the same for all samples of a prompt"
         quantile = float(stdtrit(max(n_clusters - 1, 1), confidence))

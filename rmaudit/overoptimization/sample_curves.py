@@ -181,7 +181,7 @@ def _check(ns: Sequence[int] | None, pool: Pool) -> None:
     beyond = [n for n in ns or () if not 1 <= n <= pool.size]
     if beyond:
         raise UsageError(
-            f"n = {beyond[0]} is not from 1 to {pool.size}, the samples a prompt: "
+            f"n = {beyond[0]} is not from 1 to {pool.size}, the samples per prompt: "
             "sample more, or leave it out"
         )
 

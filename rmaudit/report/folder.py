@@ -25,6 +25,7 @@ SCORES = "scores.parquet"
 INFLUENCE = "influence.parquet"
 SET_ASIDE = "set_aside.jsonl"
 SAMPLES = "samples.html"
+TEXT = ("categorical", "string", "empty")  # empty: a report without any defined number
 _STEP = re.compile(r"(?:checkpoint|step|global_step|iter)[-_]?(\d+)", re.IGNORECASE)
 NAMED = ("metric", "slice", "prompt")  # columns of the influences that say whose a value is
 
@@ -136,7 +137,7 @@ def read_influence(path: Path) -> pd.DataFrame | None:
     if not {*NAMED, "value"} <= set(frame.columns):
         raise SchemaError(f"{path}: lacks one of {', '.join(NAMED)}, value; audit again")
     for name in NAMED:
-        if pd.api.types.infer_dtype(frame[name], skipna=False) not in ("categorical", "string"):
+        if pd.api.types.infer_dtype(frame[name], skipna=False) not in TEXT:
             raise SchemaError(f"{path}: column {name} holds what is no text; audit again")
     frame = frame[[*NAMED, "value"]].astype(dict.fromkeys(NAMED, "category"))
     for name in NAMED:

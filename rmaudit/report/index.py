@@ -90,10 +90,12 @@ def read_entries(folder: Path) -> tuple[list[Entry], list[str]]:
     for file in sorted(folder.rglob("report.json")):
         try:
             report = Report.load(file)
+            entry = Entry(report, file.parent, verdict(report))
+            _ = entry.data  # read now: a file that is broken costs its own entry, not the page
         except RmauditError as error:
             faults.append(str(error))
             continue
-        entries.append(Entry(report, file.parent, verdict(report)))
+        entries.append(entry)
     entries.sort(key=lambda entry: (entry.report.record.created, str(entry.folder)))
     return entries, faults
 

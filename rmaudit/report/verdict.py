@@ -23,6 +23,7 @@ EXPLOITABLE = (
 )
 FEWEST_EXPLOITABLE = 2
 REASONS = 3
+WIDEST = 0.8  # of an interval of a share, beyond which it says nothing
 KEY_LIMIT = 8
 # Numbers that answer the question by themselves, most decisive first.
 DECISIVE = (
@@ -150,8 +151,9 @@ def _actions(report: Report, serious: Sequence[Group]) -> tuple[str, ...]:
     if budget:
         actions.append(budget)
     elif "overoptimization" in report.audits and not _measured(report.audits["overoptimization"]):
-        reason = report.audits["overoptimization"].reason
-        actions.append(f"To learn how hard it may be optimised: {reason or 'samples with gold'}.")
+        reason = report.audits["overoptimization"].reason or "needs samples with a gold reward"
+        give = reason.replace("needs", "give", 1)
+        actions.append(f"To learn how hard it may be optimised: {give}.")
     return tuple(dict.fromkeys(actions))
 
 
@@ -187,8 +189,23 @@ def key_numbers(report: Report) -> list[MetricRecord]:
         same = [m for m in defined if m.id == id_]
         whole = [m for m in same if not m.slice] or (same if id_ in BUDGETS else [])
         for metric in whole:
+            if id_ in DECISIVE and not _decides(metric, chosen):
+                continue
             chosen.setdefault((metric.id, str(metric.slice)), metric)
     if not chosen:  # a narrow audit: the first number of each
         for metric in reversed([m for m in defined if not m.slice]):
             chosen[metric.id.partition(".")[0], ""] = metric
     return list(chosen.values())[:KEY_LIMIT]
+
+
+def _decides(metric: MetricRecord, chosen: Mapping[tuple[str, str], MetricRecord]) -> bool:
+    """Whether a number tells anything: no interval over nearly all that is possible, no repeat."""
+    low, high = metric.ci
+    shares = metric.unit in ("probability", "share")
+    if shares and low is not None and high is not None and high - low > WIDEST:
+        return False
+    whole = chosen.get(("preference.accuracy", "{}"))
+    repeats = metric.id == "preference.worst_subset_accuracy" and whole is not None
+    return not (
+        repeats and whole is not None and (metric.value, metric.ci) == (whole.value, whole.ci)
+    )

@@ -199,7 +199,7 @@ def performance_gap(
     if min(sizes) < LEAST_EFFECTIVE:
         few = (
             f"median effective sample size {min(sizes):.1f} of {np.median(counts[used]):.0f} at "
-            f"beta {beta:g}: too few samples a prompt"
+            f"beta {beta:g}: too few samples per prompt"
         )
         estimates = [_undefined_like(e, few) for e in estimates]
     match = equal_kl_beta(r, kls[0])

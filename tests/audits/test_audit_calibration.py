@@ -154,7 +154,7 @@ def test_a_factor_says_how_large_it_is_and_what_mends_it() -> None:
     assert finding.metric == "calibration.temperature"
     assert result["calibration.temperature"].value == pytest.approx(8 / np.log(49), abs=0.01)
     assert finding.title == (
-        "Overconfident: margins are 2.05 times as large as the labels bear out"
+        "Overconfident: margins are too large for the labels by a factor of 2.05"
     )
     assert "97.5% interval" in finding.detail
     assert "Dividing margins by 2.05" in finding.detail

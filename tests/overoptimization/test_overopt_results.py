@@ -59,7 +59,7 @@ def test_each_model_has_the_curve_of_its_own_scores(tmp_path: Path) -> None:
     assert tilted["n"].isna().all()
     assert (tilted["ess"] <= 8).all()
     # Eight samples never give ten effective ones: the tilt is undefined, and said so.
-    assert any("too few samples a prompt" in note for note in result.notes)
+    assert any("too few samples per prompt" in note for note in result.notes)
     gains = result.fits[result.fits["method"] == "bon"].drop_duplicates("run").set_index("run")
     assert gains.loc["a", "gain_at_peak"] > gains.loc["b", "gain_at_peak"]
 

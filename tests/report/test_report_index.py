@@ -49,6 +49,21 @@ def test_the_index_links_every_audit_and_draws_the_trend(tmp_path: Path) -> None
     assert len({entry.data for entry in entries}) == 1
 
 
+def test_a_report_without_any_number_and_one_with_a_broken_file_cost_no_other(
+    tmp_path: Path,
+) -> None:
+    _audit(tmp_path / "one", 30)
+    _audit(tmp_path / "broken", 30)
+    (tmp_path / "broken" / "influence.parquet").write_bytes(b"no table")
+    frame = pd.DataFrame({"prompt": ["p", "q"], "chosen": "c", "rejected": "r"})
+    rows = rma.load(frame.assign(chosen_reward=float("nan"), rejected_reward=float("nan")))
+    rma.audit("recorded", rows, only=["preference"], cache=False).save(tmp_path / "nan")
+    entries, faults = read_entries(tmp_path)
+    assert {entry.folder.name for entry in entries} == {"one", "nan"}
+    assert len(faults) == 1
+    assert "influence.parquet" in faults[0]
+
+
 def test_a_folder_without_an_audit_is_refused(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["index", str(tmp_path)])
     assert done.exit_code == 2

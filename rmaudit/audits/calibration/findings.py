@@ -68,7 +68,7 @@ def find(
 
 
 def still_off(case: Case, pairs: Pairs, scale: Estimate) -> bool:
-    """Whether claims are off for certain after the temperature, too: it does not mend them."""
+    """Whether the calibration error stays significant after temperature scaling."""
     divided = binned_calibration(
         pairs.margins / scale.value,
         pairs.clusters,
@@ -112,14 +112,16 @@ def scale_finding(
 ) -> Finding:
     """Margins are off by a factor, though the mean claim is not off for certain."""
     over = scale.value > 1
-    kind = "Overconfident" if over else "Underconfident"
+    kind, size = ("Overconfident", "large") if over else ("Underconfident", "small")
+    factor = scale.value if over else 1 / scale.value
     return Finding(
         grade(near_factor(scale), *FACTORS),
         "calibration",
         "calibration.temperature",
-        f"{kind}: margins are {scale.value:.2f} times as large as the labels bear out",
-        f"The {scale.confidence:.1%} interval (the mean claim is tested too) is {scale.low:.2f} to "
-        f"{scale.high:.2f}. {remedy(overall, over)}",
+        f"{kind}: margins are too {size} for the labels by a factor of {factor:.3g}",
+        f"The temperature that fits the labels is {scale.value:.3g}, with a {scale.confidence:.1%} "
+        f"interval (the mean claim is tested too) of {scale.low:.3g} to {scale.high:.3g}; a "
+        f"calibrated model has 1. {remedy(overall, over)}",
         examples(case, pairs, over),
         min(
             1.0,

@@ -21,7 +21,7 @@ from rmaudit.typing import Float
 
 @dataclass(frozen=True)
 class SampleRewards:
-    """Rewards of the samples, (n_rows, most samples a row); NaN where there is none."""
+    """Rewards of the samples, (n_rows, most samples per row); NaN where there is none."""
 
     proxy: Float
     gold: Float | None
@@ -39,7 +39,7 @@ def sample_requests(case: Case) -> Sequence[Request]:
 def proxy_lacks(case: Case) -> str | None:
     """What the rewards of samples need and the case does not have, in words."""
     if case.samples is None:
-        return "needs --samples, responses of the policy, several a prompt"
+        return "needs --samples, responses of the policy, several per prompt"
     if not scored(case) and recorded(case.samples) is None:
         return "needs responses in --samples and a model that can score new text, or proxy_rewards"
     return None

@@ -65,7 +65,7 @@ def with_part(case: Case, pairs: Comparisons, places: Integers, id_: str) -> Int
 
 
 def turn_requests(case: Case, pairs: Comparisons, places: Integers, audit: str) -> list[Request]:
-    """Both responses of the pairs that have such a part, without it: up to four texts a pair."""
+    """Both responses of the pairs that have such a part, without it: up to four texts per pair."""
     frame, outputs = case.eval.frame, pairs.outputs
     asked = []
     for id_, side in SIDES.items():

@@ -99,7 +99,7 @@ class Robustness(Audit):
         return None
 
     def requests(self, case: Case) -> Sequence[Request]:
-        """At most 120 texts a probe of the output, 240 a probe of the prompt, and the items."""
+        """At most 120 texts per probe of responses, 240 per probe of prompts, and the items."""
         return requests(case, suites_of(case), self.name)
 
     def measure(self, case: Case, scores: Scores) -> AuditResult:

@@ -131,7 +131,7 @@ def best_wrong(
     Parameters
     ----------
     verdicts, gold
-        Rewards, (n_rows, most samples a row); NaN where there is none.
+        Rewards, (n_rows, most samples per row); NaN where there is none.
     codes
         Prompt codes, (n_rows,).
 

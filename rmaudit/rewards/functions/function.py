@@ -43,7 +43,7 @@ class PythonReward(RewardModel):
     Parameters
     ----------
     function
-        Gets at most 64 texts a call.
+        Gets at most 64 texts per call.
     name
         As the report shows it.
     source
