@@ -165,7 +165,7 @@ FAULTS: dict[str | None, Callable[[], None]] = {
     "full": _small_files,
 }
 AUDIT = ["audit", "--model", "python:faulty:reward", "--eval", "eval.jsonl", "--out", "report"]
-AUDIT += ["--only", "preference,length", "--store", "s.sqlite", "--resamples", "200", "--quiet"]
+AUDIT += ["--only", "preference", "--store", "s.sqlite", "--resamples", "200", "--quiet"]
 
 
 def prepare(folder: Path, pairs: int = 60) -> Path:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner, Result
+
+from rmaudit.cli import app
 
 SUITE = """
 schema_version: 1
@@ -29,7 +30,9 @@ probes:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RMAUDIT_STORE", "store.sqlite")
     rows = [
         {"prompt": f"Question {i}?", "chosen": f"Good answer {i}.", "rejected": f"Answer {i}"}
         for i in range(12)
@@ -44,21 +47,15 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def audit(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def audit(*options: str) -> Result:
+    """The command in this process: another would import everything again."""
     command = ["audit", "-m", "python:paid:reward", "--eval", "prefs.jsonl", "--out", "out"]
-    return subprocess.run(
-        [sys.executable, "-m", "rmaudit", *command, "--only", "robustness", *options],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(folder), "RMAUDIT_STORE": "store.sqlite"},
-    )
+    return CliRunner().invoke(app, [*command, "--only", "robustness", *options])
 
 
 def test_a_suite_of_ones_own_is_asked(folder: Path) -> None:
-    done = audit(folder, "--probe-path", "suites")
-    assert done.returncode == 0, done.stderr
+    done = audit("--probe-path", "suites")
+    assert done.exit_code == 0, done.stderr
     report = json.loads((folder / "out" / "report.json").read_text())
     effects = {
         metric["slice"]["probe"]: metric["value"]
@@ -72,14 +69,14 @@ def test_a_suite_of_ones_own_is_asked(folder: Path) -> None:
 
 def test_the_same_from_a_file_of_settings(folder: Path) -> None:
     (folder / "audit.toml").write_text('probe_paths = ["suites/own"]\n')
-    done = audit(folder, "--config", "audit.toml")
-    assert done.returncode == 0, done.stderr
+    done = audit("--config", "audit.toml")
+    assert done.exit_code == 0, done.stderr
     assert "own/hurrah" in (folder / "out" / "report.json").read_text()
 
 
 def test_a_folder_without_suites_is_one_clear_line(folder: Path) -> None:
     (folder / "empty").mkdir()
-    done = audit(folder, "--probe-path", "empty")
-    assert done.returncode == 2
+    done = audit("--probe-path", "empty")
+    assert done.exit_code == 2
     (line,) = done.stderr.strip().splitlines()
     assert "empty: no probe suite" in line

@@ -36,12 +36,12 @@ def run(*arguments: str) -> tuple[int, str, str]:
     return done.exit_code, done.stdout, done.stderr
 
 
-def rows(folder: Path, name: str = "eval.jsonl", **more: Any) -> str:
+def rows(folder: Path, name: str = "eval.jsonl", count: int = 40, **more: Any) -> str:
     written = [
         {"prompt": f"p{i}", "chosen": f"yes {i}", "rejected": f"no {i}"}
         | {"chosen_reward": (i * 7) % 5, "rejected_reward": (i * 3) % 4}
         | {key: value(i) if callable(value) else value for key, value in more.items()}
-        for i in range(40)
+        for i in range(count)
     ]
     (folder / name).write_text("\n".join(map(json.dumps, written)))
     return str(folder / name)
@@ -177,7 +177,7 @@ def test_a_callable_that_leaves_or_never_ends_is_refused(
         "def leaves(pairs):\n    sys.exit(0)\n"
         "def endless(pairs):\n    return itertools.repeat(1.0)\n"
     )
-    code, _, said = run("score", "-m", f"python:rude:{name}", "--data", rows(tmp_path))
+    code, _, said = run("score", "-m", f"python:rude:{name}", "--data", rows(tmp_path, count=4))
     assert code == 2
     assert f"rude:{name}" in said
 
@@ -264,6 +264,7 @@ def test_a_signal_ends_as_an_interrupt_does(tmp_path: Path, name: str) -> None:
     )
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # ignored where nohup began the tests
         "from rmaudit.console import Console\nfrom rmaudit.cli.command import _finish\n"
         "import time\ndef body():\n    print('ready', flush=True)\n    time.sleep(60)\n"
         "raise SystemExit(_finish(Console(), body))"

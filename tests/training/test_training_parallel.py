@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +56,7 @@ from test_training_parallel import CONFIG, DPO, MASK, PAIRS, SFT, SHOWN, SPREAD
 from rmaudit.training.parallel import Parallel
 from rmaudit.training.policy.dpo import train_dpo
 from rmaudit.training.policy.ppo import train_ppo, whiten
+from rmaudit.training.policy.settings import PpoConfig
 from rmaudit.training.reward.train import train_reward_model
 from rmaudit.training.policy.sft import train_sft
 
@@ -158,7 +158,7 @@ def test_ratings_do_train_the_level(base: Path, tmp_path: Path) -> None:
     data = preferences(40)
     frame = data.frame.assign(output=data.frame["chosen"], rating=5.0)
     ratings = Dataset("rating", frame[["id", "prompt", "output", "rating", "row"]], data.source)
-    config = replace(CONFIG, held_out_share=0.0)
+    config = CONFIG.but(held_out_share=0.0)
     for name, rows in (("preference", data), ("rating", ratings)):
         train_reward_model(base, rows, tmp_path / name, config=config)
     held, moved = (
