@@ -11,10 +11,13 @@ import pandas as pd
 import pytest
 
 import rmaudit as rma
+from rmaudit.data import load
 from rmaudit.errors import DataError, RmauditError, UsageError
 from rmaudit.rewards import load_reward_model
 from rmaudit.rewards.base import does_not_apply
 from rmaudit.rewards.functions.function import given_function
+from rmaudit.scoring import score
+from rmaudit.scoring.requests import data_requests
 
 ROWS = [
     {
@@ -225,3 +228,65 @@ def test_a_function_says_its_kind():
     verdict.kind = "perfect"
     with pytest.raises(UsageError, match="say logit, score, verdict or preference"):
         load_reward_model(verdict)
+
+
+SUMS = [
+    {
+        "prompt": f"{a} plus 2?",
+        "chosen": f"It is {a + 2}.",
+        "rejected": "No.",
+        "solution": str(a + 2),
+    }
+    for a in range(30, 36)
+]
+
+
+def by_name(**columns):
+    """As TRL calls it: everything by name."""
+    pairs = zip(columns["completions"], columns["solution"], strict=True)
+    return [float(s in c) for c, s in pairs]
+
+
+def wrapped(*args, **kwargs):
+    """A decorator that keeps no parameters."""
+    return by_name(*args, **kwargs)
+
+
+def logs(completions, solution, log_extra=None, log_metric=None, **columns):
+    log_extra("n", [1] * len(completions))
+    log_metric("mean", 1.0)
+    return by_name(completions=completions, solution=solution)
+
+
+def must(completions, **columns):
+    return [float(t in c) for c, t in zip(completions, columns["unit_tests"], strict=True)]
+
+
+def may(completions, **columns):
+    tests = columns.get("unit_tests") or [""] * len(completions)
+    return [float(t in c) for c, t in zip(completions, tests, strict=True)]
+
+
+def stateful(prompts, completions, trainer_state, **columns):
+    return [float(trainer_state.global_step)] * len(completions)
+
+
+@pytest.mark.parametrize("function", [by_name, wrapped, logs])
+def test_functions_that_take_everything_by_name_are_called_as_trl_calls_them(function):
+    data = load(SUMS)
+    scores = score(given_function(function), data_requests(data, "eval"), datasets={"eval": data})
+    assert scores.reward("chosen").tolist() == [1.0] * len(SUMS)
+    assert scores.reward("rejected").tolist() == [0.0] * len(SUMS)
+
+
+def test_a_keyword_that_must_be_there_is_a_column_that_must_be_there():
+    data = load(SUMS)
+    with pytest.raises(DataError, match="no column 'unit_tests'"):
+        score(given_function(must), data_requests(data, "eval"), datasets={"eval": data})
+    scores = score(given_function(may), data_requests(data, "eval"), datasets={"eval": data})
+    assert scores.reward("chosen").tolist() == [1.0] * len(SUMS)
+
+
+def test_what_only_a_running_trainer_has_is_refused_by_name():
+    with pytest.raises(UsageError, match="stateful needs trainer_state, which only a running"):
+        given_function(stateful)

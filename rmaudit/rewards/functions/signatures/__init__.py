@@ -124,22 +124,31 @@ def declared_reads(function: Any) -> tuple[str, ...] | None:
     return tuple(reads) if isinstance(reads, list | tuple | set | frozenset) else None
 
 
-def keywords_read(function: Any, keywords: str) -> tuple[str, ...] | None:
-    """The names that a function takes out of its ``**keywords``; None if it may take others.
+def keywords_read(function: Any, keywords: str) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """The names that a function must, and may, find in its ``**keywords``; None: any.
 
-    `keywords["answer"]` and `keywords.get("answer")` can be read from the source. A function that
-    hands the whole mapping on may read anything.
+    `keywords["answer"]` must be there and `keywords.get("answer")` may, as the source says; what
+    stands in a ``try`` may. A function that hands the whole mapping on may read anything.
     """
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(function))))
     except (OSError, TypeError, SyntaxError):
         return None
-    names: list[str] = []
+    tried = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Try | ast.If | ast.IfExp)
+        for inner in ast.walk(node)
+    }
+    must: list[str] = []
+    may: list[str] = []
     explained = 0
     for node in ast.walk(tree):
         key: ast.expr | None = None
+        names = may
         if isinstance(node, ast.Subscript) and _is(node.value, keywords):
             key = node.slice
+            names = may if id(node) in tried else must
         elif (
             isinstance(node, ast.Call)
             and isinstance(node.func, ast.Attribute)
@@ -152,7 +161,9 @@ def keywords_read(function: Any, keywords: str) -> tuple[str, ...] | None:
             names.append(key.value)
             explained += 1
     used = sum(isinstance(node, ast.Name) and node.id == keywords for node in ast.walk(tree))
-    return tuple(dict.fromkeys(names)) if used == explained else None
+    if used != explained:
+        return None
+    return tuple(dict.fromkeys(must)), tuple(dict.fromkeys(n for n in may if n not in must))
 
 
 def _is(node: ast.expr, name: str) -> bool:
@@ -170,7 +181,18 @@ def column_reads(
         Parameters that are no columns: prompts, responses.
     never
         Names that a trainer gives beside the columns and that no data has.
+
+    Raises
+    ------
+    UsageError
+        If it needs one of these.
     """
+    lacking = [name for name in parameters.required if name in never]
+    if lacking:
+        raise UsageError(
+            f"{getattr(function, '__name__', type(function).__name__)} needs {lacking[0]}, which "
+            "only a running trainer has: give the parameter a default to audit the function"
+        )
     passed = given | never
     required = tuple(name for name in parameters.required if name not in passed)
     optional = tuple(name for name in parameters.optional if name not in passed)
@@ -182,7 +204,8 @@ def column_reads(
     named = keywords_read(function, parameters.keywords)
     if named is None:
         return Reads(required, optional, everything=True)
-    return Reads(required, (*optional, *(name for name in named if name not in passed)))
+    must, may = ([name for name in names if name not in passed] for names in named)
+    return Reads(tuple(dict.fromkeys((*required, *must))), (*optional, *may))
 
 
 def resolved(returned: Any) -> Any:

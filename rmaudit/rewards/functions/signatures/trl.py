@@ -21,16 +21,24 @@ from rmaudit.rewards.functions.signatures import (
 )
 
 # What the trainer adds to the columns; a function that needs one of these cannot be called here.
-TRAINER = frozenset({"trainer_state", "log_extra", "log_metric", "environments"})
+TRAINER = frozenset({"completion_ids", "trainer_state", "environments"})
+
+
+def _log(*args: Any, **named: Any) -> None:
+    """What a function hands to the trainer's log goes nowhere: rewards do not hang on it."""
+
+
+LOGGING: dict[str, Any] = {"log_extra": _log, "log_metric": _log}
 _ROLES = frozenset({"prompts", "completions"})
 
 
 def columns_of(
-    parameters: Parameters, items: Sequence[Item], roles: dict[str, list[Any]]
-) -> dict[str, list[Any]]:
+    parameters: Parameters, items: Sequence[Item], roles: dict[str, Any]
+) -> dict[str, Any]:
     """Keyword arguments: the roles and columns that the function takes, one value an item."""
     names = parameters.names
     anything = parameters.keywords is not None
+    roles = {**LOGGING, **roles}
     given = {name: values for name, values in roles.items() if anything or name in names}
     columns = list(dict.fromkeys(name for item in items for name in item.row))
     for name in columns:
@@ -47,14 +55,22 @@ class Trl(Signature):
     shown = "f(prompts, completions, **columns)"
 
     def fits(self, function: Any, parameters: Parameters | None) -> bool:
-        """A parameter ``completions``, and prompts, columns or keywords beside it."""
-        if parameters is None or "completions" not in parameters.names:
+        """A parameter ``completions``, and prompts, columns or keywords beside it; keywords alone.
+
+        TRL hands everything over by name, so that ``f(**columns)`` is a reward function as well, as
+        any that was wrapped without its parameters being kept.
+        """
+        if parameters is None:
+            return False
+        if parameters.keywords is not None and not parameters.names:
+            return True
+        if "completions" not in parameters.names:
             return False
         return len(parameters.names) > 1 or parameters.keywords is not None
 
     def reads(self, function: Any, parameters: Parameters | None) -> Reads:
         """Its further parameters, and what it takes out of its keywords."""
-        return column_reads(function, parameters or Parameters(), _ROLES, TRAINER)
+        return column_reads(function, parameters or Parameters(), _ROLES | LOGGING.keys(), TRAINER)
 
     def call(self, function: Any, items: Sequence[Item]) -> Answers:
         """See `Signature.call`."""
@@ -81,7 +97,7 @@ class PairJudge(Signature):
 
     def reads(self, function: Any, parameters: Parameters | None) -> Reads:
         """As TRL's."""
-        roles = frozenset({"prompts", "responses_a", "responses_b"})
+        roles = frozenset({"prompts", "responses_a", "responses_b", *LOGGING})
         return column_reads(function, parameters or Parameters(), roles, TRAINER)
 
     def call(self, function: Any, items: Sequence[Item]) -> Answers:
