@@ -13,8 +13,9 @@ from rmaudit.results import AuditResult
 from rmaudit.rewards.base import leaves
 from rmaudit.running import Inputs, build_case, plans
 from rmaudit.scoring import NullStore, ScoreStore, open_store
-from rmaudit.scoring.costs import AuditCost, by_audit, speed_of
+from rmaudit.scoring.costs import by_audit, speed_of
 from rmaudit.scoring.engine import plan_passes
+from rmaudit.scoring.requests import AuditCost
 
 
 @dataclass(frozen=True, slots=True)

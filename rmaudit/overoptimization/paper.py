@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,10 +18,7 @@ import pandas as pd
 from rmaudit.errors import UsageError, nearest
 from rmaudit.files import write
 from rmaudit.overoptimization.rl_findings import FITS_AT
-from rmaudit.overoptimization.study import Study, fit_line
-
-if TYPE_CHECKING:
-    from rmaudit.overoptimization.result import Overopt
+from rmaudit.overoptimization.study import Studies, Study, curve_frame, fit_frame, fit_line
 
 VENUES = ("neurips", "icml", "icml-wide", "acl", "acl-wide")
 METHODS = {
@@ -42,7 +39,7 @@ if __name__ == "__main__":
 
 
 def save_figures(
-    result: Overopt,
+    result: Studies,
     folder: str | Path,
     venues: Sequence[str] = VENUES,
     xs: Sequence[str] = ("kl",),
@@ -89,8 +86,8 @@ def save_figures(
         written.append(folder / name)
 
     lines, marks, unit = gain_lines(result)
-    put("curve.csv", result.curve.to_csv(index=False))
-    put("fits.csv", result.fits.to_csv(index=False))
+    put("curve.csv", curve_frame(result.studies, result.confidence).to_csv(index=False))
+    put("fits.csv", fit_frame(result.studies).to_csv(index=False))
     put("gains.csv", _table(lines, unit).to_csv(index=False))
     put("marks.csv", pd.DataFrame(marks, columns=list(MARKS)).to_csv(index=False))
     style = STYLES[venues[0]] if venues else STYLES["neurips"]
@@ -118,7 +115,7 @@ def script(width: float, font: float, xs: Sequence[str]) -> str:
     return source + SCRIPT.format(width=width, font=font, xs=tuple(xs))
 
 
-def gain_lines(result: Overopt) -> tuple[list[dict[str, Any]], list[dict[str, Any]], str]:
+def gain_lines(result: Studies) -> tuple[list[dict[str, Any]], list[dict[str, Any]], str]:
     """The lines and marks that `rmaudit.plots.gain_lines.gain_axes` draws, and the gains' unit."""
     lines: list[dict[str, Any]] = []
     marks: list[dict[str, Any]] = []

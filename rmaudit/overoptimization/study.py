@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -57,6 +57,18 @@ class Study:
     def form(self) -> Form:
         """The functional form that fits this method; both are in `fit_frame`."""
         return FORM_OF[self.curve.method]
+
+
+class Studies(Protocol):
+    """Several studies and the level of their intervals: `Overopt`, as its figures read it."""
+
+    @property
+    def studies(self) -> Sequence[Study]:
+        """One a curve."""
+
+    @property
+    def confidence(self) -> float:
+        """Two-sided level of the intervals."""
 
 
 def study(

@@ -4,44 +4,14 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from rmaudit.rewards.base import RewardModel
 from rmaudit.scoring.batches import ModelPass
-from rmaudit.scoring.requests import Cost
+from rmaudit.scoring.requests import AuditCost, Cost
 from rmaudit.scoring.store_types import Cards
 
 FEWEST_TEXTS = 50  # of a pass, from which its speed is kept
-
-
-@dataclass(frozen=True, slots=True)
-class AuditCost:
-    """One audit's part of a pass, summed over the models that score.
-
-    Parameters
-    ----------
-    audit
-        Its name; "" for the data's own texts, which every audit needs.
-    texts
-        Distinct texts that none before it (the data, then audits in page order) asks for.
-    to_score
-        Those of them that the store does not hold.
-    tokens
-        Estimated, of the texts to score and of searches, in the model's unit of length.
-    searches
-        Most texts that its searches may ask for afterwards.
-    """
-
-    audit: str
-    texts: int
-    to_score: int
-    tokens: int
-    searches: int = 0
-
-    @property
-    def most(self) -> int:
-        """Texts to score, searches included."""
-        return self.to_score + self.searches
 
 
 def by_audit(passes: Sequence[ModelPass], searches: Mapping[str, int]) -> list[AuditCost]:

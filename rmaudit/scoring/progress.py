@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import rich.progress
     import rich.status
 
-    from rmaudit.scoring.costs import AuditCost
+    from rmaudit.scoring.requests import AuditCost
 
 EVERY = 30.0  # seconds between two lines where no bar can be drawn
 

@@ -84,6 +84,36 @@ class Cost:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class AuditCost:
+    """One audit's part of a pass, summed over the models that score.
+
+    Parameters
+    ----------
+    audit
+        Its name; "" for the data's own texts, which every audit needs.
+    texts
+        Distinct texts that none before it (the data, then audits in page order) asks for.
+    to_score
+        Those of them that the store does not hold.
+    tokens
+        Estimated, of the texts to score and of searches, in the model's unit of length.
+    searches
+        Most texts that its searches may ask for afterwards.
+    """
+
+    audit: str
+    texts: int
+    to_score: int
+    tokens: int
+    searches: int = 0
+
+    @property
+    def most(self) -> int:
+        """Texts to score, searches included."""
+        return self.to_score + self.searches
+
+
 @dataclass(frozen=True)
 class Scores:
     """All rewards of one pass; `members` holds the ensemble's columns, one mapping a member."""

@@ -10,8 +10,8 @@ from rich.console import Console
 from scoring_stub import StubModel, make_request
 
 from rmaudit.scoring import TerminalProgress, score
-from rmaudit.scoring.costs import AuditCost
 from rmaudit.scoring.progress import LineProgress, audits_line, cost_line, duration
+from rmaudit.scoring.requests import AuditCost
 
 
 def run(*, terminal: bool) -> str:
