@@ -63,6 +63,8 @@ def overopt(
     for line in result.sentences():
         console.say(line)
     written = result.save(wanted.out, wanted.venue or VENUES, wanted.x)
+    if wanted.log:
+        _write_report(result, wanted.out, settings)
     console.say(f"{len(written)} files: {wanted.out}", path=str(wanted.out))
 
 
@@ -80,6 +82,14 @@ def _from_logs(wanted: OveroptSettings, settings: AuditConfig) -> Overopt:
         seed=settings.seed,
         resamples=settings.resamples,
     )
+
+
+def _write_report(result: Overopt, out: Path, settings: AuditConfig) -> None:
+    """report.json and its page beside the curves, as an audit has them: for gates, for diffs."""
+    from rmaudit.provenance import provenance
+    from rmaudit.report.runs import run_report
+
+    run_report(result, seed=settings.seed, config={}, provenance=provenance()).save(out)
 
 
 def _gold_reward(gold: str, settings: AuditConfig) -> Callable[..., Any]:

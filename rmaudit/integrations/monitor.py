@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtr, zeta
 
-from rmaudit.stats.falls import SPENDING, FallTest
+from rmaudit.stats.falls import FallTest
 from rmaudit.typing import Float
 
 SUPPORT, DISAGREEMENT, GOLD = "support", "disagreement", "gold"
@@ -40,6 +40,7 @@ MEANING = {
 DRIFTS = {SUPPORT: 0.05, FLAT: 0.2, DISAGREEMENT: 0.1, LENGTH: 0.25, ENTROPY: 0.25}
 _RELATIVE = (DISAGREEMENT, LENGTH, ENTROPY)
 _DOWN = (ENTROPY,)  # a fall is the drift; of the others a rise
+SPENDING = 1.3  # the k-th evaluation of fixed prompts may spend k^-1.3 / zeta(1.3) of the risk
 START = 8  # steps that a relative drift is measured from
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from rmaudit.data.types import Source
 from rmaudit.errors import DataError
 from rmaudit.overoptimization.logs import Log, read_log
 from rmaudit.overoptimization.logs.rollouts import Reward
@@ -76,7 +78,16 @@ def from_logs(
         studies.append(one)
         if not one.found.safe_kl.defined:
             notes.append(f"{name}: safe KL {one.found.safe_kl.undefined_reason}")
-    return Overopt(tuple(studies), tuple(notes), confidence)
+    sources = {log.name: _source(path, log) for path, log in zip(paths, logs, strict=True)}
+    return Overopt(tuple(studies), tuple(notes), confidence, sources)
+
+
+def _source(path: str | Path, log: Log) -> Source:
+    """What was read of a run; the digest is that of its series, for a folder has no bytes."""
+    run = log.run
+    series = (run.step, run.kl, run.proxy, run.gold, *run.components.values())
+    digest = hashlib.sha256(b"".join(values.tobytes() for values in series)).hexdigest()
+    return Source(str(path), digest, run.step.size, run.step.size, 0)
 
 
 def _named_apart(logs: Sequence[Log]) -> list[Log]:

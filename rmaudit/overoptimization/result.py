@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
+from rmaudit.data.types import Source
 from rmaudit.overoptimization.rl_findings import FITS_AT
 from rmaudit.overoptimization.sentences import run_sentences
 from rmaudit.overoptimization.study import Study, curve_frame, fit_frame
@@ -20,6 +22,7 @@ class Overopt:
     studies: tuple[Study, ...]
     notes: tuple[str, ...] = ()  # what was left out, and what a number does not say
     confidence: float = 0.95
+    sources: Mapping[str, Source] = field(default_factory=dict)  # of runs: what was read, by run
 
     @property
     def curve(self) -> pd.DataFrame:

@@ -99,6 +99,9 @@ def _metric(metric: Metric, spec: MetricSpec) -> dict[str, Any]:
 def law_of(metric: MetricRecord) -> Law | None:
     """The law of a number's interval; None where it has no value or no interval."""
     value, (low, high) = metric.value, metric.ci
+    steps = metric.unit == "step"  # a bracket of steps has ends and no normal law
+    if steps and high is None:
+        high = math.inf  # no fall was shown
     if value is None or low is None or high is None:
         return None
     return Law(
@@ -111,7 +114,7 @@ def law_of(metric: MetricRecord) -> Law | None:
         bounds_of(metric),
         None if metric.more_than is None else tuple(metric.more_than),
         metric.method == "exact",
-        metric.unit == "count",
+        steps or metric.unit == "count",
     )
 
 

@@ -1,11 +1,11 @@
 r"""Whether a series of step means has fallen below its best so far, at whatever step one looks.
 
-Recent windows are compared with every earlier block, and the errors know of AR(1) dependence (see
-`rmaudit.stats.series`). Looks, blocks and windows share the risk: the k-th look may spend
-:math:`k^{-s} / \zeta(s)` of it, so the chance of any false alarm over a run of any length is
-bounded, to the accuracy of the noise's estimate. This is a confidence sequence by stitching (Howard
-et al. 2021, arXiv 1810.08240) with a long-run variance in place of the known one (Waudby-Smith et
-al. 2024, arXiv 2103.06476).
+Recent windows are compared with every earlier block; what counts as noise is told by
+`rmaudit.stats.dependence`. The risk of a false alarm over a run of any length is shared out: the
+stretch from :math:`48 \cdot 2^k` steps to twice as many may spend :math:`0.3 \cdot 0.7^k` of it,
+and within a stretch the smallest p-value is that of as many tests as there were steps. Looks,
+blocks and windows are more in name, but overlap; by simulation of flat runs they are worth that
+many (``benchmarks/monitor.py --flat``).
 """
 
 from __future__ import annotations
@@ -14,18 +14,17 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import stdtr, zeta
 
-from rmaudit.stats.series import noise_of
+from rmaudit.stats.dependence import NoiseBelief, noise_belief
 from rmaudit.typing import Float
 
 BLOCK = 8  # steps of the shortest window
-LOOK = 4  # steps between looks
-LENGTHS = (1, 2, 4)  # of windows, in blocks
-SPENDING = 1.3  # the exponent s
-CAUTION = 1.1  # standard errors added to the estimated dependence
+LOOK, COARSER = 4, 256  # steps between looks; so many more with every so many steps
+WINDOWS = (8, 16, 32, 48)  # steps that count as now
+BLOCKS = ((16, 8), (32, 16), (64, 32))  # steps of earlier blocks, and between their starts
 LEAST = 5 * BLOCK  # steps before a window: of fewer their dependence is known too badly
+FIRST = LEAST + BLOCK  # the first look
+SHARE, KEPT = 0.3, 0.7  # of the risk for the first stretch; of a stretch's share for the next
 
 
 @dataclass(frozen=True)
@@ -57,50 +56,40 @@ class FallTest:
         self.from_start, self.tolerance = from_start, tolerance
         self.fall = NOTHING
         self._values: list[float] = []
-        self._looks = 0
+        self._noise: dict[int, NoiseBelief] = {}  # of the steps up to before a window
 
     def update(self, value: float) -> Fall:
         """Take the mean of a step."""
         self._values.append(value)
-        if len(self._values) >= LEAST + BLOCK and len(self._values) % LOOK == 0:
+        n = len(self._values)
+        if n >= FIRST and n % (LOOK * max(1, n // COARSER)) == 0:
             self._look(np.array(self._values))
         return self.fall
 
     def _look(self, values: Float) -> None:
-        self._looks += 1
-        spent = self._looks**-SPENDING / zeta(SPENDING)
+        n = values.size
+        stretch = int(math.log2(n / FIRST))
+        tests = n / (SHARE * KEPT**stretch)
         totals = np.concatenate([[0.0], np.cumsum(values)])
-        for recent in LENGTHS:
-            start = values.size - recent * BLOCK
-            # A sudden fall is no noise: the noise is that of the steps before the recent window.
-            noise = noise_of(values[:start], cautious=CAUTION) if start >= LEAST else None
-            if noise is None or not noise.variance > 0:
+        for recent in WINDOWS:
+            start = n - recent
+            if start < LEAST:
                 continue
-            blocks = _blocks(start, self.from_start)
-            sizes = blocks[:, 1] - blocks[:, 0]
-            means = (totals[blocks[:, 1]] - totals[blocks[:, 0]]) / sizes
-            now = float(totals[-1] - totals[start]) / (values.size - start)
-            own = {n * BLOCK: _variance_of_mean(n * BLOCK, noise.phi) for n in LENGTHS}
-            square = np.array([own[int(n)] for n in sizes]) + own[recent * BLOCK]
-            reached = (means - now - self.tolerance) / np.sqrt(noise.variance * square)
-            top = int(np.argmax(reached))
-            count = len(blocks) * len(LENGTHS)
-            p = float(stdtr(noise.freedom, -reached[top])) * count / spent
-            if p < self.fall.p:
-                best = int(blocks[top, 0]), int(blocks[top, 1])
-                self.fall = Fall(p, float(means[top]), now, best, (start, values.size))
-
-
-def _blocks(n: int, from_start: bool) -> NDArray[np.int64]:
-    """Blocks of the steps before a window that are compared with it, (k, 2): from and up to."""
-    found = []
-    for length in LENGTHS:
-        size = length * BLOCK
-        found += [(k * size, (k + 1) * size) for k in range(min(n // size, 1 if from_start else n))]
-    return np.array(found, dtype=np.int64)
-
-
-def _variance_of_mean(n: int, phi: float) -> float:
-    """Of n successive values of AR(1) noise of variance 1."""
-    lags = np.arange(1, n)
-    return float((n + 2 * np.sum((n - lags) * phi**lags)) / n**2)
+            # A sudden fall is no noise: the noise is that of the steps before the recent window.
+            if start not in self._noise:
+                self._noise[start] = noise_belief(values[:start])
+            now = float(totals[n] - totals[start]) / recent
+            for size, stride in BLOCKS:
+                if size > start:
+                    continue
+                first = np.arange(0, 1 if self.from_start else start - size + 1, stride)
+                means = (totals[first + size] - totals[first]) / size
+                top = int(np.argmax(means))
+                higher = float(means[top])
+                p = tests * self._noise[start].p_value(
+                    higher - now - self.tolerance, (size, recent)
+                )
+                if p < self.fall.p:
+                    block = int(first[top]), int(first[top]) + size
+                    self.fall = Fall(p, higher, now, block, (start, n))
+        self._noise = {k: v for k, v in self._noise.items() if k > n - 2 * max(WINDOWS)}

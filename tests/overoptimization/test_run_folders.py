@@ -84,3 +84,43 @@ def test_rollouts_of_verl(tmp_path: Path) -> None:
     assert run.series("gold")[0].tolist() == [2, 4, 6, 8]
     assert run.series("gold")[1].tolist() == [2, 4, 6, 8]
     assert run.series("proxy")[1].size == 8
+
+
+@pytest.mark.parametrize(
+    ("turn", "least", "code"), [(12, 4, 0), (12, 12, 3), (12, 20, 1), (24, 4, 0), (24, 24, 3)]
+)
+def test_the_bracket_of_the_turn_is_in_the_report_and_can_be_gated(
+    tmp_path: Path, turn: int, least: int, code: int
+) -> None:
+    """Gold is highest at step 12 of 24, or rises to the end: then the bracket has no end."""
+    rng = np.random.default_rng(0)
+    rows = [
+        {"step": s, "kl": 0.5 * s, "gold": min(s, 2 * turn - s) + 0.3 * rng.standard_normal(),
+         "proxy": 1.0 * s} for s in range(1, STEPS + 1)
+    ]  # fmt: skip
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    (tmp_path / "gate.toml").write_text(
+        f'schema_version = 1\n[[rule]]\nmetric = "overoptimization.onset_step"\nmin = {least}\n'
+    )
+    out = tmp_path / "out"
+    keys = ["--log-kl", "kl", "--log-proxy", "proxy", "--log-gold", "gold", "--venue", "icml"]
+    run = CliRunner().invoke(
+        app, ["overopt", str(tmp_path / "log.jsonl"), *keys, "--out", str(out)]
+    )
+    assert run.exit_code == 0, run.output
+    record = json.loads((out / "report.json").read_text())
+    audit = record["audits"]["overoptimization"]
+    onsets = [m for m in audit["metrics"] if m["id"] == "overoptimization.onset_step"]
+    assert [m["slice"] for m in onsets] == [{}, {"run": tmp_path.name}]
+    low, high = onsets[0]["ci"]
+    assert (4 < low <= 12 <= high < 20) if turn == 12 else (4 < low <= 24 and high is None)
+    gains = {m["id"]: m for m in audit["metrics"] if m["slice"] == {"method": "rl"}}
+    assert gains["overoptimization.gold_gain_at_peak"]["reason"] == (
+        "the log holds no SDs of the rewards"
+    )
+    titles = [finding["title"] for finding in record["findings"]]
+    assert [f"{tmp_path.name}: the gold reward turns near step" in t for t in titles] == (
+        [True] if turn == 12 else []
+    )
+    gate = CliRunner().invoke(app, ["gate", str(out), "--policy", str(tmp_path / "gate.toml")])
+    assert gate.exit_code == code, gate.output

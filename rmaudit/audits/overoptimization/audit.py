@@ -102,6 +102,12 @@ class Overoptimization(Audit):
             "under tilting by a heavy-tailed reward its 95% interval covered 91% in "
             "simulation at 200 prompts",
         ),
+        "overoptimization.onset_step": MetricSpec(
+            "step",
+            "higher",
+            "step at which a run's gold reward is highest; its interval is a bracket of steps",
+            "Step of the gold peak",
+        ),
         "overoptimization.fit_alpha": MetricSpec(
             "gold SD per sqrt(nat)",
             "none",
@@ -246,7 +252,8 @@ def _figures(
 
 def _undefined(reason: str, confidence: float) -> list[Metric]:
     empty = Estimate.undefined(reason, confidence=confidence)
-    names = [name for name in Overoptimization.metrics if not name.endswith("beta")]
+    of_runs = "overoptimization.onset_step"  # samples are of no run
+    names = [n for n in Overoptimization.metrics if not n.endswith("beta") and n != of_runs]
     return [Metric(name, empty, {"method": "bon"}) for name in names]
 
 
