@@ -216,7 +216,7 @@ def cell(name: str, phi: float, runs: int, samples: int) -> dict[str, Any]:
 
 def flat_cell(phi: float, runs: int, steps: int) -> dict[str, Any]:
     """Share of runs that never fall in which the monitor rings."""
-    alarms = [monitor(Log("flat", phi, [k, round(10 * phi), 11], steps)) for k in range(runs)]
+    alarms = [monitor(Log("flat", phi, [k, round(10 * phi), 12], steps)) for k in range(runs)]
     rang = sum(alarm is not None for alarm in alarms)
     return {"shape": "flat", "ar": phi, "runs": runs, "steps": steps, "rang": rang}
 

@@ -17,6 +17,8 @@ from rmaudit.overoptimization.settings import NOISE, OveroptSettings
 from rmaudit.settings import ModelSettings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rmaudit.overoptimization import Overopt
 
 NOT_OF_A_MODEL = ("beta", "reference_model")  # of a DPO policy, which is not what selects here

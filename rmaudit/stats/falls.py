@@ -2,10 +2,10 @@ r"""Whether a series of step means has fallen below its best so far, at whatever
 
 Recent windows are compared with every earlier block; what counts as noise is told by
 `rmaudit.stats.dependence`. The risk of a false alarm over a run of any length is shared out: the
-stretch from :math:`48 \cdot 2^k` steps to twice as many may spend :math:`0.3 \cdot 0.7^k` of it,
-and within a stretch the smallest p-value is that of as many tests as there were steps. Looks,
-blocks and windows are more in name, but overlap; by simulation of flat runs they are worth that
-many (``benchmarks/monitor.py --flat``).
+stretch from :math:`48 \cdot 2^k` steps to twice as many may spend :math:`0.25 \cdot 0.75^k` of
+it, and within a stretch the smallest p-value is that of 1.2 tests a step. Looks, blocks and windows
+are more in name, but overlap; by simulation of flat runs they are worth that many
+(``benchmarks/monitor.py --flat``).
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ WINDOWS = (8, 16, 32, 48)  # steps that count as now
 BLOCKS = ((16, 8), (32, 16), (64, 32))  # steps of earlier blocks, and between their starts
 LEAST = 5 * BLOCK  # steps before a window: of fewer their dependence is known too badly
 FIRST = LEAST + BLOCK  # the first look
-SHARE, KEPT = 0.3, 0.7  # of the risk for the first stretch; of a stretch's share for the next
+PER_STEP = 1.2  # tests that looks, blocks and windows are worth
+SHARE, KEPT = 0.25, 0.75  # of the risk for the first stretch; of a stretch's share for the next
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class FallTest:
     def _look(self, values: Float) -> None:
         n = values.size
         stretch = int(math.log2(n / FIRST))
-        tests = n / (SHARE * KEPT**stretch)
+        tests = PER_STEP * n / (SHARE * KEPT**stretch)
         totals = np.concatenate([[0.0], np.cumsum(values)])
         for recent in WINDOWS:
             start = n - recent

@@ -66,6 +66,7 @@ def train_proxies(
     differ: Members = "bootstrap",
     seed: int = 0,
     average: bool = True,
+    width: int = WIDTHS[0],
 ) -> Proxies:
     """Train an ensemble under the Bradley-Terry loss.
 
@@ -81,6 +82,8 @@ def train_proxies(
         Of weights, resamples and the order of the pairs.
     average
         Also train members from common first weights on bootstraps and average them.
+    width
+        Hidden units of each layer; with `differ` "base" members have sizes of their own.
     """
     if members < 1:
         raise UsageError(f"an ensemble has at least one member, not {members}")
@@ -88,14 +91,14 @@ def train_proxies(
     nets = []
     for k in range(members):
         rows = None if k == 0 or differ == "seed" else _resample(len(pairs), seed, k)
-        width = WIDTHS[k % len(WIDTHS)] if differ == "base" else WIDTHS[0]
-        nets.append(_train(features, pairs, rows, width, seed, first=k, order=k))
+        size = WIDTHS[k % len(WIDTHS)] if differ == "base" else width
+        nets.append(_train(features, pairs, rows, size, seed, first=k, order=k))
     tables = np.stack([_table(net, world, features) for net in nets])
     if not average or members < 2:
         return Proxies(tables)
     # Weights can be averaged where members start alike (arXiv 2401.12187, Section 3).
     alike = [
-        _train(features, pairs, _resample(len(pairs), seed, k), WIDTHS[0], seed, first=0, order=k)
+        _train(features, pairs, _resample(len(pairs), seed, k), width, seed, first=0, order=k)
         for k in range(1, members + 1)
     ]
     return Proxies(tables, _table(_averaged(alike), world, features))
