@@ -38,9 +38,7 @@ def embed(prompts: Sequence[str], responses: Sequence[str], batch: int = 32) -> 
     return out
 
 
-def fit_head(
-    chosen: np.ndarray, rejected: np.ndarray, ridge: float, steps: int = 25
-) -> np.ndarray:
+def fit_head(chosen: np.ndarray, rejected: np.ndarray, ridge: float, steps: int = 25) -> np.ndarray:
     """The weights of a linear reward under Bradley-Terry with a ridge penalty, by Newton's method.
 
     Parameters

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from reproductions.cells import make, over_seeds, show
-from scipy.special import log_softmax, softmax
+from scipy.special import softmax
 
+from reproductions.cells import make, over_seeds, show
 from rmaudit.overoptimization.dose_curves import (
     BETAS,
     UNCERTAINTY_WEIGHT,
@@ -113,9 +113,9 @@ def _coste_cell(pairs: int, seed: int) -> dict[str, Any]:
     feedback = WORLD.draw_pairs(pairs, np.random.default_rng(seed), noise=0.25)
     made = train_proxies(WORLD, feedback, members=max(MEMBERS), seed=seed, average=False)
     chance = np.exp(WORLD.log_policy)
-    tables = np.stack(
-        [(t - (t @ chance)[:, None]) / within_sd(WORLD, t) for t in made.tables]
-    )[:, ::3]  # every third context: 16 of 48
+    tables = np.stack([(t - (t @ chance)[:, None]) / within_sd(WORLD, t) for t in made.tables])[
+        :, ::3
+    ]  # every third context: 16 of 48
     unit, found = within_sd(WORLD, WORLD.gold), {}
     for k in MEMBERS:
         flat = tables[:k].reshape(k, -1)

@@ -7,7 +7,7 @@ the policy. The implicit reward is a reward like any other and is audited as one
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -19,6 +19,7 @@ from rmaudit.training.policy.run import Measure, PolicyRun
 from rmaudit.training.policy.settings import DpoConfig
 from rmaudit.training.policy.sft import epoch_rows
 from rmaudit.training.reward.losses import bradley_terry_smoothed
+from rmaudit.typing import Integers
 
 
 def train_dpo(
@@ -58,22 +59,26 @@ def train_dpo(
             continue
         rows = epoch_rows(len(prompts), config.batch, step, config.seed)
         own, pairs = run.parallel.part(rows), len(rows) / run.parallel.size
-        loss, totals = None, {"accuracy": 0.0, "margin": 0.0}
-        if len(own):
-            both = policy.pack(
-                [prompts[i] for i in own] * 2,
-                [chosen[i] for i in own] + [rejected[i] for i in own],
-            )
-            with torch.no_grad():
-                reference_log_probs = reference.log_probs(both)
-            ratio = sequence_log_ratio(policy.log_probs(both), reference_log_probs)
-            good, bad = (config.beta * ratio).chunk(2)  # implicit rewards, (n_own,) each
-            loss = bradley_terry_smoothed(good, bad, config.label_smoothing).sum() / pairs
-            margin = (good - bad).detach()
-            correct = ((margin > 0) + 0.5 * (margin == 0)).double()
-            totals = {"accuracy": float(correct.sum()), "margin": float(margin.sum())}
-        means = {name: total / pairs for name, total in totals.items()}
-        run.log(step, **record, loss=run.update(loss), **means)
+        totals = {"accuracy": 0.0, "margin": 0.0}
+
+        def losses(own: Integers = own, pairs: float = pairs) -> Iterator[Tensor]:
+            for cut in run.cuts(len(own)):
+                both = policy.pack(
+                    [prompts[i] for i in own[cut]] * 2,
+                    [chosen[i] for i in own[cut]] + [rejected[i] for i in own[cut]],
+                )
+                with torch.no_grad():
+                    reference_log_probs = reference.log_probs(both)
+                ratio = sequence_log_ratio(policy.log_probs(both), reference_log_probs)
+                good, bad = (config.beta * ratio).chunk(2)  # implicit rewards, one a pair
+                margin = (good - bad).detach()
+                correct = ((margin > 0) + 0.5 * (margin == 0)).double()
+                totals["accuracy"] += float(correct.sum()) / pairs  # noqa: B023 - used at once
+                totals["margin"] += float(margin.sum()) / pairs  # noqa: B023
+                yield bradley_terry_smoothed(good, bad, config.label_smoothing).sum() / pairs
+
+        value = run.update(losses())
+        run.log(step, **record, loss=value, **totals)
     return run.log_path
 
 

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rmaudit.training.recompute import recomputing
+
 Tokens = Sequence[int]
 MOST_NUMBERS = 2**28  # of a table (sequences, tokens, vocabulary) that no gradient needs: 1 GiB
 
@@ -98,7 +100,8 @@ class CausalPolicy:
         self.allowed = allowed
         self.temperature = temperature
         # Over a long prompt the logits of a real vocabulary would fill the memory for nothing.
-        self._keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
+        inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+        self._keeps = "logits_to_keep" in inspect.signature(inner.forward).parameters
 
     @property
     def device(self) -> torch.device:
@@ -174,7 +177,8 @@ class CausalPolicy:
         In one forward pass where a gradient may be asked for, else in as many as memory wants.
         """
         if torch.is_grad_enabled():
-            return self._evaluate(rollout)
+            with recomputing(self.model):
+                return self._evaluate(rollout)
         rows = max(MOST_NUMBERS // (rollout.mask.shape[1] * self.model.config.vocab_size), 1)
         parts = [
             self._evaluate(rollout.take(some))

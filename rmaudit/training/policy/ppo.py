@@ -14,14 +14,15 @@ order in which they stand below, the details that decide whether it works:
 6. GAE (arXiv 1506.02438) with gamma = 1: a sentence is not worth less for coming later.
 7. Advantages are whitened over all tokens of the step, of all processes, before minibatches are
    cut.
-8. The value's change is clipped like the policy's, and the larger of the two errors counts.
+8. The value's change is clipped like the policy's, in SDs of the step's rewards, for a reward has
+   no unit; the larger of the two errors counts.
 9. The value head is a linear layer, zero at first, on the policy's own last hidden state.
 10. Adaptive beta: the proportional controller of Ziegler et al. 2019 (arXiv 1909.08593).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,7 +102,7 @@ def train_ppo(
         advantages, returns = gae(token_reward, values, rollout.mask, config.gae_lambda)
         advantages = whiten(advantages, rollout.mask, run.parallel)
         samples = Experience(rollout, old.log_probs, values, advantages, returns)
-        losses = _learn(run, value_head, samples, config, step.rng)
+        losses = _learn(run, value_head, samples, config, step.rng, _spread(step.score, run))
         logged = step.log(**losses)
         run.numbers["beta"] = adapted_beta(step.beta, logged["kl_k1"], config)
     return run.log_path
@@ -177,31 +178,46 @@ def clipped_value_loss(values: Tensor, old: Tensor, returns: Tensor, clip: float
     return 0.5 * torch.maximum((values - returns) ** 2, (near - returns) ** 2)
 
 
+def _spread(score: Tensor, run: PolicyRun) -> float:
+    """SD of a step's rewards over all processes; 1 where they are all the same."""
+    mean = run.parallel.combine(score.mean(), "mean")
+    square = run.parallel.combine(((score - mean) ** 2).mean(), "mean")
+    return float(square.sqrt()) or 1.0
+
+
 def _learn(
     run: PolicyRun,
     value_head: ValueHead,
     samples: Experience,
     config: PpoConfig,
     rng: np.random.Generator,
+    score_sd: float,
 ) -> dict[str, float]:
     """Several passes over the samples in minibatches; means of the losses over all tokens."""
-    policy, mean = run.policy, run.parallel.mean
+    policy = run.policy
     totals = {"loss": 0.0, "value_loss": 0.0, "clipped": 0.0}
     count = 0
+    near = config.value_clip * score_sd
+
+    def losses(part: Experience) -> Iterator[Tensor]:
+        whole = run.parallel.combine(part.rollout.mask.sum().float(), "mean").clamp(min=1)
+        for cut in run.cuts(len(part.rollout)):
+            few = part.take(torch.arange(len(part.rollout))[cut].to(policy.device))
+            mask = few.rollout.mask
+            now = policy.evaluate(few.rollout)
+            ratio = (now.log_probs - few.log_probs).exp()  # (n, T)
+            policy_loss = clipped_policy_loss(ratio, few.advantages, config.clip)[mask].sum()
+            values = value_head(now.hidden)
+            errors = clipped_value_loss(values, few.values, few.returns, near)
+            value_loss = errors[mask].sum()
+            clipped = (ratio.detach() - 1).abs() > config.clip
+            totals["value_loss"] += float(value_loss.detach() / whole)
+            totals["clipped"] += float(clipped[mask].float().sum() / whole)
+            yield (policy_loss + config.value_weight * value_loss) / whole
+
     for _ in range(config.epochs):
         order = torch.as_tensor(rng.permutation(len(samples.rollout)))
         for rows in torch.split(order, run.share(config.minibatch)):
-            part = samples.take(rows.to(policy.device))
-            mask = part.rollout.mask
-            now = policy.evaluate(part.rollout)
-            ratio = (now.log_probs - part.log_probs).exp()  # (n, T)
-            policy_loss = mean(clipped_policy_loss(ratio, part.advantages, config.clip)[mask])
-            values = value_head(now.hidden)
-            errors = clipped_value_loss(values, part.values, part.returns, config.value_clip)
-            value_loss = mean(errors[mask])
-            totals["loss"] += run.update(policy_loss + config.value_weight * value_loss)
-            totals["value_loss"] += float(value_loss.detach())
-            clipped = (ratio.detach() - 1).abs() > config.clip
-            totals["clipped"] += float(mean(clipped[mask].float()))
+            totals["loss"] += run.update(losses(samples.take(rows.to(policy.device))))
             count += 1
     return {name: total / count for name, total in totals.items()}

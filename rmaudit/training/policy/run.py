@@ -7,6 +7,7 @@ its checkpoint to the same weights, bit for bit on a CPU.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 import time
@@ -148,29 +149,40 @@ class PolicyRun:
         """The part of this process in a number of sequences."""
         return self.parallel.share("the batch", count)
 
-    def update(self, loss: Tensor | None) -> float:
+    def update(self, losses: Tensor | Iterable[Tensor] | None) -> float:
         """One optimiser step down the mean of the processes' losses; the value of this one's.
 
-        A process whose share of a batch is empty has None: its loss and gradients are 0.
+        Parameters
+        ----------
+        losses
+            The loss, or parts that add up to it: each part's graph is freed before the next is
+            made. A process whose share of a batch is empty has None: its loss and gradients are 0.
 
         Raises
         ------
         RewardModelError
             If the loss is not finite.
         """
-        value = 0.0 if loss is None else float(loss.detach())
-        if not math.isfinite(value):
-            raise RewardModelError(
-                f"{self.out}: the loss is {value} at step {self.step + 1}; lower the learning rate "
-                f"({self.config.learning_rate})"
-            )
         self.optimizer.zero_grad(set_to_none=True)
-        if loss is not None:
+        value = 0.0
+        for loss in () if losses is None else (losses,) if isinstance(losses, Tensor) else losses:
+            value += float(loss.detach())
+            if not math.isfinite(value):
+                raise RewardModelError(
+                    f"{self.out}: the loss is {value} at step {self.step + 1}; lower the learning "
+                    f"rate ({self.config.learning_rate})"
+                )
             loss.backward()  # type: ignore[no-untyped-call]
-        self.parallel.combine_gradients(self.parameters, "mean")
-        nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
+        trained = [parameter for parameter in self.parameters if parameter.requires_grad]
+        self.parallel.combine_gradients(trained, "mean")
+        nn.utils.clip_grad_norm_(trained, self.config.clip_norm)
         self.optimizer.step()
         return value
+
+    def cuts(self, count: int) -> list[slice]:
+        """Places of `count` sequences, as many at once as `micro_batch` says."""
+        size = getattr(self.config, "micro_batch", None) or max(count, 1)
+        return [slice(start, start + size) for start in range(0, count, size)]
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -184,6 +196,7 @@ class PolicyRun:
         if self.finished:
             from safetensors.torch import load_model
 
+            self.policy.model = merged(self.policy.model)
             load_model(self.policy.model, str(self.out / WEIGHTS))
             self.step = self.config.steps
             return
@@ -197,9 +210,17 @@ class PolicyRun:
         self.finished = True
         if self.parallel.is_first:
             with silent():
-                self.policy.model.save_pretrained(self.out)
+                merged(self.policy.model).save_pretrained(self.out)
             checkpoint.close_run(self.out, self.identity, {"steps": self.config.steps})
         self.parallel.wait()
+
+
+def merged(model: Any) -> Any:
+    """A model whose adapters are part of its weights; one without adapters as it is."""
+    if not hasattr(model, "merge_and_unload"):
+        return model
+    with silent():
+        return copy.deepcopy(model).merge_and_unload()
 
 
 def choose_prompts(n_prompts: int, n: int, rng: np.random.Generator) -> Integers:

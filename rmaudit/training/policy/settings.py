@@ -24,6 +24,18 @@ class SamplingConfig(CallSettings):
     max_prompt_tokens: int = option(448, "Longest prompt, tokens.", POLICY, limits={"ge": 1})
     temperature: float = option(1.0, "Temperature of sampling.", POLICY, limits={"gt": 0})
     device: str = option("auto", "auto, cpu, cuda or mps.", POLICY, metavar="NAME")
+    lora_rank: int = option(
+        0,
+        "Rank of adapters on all linear layers; 0: train all weights. They are merged at the end.",
+        POLICY,
+        limits={"ge": 0},
+    )
+    checkpointing: bool = option(
+        False,
+        "Compute activations again in the backward pass: slower, in less memory.",
+        POLICY,
+        flag="gradient-checkpointing",
+    )
     seed: int = option(0, "Seed of all randomness.", POLICY, limits={"ge": 0})
 
 
@@ -48,17 +60,29 @@ class PolicyConfig(CallSettings):
     measure_every: int = Field(default=20, ge=1)  # steps; also at the first and the last
 
 
-class SftConfig(PolicyConfig):
+class AccumulatingConfig(PolicyConfig):
+    """Settings of runs whose batches can be cut: their gradients add up."""
+
+    micro_batch: int | None = option(
+        None,
+        "sft, dpo, ppo: sequences per pass with gradients, which add up over a batch.",
+        TRAINING,
+        unset="all at once",
+        limits={"ge": 1},
+    )
+
+
+class SftConfig(AccumulatingConfig):
     """Settings of supervised fine-tuning; `beta` plays no part."""
 
 
-class PpoConfig(PolicyConfig):
+class PpoConfig(AccumulatingConfig):
     """Settings of PPO."""
 
     epochs: int = Field(default=4, ge=1)  # over the samples of a step
     minibatch: int = Field(default=64, ge=1)  # sequences
     clip: float = 0.2  # of the probability ratio
-    value_clip: float = 0.2  # of the value's change, in units of reward
+    value_clip: float = 0.2  # of the value's change, in SDs of the step's rewards
     value_weight: float = 0.1  # of the value loss
     gae_lambda: float = 0.95  # 1: Monte Carlo, no bias; 0: one step, least variance
     unfinished_penalty: float = 0.0  # units of reward
@@ -90,7 +114,7 @@ class RlooConfig(PolicyConfig):
         return self
 
 
-class DpoConfig(PolicyConfig):
+class DpoConfig(AccumulatingConfig):
     """Settings of DPO. `beta` scales the implicit reward; `batch` counts pairs."""
 
     # Probability that a label is wrong ("conservative DPO").

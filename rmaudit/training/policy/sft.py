@@ -54,11 +54,14 @@ def train_sft(
         own = run.parallel.part(rows)
         # The mean over tokens, not over sequences: a long demonstration counts for its length.
         tokens = sum(len(outputs[i]) for i in rows) / run.parallel.size
-        loss = None
-        if len(own):
-            demonstrations = policy.pack([prompts[i] for i in own], [outputs[i] for i in own])
-            loss = -policy.log_probs(demonstrations).sum() / tokens
-        run.log(step, **record, loss=run.update(loss))
+        losses = (
+            -policy.log_probs(
+                policy.pack([prompts[i] for i in own[cut]], [outputs[i] for i in own[cut]])
+            ).sum()
+            / tokens
+            for cut in run.cuts(len(own))
+        )
+        run.log(step, **record, loss=run.update(losses))
     return run.log_path
 
 

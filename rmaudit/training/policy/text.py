@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from rmaudit.data.types import Prompt
-from rmaudit.errors import RewardModelError
+from rmaudit.errors import RewardModelError, UsageError
 from rmaudit.rewards.base import Text
 from rmaudit.rewards.local.checkpoint import silent
 from rmaudit.rewards.local.rendering import DEFAULT_FORMAT, FormatRenderer, chat_messages
@@ -18,6 +18,7 @@ from rmaudit.rewards.local.transformers_model import torch_device
 from rmaudit.training.parallel import local_device
 from rmaudit.training.policy.model import CausalPolicy
 from rmaudit.training.policy.settings import SamplingConfig
+from rmaudit.training.recompute import enable
 from rmaudit.training.reward.backbone import has_no_weights, one_line
 
 
@@ -85,6 +86,10 @@ def load_text_policy(
     if tokenizer.eos_token_id is None:
         raise RewardModelError(f"{base}: its tokenizer has no end token, so no output would end")
     model = _causal_model(base, settings.seed)
+    if settings.lora_rank:
+        model = _with_adapters(model, settings.lora_rank, settings.seed)
+    if settings.checkpointing:
+        enable(model, base)
     prompt, output = settings.max_prompt_tokens, settings.max_new_tokens
     positions = getattr(model.config, "max_position_embeddings", None) or 10**9
     if prompt + output > positions:
@@ -113,3 +118,21 @@ def _causal_model(base: str, seed: int) -> Any:
         if has_no_weights(Path(base)):
             return AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
         return AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, use_safetensors=True)
+
+
+def _with_adapters(model: Any, rank: int, seed: int) -> Any:
+    """Adapters on all linear layers; the weights under them stay as they are."""
+    try:
+        import peft
+    except ImportError as error:
+        raise UsageError("adapters need peft; pip install peft") from error
+    settings = peft.LoraConfig(
+        r=rank,
+        lora_alpha=2 * rank,
+        lora_dropout=0.0,  # dropout would change every log-probability between two passes
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+    with silent(), torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return peft.get_peft_model(model, settings)

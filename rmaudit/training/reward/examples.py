@@ -235,6 +235,7 @@ def check_settings(data: Dataset, config: RewardTrainingConfig) -> None:
         "soft_labels": ("preference",),
         "margin_column": ("preference",),
         "label_smoothing": ("preference", "unpaired"),
+        "center": ("preference", "ranking"),
     }
     for name, kinds in wanted.items():
         if getattr(config, name) and data.type not in kinds:

@@ -20,10 +20,12 @@ from rmaudit.rewards.local.transformers_model import torch_device
 from rmaudit.training.checkpoint import TrainingLog, load_checkpoint, save_checkpoint
 from rmaudit.training.parallel import Parallel, local_device
 from rmaudit.training.precision import uses_bfloat16
+from rmaudit.training.recompute import recomputing
 from rmaudit.training.reward import backbone
 from rmaudit.training.reward.batches import epoch_batches, micro_batches
 from rmaudit.training.reward.examples import Examples
 from rmaudit.training.reward.heldout import HeldOut
+from rmaudit.training.reward.losses import centering
 from rmaudit.training.reward.objectives import (
     DIFFERENCES,
     critique_losses,
@@ -61,7 +63,7 @@ class RewardTraining:
         self.config, self.seed, self.out = config, seed, out
         self.epoch_steps = math.ceil(len(train) / config.batch_pairs)
         self.steps = config.epochs * self.epoch_steps
-        if train.kind in DIFFERENCES:
+        if train.kind in DIFFERENCES and not config.center:
             backbone.hold_level(model, len(train.heads))
         self.optimizer = _optimizer(model, config)
         self.bfloat16 = uses_bfloat16(config.precision, self.device)
@@ -135,7 +137,8 @@ class RewardTraining:
         total = 0.0
         mine = batch[self.parallel.rank :: self.parallel.size]
         for cut in self._cuts(mine, self.train):
-            loss = self._losses(cut).sum() / len(batch)
+            with recomputing(self.model):
+                loss = self._losses(cut).sum() / len(batch)
             loss.backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
         parameters = list(self.model.parameters())
@@ -157,6 +160,8 @@ class RewardTraining:
         heads, there = self._heads(self.train, cut)
         target = torch.as_tensor(self.train.target[cut], dtype=heads.dtype, device=self.device)
         losses = example_losses(self.train.kind, heads, there, target)
+        if self.config.center and self.train.kind in DIFFERENCES:
+            losses = losses + self.config.center * centering(heads[..., 0], there)
         if self.train.attributes:
             missing = torch.as_tensor(self.train.missing[cut], dtype=heads.dtype)
             named = critique_losses(heads, there, missing.to(self.device))

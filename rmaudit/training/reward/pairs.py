@@ -53,3 +53,15 @@ def split(data: Dataset, share: float, rng: np.random.Generator) -> tuple[Intege
     n_held_out = min(max(1, round(share * n_clusters)), n_clusters - 1)
     held_out = np.isin(clusters, rng.permutation(n_clusters)[:n_held_out])
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def bootstrapped(data: Dataset, positions: Integers, rng: np.random.Generator) -> Integers:
+    """As many prompts as there are among some positions, drawn with replacement: their positions.
+
+    A prompt's rows stay together: rows of one prompt say less than rows of many.
+    """
+    clusters = data.clusters[positions]
+    order = np.argsort(clusters, kind="stable")
+    groups = np.split(positions[order], np.flatnonzero(np.diff(clusters[order])) + 1)
+    drawn = rng.integers(len(groups), size=len(groups))
+    return np.concatenate([groups[k] for k in drawn])

@@ -40,7 +40,18 @@ class RewardTrainingConfig(CallSettings):
         TRAINING,
         limits={"ge": 1},
     )
-    token_budget: int = Field(default=8192, ge=1)  # padded tokens a forward pass
+    token_budget: int = option(
+        8192,
+        "Padded tokens per forward pass; gradients of a batch add up over as many as it takes.",
+        TRAINING,
+        limits={"ge": 1},
+    )
+    checkpointing: bool = option(
+        False,
+        "Compute activations again in the backward pass: slower, in less memory.",
+        TRAINING,
+        flag="gradient-checkpointing",
+    )
     max_length: int = option(
         512, "Tokens per text, at most; the oldest prompt tokens go.", TRAINING, limits={"ge": 8}
     )
@@ -58,7 +69,22 @@ class RewardTrainingConfig(CallSettings):
     members: int = option(  # member k has seed + k
         1, "Members; more than one: an ensemble.", TRAINING, flag="seeds", limits={"ge": 1}
     )
+    bootstrap: bool = option(
+        False, "Members after the first learn from prompts drawn with replacement.", TRAINING
+    )
+    averaged: bool = option(
+        False,
+        "Members start with the same head, and a model with their mean weights is written (WARM).",
+        TRAINING,
+        flag="warm",
+    )
     uncertainty_weight: float = Field(default=0.5, ge=0)  # of the ensemble's UWO aggregate
+    center: float = option(
+        0.0,
+        "Weight of the squared sum of a pair's rewards, which holds them around 0; TRL uses 0.01.",
+        TRAINING,
+        limits={"ge": 0},
+    )
     label_smoothing: float = option(
         0.0, "Share of labels taken as wrong.", TRAINING, limits={"ge": 0, "lt": 0.5}
     )

@@ -12,12 +12,14 @@ import numpy as np
 import torch
 
 from rmaudit.data.types import Dataset
+from rmaudit.errors import UsageError
 from rmaudit.training.checkpoint import close_run, identity, open_in_turn, write_json
 from rmaudit.training.parallel import Parallel
+from rmaudit.training.recompute import enable
 from rmaudit.training.reward import backbone
 from rmaudit.training.reward.examples import Examples, check_settings, encode_examples
 from rmaudit.training.reward.loop import RewardTraining
-from rmaudit.training.reward.pairs import split, usable
+from rmaudit.training.reward.pairs import bootstrapped, split, usable
 from rmaudit.training.reward.settings import (
     MemberResult,
     OnProgress,
@@ -25,6 +27,9 @@ from rmaudit.training.reward.settings import (
     RewardTrainingResult,
     TrainingProgress,
 )
+
+WEIGHTS = "model.safetensors"
+AVERAGED = "averaged"  # folder of the model with the members' mean weights
 
 
 def train_reward_model(
@@ -59,7 +64,8 @@ def train_reward_model(
         `AutoTokenizer` load, beside `training.json` and `training-log.jsonl` (step, loss,
         learning_rate, pairs_per_second; at evaluations held_out_loss, held_out_loss_rescaled,
         held_out_accuracy). With
-        several members: `member_0`, `member_1`, ... and `ensemble.json`.
+        several members: `member_0`, `member_1`, ... and `ensemble.json`; with averaged weights
+        `averaged`, which is no member.
     on_progress
         Called after every step.
 
@@ -77,6 +83,8 @@ def train_reward_model(
     out = Path(out)
     feedback = usable(data)
     check_settings(feedback, config)
+    if config.averaged and (config.members < 2 or config.lora_rank):
+        raise UsageError("averaged weights need several members (--seeds) and no adapters")
     encoder = backbone.load_encoder(str(base), config.max_length)
     tokenizer = encoder.tokenizer
     examples = encode_examples(feedback, encoder.encode, config)
@@ -88,7 +96,11 @@ def train_reward_model(
         folder = out / f"member_{member}" if config.members > 1 else out
         stored = open_in_turn(parallel, folder, {**run, "member": member})
         if stored is None:
-            training = _start(str(base), tokenizer, examples, positions, config, member, folder)
+            drawn = positions
+            if config.bootstrap and member > 0:
+                rng = np.random.default_rng([config.seed, member])
+                drawn = bootstrapped(feedback, positions[0], rng), positions[1]
+            training = _start(str(base), tokenizer, examples, drawn, config, member, folder)
             with _threads(config.threads):
                 training.run(partial(_report, on_progress, config, member))
             result = _finish(training, tokenizer, folder)
@@ -100,6 +112,8 @@ def train_reward_model(
         members.append(result)
     if config.members > 1 and parallel.is_first:
         _write_ensemble(out, config)
+        if config.averaged:
+            _write_averaged(str(base), tokenizer, examples, config, out)
     return RewardTrainingResult(
         path=out,
         members=tuple(members),
@@ -121,6 +135,20 @@ def _write_ensemble(out: Path, config: RewardTrainingConfig) -> None:
     write_json(out / "ensemble.json", content)
 
 
+def _write_averaged(
+    base: str, tokenizer: object, examples: Examples, config: RewardTrainingConfig, out: Path
+) -> None:
+    """One model with the members' mean weights, in ``out/averaged`` (WARM, arXiv 2401.12187)."""
+    from safetensors.torch import load_file
+
+    model = backbone.load_backbone(base, tokenizer, config.seed, heads=examples.heads)
+    folders = [out / f"member_{member}" for member in range(config.members)]
+    weights = [load_file(folder / WEIGHTS) for folder in folders]
+    mean = {name: torch.stack([w[name].float() for w in weights]).mean(0) for name in weights[0]}
+    model.load_state_dict(mean, strict=False)  # tied weights are there once
+    backbone.save_backbone(model, tokenizer, out / AVERAGED)
+
+
 def _start(
     base: str,
     tokenizer: object,
@@ -133,9 +161,13 @@ def _start(
     """A member at its first step, or where its checkpoint in `out` left it."""
     seed = config.seed + member
     train, held_out = (examples.take(p) for p in positions)
+    # Weights can be averaged where the members' heads start alike (arXiv 2401.12187, Section 3).
+    first = config.seed if config.averaged else seed
     model = backbone.load_backbone(
-        base, tokenizer, seed, heads=examples.heads, lora_rank=config.lora_rank
+        base, tokenizer, first, heads=examples.heads, lora_rank=config.lora_rank
     )
+    if config.checkpointing:
+        enable(model, base)
     return RewardTraining(model, model.config.pad_token_id, train, held_out, config, seed, out)
 
 
