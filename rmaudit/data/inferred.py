@@ -9,7 +9,7 @@ from typing import Any
 from rmaudit.data import names
 from rmaudit.data.contexts import Assembly, assembly
 from rmaudit.data.faults import Fault
-from rmaudit.data.layouts.shapes import Ranked, Row, Sets, Shape, Vote
+from rmaudit.data.layouts.shapes import Ranked, Row, Sets, Shape
 from rmaudit.data.mapping import ColumnMap, vote
 from rmaudit.data.messages import decoded, extract_prompt
 from rmaudit.data.paths import MISSING, get
@@ -18,6 +18,7 @@ from rmaudit.data.profile import Profile
 from rmaudit.data.rows import COLUMNS, ONE_OUTPUT, SHARED, infer_type
 from rmaudit.data.suggestion import suggestion
 from rmaudit.data.types import DataType
+from rmaudit.data.verdicts import find_pick, find_vote
 
 _TEXTS = ("prompt", "chosen", "rejected", "output", "completion", "outputs", "prompt_rejected")
 
@@ -139,7 +140,10 @@ class Table:
                 self.shape = Sets(better, worse)
             return
         if not specs and not self.has("outputs"):
-            self._find_vote()
+            texts = [name for name in self.free.values() if self._is_text(name)]
+            self._take(find_vote(self.profile, self.free, names.sides(texts)))
+        elif not specs and not self.has("ranking"):
+            self._take(find_pick(self.profile, self.free, self._named("outputs")))
 
     def _named(self, target: str) -> str | None:
         for name, renamed in self.renames.items():
@@ -147,39 +151,10 @@ class Table:
                 return name
         return target if target in self.profile.names else None
 
-    def _find_vote(self) -> None:
-        texts = [name for name in self.free.values() if self._is_text(name)]
-        pair = names.sides(texts)
-        if pair is None:
-            return
-        found = []
-        for known in names.VERDICTS:
-            name = self.free.get(known)
-            if name is not None and name not in pair and self.profile.filled(name):
-                shape = vote(*pair, name, self.profile.values[name], mapped=False)
-                if shape is not None:
-                    found.append(shape)
-        flags = self._flags(pair) if not found else None
-        if flags:
-            found.append(Vote(*pair, flags=flags))
-        if len(found) == 1:
-            self.shape = found[0]
-            self.renames = {n: t for n, t in self.renames.items() if n not in found[0].reads}
-
-    def _flags(self, pair: tuple[str, str]) -> tuple[str, ...] | None:
-        """Columns of 0 and 1 that mark the better one of two responses, or a tie."""
-        one, other = names.ending(*(names.plain(name) for name in pair))
-        marks = {
-            known: name
-            for known, name in self.free.items()
-            if names.looks_like(known) == "label" and self.profile.flags(name)
-        }
-        ties = [name for known, name in marks.items() if "tie" in known]
-        for known, name in marks.items():
-            partner = known.removesuffix(one) + other
-            if one and known.endswith(one) and known not in ties and partner in marks:
-                return (name, marks[partner], *ties[:1])
-        return None
+    def _take(self, shape: Shape | None) -> None:
+        if shape is not None:
+            self.shape = shape
+            self.renames = {n: t for n, t in self.renames.items() if n not in shape.reads}
 
     def _reader(self) -> Callable[[Row], list[Row]] | None:
         """What makes our columns of the table's; None if they are that."""
@@ -244,9 +219,18 @@ class Table:
         used |= self.context.reads | self.mapping.reads | {*self.mapping.ignored}
         if self.shape is not None:
             used |= self.shape.reads
-        if any(isinstance(value, dict) for value in self.profile.values.get("scores", ())):
+        if self._published() and self._responses(kind):
             used.add("scores")
         return used & self.profile.names | {*self.mapping.reads}
+
+    def _published(self) -> bool:
+        """Whether a column ``scores`` holds what models gave, by their names."""
+        return any(isinstance(value, dict) for value in self.profile.values.get("scores", ()))
+
+    def _responses(self, kind: DataType | None) -> bool:
+        """Whether there are responses, or rewards in their place."""
+        own = any(map(self.has, ("output", "outputs", "completion")))
+        return own or kind not in ("deployment", None)
 
     def _refuse_unclear(
         self, kind: DataType | None, used: set[str], read: Callable[[Row], list[Row]] | None
@@ -255,6 +239,8 @@ class Table:
         if self.asked is not None:
             return
         left = [n for n in self.profile.values if n not in used and self.profile.filled(n)]
+        if self._published():  # without responses they are of something else, and named as unused
+            left = [name for name in left if name != "scores"]
         looks = {name: kind_ for name in left if (kind_ := names.looks_like(name)) is not None}
         responses = any(map(self.has, ("output", "outputs", "completion")))
         labels = [

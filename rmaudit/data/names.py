@@ -7,7 +7,7 @@ Names are compared in lower case. A name that only *looks* like a label, reward,
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 SYSTEM = ("system", "system_prompt", "system_message", "sys_prompt", "system_instruction")
 TOOLS = ("tools",)
@@ -79,6 +79,12 @@ SIDES: tuple[tuple[str, str], ...] = (
     *(("a", "b"), ("0", "1"), ("1", "2"), ("left", "right"), ("one", "two"), ("first", "second")),
 )
 """How the names of two responses end (``response_a``, ``response_b``) or begin."""
+SCORES = frozenset(
+    ("score", "rating", "overall_score", "overall_rating", "mean_score", "mean_rating",
+     "average_score", "average_rating", "avg_score", "avg_rating")
+)  # fmt: skip
+"""What is higher for the better of two responses: ``score_a``, ``response_1_rating``."""
+_OF_A_SIDE = frozenset(("response", "answer", "output", "completion", "model"))
 TIE = frozenset(
     (
         "tie",
@@ -131,7 +137,8 @@ _ABOUT = re.compile(
     r"(^|_)(id|ids|uid|hash|count|length|len|tokens?|model|models|model_name|source|lang|language|"
     r"time|timestamp|tstamp|date|url|version|seconds|type|category|name|index|template)$|^(num|n)_|_at$"
 )
-_CHOICE = re.compile(r"(better|chosen|winner|preferred|safer|best)(_\w+)?_(id|index)$")
+_CHOICE = re.compile(r"(better|chosen|winner|preferred|safer|best)(_\w+)?_(id|index|idx)$")
+_PLACE = re.compile(r"(better|chosen|winner|preferred|selected|best)(_\w+)?_(index|idx)$")
 
 
 def plain(name: str) -> str:
@@ -149,27 +156,58 @@ def looks_like(name: str) -> str | None:
     return next((kind for kind, pattern in _LOOKS.items() if pattern.search(lower)), None)
 
 
+def is_place(name: str) -> bool:
+    """Whether a column is called as the place of the best response in a list: ``best_index``."""
+    return bool(_PLACE.search(plain(name)))
+
+
 def sides(names: list[str]) -> tuple[str, str] | None:
     """Two columns of responses that differ in a side alone: ``response_a`` and ``response_b``."""
+    return next((pair for pair in both_sides(names) if looks_like(pair[0]) == "response"), None)
+
+
+def both_sides(names: Sequence[str]) -> list[tuple[str, str]]:
+    """All columns that there are two of, one a side: ``model_a`` and ``model_b``."""
     lower = {name.lower(): name for name in names}
-    for first, second in SIDES:
-        for name in lower:
-            for one, other in _others(name, first, second):
-                if one == name and other in lower and looks_like(one) == "response":
-                    return lower[one], lower[other]
-    return None
+    return [
+        (lower[name], lower[other])
+        for first, second in SIDES
+        for name in lower
+        for other in _others(name, first, second)
+        if other in lower
+    ]
 
 
-def _others(name: str, first: str, second: str) -> list[tuple[str, str]]:
+def scores_of_sides(known: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Columns with a score of each of two responses; `known` has the names as compared."""
+    words = {_words(name): own for name, own in known.items()}
+    found = []
+    for parts, own in words.items():
+        for first, second in SIDES:
+            if parts.count(first) != 1:
+                continue
+            stem = "_".join(part for part in parts if part not in {first, *_OF_A_SIDE})
+            other = words.get(tuple(second if part == first else part for part in parts))
+            if stem in SCORES and other is not None:
+                found.append((own, other))
+    return found
+
+
+def _words(name: str) -> tuple[str, ...]:
+    """The words of a name as compared, a number at their end apart: ``("score", "1")``."""
+    return tuple(re.split(r"_|(?<=[a-z])(?=\d+$)", name))
+
+
+def _others(name: str, first: str, second: str) -> list[str]:
     found = []
     if re.search(rf"(?:_| |^|(?<=[a-z])){first}$", name) and (
         name.endswith(f"_{first}") or name.endswith(f" {first}") or first.isdigit()
     ):
-        found.append((name, name[: -len(first)] + second))
+        found.append(name[: -len(first)] + second)
     if name.startswith((f"{first}_", f"{first} ")):
-        found.append((name, second + name[len(first) :]))
+        found.append(second + name[len(first) :])
     if name.startswith(f"model_{first}_"):
-        found.append((name, f"model_{second}_" + name[len(f"model_{first}_") :]))
+        found.append(f"model_{second}_" + name[len(f"model_{first}_") :])
     return found
 
 

@@ -44,7 +44,7 @@ NAMES = [
     *("chosen", "rejected", "response", "response_a", "response_b", "answer_0", "answer_1"),
     *("completions", "outputs", "label", "winner", "preference", "score", "rating", "reward"),
     *("chosen_score", "votes", "is_safe", "rank", "context", "history", "images", "tools"),
-    *("model", "source", "language"),
+    *("model", "source", "language", "model_a", "model_b", "score_a", "score_b", "best_index"),
 ]
 VALUES = [
     lambda i: f"some words of row {i}",

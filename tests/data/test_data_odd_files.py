@@ -90,13 +90,131 @@ def test_columns_of_0_and_1_mark_the_better_response() -> None:
     assert frame["chosen"].tolist() == [(g, b)[i % 2] for i, (_, g, b) in enumerate(PAIRS)]
 
 
-def test_the_advice_never_takes_a_score_of_one_response_for_a_vote_on_both() -> None:
-    rows = [{"prompt": p, "response_a": g, "response_b": b, "score_a": 5, "score_b": 1}
-            for p, g, b in PAIRS]  # fmt: skip
-    with pytest.raises(DataError, match="score_a") as error:
+MODELS = ("large", "small")
+
+
+@pytest.mark.parametrize(
+    ("sides", "authors"),
+    [("ab", "model_{}"), ("12", "generator_{}"), ("ab", "model_{}_name"), ("12", "model_{}")],
+)
+def test_a_verdict_may_name_the_model_of_a_response(sides: str, authors: str) -> None:
+    first, second = (authors.format(side) for side in sides)
+    winner = ["large", "small", "tie", "large", "small", "large", "both bad", "other", None, "x"]
+    swapped = [i % 2 for i in range(10)]
+    rows = [
+        {"prompt": p, f"response_{sides[0]}": (g, b)[s], f"response_{sides[1]}": (b, g)[s],
+         first: MODELS[s], second: MODELS[1 - s], "winner": w}
+        for (p, g, b), s, w in zip(PAIRS, swapped, winner, strict=True)
+    ]  # fmt: skip
+    rows[9] |= {first: "x", second: "x"}  # the winner, and the loser
+    data = load(rows)
+    good = {"large": GOOD, "small": BAD}  # the large one gives the good response in all rows
+    used = [(i, w) for i, w in enumerate(winner[:7])]
+    assert [c for c, (i, w) in zip(data.frame["chosen"], used, strict=True) if w in good] == [
+        good[w][i] for i, w in used if w in good
+    ]
+    assert data.frame["tie"].tolist() == [w not in good for _, w in used]
+    assert data.source.reasons == {
+        "not a verdict": 1, "no preference given": 1, "not one winner": 1
+    }  # fmt: skip
+    assert {first, second} <= set(data.reading.used)
+
+
+def test_published_votes_may_name_the_model_too() -> None:
+    talk = [[{"role": "user", "content": "What is 2 plus 2?"}, {"role": "assistant", "content": a}]
+            for a in "45"]  # fmt: skip
+    row = {"conversation_a": talk[0], "conversation_b": talk[1], "model_a": "m", "model_b": "n"}
+    data = load([{**row, "winner": each} for each in ("n", "model_a", "m", "tie")])
+    assert data.reading.layout == "arena"
+    assert data.frame["chosen"].tolist() == ["5", "4", "4", "4"]
+    with pytest.raises(DataError, match="'k'; known: model_a, model_b"):
+        load([{**row, "winner": "k"}])
+
+
+def test_a_vote_that_is_not_given_is_no_tie() -> None:
+    rows = [{"prompt": p, "response_a": g, "response_b": b, "winner": w}
+            for (p, g, b), w in zip(PAIRS, [None, *"abababab", "tie"], strict=True)]  # fmt: skip
+    data = load(rows)
+    assert data.source.reasons == {"no preference given": 1}
+    assert data.frame["tie"].sum() == 1
+
+
+@pytest.mark.parametrize(
+    ("responses", "scores"),
+    [
+        ("response_{}", "score_{}"),
+        ("response_{}", "response_{}_score"),
+        ("output_{}", "rating_{}"),
+        ("model_{}_output", "overall_score_{}"),
+    ],
+)
+@pytest.mark.parametrize("sides", ["ab", "12"])
+def test_the_higher_score_of_two_responses_wins_where_no_vote_is_there(
+    responses: str, scores: str, sides: str
+) -> None:
+    given = [(5, 1), (1, 5), (2, 2.5), (3, 3)]
+    rows = [
+        {"prompt": p, responses.format(sides[0]): g, responses.format(sides[1]): b}
+        | {scores.format(side): each for side, each in zip(sides, of_both, strict=True)}
+        for (p, g, b), of_both in zip(PAIRS, given, strict=False)
+    ]
+    data = load(rows)
+    assert data.frame["chosen"].tolist() == [GOOD[0], BAD[1], BAD[2], GOOD[3]]
+    assert data.frame["tie"].tolist() == [False, False, False, True]
+    assert data.frame["strength"].tolist() == [4, 4, 0.5, 0]
+    voted = load([{**row, "winner": "tie" if i else sides[1]} for i, row in enumerate(rows)])
+    assert voted.frame["chosen"][0] == BAD[0]  # a vote says more than scores: they are named
+    assert set(voted.reading.unused) == {scores.format(side) for side in sides}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"toxicity_score_a": 5, "toxicity_score_b": 1},  # which is better?
+        {"rank_a": 5, "rank_b": 1},
+        {"reward_a": 5, "reward_b": 1},  # of a model, perhaps of the one to be audited
+        {"score_a": 5, "score_b": 1, "rating_a": 1, "rating_b": 5},
+        {"score_a": 5, "score_b": 1, "winner": "nobody"},
+        {"score_a": "high", "score_b": "low"},
+    ],
+)
+def test_scores_of_two_responses_that_do_not_tell_are_refused(more: dict[str, object]) -> None:
+    rows = [{"prompt": p, "response_a": g, "response_b": b, **more} for p, g, b in PAIRS]
+    with pytest.raises(DataError) as error:
         load(rows)
-    assert "label=score_a" not in str(error.value)
-    assert "label=score_b" not in str(error.value)
+    assert all(name in str(error.value) for name in more)
+    # The advice never takes a score of one response for a vote on both.
+    assert not any(f"label={name}" in str(error.value) for name in more if name != "winner")
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_list_of_responses_with_the_place_of_the_best_is_a_ranking(first: int) -> None:
+    rows = [{"prompt": p, "candidates": [g, b, "none"], "best_index": i % 3 + first}
+            for i, (p, g, b) in enumerate(PAIRS)]  # fmt: skip
+    data = load([*rows, {**rows[0], "best_index": None}])
+    assert data.type == "ranking"
+    assert data.frame["ranking"].tolist()[:3] == [[1, 2, 2], [2, 1, 2], [2, 2, 1]]
+    assert data.frame["outputs"].tolist() == [row["candidates"] for row in rows]
+    assert data.source.reasons == {"no preference given": 1}
+    outside = load([*rows, {**rows[0], "best_index": 7}])
+    assert outside.source.reasons == {"not a verdict": 1}
+
+
+@pytest.mark.parametrize("places", [[1, 1, 2], [0, 3, 1]])
+def test_places_that_may_be_counted_from_0_or_1_are_refused(places: list[int]) -> None:
+    rows = [{"prompt": p, "responses": [g, b, "none"], "chosen_index": place}
+            for (p, g, b), place in zip(PAIRS, places, strict=False)]  # fmt: skip
+    with pytest.raises(DataError, match="'chosen_index' may count 'responses' from 0 or from 1"):
+        load(rows)
+
+
+def test_scores_by_name_are_used_only_where_they_are_of_a_response() -> None:
+    scores = {"scores": {"m": 1.0, "n": 2.0}}
+    for more, used in (({}, False), ({"output": "o"}, True)):
+        data = load([{"prompt": p, **more, **scores} for p in ASKED])
+        assert data.type == "deployment"
+        assert ("scores" in data.reading.used) is used
+        assert ("scores" in data.reading.unused) is not used
 
 
 def test_a_conversation_in_an_object_is_the_context() -> None:

@@ -160,12 +160,13 @@ for _layout in (
     Layout(
         "ppe-human",
         "PPE's human preferences, and votes of two responses in its form",
-        ("prompt", "response_1", "response_2", "winner"),
+        ("prompt", "response_1", "response_2", "winner", "model_a", "model_b"),
         Vote(
             "response_1",
             "response_2",
             verdict="winner",
             says={"model_a": "a", "model_b": "b", "response_1": "a", "response_2": "b"},
+            called=("model_a", "model_b"),
             columns={"prompt": "prompt", "group": "question_id"},
         ),
         "huggingface.co/datasets/lmarena-ai/PPE-Human-Preference-V1",

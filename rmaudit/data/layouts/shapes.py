@@ -110,7 +110,8 @@ class Fields:
 class Vote:
     """Two responses and who prefers which.
 
-    One of: `verdict`, whose values `says` explains ("a", "b"; what is in `TIE` prefers neither);
+    One of: `verdict`, whose values `says` explains ("a", "b"; what is in `TIE` prefers neither), or
+    which is the name that a column of `called` has for the author of one of them;
     `flags`, one column each for a, b and perhaps a tie, of which one is true; `scores`, of which
     the higher wins; `strength`, whose sign prefers `positive`; `votes` alone, of which the majority
     decides.
@@ -120,6 +121,7 @@ class Vote:
     b: Spec
     verdict: str | None = None
     says: Mapping[str, str] = field(default_factory=dict)
+    called: tuple[str, str] | None = None  # columns with the model of each response
     flags: tuple[str, ...] | None = None
     scores: tuple[str, str] | None = None
     strength: str | None = None
@@ -135,7 +137,7 @@ class Vote:
     def reads(self) -> set[str]:
         """The responses, the verdict, and what is renamed."""
         specs = (self.a, self.b, self.verdict, self.strength, self.votes, self.voters, self.turns)
-        pairs = (*(self.flags or ()), *(self.scores or ()), self.asked)
+        pairs = (*(self.flags or ()), *(self.scores or ()), *(self.called or ()), self.asked)
         return set().union(*map(columns, (*specs, *pairs, *self.columns.values())))
 
     def rows(self, record: Mapping[str, Any]) -> list[Row]:
@@ -161,7 +163,7 @@ class Vote:
         more: Row = {}
         side = ""
         if self.verdict is not None:
-            side = self.said(needed(record, self.verdict), self.verdict)
+            side = self._named(record, self.verdict)
         if self.flags is not None:
             side = self._flagged(record, self.flags)
         if self.strength is not None:
@@ -191,6 +193,18 @@ class Vote:
                 more["annotators"] = names
         return side, more
 
+    def _named(self, record: Mapping[str, Any], verdict: str) -> str:
+        """The side that the verdict prefers, in its own words or by the model of a response."""
+        value = needed(record, verdict)
+        models = [word(get(record, column)) for column in self.called or ()]
+        if word(value) not in models or is_null(value):
+            return self.said(value, verdict)
+        sides = {side for side, model in zip("ab", models, strict=True) if model == word(value)}
+        sides |= {self.says[word(value)]} if word(value) in self.says else set()
+        if len(sides) > 1:
+            raise Fault(verdict, "not one winner", f"{word(value)[:60]!r} is either response's")
+        return sides.pop()
+
     @staticmethod
     def _flagged(record: Mapping[str, Any], flags: tuple[str, ...]) -> str:
         given = [get(record, name) for name in flags]
@@ -212,6 +226,8 @@ class Vote:
         if isinstance(value, list) and value and all(map(_has_rank, value)):
             best = [each for each in value if each["rank"] == min(e["rank"] for e in value)]
             return self.said(best[0].get("value"), column) if len(best) == 1 else "tie"
+        if is_null(value):
+            raise Fault(column, "no preference given")
         said = word(value)
         if said in self.says:
             return self.says[said]
@@ -306,6 +322,34 @@ class Sets:
             row["rewards"] = [number(value, "rewards") for value in row["rewards"]]
         ranks = [1] * len(better) + [1 + len(better)] * len(worse)
         return [{**row, "outputs": [*better, *worse], "ranking": ranks}]
+
+
+@dataclass(frozen=True)
+class Pick:
+    """Several responses and the place of the best: a ranking of two levels, the others tied."""
+
+    outputs: str
+    place: str
+    first: int  # the place of the first response: 0 or 1
+    kind: ClassVar[DataType] = "ranking"
+
+    @property
+    def reads(self) -> set[str]:
+        """The responses and the place."""
+        return columns(self.outputs) | columns(self.place)
+
+    def rows(self, record: Mapping[str, Any]) -> list[Row]:
+        """One ranking, the responses in their own order."""
+        outputs = lists(record, self.outputs)
+        value = number(needed(record, self.place), self.place)
+        if value != value:
+            raise Fault(self.place, "no preference given")
+        best = value - self.first
+        if best not in range(len(outputs)):
+            detail = f"place {value:g} of {len(outputs)}, counted from {self.first}"
+            raise Fault(self.place, "not a verdict", detail)
+        ranks = [1 if place == best else 2 for place in range(len(outputs))]
+        return [{"outputs": outputs, "ranking": ranks}]
 
 
 def _several(value: Any) -> list[Any]:

@@ -154,6 +154,7 @@ for _layout in (
             "conversation_b",
             verdict="winner",
             says=_ARENA,
+            called=("model_a", "model_b"),
             turns="turn",
             columns={"group": "question_id"},
         ),
