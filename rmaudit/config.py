@@ -275,10 +275,10 @@ def flag_of(name: str, described: Option) -> str:
 
 
 def _no_grant(where: str, name: str, value: object) -> str:
-    said = flag_of(name, AuditConfig.options()[name])
-    said = said if value is True else f"{said} {value}"
+    flag = flag_of(name, AuditConfig.options()[name])
+    flag = flag if value is True else f"{flag} {value}"
     return (
-        f"{where}: {name} is not a file's to give, which may come from elsewhere; say {said} on "
+        f"{where}: {name} is not a file's to give, which may come from elsewhere; say {flag} on "
         "the command line if you want it"
     )
 

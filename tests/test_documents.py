@@ -131,6 +131,7 @@ def test_the_tracker_of_the_guide_keeps_a_report(
 
 @pytest.mark.parametrize("document", EXAMPLES)
 def test_the_examples_pass_the_linter(document: str) -> None:
+    pytest.importorskip("ruff")
     sources = blocks(document, "python")
     assert len(sources) == len(EXAMPLES[document])
     for path, source in zip(EXAMPLES[document], sources, strict=True):

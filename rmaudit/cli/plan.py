@@ -45,7 +45,7 @@ def plan(
     from rmaudit.gating.policy import Policy
     from rmaudit.report.document import Report
 
-    found = plan(
+    plans = plan(
         Report.load(report),
         Policy.read(gate),
         power=power,
@@ -54,9 +54,9 @@ def plan(
         unlabelled=unlabelled,
     )
     if as_json:
-        typer.echo(json.dumps(found.to_dict(), indent=2))
+        typer.echo(json.dumps(plans.to_dict(), indent=2))
     else:
-        _show(console, found)
+        _show(console, plans)
     return 0
 
 

@@ -34,18 +34,18 @@ def verify(
     """Compute a report again from its stored rewards. Exit 0 if every number agrees, else 1."""
     from rmaudit.verification import verify as recompute
 
-    found = recompute(report, console, given=given, rescore=rescore)
-    for name in found.inputs:
+    check = recompute(report, console, given=given, rescore=rescore)
+    for name in check.inputs:
         console.warn(f"--{name} is not the file that was audited: its hash differs")
-    if found.differences:
+    if check.differences:
         rows = [
             [each.id, ", ".join(each.slice.values()), _shown(each.report), _shown(each.recomputed)]
-            for each in found.differences
+            for each in check.differences
         ]
         console.table("Differences", ["metric", "slice", "report", "recomputed"], rows)
-    differing = len(found.differences)
-    console.say(f"{found.metrics - differing:,} of {found.metrics:,} numbers reproduced")
-    return 0 if found.agrees else 1
+    differing = len(check.differences)
+    console.say(f"{check.metrics - differing:,} of {check.metrics:,} numbers reproduced")
+    return 0 if check.agrees else 1
 
 
 def _shown(metric: MetricRecord | None) -> str:

@@ -105,8 +105,10 @@ def plan(
     _checked(power, agreement, judge_correlation)
     numbers: list[tuple[Rule, MetricRecord | str]] = []
     for rule in policy.rules:
-        found = metrics_of(report, rule)
-        numbers += [(rule, found)] if isinstance(found, str) else [(rule, each) for each in found]
+        metrics = metrics_of(report, rule)
+        numbers += (
+            [(rule, metrics)] if isinstance(metrics, str) else [(rule, each) for each in metrics]
+        )
     deciding = sum(rule.level == "fail" for rule, _ in numbers)
     ratio = _gold_ratio(judge_correlation, unlabelled)
     needs = [

@@ -209,18 +209,18 @@ class _Held:
                 "direction is better"
             )
         demand = _demands(rule)[-1]
-        found = pairing.change(key_of(metric), metric.confidence)
-        if isinstance(found, str) or found.regression is None:
-            why = found if isinstance(found, str) else "not positive: it has no logarithm"
+        change = pairing.change(key_of(metric), metric.confidence)
+        if isinstance(change, str) or change.regression is None:
+            why = change if isinstance(change, str) else "not positive: it has no logarithm"
             return _closed(rule, metric.slice, demand, f"not held against the baseline: {why}")
-        worse = found.regression
+        worse = change.regression
         interval = Law(
             worse.value,
             worse.low,
             worse.high,
             metric.confidence,
-            found.n_prompts,
-            exact=found.method == "exact",
+            change.n_prompts,
+            exact=change.method == "exact",
         )
         return self._decided(rule, metric.slice, demand, interval, None, rule.max_regression)
 
@@ -257,15 +257,15 @@ def metrics_of(report: Report, rule: Rule) -> list[MetricRecord] | str:
     UsageError
         If no audit has the metric, or the report has not that slice of it.
     """
-    found = [metric for metric in report.metrics() if metric.id == rule.metric]
-    if not found and (official := _official(report, rule.metric)):
+    metrics = [metric for metric in report.metrics() if metric.id == rule.metric]
+    if not metrics and (official := _official(report, rule.metric)):
         return official
-    if not found:
+    if not metrics:
         return _why_absent(report, rule)
-    found = [metric for metric in found if _meant(rule, metric.slice)]
-    if not found:
+    metrics = [metric for metric in metrics if _meant(rule, metric.slice)]
+    if not metrics:
         raise UsageError(f"{rule.metric}: the report has no slice {rule.slice or '(overall)'}")
-    return found
+    return metrics
 
 
 def _meant(rule: Rule, slice_: dict[str, str]) -> bool:

@@ -24,6 +24,6 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = found  # a module of the same name would stand in its place
-    return found
+    thing = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = thing  # a module of the same name would stand in its place
+    return thing

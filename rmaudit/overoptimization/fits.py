@@ -261,26 +261,26 @@ class _Sums:
         gain = (raw + np.outer(shift, self.slope[0])) / gold_sd[:, None]
         kl = (weights @ self.kl) / total[:, None] + np.outer(shift, self.slope[2])
         d = np.sqrt(np.maximum(kl, 0.0))
-        found: dict[str, Float] = {}
+        numbers: dict[str, Float] = {}
         for form in FORMS:
             alpha, beta = fit_form(d, gain, self.point_weight, form)
-            found |= {f"alpha_{form}": alpha, f"beta_{form}": beta}
-            found[f"peak_{form}"] = peak_of(alpha, beta, form)
+            numbers |= {f"alpha_{form}": alpha, f"beta_{form}": beta}
+            numbers[f"peak_{form}"] = peak_of(alpha, beta, form)
         rows = np.arange(len(weights))
         best = gain.argmax(axis=1)
-        found["best_kl"] = np.where(gain[rows, best] > 0, kl[rows, best], 0.0)
-        found["gain"] = gain[:, self.place]
-        found["loss"] = gain[:, self.place] - gain[:, -1]
+        numbers["best_kl"] = np.where(gain[rows, best] > 0, kl[rows, best], 0.0)
+        numbers["gain"] = gain[:, self.place]
+        numbers["loss"] = gain[:, self.place] - gain[:, -1]
         proxy = (weights @ self.proxy[:, -1]) / total + shift * self.slope[1, -1]
-        found["gap"] = proxy / proxy_sd - gain[:, -1]
+        numbers["gap"] = proxy / proxy_sd - gain[:, -1]
         safe = self._safe(weights, raw, total)
         inside = safe >= 0
-        found["safe_kl"] = np.where(inside, np.maximum(kl[rows, np.maximum(safe, 0)], 0), 0.0)
+        numbers["safe_kl"] = np.where(inside, np.maximum(kl[rows, np.maximum(safe, 0)], 0), 0.0)
         strength = self.strength[np.maximum(safe, 0)] * (
             np.exp(shift) if self.standardized else 1.0
         )
-        found["safe_strength"] = np.where(inside, strength, math.nan)
-        return found
+        numbers["safe_strength"] = np.where(inside, strength, math.nan)
+        return numbers
 
     def _safe(self, weights: Float, raw: Float, total: Float) -> NDArray[np.int64]:
         """Place of the last point up to which the lower bound of the gain rises, (b,); -1: none."""

@@ -168,13 +168,13 @@ def _marks(one: Study) -> list[dict[str, Any]]:
     best = int(np.argmax(gold["gain"]))
     start = {"run": one.run, "method": one.curve.method}
     at = {name: gold[name][best] for name in ("kl", "step", "gain")}
-    found = [start | {"kind": "peak"} | at]
+    marks = [start | {"kind": "peak"} | at]
     safe = one.found.safe_kl
     if safe.defined and safe.value > 0:
         step = one.found.safe_strength.value if one.curve.method == "rl" else None
         gain = float(np.interp(safe.value, gold["kl"], gold["gain"]))
-        found.append(start | {"kind": "safe", "kl": safe.value, "step": step, "gain": gain})
-    return found
+        marks.append(start | {"kind": "safe", "kl": safe.value, "step": step, "gain": gain})
+    return marks
 
 
 def _finite(value: float | None) -> float | None:

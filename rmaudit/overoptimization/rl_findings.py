@@ -120,8 +120,8 @@ def _onset(
     low = windows.step[first - 1] if first else min(curve.proxy_windows.first[0], windows.first[0])
     turned = last < points.value.size - 1
     high = float(windows.step[last + 1]) if turned else math.inf
-    said = "bracket" if turned else "bracket; no fall shown by the end"
-    return points.estimate(float(round(windows.step[best])), float(low), high, confidence, said)
+    note = "bracket" if turned else "bracket; no fall shown by the end"
+    return points.estimate(float(round(windows.step[best])), float(low), high, confidence, note)
 
 
 def _safe(
@@ -225,6 +225,6 @@ def _nothing(reason: str, curve: RlCurve, measured: float, confidence: float) ->
     fits = tuple(Fit(form, empty, empty, empty, empty, False, math.nan) for form in FORMS)
     windows = curve.gold_windows
     best = float(round(windows.step[int(np.argmax(points.value))]))
-    said = "bracket; no fall shown by the end"
-    wide = points.estimate(best, float(windows.first[0]), math.inf, confidence, said)
+    note = "bracket; no fall shown by the end"
+    wide = points.estimate(best, float(windows.first[0]), math.inf, confidence, note)
     return Overoptimization(fits, empty, empty, empty, empty, empty, empty, measured, wide)

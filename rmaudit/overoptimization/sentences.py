@@ -39,7 +39,7 @@ def run_sentences(one: Study) -> list[str]:
 
 def _moved(mover: Mover) -> str:
     change = mover.change
-    said = f"{mover.name} {change.value:+.3g} [{change.low:+.3g}, {change.high:+.3g}]"
+    sentence = f"{mover.name} {change.value:+.3g} [{change.low:+.3g}, {change.high:+.3g}]"
     if math.isnan(mover.first_step):
-        return f"{said}, not shown to move"
-    return f"{said}, from step {mover.first_step:.0f} on"
+        return f"{sentence}, not shown to move"
+    return f"{sentence}, from step {mover.first_step:.0f} on"

@@ -81,8 +81,8 @@ def study(
 ) -> Study:
     """Fits, peak and safe budget of a curve; see `overoptimization`, `rl_overoptimization`."""
     if isinstance(curve, RlCurve):
-        found = rl_overoptimization(curve, rng, confidence=confidence)
-        return Study(run, curve, found, tuple(movers(curve, rng, confidence=confidence)))
+        fits = rl_overoptimization(curve, rng, confidence=confidence)
+        return Study(run, curve, fits, tuple(movers(curve, rng, confidence=confidence)))
     return Study(
         run, curve, overoptimization(curve, rng, resamples=resamples, confidence=confidence)
     )

@@ -46,15 +46,15 @@ def draw(figure: Figure | Data, ax: Axes | None = None, style: str | Style = "pa
     """
     kind, data = _parts(figure)
     chosen = style_named(style)
-    found = FIGURES[kind]
+    drawer = FIGURES[kind]
     with with_style(chosen):
         drawing = None
         try:
             if ax is None:
-                size = (chosen.width, found.height(data, chosen))
+                size = (chosen.width, drawer.height(data, chosen))
                 drawing = Drawing(figsize=size, layout="constrained")
                 ax = drawing.add_subplot()
-            found.draw(ax, data)
+            drawer.draw(ax, data)
         except (KeyError, TypeError, ValueError, IndexError) as error:
             name = f"figure of kind {kind!r}"
             raise SchemaError(f"{name} has data that do not fit it ({error!r})") from error

@@ -87,10 +87,10 @@ def gain_axes(
     ax.set_ylabel(f"gain ({unit})")
     ax.spines[["top", "right"]].set_visible(False)
     if not alone:
-        said = ["solid: gold, dashed: proxy"] if proxies else []
-        said += ["dot: peak"] * any(mark["kind"] == "peak" for mark in marks)
-        said += ["triangle: safe KL"] * any(mark["kind"] == "safe" for mark in marks)
-        ax.set_title("; ".join(said), loc="left", fontsize="small", color="0.3")
+        notes = ["solid: gold, dashed: proxy"] if proxies else []
+        notes += ["dot: peak"] * any(mark["kind"] == "peak" for mark in marks)
+        notes += ["triangle: safe KL"] * any(mark["kind"] == "safe" for mark in marks)
+        ax.set_title("; ".join(notes), loc="left", fontsize="small", color="0.3")
     label_ends(ax, ends)
     return ax
 
@@ -150,8 +150,8 @@ def _draw_marks(ax: Axes, marks: Sequence[Mark], runs: Sequence[Any], x: str, al
                     markeredgewidth=0.8, zorder=4)  # fmt: skip
         elif alone:
             ax.axvline(at, color="0.35", linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
-            said = f"safe: step {mark['step']:.0f}" if x == "step" else f"safe KL {mark['kl']:.1f}"
-            ax.annotate(said, (at, 0), xycoords=("data", "axes fraction"), xytext=(3, 4),
+            label = f"safe: step {mark['step']:.0f}" if x == "step" else f"safe KL {mark['kl']:.1f}"
+            ax.annotate(label, (at, 0), xycoords=("data", "axes fraction"), xytext=(3, 4),
                         textcoords="offset points", fontsize=7, color="0.35")  # fmt: skip
         else:
             ax.plot([at], [mark["gain"]], "v", color=color, markersize=5, markeredgecolor="white",

@@ -259,18 +259,18 @@ def _fitting(longest: int, budget: int, most: int) -> int:
 
 def _reason(error: Exception) -> str:
     """An error's words on one line, of readable length."""
-    said = " ".join(str(error).split())
+    message = " ".join(str(error).split())
     if not isinstance(error, RewardModelError):
-        said = f"{type(error).__name__}: {said}".removesuffix(": ")
-    return said if len(said) <= 300 else f"{said[:300]} ..."
+        message = f"{type(error).__name__}: {message}".removesuffix(": ")
+    return message if len(message) <= 300 else f"{message[:300]} ..."
 
 
 def _out_of_memory(error: BaseException | None) -> bool:
     """Whether memory ran out, on any device, also if a wrapper raised something else from it."""
     while error is not None:
         # torch.OutOfMemoryError is a RuntimeError; the processor's allocator has its own words.
-        said = str(error).lower() if isinstance(error, RuntimeError) else ""
-        if isinstance(error, MemoryError) or any(words in said for words in _OUT_OF_MEMORY):
+        message = str(error).lower() if isinstance(error, RuntimeError) else ""
+        if isinstance(error, MemoryError) or any(words in message for words in _OUT_OF_MEMORY):
             return True
         error = error.__cause__
     return False

@@ -191,9 +191,9 @@ def _results(
     try:
         yield from dealt.iter_rows()
     except ray.exceptions.RayError as error:
-        said = " ".join(str(error).split())
+        message = " ".join(str(error).split())
         raise RewardModelError(
-            f"{job.model.name}: Ray gave up ({said[:300]}); what was scored before is kept"
+            f"{job.model.name}: Ray gave up ({message[:300]}); what was scored before is kept"
         ) from error
 
 

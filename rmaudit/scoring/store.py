@@ -202,10 +202,10 @@ class ScoreStore:
         self, connection: sqlite3.Connection, fingerprint: str, keys: Keys
     ) -> tuple[Rows, NDArray[np.bool_]]:
         rows = np.zeros(len(keys), dtype=ROW)
-        found = np.zeros(len(keys), dtype=np.bool_)
+        is_there = np.zeros(len(keys), dtype=np.bool_)
         model = self._model(connection, fingerprint)
         if model is None:
-            return rows, found
+            return rows, is_there
         for start in range(0, len(keys), _LOOK_UP):
             part = keys[start : start + _LOOK_UP]
             bound = {"n": len(part), "model": model, "keys": keys_to_bytes(part)}
@@ -214,8 +214,8 @@ class ScoreStore:
             places = np.array([i for i, _ in hits], dtype=np.int64)
             stored, sound = unpack(part[places], b"".join([value for _, value in hits]))
             rows[start + places[sound]] = stored[sound]
-            found[start + places[sound]] = True
-        return rows, found
+            is_there[start + places[sound]] = True
+        return rows, is_there
 
     def _add(
         self, connection: sqlite3.Connection, fingerprint: str, keys: Keys, rows: Rows

@@ -97,15 +97,15 @@ class Texts:
         By a hash of the prompt, so that a prompt's texts stay together and every machine agrees.
         """
         shards: dict[str, int] = {}
-        found = np.empty(len(self), dtype=np.int64)
+        places = np.empty(len(self), dtype=np.int64)
         for number, (request, row) in enumerate(self._places(np.arange(len(self)))):
             prompt = self._requests[request].prompts[row]
             words = prompt if isinstance(prompt, str) else messages_key(prompt)
             if words not in shards:
                 data = words.encode("utf-8", "surrogatepass")
                 shards[words] = int.from_bytes(blake2b(data, digest_size=8).digest()) % count
-            found[number] = shards[words]
-        return np.asarray(found == index - 1)
+            places[number] = shards[words]
+        return np.asarray(places == index - 1)
 
     def audits(self, numbers: NDArray[np.int64]) -> list[str]:
         """Which audit is the first to ask for each text; "" is the data itself."""

@@ -260,10 +260,10 @@ def support_share(
     def inside(threshold: float) -> Terms:
         return [(1.0, (distance <= threshold).astype(np.float64), np.ones(len(distance)))]
 
-    found = threshold_ratios(
+    ratios = threshold_ratios(
         inside, calibration, clusters, alpha=alpha, confidence=confidence, bounds=(0, 1)
     )
-    return replace(found, influence=None)
+    return replace(ratios, influence=None)
 
 
 def _value(terms: Terms) -> float:

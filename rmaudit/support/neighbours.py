@@ -118,9 +118,9 @@ def _approximate(
     recall, probes = 0.0, FEWEST_PROBES * 2 // 3
     while recall < RECALL and probes < len(cells.centres):
         probes = min(math.ceil(1.5 * probes), len(cells.centres))
-        found = cells.search(sample, k, probes)[0]
+        approximate = cells.search(sample, k, probes)[0]
         # One as near as the true k-th is a true neighbour: equal ones may change places.
-        recall = float(np.mean(found >= farthest - 1e-5))
+        recall = float(np.mean(approximate >= farthest - 1e-5))
     similarity, place = cells.search(points, k, probes)
     return _result(similarity, place, recall)
 

@@ -25,7 +25,7 @@ _WORD = re.compile(r"\w+")
 def near_duplicates(texts: Sequence[str], known: Sequence[str]) -> Integers:
     """For each text the place of a similar one among `known`, or -1, (n,)."""
     ours, theirs = [shingles(text) for text in texts], [shingles(text) for text in known]
-    found = np.full(len(texts), -1, dtype=np.int64)
+    partner = np.full(len(texts), -1, dtype=np.int64)
     signatures = [_signatures(each) for each in (ours, theirs)]
     buckets: dict[tuple[int, bytes], list[int]] = {}
     for band in range(BANDS):
@@ -47,8 +47,8 @@ def near_duplicates(texts: Sequence[str], known: Sequence[str]) -> Integers:
             alike = _similarities(ours[i], [theirs[j] for j in candidates])
             best = int(alike.argmax())
             if alike[best] >= SIMILAR:
-                found[i] = candidates[best]
-    return found
+                partner[i] = candidates[best]
+    return partner
 
 
 def shingles(text: str) -> Integers:

@@ -119,9 +119,9 @@ def _tokenised(texts: list[str]) -> tuple[Integers, list[str], Integers]:
     codes = array("q")
     counts = np.zeros(len(texts), dtype=np.int64)
     for i, text in enumerate(texts):
-        found = TOKEN.findall(text.lower())
-        counts[i] = len(found)
-        codes.extend(map(vocabulary.__getitem__, found))
+        tokens = TOKEN.findall(text.lower())
+        counts[i] = len(tokens)
+        codes.extend(map(vocabulary.__getitem__, tokens))
     return np.array(codes, dtype=np.int64), list(vocabulary), counts
 
 

@@ -112,14 +112,14 @@ class Parallel:
         if "kl_k1_se" in own:
             own["kl_k1_se"] **= 2
         values = torch.tensor(list(own.values()), dtype=torch.float64, device=device)
-        found = dict(zip(own, self.combine(values, "mean").tolist(), strict=True))
-        if "entropy" in found:
-            found["entropy"] /= found["length"]
-        if "samples" in found:
-            found["samples"] = round(found["samples"] * self.size)
-        if "kl_k1_se" in found:
-            found["kl_k1_se"] = (found["kl_k1_se"] / self.size) ** 0.5
-        return found
+        combined = dict(zip(own, self.combine(values, "mean").tolist(), strict=True))
+        if "entropy" in combined:
+            combined["entropy"] /= combined["length"]
+        if "samples" in combined:
+            combined["samples"] = round(combined["samples"] * self.size)
+        if "kl_k1_se" in combined:
+            combined["kl_k1_se"] = (combined["kl_k1_se"] / self.size) ** 0.5
+        return combined
 
 
 def local_device(name: str) -> str:

@@ -188,9 +188,9 @@ class TokenSetting(ABC):
             raise UsageError(f"no tilt of this reward has a KL of {kl} nats")
         for _ in range(60):
             beta = float(np.sqrt(low * high))
-            found = self.exact(self.tilted(log_reference, proxy, beta), log_reference, proxy)
-            low, high = (beta, high) if found.kl > kl else (low, beta)
-        return beta, found
+            exact = self.exact(self.tilted(log_reference, proxy, beta), log_reference, proxy)
+            low, high = (beta, high) if exact.kl > kl else (low, beta)
+        return beta, exact
 
 
 class TableReward:

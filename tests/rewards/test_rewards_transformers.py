@@ -157,6 +157,7 @@ def test_pickled_weights_are_refused_unless_allowed(tmp_path):
 
 @pytest.mark.parametrize("decoy", [None, "adapter_model-decoy.safetensors"])
 def test_a_pickled_adapter_is_refused(decoy, tmp_path):
+    pytest.importorskip("peft")
     save(tmp_path / "base", "llama")
     folder = tmp_path / "adapter"
     folder.mkdir()

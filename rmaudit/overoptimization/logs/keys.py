@@ -53,10 +53,10 @@ class Keys:
 def parsed(raw: str) -> Key:
     """A key without what exports and loggers put in front of it."""
     bare = _RUN.sub("", raw)
-    found = _PREFIX.match(bare)
-    if found is None:
+    match = _PREFIX.match(bare)
+    if match is None:
         return Key(raw, bare, "train")
-    return Key(raw, bare[found.end() :], "eval" if found["eval"] else "train")
+    return Key(raw, bare[match.end() :], "eval" if match["eval"] else "train")
 
 
 class Known:
@@ -78,19 +78,19 @@ class Known:
     def first(self, wanted: Iterable[str]) -> str | None:
         """The first of these that is logged, of training before evaluation."""
         for name in wanted:
-            found = [key for key in self.keys if name in (key.bare, key.raw)]
-            if found:
-                return min(found, key=lambda key: (key.split == "eval", key.raw != name)).raw
+            keys = [key for key in self.keys if name in (key.bare, key.raw)]
+            if keys:
+                return min(keys, key=lambda key: (key.split == "eval", key.raw != name)).raw
         return None
 
     def named(self, name: str, what: str) -> str:
         """The key that the user named, with or without what stands in front of it."""
         if name in self.raws:
             return name
-        found = self.first([name])
-        if found is None:
+        key = self.first([name])
+        if key is None:
             raise self.lacks(what, name)
-        return found
+        return key
 
     def lacks(self, what: str, name: str | None = None) -> DataError:
         """One line about a key that is not there; all keys are listed, those of rewards first."""
@@ -148,15 +148,15 @@ def _gold(known: Known) -> str | None:
 
 def _components(known: Known, gold: str | None) -> dict[str, str]:
     """Component rewards by name, without the gold reward."""
-    found: dict[str, str] = {}
+    chosen: dict[str, str] = {}
     for pattern in dict.fromkeys(p for trainer in known.trainers for p in trainer.components):
         for key in known.keys:
             match = re.fullmatch(pattern, key.bare)
             if match is None or key.split == "eval" or key.raw == gold:
                 continue
             if not _SPREAD.search(key.bare) and not _NAMED.search(key.bare):
-                found.setdefault(match[1], key.raw)
-    return found
+                chosen.setdefault(match[1], key.raw)
+    return chosen
 
 
 def _proxy(known: Known, components: Mapping[str, str]) -> str | None:
@@ -180,9 +180,9 @@ def _kl(known: Known, name: str | None) -> tuple[str, KlUnit]:
         return raw, unit or "sequence"
     order: Sequence[Kl] = sorted(declared, key=lambda kl: kl.unit == "token")
     for kl in order:
-        found = known.first([kl.key])
-        if found is not None:
-            return found, kl.unit
+        key = known.first([kl.key])
+        if key is not None:
+            return key, kl.unit
     raise known.lacks("kl")
 
 
@@ -211,11 +211,11 @@ def _with_length(known: Known, keys: Keys, given: str | None, *, named: bool) ->
 
 def _spreads(known: Known, proxy: str, gold: str) -> dict[str, str]:
     """Keys of the SDs of the rewards, where they are logged."""
-    found = {}
+    values = {}
     pairs = [pair for trainer in known.trainers for pair in trainer.spreads]
     for what, key in (("proxy", proxy), ("gold", gold)):
         for end, other in pairs:
             if key.endswith(end) and key.removesuffix(end) + other in known.raws:
-                found[what] = key.removesuffix(end) + other
+                values[what] = key.removesuffix(end) + other
                 break
-    return found
+    return values

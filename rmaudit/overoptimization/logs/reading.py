@@ -129,14 +129,14 @@ def _file(path: Path) -> Path:
     if checkpoints:
         return checkpoints[-1]
     for pattern in STORES:
-        found = sorted(path.glob(pattern))
+        paths = sorted(path.glob(pattern))
         if pattern == "**/metrics":  # MLflow's: the run's folder holds it
-            found = [one.parent for one in found if one.is_dir()]
-        if len(found) > 1 and "tfevents" not in pattern:
-            shown = ", ".join(one.name for one in found[:5])
-            raise DataError(f"{path}: holds {len(found)} logs ({shown}); name one")
-        if found:
-            return max(found, key=lambda one: one.stat().st_size)
+            paths = [one.parent for one in paths if one.is_dir()]
+        if len(paths) > 1 and "tfevents" not in pattern:
+            shown = ", ".join(one.name for one in paths[:5])
+            raise DataError(f"{path}: holds {len(paths)} logs ({shown}); name one")
+        if paths:
+            return max(paths, key=lambda one: one.stat().st_size)
     raise DataError(f"{path}: holds no {', '.join(IN_FOLDER)} and no TensorBoard or MLflow run")
 
 
@@ -202,15 +202,15 @@ class _Table:
 
     def _series(self, key: str) -> dict[float, float]:
         """Finite values by step; of one step the last, as a resumed run writes it again."""
-        found: dict[float, float] = {}
+        by_step: dict[float, float] = {}
         repeated = 0
         for step, record in zip(self.steps.tolist(), self.records, strict=True):
             value = number(record.get(key))
             if math.isfinite(value) and math.isfinite(step):
-                repeated += step in found
-                found[step] = value
+                repeated += step in by_step
+                by_step[step] = value
         self.repeated = max(self.repeated, repeated)
-        return found
+        return by_step
 
     def _lost(self, key: str) -> str:
         """How many values are none, in words; an empty cell of a table is no value."""

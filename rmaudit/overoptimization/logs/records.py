@@ -139,10 +139,10 @@ def _line(line: str) -> dict[str, Any] | None:
     if isinstance(record, dict):
         return record
     line = _COLOUR.sub("", line)
-    found = _CONSOLE.search(line)
-    if found is not None:
-        pairs = {key: number(value) for key, value in _PAIR.findall(found[2])}
-        return {"step": int(found[1]), **pairs} if pairs else None
+    match = _CONSOLE.search(line)
+    if match is not None:
+        pairs = {key: number(value) for key, value in _PAIR.findall(match[2])}
+        return {"step": int(match[1]), **pairs} if pairs else None
     start, end = line.find("{'"), line.rfind("}")  # a progress bar may stand before it
     return _python(line[start : end + 1]) if 0 <= start < end else None
 

@@ -26,9 +26,9 @@ Reward = Callable[[Sequence[Any], Sequence[str]], np.ndarray]  # prompts, respon
 def rollout_files(folder: Path) -> list[Path]:
     """Files of rollouts in a run's folder, in the order of their steps."""
     for pattern in PATTERNS:
-        found = [path for path in folder.glob(pattern) if _STEP.search(path.stem)]
-        if found:
-            return sorted(found, key=lambda path: int(_STEP.search(path.stem)[1]))  # type: ignore[index]
+        files = [path for path in folder.glob(pattern) if _STEP.search(path.stem)]
+        if files:
+            return sorted(files, key=lambda path: int(_STEP.search(path.stem)[1]))  # type: ignore[index]
     return []
 
 

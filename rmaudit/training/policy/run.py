@@ -141,9 +141,9 @@ class PolicyRun:
 
     def log(self, step: int, **record: float) -> dict[str, float]:
         """Append to the log; the record over all processes."""
-        found = self.parallel.combine_record(record)
-        self._log.write(step=step, **found)
-        return found
+        combined = self.parallel.combine_record(record)
+        self._log.write(step=step, **combined)
+        return combined
 
     def share(self, count: int) -> int:
         """The part of this process in a number of sequences."""

@@ -219,8 +219,8 @@ def _critiques(data: Dataset) -> tuple[tuple[str, ...], Float]:
                 f"{type(names).__name__}"
             )
     attributes = tuple(sorted({str(name) for names in rows for name in names}))
-    found = [[float(name in set(map(str, names))) for name in attributes] for names in rows]
-    return attributes, np.array(found).reshape(len(rows), len(attributes))
+    named = [[float(name in set(map(str, names))) for name in attributes] for names in rows]
+    return attributes, np.array(named).reshape(len(rows), len(attributes))
 
 
 def check_settings(data: Dataset, config: RewardTrainingConfig) -> None:

@@ -72,10 +72,10 @@ def evaluate(examples: Examples, rewards: Float, there: NDArray[np.bool_]) -> He
     if examples.kind == "ranking":
         return evaluate_margins(_ranked_margins(rewards, there, examples.target))
     target = examples.target[:, 0]
-    found = torch.as_tensor(rewards[:, :1, None])
+    targets = torch.as_tensor(rewards[:, :1, None])
     loss = float(
         example_losses(
-            examples.kind, found, torch.as_tensor(there), torch.as_tensor(target[:, None])
+            examples.kind, targets, torch.as_tensor(there), torch.as_tensor(target[:, None])
         ).mean()
     )
     if not np.isfinite(loss):
