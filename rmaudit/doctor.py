@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rmaudit._version import __version__
 from rmaudit.data.types import Message, Prompt
 from rmaudit.errors import RmauditError
-from rmaudit.rewards.base import Encoded, RewardModel, Text
+from rmaudit.rewards.base import Encoded, Mode, RewardModel, Text
 from rmaudit.rewards.local.devices import memory as memory
 from rmaudit.scoring import Request, open_store, score
 from rmaudit.scoring.store import default_path
@@ -187,9 +187,11 @@ def _preflight(model: RewardModel) -> list[Check]:
     """Ten texts, in a batch and alone: finite, told apart, and the same both times."""
     prompts, outputs = [p for p, _ in TEN_TEXTS], [o for _, o in TEN_TEXTS]
     ids = [f"text {i}" for i in range(1, len(TEN_TEXTS) + 1)]
+    # A model of pairs is shown each response beside the next one.
+    others = [*outputs[1:], outputs[0]] if model.signal == "preference" else None
+    modes: tuple[Mode, ...] = ("plain", "alone")
     requests = [
-        Request("output", ids, prompts, outputs),
-        Request("output", ids, prompts, outputs, mode="alone"),
+        Request("output", ids, prompts, outputs, mode=mode, others=others) for mode in modes
     ]
     start = time.perf_counter()
     try:
@@ -210,7 +212,11 @@ def _budget(model: RewardModel) -> list[Check]:
     """The token budget at which the model scores most tokens a second, of those tried in time."""
     if len(model.members) > 1 or model.length_unit != "tokens" or model.token_budget > _BUDGETS[-1]:
         return []
-    texts = [Text(f"Question {i}?", "word " * (20 + 7 * i % 300)) for i in range(2 * _MOST_TEXTS)]
+    other = "another word" if model.signal == "preference" else None
+    texts = [
+        Text(f"Question {i}?", "word " * (20 + 7 * i % 300), other=other)
+        for i in range(2 * _MOST_TEXTS)
+    ]
     encoded = sorted(model.encode(texts), key=lambda each: -each.tokens)
     rates: dict[int, float] = {}
     end = time.perf_counter() + _PATIENCE

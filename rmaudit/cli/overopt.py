@@ -49,10 +49,12 @@ def overopt(
         raise UsageError(f"give {SOURCES}")
     from rmaudit.overoptimization import VENUES
     from rmaudit.overoptimization.result import SUMMARY
+    from rmaudit.rewards.kinds import refuse_without_effect
 
-    check_writable(wanted.out)
     scoring = {name: given[name] for name in SETTINGS if SETTINGS[name][0] is AuditConfig}
     settings = AuditConfig.resolve({**scoring, "model": "recorded", "eval": "none"}, None)
+    refuse_without_effect(settings, _opened(wanted))
+    check_writable(wanted.out)
     if wanted.log:
         result = _from_logs(wanted, settings)
     elif wanted.world:
@@ -68,6 +70,13 @@ def overopt(
     if wanted.log:
         _write_report(result, wanted.out, settings)
     console.say(f"{len(written)} files: {wanted.out}", path=str(wanted.out))
+
+
+def _opened(wanted: OveroptSettings) -> list[str | None]:
+    """The reward models that are opened; a world trains its own."""
+    if wanted.world:
+        return []
+    return [*(wanted.models or ("recorded",) if wanted.samples else ()), wanted.gold]
 
 
 def _from_logs(wanted: OveroptSettings, settings: AuditConfig) -> Overopt:

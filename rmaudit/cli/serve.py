@@ -44,8 +44,10 @@ def serve(
     from rmaudit.integrations.monitor import RunMonitor
     from rmaudit.integrations.serving import RewardService, server
     from rmaudit.rewards import load_reward_model
+    from rmaudit.rewards.kinds import refuse_without_effect
 
     settings = AuditConfig.resolve({**given, "eval": "none"}, None)
+    refuse_without_effect(settings, [settings.model, gold])
     service = RewardService(
         load_reward_model(settings.model, settings),
         None if gold is None else load_reward_model(gold, settings.of_gold()),

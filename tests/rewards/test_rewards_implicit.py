@@ -161,7 +161,7 @@ def test_what_cannot_be_compared_is_refused(folders, tmp_path):
         load_reward_model(folders[0], reference_model=other)
     with pytest.raises(SchemaError, match="beta: Input should be greater"):
         load_reward_model(folders[0], reference_model=folders[1], beta=0)
-    with pytest.raises(UsageError, match="an implicit reward has no heads"):
+    with pytest.raises(UsageError, match="--head has no effect on an implicit reward"):
         load_reward_model(folders[0], reference_model=folders[1], head=1)
     with pytest.raises(UsageError, match="no reward model 'nowhere'"):
         load_reward_model(folders[0], reference_model="nowhere")

@@ -104,7 +104,7 @@ def test_a_long_comparison_loses_the_beginning_of_its_prompt(tmp_path):
         (f"{QUERY}&chat=maybe", {}, "say no, yes, ask"),
         (f"{QUERY}&chat=yes", {}, "there is no chat template"),
         (QUERY, {}, r"has 3 labels; .*--head N"),
-        (QUERY, {"format": "{prompt}{output}"}, "have no effect on a pair model"),
+        (QUERY, {"format": "{prompt}{output}"}, "--format has no effect on a pair model"),
         (QUERY, {"pool": "last"}, "--pool has no effect on a pair model"),
     ],
 )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from test_rewards_own_forward import own_code
 from test_rewards_own_score import SCORED, folder_of
 from tiny_models import save
+from typer.testing import CliRunner
 
+from rmaudit.cli import app
 from rmaudit.errors import RewardModelError, UsageError
 from rmaudit.rewards import load_reward_model
 from rmaudit.rewards.kinds import TEXT_OPTIONS, refuse_without_effect
@@ -41,6 +45,75 @@ def test_an_option_that_no_model_reads_is_refused_by_name(name, tmp_path):
     else:
         with pytest.raises(UsageError, match=flag):
             refuse_without_effect(settings, ["https://host/x"])
+
+
+@pytest.mark.parametrize(
+    ("spec", "heeded"),
+    [
+        ("prm:somewhere", {"format", "template", "bos", "date", "head", "max_length"}),
+        ("pair:somewhere?format={prompt}{a}{b}", {"head", "max_length"}),
+        ("somewhere/else", set(TEXT_OPTIONS)),
+    ],
+)
+@pytest.mark.parametrize("name", TEXT_OPTIONS)
+def test_steps_and_pairs_heed_what_they_say(name, spec, heeded):
+    settings = ModelSettings.checked({name: GIVEN[name]}, "test")
+    if name in heeded:
+        refuse_without_effect(settings, [spec, None])
+    else:
+        with pytest.raises(UsageError, match=r"has no effect on \w+"):
+            refuse_without_effect(settings, [spec, None])
+
+
+def test_a_file_of_models_heeds_what_its_parts_heed(tmp_path):
+    (tmp_path / "folder").mkdir()
+    for name, model in (("mixed", "folder"), ("functions", "python:b:c")):
+        (tmp_path / f"{name}.toml").write_text(
+            'schema_version = 1\n[[reward]]\nname = "one"\nmodel = "python:a:b"\n'
+            f'[[reward]]\nname = "two"\nmodel = "{model}"\n'
+        )
+        members = [model, "python:a:b"]
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "ensemble.json").write_text(json.dumps({"members": members}))
+    settings = ModelSettings(template="none")
+    for spec in (f"mix:{tmp_path}/mixed.toml", str(tmp_path / "mixed")):
+        refuse_without_effect(settings, [spec])
+    for spec in (f"mix:{tmp_path}/functions.toml", str(tmp_path / "functions")):
+        with pytest.raises(UsageError, match="--template has no effect on"):
+            refuse_without_effect(settings, [spec])
+
+
+SAMPLES = '{"prompt": "q", "outputs": ["a", "b"], "proxy_rewards": [1, 2], "gold_rewards": [2, 1]}'
+
+
+@pytest.mark.parametrize(
+    ("command", "on"),
+    [
+        (["serve", "--model", "python:rewards:f"], " on python:rewards:f"),
+        (["serve", "--model", "python:rewards:f", "--gold", "recorded"], " on python:rewards:f"),
+        (["overopt", "--samples", "s.jsonl"], " on recorded"),
+        (["overopt", "--samples", "s.jsonl", "-m", "recorded:a", "--gold", "python:f:g"],
+            " on recorded:a"),
+        (["overopt", "--log", "log.jsonl"], ""),
+        (["overopt", "--log", "log.jsonl", "--gold", "python:f:g"], " on python:f:g"),
+        (["overopt", "--world", "clinic"], ""),
+        (["overopt", "--world", "dose"], ""),
+    ],
+)  # fmt: skip
+def test_serve_and_overopt_refuse_what_no_model_of_theirs_reads(command, on, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s.jsonl").write_text(SAMPLES)
+    done = CliRunner().invoke(app, [*command, "--out", "new", "--eos", "add"])
+    assert done.exit_code == 2
+    assert f"--eos has no effect{on}: leave it out" in done.stderr
+    assert not (tmp_path / "new").exists()
+    # The same with a checkpoint among the models fails for what is not there, not for the option.
+    if "--world" not in command:
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        others = [part for part in command if part not in ("--gold", "recorded", "python:f:g")]
+        done = CliRunner().invoke(app, [*others, "--gold", "empty", "--eos", "add"])
+        assert "has no effect" not in done.stderr
+        assert done.exit_code != 0
 
 
 RANDOM = """

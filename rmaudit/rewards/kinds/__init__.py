@@ -41,6 +41,12 @@ TEXT_OPTIONS = (
 """Settings of how texts are made of prompts and responses, and which value is read."""
 
 
+def asked_for(settings: ModelSettings) -> list[str]:
+    """Which of `TEXT_OPTIONS` are not as they are by default."""
+    fields = ModelSettings.model_fields
+    return [name for name in TEXT_OPTIONS if getattr(settings, name) != fields[name].default]
+
+
 class RewardKind(ABC):
     """A kind of reward model. Register a subclass with `@register_reward`."""
 
@@ -52,6 +58,17 @@ class RewardKind(ABC):
     def takes(self, spec: str, loading: Loading) -> bool:
         """Whether a specification is of this kind: its name, or its name and a colon."""
         return spec == self.name or spec.startswith(f"{self.name}:")
+
+    def heeds(self, spec: str, loading: Loading) -> frozenset[str]:
+        """Which of `TEXT_OPTIONS` may have an effect on a specification of this kind."""
+        return frozenset(self.options)
+
+    def _refuse_others(self, settings: ModelSettings, what: str) -> None:
+        """Refuse options of texts that this kind does not heed."""
+        for name in asked_for(settings):
+            if name not in self.options:
+                flag = f"--{name.replace('_', '-')}"
+                raise UsageError(f"{flag} has no effect on {what}: leave it out")
 
     @abstractmethod
     def load(self, spec: str, loading: Loading) -> RewardModel:
@@ -79,7 +96,7 @@ def register_reward(cls: KindClass) -> KindClass:
     return cls
 
 
-def refuse_without_effect(settings: ModelSettings, specs: Sequence[object]) -> None:
+def refuse_without_effect(settings: ModelSettings, specs: Sequence[object | None]) -> None:
     """Refuse an option of texts that none of the models could heed.
 
     Parameters
@@ -87,33 +104,42 @@ def refuse_without_effect(settings: ModelSettings, specs: Sequence[object]) -> N
     settings
         What the user asks for.
     specs
-        The models: specifications, functions, or models that are loaded already.
+        The models: specifications, functions, or models that are loaded already; None is passed
+        over, so that a gold model that may be absent can stand among them.
 
     Raises
     ------
     UsageError
         Naming the option.
     """
-    defaults = {name: ModelSettings.model_fields[name].default for name in TEXT_OPTIONS}
-    asked = [name for name in TEXT_OPTIONS if getattr(settings, name) != defaults[name]]
+    asked = asked_for(settings)
     if not asked:
         return
     heeded: set[str] = set()
+    specs = [spec for spec in specs if spec is not None]
     for spec in specs:
         if isinstance(spec, RewardModel):
             return
         if isinstance(spec, str | Path):
-            kinds = [
-                kind for kind in _kinds() if kind.takes(str(spec), Loading(settings, _NOTHING))
-            ]
-            heeded |= set(kinds[0].options if kinds else TEXT_OPTIONS)
+            heeded |= heeded_by(str(spec), Loading(settings, _NOTHING))
     for name in asked:
         if name not in heeded:
-            shown = specs[0] if isinstance(specs[0], str) else "a function"
             raise UsageError(
-                f"--{name.replace('_', '-')} has no effect on {shown}: leave it out (no model here "
-                "reads it)"
+                f"--{name.replace('_', '-')} has no effect{_on(specs)}: leave it out (no model "
+                "here reads it)"
             )
+
+
+def heeded_by(spec: str, loading: Loading) -> frozenset[str]:
+    """Which of `TEXT_OPTIONS` may have an effect on a model; all, if no kind takes it."""
+    kind = next((kind for kind in _kinds() if kind.takes(spec, loading)), None)
+    return frozenset(TEXT_OPTIONS) if kind is None else kind.heeds(spec, loading)
+
+
+def _on(specs: Sequence[object]) -> str:
+    if not specs:
+        return ""
+    return f" on {specs[0] if isinstance(specs[0], str | Path) else 'a function'}"
 
 
 def _kinds() -> list[RewardKind]:

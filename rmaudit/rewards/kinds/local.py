@@ -10,9 +10,16 @@ from rmaudit.errors import RewardModelError, UsageError
 from rmaudit.permissions import Permissions
 from rmaudit.rewards.base import RewardModel
 from rmaudit.rewards.ensemble import Ensemble
-from rmaudit.rewards.kinds import Loading, RewardKind, load_kind, register_reward
+from rmaudit.rewards.kinds import (
+    TEXT_OPTIONS,
+    Loading,
+    RewardKind,
+    heeded_by,
+    load_kind,
+    register_reward,
+)
 from rmaudit.rewards.local.checkpoint_files import fetch, read_json
-from rmaudit.rewards.local.recipe import USUAL, Asked
+from rmaudit.rewards.local.recipe import Asked
 from rmaudit.settings import ModelSettings
 
 MOST_NESTED = 8  # ensembles in ensembles
@@ -27,6 +34,7 @@ class ImplicitKind(RewardKind):
 
     name = "implicit"
     accepted = "with --reference-model, a policy trained by DPO"
+    options = ("format", "template", "bos", "date", "max_length")
     order: ClassVar[int] = 0
 
     def takes(self, spec: str, loading: Loading) -> bool:
@@ -39,11 +47,12 @@ class ImplicitKind(RewardKind):
 
         settings, permissions = loading.settings, loading.permissions
         _torch_alone(settings.backend)
-        _unused(settings, "an implicit reward, which sums over tokens")
+        self._refuse_others(settings, "an implicit reward, which sums over tokens")
         folder, name = _folder(spec, permissions)
         other, other_name = _folder(str(settings.reference_model), permissions)
         name = f"{name} over {other_name}"
         how = _how(settings)
+        del how["head"]
         return load_implicit(folder, other, name, permissions, beta=settings.beta, **how)
 
 
@@ -53,13 +62,14 @@ class ProcessKind(RewardKind):
 
     name = "prm"
     accepted = "prm:PATH (scores steps)"
+    options = ("format", "template", "bos", "date", "head", "max_length")
 
     def load(self, spec: str, loading: Loading) -> RewardModel:
         """See `RewardKind.load`."""
         from rmaudit.rewards.local.process import Steps, load_process
 
         _torch_alone(loading.settings.backend)
-        _unused(loading.settings, "steps, which are scored at their tags")
+        self._refuse_others(loading.settings, "steps, which are scored at their tags")
         path, _, query = spec.removeprefix("prm:").partition("?")
         steps = Steps.parse(query)
         folder, name = _folder(path, loading.permissions)
@@ -72,6 +82,7 @@ class PairKind(RewardKind):
 
     name = "pair"
     accepted = "pair:PATH?format=... (compares two responses)"
+    options = ("head", "max_length")
 
     def load(self, spec: str, loading: Loading) -> RewardModel:
         """See `RewardKind.load`."""
@@ -79,9 +90,7 @@ class PairKind(RewardKind):
 
         settings, what = loading.settings, "a pair model: its query says how texts are made"
         _torch_alone(settings.backend)
-        _unused(settings, what)
-        if Asked.of(settings) != USUAL:
-            raise UsageError(f"--template, --format, --pair and the like have no effect on {what}")
+        self._refuse_others(settings, what)
         path, _, query = spec.removeprefix("pair:").partition("?")
         comparison = Comparison.parse(query)
         folder, name = _folder(path, loading.permissions)
@@ -124,6 +133,10 @@ class CheckpointKind(RewardKind):
             Path(spec).expanduser().is_dir() or _HUB_ID.fullmatch(spec) is not None
         )
 
+    def heeds(self, spec: str, loading: Loading) -> frozenset[str]:
+        """What any member of an ensemble heeds; a hub id is not fetched to find out."""
+        return _heeded(Path(spec).expanduser(), loading)
+
     def load(self, spec: str, loading: Loading) -> RewardModel:
         """See `RewardKind.load`."""
         folder, name = _folder(spec, loading.permissions)
@@ -136,12 +149,6 @@ def _how(settings: ModelSettings) -> dict[str, Any]:
 
     how = {name: getattr(settings, name) for name in ("device", "dtype", "head", "max_length")}
     return how | {"asked": Asked.of(settings), "placement": Placement.of(settings)}
-
-
-def _unused(settings: ModelSettings, what: str) -> None:
-    for flag, given in (("--pool", settings.pool), ("--head-weights", settings.head_weights)):
-        if given:
-            raise UsageError(f"{flag} has no effect on {what}: leave it out")
 
 
 def _folder(spec: str, permissions: Permissions) -> tuple[Path, str]:
@@ -180,24 +187,23 @@ def _torch_alone(backend: str) -> None:
         )
 
 
-def _load_ensemble(folder: Path, name: str, loading: Loading) -> RewardModel:
-    where, permissions = folder / "ensemble.json", loading.permissions
-    if folder.resolve() in permissions.around:
-        cycle = " > ".join(str(each) for each in (*permissions.around, folder.resolve()))
-        raise RewardModelError(f"{where}: an ensemble that holds itself: {cycle}")
-    if len(permissions.around) >= MOST_NESTED:
-        raise RewardModelError(f"{where}: more than {MOST_NESTED} ensembles in one another")
-    settings = read_json(where)
-    names = settings.pop("members", None)
-    if not isinstance(names, list) or not all(isinstance(member, str) for member in names):
-        raise RewardModelError(f'{where}: "members" must list directories, relative to it')
-    unknown = settings.keys() - {"aggregate", "uncertainty_weight"}
-    if unknown:
-        raise RewardModelError(
-            f"{where}: unknown {', '.join(sorted(unknown))}; known: members, aggregate, "
-            "uncertainty_weight"
+def _heeded(folder: Path, loading: Loading) -> frozenset[str]:
+    if not (folder / "ensemble.json").is_file():
+        return frozenset(TEXT_OPTIONS)
+    settings, inside = _read_ensemble(folder, loading)
+    return frozenset[str]().union(
+        *(
+            heeded_by(name, inside)
+            if name.startswith("python:")
+            else _heeded(folder / name, inside)
+            for name in settings["members"]
         )
-    inside = loading.within(permissions.within(where, folder.resolve()))
+    )
+
+
+def _load_ensemble(folder: Path, name: str, loading: Loading) -> RewardModel:
+    settings, inside = _read_ensemble(folder, loading)
+    names = settings.pop("members")
     members: list[RewardModel] = []
     for member in names:
         if member.startswith("python:"):
@@ -206,5 +212,27 @@ def _load_ensemble(folder: Path, name: str, loading: Loading) -> RewardModel:
             label = f"{name}/{member}"
             members.append(_load_folder(folder / member, label, inside))
         else:
+            where = folder / "ensemble.json"
             raise RewardModelError(f"{where}: member {member!r} is no directory beside it")
     return Ensemble(members, **settings, name=name)
+
+
+def _read_ensemble(folder: Path, loading: Loading) -> tuple[dict[str, Any], Loading]:
+    """What ``ensemble.json`` says, and how its members are to be loaded."""
+    where, permissions = folder / "ensemble.json", loading.permissions
+    if folder.resolve() in permissions.around:
+        cycle = " > ".join(str(each) for each in (*permissions.around, folder.resolve()))
+        raise RewardModelError(f"{where}: an ensemble that holds itself: {cycle}")
+    if len(permissions.around) >= MOST_NESTED:
+        raise RewardModelError(f"{where}: more than {MOST_NESTED} ensembles in one another")
+    settings = read_json(where)
+    names = settings.get("members")
+    if not isinstance(names, list) or not all(isinstance(member, str) for member in names):
+        raise RewardModelError(f'{where}: "members" must list directories, relative to it')
+    unknown = settings.keys() - {"members", "aggregate", "uncertainty_weight"}
+    if unknown:
+        raise RewardModelError(
+            f"{where}: unknown {', '.join(sorted(unknown))}; known: members, aggregate, "
+            "uncertainty_weight"
+        )
+    return settings, loading.within(permissions.within(where, folder.resolve()))

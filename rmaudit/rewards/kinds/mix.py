@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rmaudit.errors import RewardModelError
 from rmaudit.rewards.base import RewardModel, Signal
-from rmaudit.rewards.kinds import Loading, RewardKind, load_kind, register_reward
+from rmaudit.rewards.kinds import Loading, RewardKind, heeded_by, load_kind, register_reward
 from rmaudit.rewards.mix import Mix, Part, Scale
 from rmaudit.toml import read_toml, schema_error
 
@@ -39,23 +39,15 @@ class MixKind(RewardKind):
     name = "mix"
     accepted = "mix:FILE (a TOML file of rewards and weights)"
 
+    def heeds(self, spec: str, loading: Loading) -> frozenset[str]:
+        """What any of its parts heeds."""
+        file, path, inside = _read(spec, loading)
+        parts = (heeded_by(_beside(part.model, path), inside) for part in file.reward)
+        return frozenset[str]().union(*parts)
+
     def load(self, spec: str, loading: Loading) -> RewardModel:
         """See `RewardKind.load`; code that only the file names needs ``trust_code``."""
-        path = Path(spec.partition(":")[2]).expanduser()
-        given: dict[str, Any] = read_toml(path)
-        try:
-            file = _File.model_validate(given)
-        except ValidationError as error:
-            raise schema_error(error, str(path), _File.model_fields) from None
-        names = [part.name for part in file.reward]
-        if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise RewardModelError(f"{path}: two rewards are named {twice!r}; rename one")
-        where = path.resolve()
-        if where in loading.permissions.around:
-            raise RewardModelError(f"{path}: a mix that holds itself")
-        inside = loading.within(loading.permissions.within(path, where))
-        inside = replace(inside, settings=loading.settings.model_copy(update={"kind": None}))
+        file, path, inside = _read(spec, loading)
         parts = []
         for part in file.reward:
             model = load_kind(_beside(part.model, path), inside)
@@ -63,6 +55,26 @@ class MixKind(RewardKind):
                 model.signal, model.signal_is_declared = part.kind, True
             parts.append(Part(part.name, model, part.weight))
         return Mix(parts, file.scale, name=path.stem)
+
+
+def _read(spec: str, loading: Loading) -> tuple[_File, Path, Loading]:
+    """The file, where it is, and how its parts are to be loaded."""
+    path = Path(spec.partition(":")[2]).expanduser()
+    given: dict[str, Any] = read_toml(path)
+    try:
+        file = _File.model_validate(given)
+    except ValidationError as error:
+        raise schema_error(error, str(path), _File.model_fields) from None
+    names = [part.name for part in file.reward]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise RewardModelError(f"{path}: two rewards are named {twice!r}; rename one")
+    where = path.resolve()
+    if where in loading.permissions.around:
+        raise RewardModelError(f"{path}: a mix that holds itself")
+    inside = loading.within(loading.permissions.within(path, where))
+    settings = loading.settings.model_copy(update={"kind": None})
+    return file, path, replace(inside, settings=settings)
 
 
 def _beside(spec: str, file: Path) -> str:

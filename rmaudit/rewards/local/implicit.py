@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from rmaudit.errors import RewardModelError, UsageError
@@ -18,6 +19,7 @@ from rmaudit.rewards.local.encoding import TextEncoder, maximum_length
 from rmaudit.rewards.local.language_model import log_likelihood
 from rmaudit.rewards.local.placement import WHOLE, Placement
 from rmaudit.rewards.local.recipe import USUAL, Asked, resolve
+from rmaudit.rewards.local.screen import screen_of_texts
 from rmaudit.rewards.local.transformers_model import (
     Dtype,
     padding_id,
@@ -25,6 +27,7 @@ from rmaudit.rewards.local.transformers_model import (
     torch_device,
     torch_dtype,
 )
+from rmaudit.rewards.local.trial import TRIAL_TEXTS
 
 
 class ImplicitReward(RewardModel):
@@ -75,6 +78,7 @@ class ImplicitReward(RewardModel):
         self.name, self.beta = name, float(beta)
         self.device, self.dtype = torch_device(device), policy.dtype
         self._models = [each.on(self.device) for each in (policy, reference)]
+        self.model = self._models[0]
         self.tokenizer = policy.tokenizer
         _refuse_other_tokens(policy, reference, name)
         end = self.tokenizer.eos_token_id
@@ -83,6 +87,7 @@ class ImplicitReward(RewardModel):
         self._end: int = end
         limits = [maximum_length(self.tokenizer, positions(m), max_length) for m in self._models]
         limit = min((each for each in limits if each is not None), default=None)
+        self.max_length = limit
         # Room for the end of sequence, which the encoder leaves to us.
         room = None if limit is None else limit - 1
         recipe = resolve(asked, self.tokenizer)
@@ -120,6 +125,34 @@ class ImplicitReward(RewardModel):
             "comparable": "within a prompt only",
         }
 
+    def screen(self) -> list[tuple[str, str]]:
+        """What `rmaudit doctor --model` shows, as (what, found)."""
+        encoded, recipe = self.encode(TRIAL_TEXTS), self.encoder.recipe
+        first, size = encoded[0], encoded[0].tokens - encoded[0].output_start
+        rows = {
+            "reward": f"{self.beta:g} times the gain in log-likelihood over the reference, summed "
+            "over the response and the end of sequence",
+            "text": f"{recipe.shown}, from {recipe.source}",
+            "summed over": f"the last {size} of the example's {first.tokens} tokens",
+            "batches": "padded right",
+        }
+        if recipe.date is not None:
+            rows["date in the text"] = recipe.date.isoformat()
+        alone = np.array([self._alone(each) for each in encoded])
+        return screen_of_texts(self, rows, first.payload, self.forward(encoded), alone)
+
+    @torch.inference_mode()
+    def _alone(self, each: Encoded) -> float:
+        """The reward by the models' own loss of the text alone."""
+        tokens = torch.tensor([each.payload], device=self.device)
+        labels = tokens.clone()
+        labels[:, : max(each.output_start, 1)] = -100  # what transformers leaves out
+        count = int((labels[:, 1:] != -100).sum())
+        policy, reference = (
+            -count * float(model(input_ids=tokens, labels=labels).loss) for model in self._models
+        )
+        return self.beta * (policy - reference)
+
     def _ended(self, encoded: Encoded) -> Encoded:
         stop = encoded.output_start + encoded.output_tokens
         ids = [*encoded.payload[:stop], self._end]
@@ -134,7 +167,6 @@ def load_implicit(
     *,
     dtype: Dtype = "auto",
     placement: Placement = WHOLE,
-    head: int | None = None,
     **options: Any,
 ) -> ImplicitReward:
     """The implicit reward of two folders; options as `ImplicitReward` takes them.
@@ -146,8 +178,6 @@ def load_implicit(
     RewardModelError
         If one of them is no causal language model, or their tokens differ.
     """
-    if head is not None:
-        raise UsageError("--head: an implicit reward has no heads; leave it out")
     torch_device(options.get("device", "auto"))  # before a long load
     device = torch_device(options.get("device", "auto"))
     number = torch_dtype(dtype, device, policy)

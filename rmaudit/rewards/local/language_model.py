@@ -8,19 +8,38 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rmaudit.rewards.local.lengths import LengthRule
 from rmaudit.rewards.local.pooling import pad
 
 
 def logits_of(model: Any, sequences: Sequence[Sequence[int]], pad_id: int) -> Iterator[Tensor]:
     """Logits of each sequence, (length, n_outputs), float32.
 
-    Padded on the right, which a causal model cannot see, and masked for those that could.
+    Padded on the right, which a causal model cannot see, and masked for those that could. Where
+    position embeddings depend on the length, long sequences share a call with those of their own
+    length only.
     """
-    device = next(model.parameters()).device
-    tokens, mask = pad(sequences, pad_id)
-    logits = model(input_ids=tokens.to(device), attention_mask=mask.to(device)).logits
+    device, rule = next(model.parameters()).device, LengthRule.of(model)
+    calls: dict[int, list[int]] = {}
     for row, ids in enumerate(sequences):
-        yield logits[row, : len(ids)].float()
+        calls.setdefault(len(ids) if rule.decides(len(ids)) else 0, []).append(row)
+    logits: dict[int, Tensor] = {}
+    for length, rows in calls.items():
+        if length:
+            rule.reset(model)
+        tokens, mask = pad([sequences[row] for row in rows], pad_id)
+        made = model(input_ids=tokens.to(device), attention_mask=mask.to(device)).logits
+        logits |= {row: made[place] for place, row in enumerate(rows)}
+    for row, ids in enumerate(sequences):
+        yield logits[row][: len(ids)].float()
+
+
+def logits_alone(model: Any, ids: Sequence[int]) -> Tensor:
+    """What the model's own forward pass gives one sequence, (length, n_outputs), float32."""
+    tokens = torch.tensor([list(ids)], device=next(model.parameters()).device)
+    LengthRule.of(model).reset(model)
+    logits: Tensor = model(input_ids=tokens, attention_mask=torch.ones_like(tokens)).logits
+    return logits[0].float()
 
 
 @torch.inference_mode()

@@ -20,13 +20,21 @@ from rmaudit.rewards.local.checkpoint import Checkpoint, load_checkpoint
 from rmaudit.rewards.local.checkpoint_files import Permissions, read_json
 from rmaudit.rewards.local.devices import torch_device
 from rmaudit.rewards.local.encoding import maximum_length, special_tokens
-from rmaudit.rewards.local.language_model import logits_of
+from rmaudit.rewards.local.language_model import logits_alone, logits_of
+from rmaudit.rewards.local.lengths import LengthRule
 from rmaudit.rewards.local.placement import WHOLE, Dtype, Placement, torch_dtype
 from rmaudit.rewards.local.pooling import own_heads, pad
 from rmaudit.rewards.local.rendering import sound
+from rmaudit.rewards.local.screen import screen_of_texts
 from rmaudit.rewards.local.transformers_model import padding_id, positions
 
 Chat = Literal["no", "yes", "ask"]
+_BREAD = "How do I bake bread?"
+_TRIAL = (
+    Text(_BREAD, "Mix flour and water.", other="No."),
+    Text("hi", "yes", other="Say what you see, and then more. " * 8),
+    Text("Count. " * 30, "one two three", other="one"),
+)
 _PLACES = ("{prompt}", "{a}", "{b}")
 
 
@@ -129,6 +137,7 @@ class PairReward(RewardModel):
         self._front, self._back = ([], []) if comparison.chat != "no" else (front, back)
         self.max_length = maximum_length(self.tokenizer, positions(self.model), max_length)
         self._pad_id = padding_id(self.tokenizer)
+        self._lengths = LengthRule.of(self.model)
         encoded = self.encode([Text("Which?", "this", other="that one")])
         with torch.inference_mode():
             self._head = None if self.causal else self._first(self._values(encoded), head)
@@ -165,12 +174,40 @@ class PairReward(RewardModel):
             "head": how if self.causal else f"label {self._head}",
         }
 
+    def screen(self) -> list[tuple[str, str]]:
+        """What `rmaudit doctor --model` shows, as (what, found)."""
+        encoded = self.encode(_TRIAL)
+        said = self.describe()
+        how = {"no": "as it is", "yes": "a user's turn", "ask": "a user's turn, the answer begun"}
+        chosen = f"P(the first response is better), {said['head']}, at the last token"
+        rows = {
+            "reward": chosen if self.causal else f"P(the first is better), {said['head']}",
+            "text": f"{self.comparison.format!r}, {how[self.comparison.chat]}",
+            "batches": "of equal lengths, not padded; both orders of every pair",
+        }
+        alone = np.array([self._alone(each) for each in encoded])
+        return screen_of_texts(self, rows, encoded[0].payload, self.forward(encoded), alone)
+
+    @torch.inference_mode()
+    def _alone(self, each: Encoded) -> float:
+        """What the model's own forward pass gives a text alone."""
+        if self._answers is not None:
+            values = logits_alone(self.model, each.payload)[-1:, self._answers]
+        else:
+            self._lengths.reset(self.model)
+            tokens = torch.tensor([each.payload], device=self.device)
+            inputs = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
+            values = own_heads(self.model, inputs).float()
+        return float(torch.sigmoid(self._log_odds(values).double())[0])
+
     def _values(self, batch: Sequence[Encoded]) -> Tensor:
         """Log-odds of a causal model's answers, (n, 2), or a classifier's heads, (n, k)."""
         sequences = [each.payload for each in batch]
         if self._answers is not None:
             rows = [x[-1, self._answers] for x in logits_of(self.model, sequences, self._pad_id)]
             return torch.stack(rows)
+        if self._lengths.decides(len(sequences[0])):
+            self._lengths.reset(self.model)
         tokens, mask = (each.to(self.device) for each in pad(sequences, self._pad_id))
         return own_heads(self.model, {"input_ids": tokens, "attention_mask": mask}).float()
 

@@ -12,9 +12,10 @@ from urllib.parse import unquote
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from rmaudit.errors import RewardModelError, UsageError
-from rmaudit.rewards.base import Encoded, Rewarded, RewardModel, Text
+from rmaudit.rewards.base import Encoded, Rewarded, RewardModel, Signal, Text
 from rmaudit.rewards.local import turns
 from rmaudit.rewards.local.checkpoint import Checkpoint, load_checkpoint
 from rmaudit.rewards.local.checkpoint_files import Permissions, read_json
@@ -24,10 +25,11 @@ from rmaudit.rewards.local.encoding import (
     renderer_of,
     special_tokens,
 )
-from rmaudit.rewards.local.language_model import logits_of
+from rmaudit.rewards.local.language_model import logits_alone, logits_of
 from rmaudit.rewards.local.placement import WHOLE, Placement
-from rmaudit.rewards.local.recipe import USUAL, Asked, Declared, declared, resolve
+from rmaudit.rewards.local.recipe import USUAL, Asked, Declared, Recipe, declared, resolve
 from rmaudit.rewards.local.rendering import sound
+from rmaudit.rewards.local.screen import screen_of_texts
 from rmaudit.rewards.local.transformers_model import (
     Dtype,
     padding_id,
@@ -41,6 +43,11 @@ from rmaudit.rewards.steps import AGGREGATES, READINGS, Aggregate, aggregate_ste
 # breaks stay (Wang et al. 2024, arXiv 2312.08935; the model card of math-shepherd-mistral-7b-prm).
 _SHEPHERD, _SHEPHERD_FORMAT = " ки", "{prompt} {output}"
 
+_TRIAL = (
+    Text("How do I bake bread?", "Mix flour and water.\nWait.\nUse a lidded pan."),
+    Text("hi", "yes"),
+    Text("Count.", "one two three\n" * 8),
+)
 Unit = Literal["step", "turn"]
 
 
@@ -112,6 +119,7 @@ class ProcessReward(RewardModel):
     """
 
     kind = "process"
+    signal: Signal = "score"  # a probability of steps: its margin is no log-odds
     pads_left = False
 
     def __init__(
@@ -131,6 +139,7 @@ class ProcessReward(RewardModel):
         self._base = checkpoint.base
         self.tokenizer = checkpoint.tokenizer
         causal = hasattr(self.model, "lm_head") or self.model.get_output_embeddings() is not None
+        self._causal = causal
         self._in_text = causal and (steps.tag or _SHEPHERD).strip() == _SHEPHERD.strip()
         told = declared(checkpoint.folders[0])
         told = Declared(format=_SHEPHERD_FORMAT if self._in_text else told.format)
@@ -138,13 +147,20 @@ class ProcessReward(RewardModel):
         self._renderer = renderer_of(self.recipe, self.tokenizer)
         if steps.unit == "turn":
             turns.check(self.tokenizer, self._renderer, name)
-        self._front, _ = special_tokens(self.tokenizer)
+        self._front = _front(self.recipe, self.tokenizer)
         self._tag = _SHEPHERD if self._in_text else steps.tag or ("ки" if causal else "\n")
         self._tag_ids = self._ids(self._tag)
         self._labels = self._said() if causal else _labels(self.model.config, head, name)
         self.max_length = maximum_length(self.tokenizer, positions(self.model), max_length)
         self._pad_id = padding_id(self.tokenizer)
-        facts = (self.recipe.facts, steps, self._labels, str(self.dtype), self.max_length)
+        facts = (
+            self.recipe.facts,
+            self._front,
+            steps,
+            self._labels,
+            str(self.dtype),
+            self.max_length,
+        )
         self.fingerprint = checkpoint.fingerprint(("process", *facts))
 
     def encode(self, texts: Sequence[Text]) -> list[Encoded]:
@@ -170,10 +186,13 @@ class ProcessReward(RewardModel):
         sequences = [each.payload[0] for each in batch]
         scores = []
         for each, logits in zip(batch, logits_of(self.model, sequences, self._pad_id), strict=True):
-            chosen = logits[each.payload[1]][:, self._labels]  # (n_steps, n_labels)
-            right = torch.sigmoid(chosen) if len(self._labels) == 1 else chosen.softmax(dim=-1)
-            scores.append([float(value) for value in right[:, -1].double()])
+            scores.append(self._read(logits, each.payload[1]))
         return scores
+
+    def _read(self, logits: Tensor, places: Sequence[int]) -> list[float]:
+        chosen = logits[list(places)][:, self._labels]  # (n_steps, n_labels)
+        right = torch.sigmoid(chosen) if len(self._labels) == 1 else chosen.softmax(dim=-1)
+        return [float(value) for value in right[:, -1].double()]
 
     def describe(self) -> dict[str, Any]:
         """Architecture, size, number format, device, length, texts, steps and their aggregate."""
@@ -187,6 +206,36 @@ class ProcessReward(RewardModel):
             **self._shown_steps(),
             "aggregate": self.steps.aggregate,
         }
+
+    @torch.inference_mode()
+    def screen(self) -> list[tuple[str, str]]:
+        """What `rmaudit doctor --model` shows, as (what, found)."""
+        encoded = self.encode(_TRIAL)
+        alone = [
+            self._read(logits_alone(self.model, each.payload[0]), each.payload[1])
+            for each in encoded
+        ]
+        (ids, places), recipe = encoded[0].payload, self.recipe
+        tokens = self.tokenizer.convert_ids_to_tokens([ids[place] for place in places])
+        read = zip(places, tokens, alone[0], strict=True)
+        at = ", ".join(f"{token!r} ({place}) {score:.3g}" for place, token, score in read)
+        rows = {
+            "reward": f"{self.steps.aggregate} of its steps' probabilities, {self._shown_labels()}",
+            "text": f"{recipe.shown}, from {recipe.source} (--bos {recipe.bos})",
+            "steps": self._shown_steps().get("steps")
+            or f"split on {self.steps.split!r}, a tag {self._tag!r} behind each",
+            "batches": "padded right",
+            "steps read at": f"{at} (token, its place from 0, its score)",
+        }
+        if recipe.date is not None:
+            rows["date in the text"] = recipe.date.isoformat()
+        direct = np.array([aggregate_steps(each, self.steps.aggregate) for each in alone])
+        return screen_of_texts(self, rows, ids, self.forward(encoded), direct)
+
+    def _shown_labels(self) -> str:
+        if self._causal:
+            return f"between {self.steps.bad!r} and {self.steps.good!r}"
+        return f"label {self._labels[-1]} of {len(self._labels)}"
 
     def _shown_steps(self) -> dict[str, Any]:
         if self.steps.unit == "turn":
@@ -290,6 +339,15 @@ def load_process(
         folder, number, permissions, task, device=device, placement=placement
     )
     return ProcessReward(checkpoint, name, steps, **options)
+
+
+def _front(recipe: Recipe, tokenizer: Any) -> list[int]:
+    """What stands in front of a text: a chat template writes its own."""
+    if recipe.bos == "add":
+        return [tokenizer.bos_token_id]
+    if recipe.bos == "none" or recipe.template is not None:
+        return []
+    return special_tokens(tokenizer)[0]
 
 
 def _labels(config: Any, head: int | None, name: str) -> list[int]:

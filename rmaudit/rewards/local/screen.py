@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from rmaudit.errors import RmauditError
-from rmaudit.rewards.base import Encoded
+from rmaudit.rewards.base import Encoded, Signal
 from rmaudit.rewards.local.description import Described, pooled
 from rmaudit.rewards.local.encoding import TextEncoder
 from rmaudit.rewards.local.pooling import own_heads
@@ -20,6 +23,16 @@ _SHOWN = 48  # token ids of the example; the first and the last of more
 Rows = list[tuple[str, str]]
 
 
+class Shown(Protocol):
+    """What is known of a reward that is read off whole texts."""
+
+    model: Any
+    tokenizer: Any
+    dtype: torch.dtype
+    max_length: int | None
+    signal: Signal
+
+
 def screen(reward: Described, signal: str) -> Rows:
     """What `rmaudit doctor --model` shows, as (what, found)."""
     encoder = reward.encoder
@@ -28,7 +41,7 @@ def screen(reward: Described, signal: str) -> Rows:
     cut = "no limit is known" if limit is None else f"{limit:,} tokens; the oldest of the prompt go"
     batches = {"padded": "padded right", "alone": "one text at a time"}
     rows = [
-        ("class", _class(reward)),
+        ("class", _class(reward.model, adapter=reward.adapter)),
         ("reward", f"{reward.readout.shown}{_called(reward)}, read at: {pooled(reward)}"),
         ("signal", signal),
         ("text", f"{recipe.shown}, from {recipe.source}"),
@@ -45,17 +58,54 @@ def screen(reward: Described, signal: str) -> Rows:
     return rows + _readings(reward)
 
 
+def screen_of_texts(
+    reward: Shown,
+    rows: Mapping[str, str],
+    ids: Sequence[int],
+    rewards: NDArray[np.float64],
+    alone: NDArray[np.float64],
+) -> Rows:
+    """The same of a reward that is read off whole texts: of steps, of pairs, of a policy.
+
+    Parameters
+    ----------
+    reward
+        The model.
+    rows
+        What is its own: "reward", "text", ...
+    ids
+        Token ids of the example.
+    rewards, alone
+        Of the trial texts, (n,) each: as this model scores a batch of them, and as the model's own
+        forward pass gives each text alone.
+    """
+    limit, device = reward.max_length, next(reward.model.parameters()).device
+    cut = "no limit is known" if limit is None else f"{limit:,} tokens; the oldest of the prompt go"
+    apart = float(np.nanmax(np.abs(rewards - alone), initial=0.0))
+    first, last = reward.tokenizer.convert_ids_to_tokens([ids[0], ids[-1]])
+    return [
+        ("class", _class(reward.model)),
+        ("signal", reward.signal),
+        *rows.items(),
+        ("first, last token", f"{first!r}, {last!r}"),
+        ("truncation", cut),
+        ("number format", f"{str(reward.dtype).removeprefix('torch.')} on {device}"),
+        ("example", repr(reward.tokenizer.decode(ids))),
+        ("token ids", _ids(ids)),
+        ("forward pass", f"{len(alone)} texts alone: {apart:.2g} from model(**inputs) at most"),
+    ]
+
+
 def _called(reward: Described) -> str:
     """What the class calls its values, where it is not the usual."""
     return "" if reward.trial.called == "logits" else f" ({reward.trial.called} of its output)"
 
 
-def _class(reward: Described) -> str:
-    kind = type(reward.model)
+def _class(model: Any, *, adapter: bool = False) -> str:
+    kind = type(model)
     own = "" if kind.__module__.startswith("transformers.") else ", code of its own"
-    adapter = ", an adapter on a base" if reward.adapter else ""
-    size = sum(parameter.numel() for parameter in reward.model.parameters())
-    return f"{kind.__name__}{own}{adapter}, {size:,} parameters"
+    size = sum(parameter.numel() for parameter in model.parameters())
+    return f"{kind.__name__}{own}{', an adapter on a base' if adapter else ''}, {size:,} parameters"
 
 
 def _ends(reward: Described, example: Encoded) -> str:
