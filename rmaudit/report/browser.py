@@ -77,7 +77,9 @@ def items(
     records = cast(list[dict[str, Any]], frame.to_dict("records"))
     for place, record in enumerate(records):
         id_ = str(record["id"])
-        mine = rewards.get(id_)
+        given = rewards.get(id_, {})
+        # Samples of the policy may have the ids of the evaluation data: their sides are not its.
+        mine = {side: reward for side, reward in given.items() if _has(record, side)}
         if not mine:
             continue
         responses = [
@@ -95,6 +97,14 @@ def items(
             }
         )
     return rows
+
+
+def _has(record: Mapping[str, Any], side: str) -> bool:
+    """Whether a row has a response of this side."""
+    if not side.startswith("output_"):
+        return side in record
+    outputs, place = record.get("outputs"), side.removeprefix("output_")
+    return outputs is not None and place.isdigit() and int(place) < len(outputs)
 
 
 def _text(record: Mapping[str, Any], side: str) -> str:

@@ -105,3 +105,18 @@ def test_five_thousand_long_pairs_stay_under_five_megabytes(tmp_path: Path) -> N
     assert len(rows) == 5_000
     assert rows[-1]["margin"] == 4_999.0  # the smallest margins are kept
     assert "200 more with larger margins" in page
+
+
+def test_samples_with_the_ids_of_the_evaluation_data_are_none_of_its_responses(
+    tmp_path: Path,
+) -> None:
+    pairs = [{"id": f"r{i}", "prompt": f"{i}?", "chosen": "aa", "rejected": "b"} for i in range(12)]
+    samples = [
+        {"id": f"r{i}", "prompt": f"{i}?", "outputs": ["a" * j + str(i) for j in range(1, 6)]}
+        for i in range(12)
+    ]
+    reward = lambda pairs: [float(len(output)) for _, output in pairs]  # noqa: E731
+    report = rma.audit(reward, pairs, samples=samples, only=["teacher"], cache=False)
+    report.save(tmp_path)
+    rows = _rows((tmp_path / "samples.html").read_text(encoding="utf-8"))
+    assert {tuple(r["side"] for r in row["responses"]) for row in rows} == {("chosen", "rejected")}
