@@ -12,12 +12,14 @@ from rmaudit.case import BEYOND_QUICK, Case
 from rmaudit.data.types import Dataset
 from rmaudit.errors import RmauditError
 from rmaudit.overoptimization.samples import matrix, recorded
-from rmaudit.results import AuditResult, Finding
+from rmaudit.results import AuditResult, Finding, Metric
+from rmaudit.rewards.base import does_not_apply, failed
 from rmaudit.scoring.progress import FurtherProgress, Progress
 from rmaudit.scoring.requests import Cost, Request, Scores
 from rmaudit.scoring.signals import inferred_signal, is_verdict
 from rmaudit.scoring.store_types import Store
 from rmaudit.stats.multiple import holm
+from rmaudit.typing import Float
 
 if TYPE_CHECKING:
     from rmaudit.audits.base import Audit
@@ -133,6 +135,33 @@ def measure(
         if told is not None:
             told.stage(None)
     return results
+
+
+def with_true_reasons(results: Sequence[AuditResult], rewards: Float) -> list[AuditResult]:
+    """The results, where undefined numbers say that no reward can be used, if that is why.
+
+    Parameters
+    ----------
+    results
+        Of all audits.
+    rewards
+        Of the evaluation data, (n,).
+    """
+    if not rewards.size or np.isfinite(rewards).any():
+        return list(results)
+    left, broken = does_not_apply(rewards), failed(rewards)
+    reason = f"all {rewards.size:,} rewards are not finite"
+    if left.all():
+        reason = f"the reward applies to none of the {rewards.size:,} responses"
+    elif broken.all():
+        reason = f"the reward failed on all {rewards.size:,} responses"
+
+    def told(metric: Metric) -> Metric:
+        if metric.estimate.defined:
+            return metric
+        return replace(metric, estimate=replace(metric.estimate, undefined_reason=reason))
+
+    return [replace(r, metrics=tuple(told(m) for m in r.metrics)) for r in results]
 
 
 def measured(audit: Audit, case: Case, scores: Scores, debug: bool) -> AuditResult:

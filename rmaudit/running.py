@@ -9,9 +9,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
-from rmaudit.auditing import Planned, as_one_family, measure, planned, with_signal
+from rmaudit.auditing import (
+    Planned,
+    as_one_family,
+    measure,
+    planned,
+    with_signal,
+    with_true_reasons,
+)
 from rmaudit.audits.base import audits as registered_audits
 from rmaudit.case import Case
 from rmaudit.data import ColumnMap, Dataset, DataType, load, parse_columns
@@ -39,6 +47,7 @@ from rmaudit.scoring.costs import keep_speed
 from rmaudit.scoring.requests import Request, measurable
 from rmaudit.scoring.store_types import Cards, Store
 from rmaudit.suites import preferences
+from rmaudit.typing import Float
 
 if TYPE_CHECKING:
     from rmaudit.config import AuditConfig, RunSettings
@@ -273,7 +282,9 @@ def _audit(
     searches = {plan.audit.name: plan.searches for plan in wanted}
     scores = _score_case(case, requests, searches, store, progress)
     further.after(scores.requests)
-    results = measure(wanted, measurable(scores), progress, debug)
+    results = with_true_reasons(
+        measure(wanted, measurable(scores), progress, debug), _own_rewards(case, scores)
+    )
     return Report.build(
         as_one_family(results, case.confidence),
         audits=audits,
@@ -290,6 +301,12 @@ def _audit(
         prompts=case.eval.cluster_keys.tolist(),
         strict=debug,
     )
+
+
+def _own_rewards(case: Case, scores: Scores) -> Float:
+    """Rewards of the evaluation data's own responses, (n,); none where none was asked for."""
+    asked = [r.key for r in case.data_requests if r.key in scores.by_request]
+    return np.concatenate([scores.by_request[key].reward for key in asked] or [np.empty(0)])
 
 
 def plans(settings: RunSettings, case: Case, debug: bool = False) -> list[Planned]:

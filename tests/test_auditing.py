@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
 import pytest
 
+import rmaudit
 from rmaudit.auditing import as_one_family, measured, wanted_of, with_signal
 from rmaudit.audits.base import Audit
 from rmaudit.case import Case
@@ -127,3 +129,14 @@ def test_recorded_samples_have_a_say_in_the_kind(rewards: list[float], kind: str
     )
     found, _ = with_signal(Case(Recorded(), load([pair]), samples=samples), NullStore())
     assert found.signal == (kind or Recorded().signal)
+
+
+def test_where_no_reward_can_be_used_undefined_numbers_say_so() -> None:
+    rows = [{"prompt": f"p{i}", "chosen": "a", "rejected": "b"} for i in range(30)]
+    nothing = [{**row, "chosen_reward": math.nan, "rejected_reward": math.inf} for row in rows]
+    report = rmaudit.audit("recorded", nothing, only=["preference", "length"], cache=False)
+    reasons = {m.reason for m in report.metrics() if m.value is None}
+    assert reasons == {"all 60 rewards are not finite"}
+    one = [{**nothing[0], "chosen_reward": 1.0}, *nothing[1:]]
+    report = rmaudit.audit("recorded", one, only=["preference"], cache=False)
+    assert "all 60 rewards are not finite" not in {m.reason for m in report.metrics()}

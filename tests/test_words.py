@@ -1,15 +1,23 @@
-"""The words that a user reads are the field's terms, never home-made ones."""
+"""The words that a user reads are the field's terms, never home-made ones.
+
+``python tests/test_words.py`` lists them: every title, metric, probe, cause and line of help.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 from rmaudit.audits.base import audits
+from rmaudit.cli import app
+from rmaudit.probes.loading import load_suites, shipped_folder
 from rmaudit.report.causes import CAUSES
+from rmaudit.suites.base import suites
 
 ROOT = Path(__file__).resolve().parents[1]
 # Words and phrases that a practitioner has to read twice, and what stands for them.
@@ -28,6 +36,8 @@ AVOIDED = {
     r"blindness": "prompt insensitivity",
     r"found again": "reproduced",
     r"in peace|\btwin\b": "unbiased null",
+    r"words that add nothing": "filler",
+    r"\bseveral an? (prompt|pair|row|text)\b": "several per prompt",
 }
 
 
@@ -43,6 +53,32 @@ def _metadata() -> Iterator[tuple[str, str]]:
         yield f"cause {cause.name}", f"{cause.name}. {cause.action}"
 
 
+def _help() -> Iterator[tuple[str, str]]:
+    """Every line of help of every command."""
+
+    def walk(name: str, command: Any) -> Iterator[tuple[str, str]]:
+        yield name, command.help or ""
+        for parameter in command.params:
+            yield f"{name} {parameter.name}", getattr(parameter, "help", None) or ""
+        for sub, each in getattr(command, "commands", {}).items():
+            yield from walk(f"{name} {sub}", each)
+
+    yield from walk("rmaudit", typer.main.get_command(app))
+
+
+def _probes() -> Iterator[tuple[str, str]]:
+    """What the shipped suites of probes say of themselves; not the texts that they score."""
+    for suite in load_suites([shipped_folder()]):
+        yield f"probe suite {suite.name}", f"{suite.file.title}. {suite.file.question}"
+        for entry in suite.entries:
+            yield f"probe {suite.name}/{entry.name}", entry.meaning
+
+
+def _suites() -> Iterator[tuple[str, str]]:
+    for suite in suites():
+        yield f"benchmark {suite.name}", f"{suite.title}. {suite.question}"
+
+
 def _faults(texts: Iterator[tuple[str, str]]) -> list[str]:
     return [
         f"{where}: {match[0]!r}, say {instead}"
@@ -55,6 +91,20 @@ def _faults(texts: Iterator[tuple[str, str]]) -> list[str]:
 
 def test_names_questions_and_definitions_use_the_fields_terms() -> None:
     assert _faults(_metadata()) == []
+
+
+def test_every_line_of_help_uses_the_fields_terms() -> None:
+    lines = list(_help())
+    assert len(lines) > 150
+    assert _faults(iter(lines)) == []
+    # A line of help says something: no option without words, none that opens with its own name.
+    assert [where for where, text in lines if not text.strip()] == []
+
+
+def test_probes_and_benchmarks_use_the_fields_terms() -> None:
+    texts = [*_probes(), *_suites()]
+    assert len(texts) > 30
+    assert _faults(iter(texts)) == []
 
 
 def test_every_metric_has_a_name_that_is_no_definition() -> None:
@@ -76,3 +126,9 @@ def test_the_documents_use_the_fields_terms(document: str) -> None:
 
 def test_the_list_catches_what_it_is_for() -> None:
     assert _faults(iter([("x", "Saying it all twice raises the reward by 0.44 SD a prompt, 5 %")]))
+
+
+if __name__ == "__main__":
+    for where, text in (*_metadata(), *_help(), *_probes(), *_suites()):
+        if text:
+            print(f"{where}: {' '.join(text.split())}")  # noqa: T201

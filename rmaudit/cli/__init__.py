@@ -37,7 +37,6 @@ app = typer.Typer(
     name="rmaudit",
     help="Audit a reward model where it will be exploited, say how sure it is, gate it.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -25,7 +25,7 @@ def gate(
     console: Console,
     report: Annotated[Path, typer.Argument(help="Folder of an audit, or its report.json.")],
     policy: Annotated[
-        str, typer.Option(help="gate.toml, or a shipped policy: default, strict, pre-rlhf.")
+        str, typer.Option(help="gate.toml, or shipped thresholds: default, strict, pre-rlhf.")
     ] = "default",
     baseline: Annotated[
         Path | None, typer.Option(help="The audit that max_regression compares with.")
@@ -37,7 +37,7 @@ def gate(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The verdict as JSON.")] = False,
 ) -> int:
-    """Hold a report against a policy. Exit 0 pass, 1 fail, 3 inconclusive."""
+    """Compare a report with the thresholds of a gate file. Exit 0 pass, 1 fail, 3 inconclusive."""
     from rmaudit import files
     from rmaudit.api import gate
 

@@ -19,6 +19,13 @@ addEventListener("afterprint", () => {
   }
 });
 
+// On a phone the contents are folded: the verdict comes first.
+const menu = document.querySelector(".menu");
+const phone = matchMedia("(max-width: 36rem)");
+const fit = () => { menu.open = !phone.matches; };
+phone.addEventListener("change", fit);
+fit();
+
 // A link into a folded part opens it, and the audit it leads to.
 function follow() {
   const target = location.hash && document.getElementById(location.hash.slice(1));
