@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rmaudit.cli import command
 from rmaudit.console import Console
-from rmaudit.errors import EXIT_BAD_INPUT, DataError
+from rmaudit.errors import EXIT_BAD_INPUT, RmauditError
+
+if TYPE_CHECKING:
+    from rmaudit.data.types import SetAside
 
 Columns = Annotated[
     str | None,
@@ -27,7 +31,8 @@ def register(app: typer.Typer) -> None:
 def validate(
     console: Console,
     data: Annotated[
-        str, typer.Argument(help="A data file, folder, pattern, hub id, or - for standard input.")
+        list[str],
+        typer.Argument(help="Data files, folders, patterns, hub ids, or - for standard input."),
     ],
     columns: Columns = None,
     out: Annotated[
@@ -36,10 +41,31 @@ def validate(
 ) -> int:
     """Check data alone and say row by row what is wrong.
 
-    Exit 0 clean, 1 some rows set aside, 2 nothing usable or labels not understood.
+    Exit 0 clean, 1 some rows set aside, 2 nothing usable or labels not understood; of
+    several sources the worst decides.
     """
-    from rmaudit.data import validate as check
     from rmaudit.data import write_set_aside
+
+    codes: list[int] = []
+    rows: list[SetAside] = []
+    for path in data:
+        try:
+            code, set_aside = _one(console, path, columns)
+        except RmauditError as error:
+            if len(data) == 1 or console.debug:
+                raise
+            console.error(str(error))  # the other files have their own answers
+            code, set_aside = EXIT_BAD_INPUT, ()
+        codes.append(code)
+        rows += set_aside
+        if out is not None:
+            write_set_aside(out / "set_aside.jsonl", rows)
+    return max(codes)
+
+
+def _one(console: Console, data: str, columns: str | None) -> tuple[int, Sequence[SetAside]]:
+    """Say what is wrong with one source; its exit code, and the rows set aside."""
+    from rmaudit.data import validate as check
 
     checked = check(data, columns=columns)
     source, reading = checked.source, checked.reading
@@ -57,8 +83,6 @@ def validate(
         frame = checked.to_frame()
         rows = [[str(cell) for cell in row] for row in frame.itertuples(index=False)]
         console.table("Set aside", list(frame.columns), rows)
-    if out is not None:
-        write_set_aside(out / "set_aside.jsonl", checked.set_aside)
     if checked.exit_code == EXIT_BAD_INPUT:
-        raise DataError(checked.advice)
-    return checked.exit_code
+        console.error(checked.advice)
+    return checked.exit_code, checked.set_aside

@@ -93,3 +93,14 @@ def test_every_command_says_what_it_leaves_out(tmp_path: Path) -> None:
 def test_a_name_is_shown_as_it_is(tmp_path: Path) -> None:
     path = write(tmp_path / "a:rocket:b.jsonl", [{"prompt": "p", "chosen": "a", "rejected": "b"}])
     assert ":rocket:" in RUN.invoke(app, ["validate", str(path)]).output
+
+
+def test_validate_takes_several_files_and_the_worst_decides(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.jsonl", tmp_path / "bad.jsonl"
+    good.write_text('{"prompt": "p", "chosen": "a", "rejected": "b"}\n')
+    bad.write_text('{"prompt": "p", "chosen": "a"}\n')
+    assert RUN.invoke(app, ["validate", str(good), str(good)]).exit_code == 0
+    done = RUN.invoke(app, ["validate", str(bad), str(good), str(tmp_path / "none.jsonl")])
+    assert done.exit_code == 2
+    assert f"{good}: preference" in done.output.replace("\n", "")
+    assert "none.jsonl" in done.output
