@@ -11,7 +11,7 @@ import typer
 from rmaudit.cli import command
 from rmaudit.config import AuditConfig
 from rmaudit.console import Console
-from rmaudit.errors import EXIT_FAILED, EXIT_OK
+from rmaudit.errors import EXIT_FAILED, EXIT_OK, DataError
 from rmaudit.settings import INPUTS, RESULTS, ModelSettings
 
 if TYPE_CHECKING:
@@ -56,6 +56,11 @@ def audit(
     report, folder = run_audit(settings, console)
     show(console, report, folder)
     track(console, report, folder, settings.log_to)
+    if all(result.status == "not_run" for result in report.audits.values()):
+        raise DataError(
+            f"{settings.eval}: nothing was measured on it; each audit's need is said above and on "
+            "the page"
+        )
     return EXIT_FAILED if report.failed else EXIT_OK
 
 

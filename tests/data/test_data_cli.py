@@ -74,6 +74,17 @@ def test_prompts_alone_are_nothing_to_audit_or_score(tmp_path: Path) -> None:
         assert "language" in done.output
 
 
+def test_an_audit_that_measured_nothing_is_exit_2(tmp_path: Path) -> None:
+    samples = {"prompt": "p", "outputs": ["a", "bb"], "rewards": [1.0, 2.0]}
+    path = str(write(tmp_path / "d.jsonl", [samples] * 3))
+    model = ["--model", "python:lengths:length", "--no-cache", "--resamples", "200"]
+    done = RUN.invoke(app, ["audit", "--eval", path, *model, "--only", "preference"])
+    assert done.exit_code == 2
+    said = re.sub(r"\s+", " ", done.output)
+    assert "preference not run: needs pairs, rankings, ratings or labels in --eval" in said
+    assert "d.jsonl: nothing was measured on it" in said
+
+
 def test_every_command_says_what_it_leaves_out(tmp_path: Path) -> None:
     rows = [{"prompt": f"p{i}", "chosen": "a", "rejected": "bb", "source": "s"} for i in range(5)]
     path = str(write(tmp_path / "d.jsonl", [*rows, {"prompt": "p", "chosen": 3}]))
