@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from test_rewards_process import token_classifier
 from tiny_models import LLAMA_TEMPLATE, save, tokenizer
 
 from rmaudit.doctor import examine_model
+from rmaudit.errors import UsageError
 from rmaudit.rewards import Text, load_reward_model
 from rmaudit.rewards.local.language_model import logits_of
 from rmaudit.rewards.local.lengths import LengthRule
@@ -150,3 +152,72 @@ def test_the_loss_is_the_sum_of_the_tokens(tmp_path):
         slow_log_likelihood(language_model("llama", seed), context, output) for seed in (3, 4)
     )
     assert model._alone(each) == pytest.approx(0.1 * (first - second), abs=1e-5)
+
+
+DATED = "{{ bos_token }}{{ strftime_now('%d %b %Y') }}" + LLAMA_TEMPLATE.replace(
+    "{{ bos_token }}", ""
+)
+
+
+@pytest.mark.parametrize("kind", ["pairs", "steps", "policy"])
+def test_the_day_in_a_text_is_fixed_told_and_in_the_fingerprint(kind, tmp_path, caplog):
+    spec, more = of_kind(kind, tmp_path)
+    tokenizer(template=DATED).save_pretrained(tmp_path)
+    spec = f"{spec}&chat=yes" if kind == "pairs" else spec
+    first, second, today = (
+        load_reward_model(spec, date=day, **more) for day in ("2026-01-31", "2025-07-01", None)
+    )
+    assert [dict(m.screen())["example"][4:15] for m in (first, second)] == [
+        "31 Jan 2026",
+        "01 Jul 2025",
+    ]
+    assert len({m.fingerprint for m in (first, second, today)}) == 3
+    assert first.describe()["date"] == "2026-01-31"
+    assert today.describe()["date"] == datetime.now().astimezone().date().isoformat()
+    assert "its chat template writes the date: 2026-01-31" in caplog.text
+    text = Text("How?", "So.\nThus.", other="No.")
+    assert abs(first.forward(first.encode([text])) - second.forward(second.encode([text]))) > 1e-4
+
+
+@pytest.mark.parametrize("kind", ["pairs", "steps", "policy"])
+def test_a_day_that_no_text_holds_is_refused(kind, tmp_path):
+    spec, more = of_kind(kind, tmp_path)
+    with pytest.raises(UsageError, match="--date: the model's texts hold no date"):
+        load_reward_model(spec, date="2026-01-31", **more)
+
+
+@pytest.mark.parametrize("kind", ["llama", "bert", "gpt2"])
+def test_a_padding_token_that_is_the_unknown_one_is_read_as_the_model_reads_it(kind, tmp_path):
+    folder = save(tmp_path, kind)
+    made = transformers.AutoTokenizer.from_pretrained(folder)
+    made.unk_token = made.pad_token
+    made.save_pretrained(folder)
+    texts = [Text("q", "x"), Text("q <pad> r", "an <pad> y"), Text("q", "at its end <pad><pad>")]
+    model = load_reward_model(folder)
+    encoded = model.encode(texts)
+    loaded = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    expected = []
+    for text, each in zip(texts, encoded, strict=True):
+        ids = made(f"{text.prompt}\n\n{text.output}")["input_ids"]
+        assert list(each.payload) == ids
+        with torch.inference_mode():
+            expected.append(float(loaded(torch.tensor([ids])).logits[0, 0]))
+    np.testing.assert_allclose(model.forward(encoded), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["llama", "bert"])
+@pytest.mark.parametrize(("dtype", "number"), [("auto", "float32"), ("bfloat16", "bfloat16")])
+def test_a_bfloat16_folder_scores_as_transformers_does_in_that_format(
+    kind, dtype, number, tmp_path
+):
+    folder = save(tmp_path, kind)
+    auto = transformers.AutoModelForSequenceClassification
+    auto.from_pretrained(folder).to(torch.bfloat16).save_pretrained(folder)
+    model = load_reward_model(folder, dtype=dtype)
+    assert model.describe()["dtype"] == number
+    loaded = auto.from_pretrained(folder, dtype=getattr(torch, number)).eval()
+    encoded = model.encode([Text("hi", "yes"), Text("How do I bake bread?", "Mix flour.")])
+    for each in encoded:
+        with torch.inference_mode():
+            expected = float(loaded(torch.tensor([each.payload])).logits[0, 0])
+        assert model.forward([each])[0] == pytest.approx(expected, abs=1e-5)

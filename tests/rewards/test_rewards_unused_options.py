@@ -51,7 +51,7 @@ def test_an_option_that_no_model_reads_is_refused_by_name(name, tmp_path):
     ("spec", "heeded"),
     [
         ("prm:somewhere", {"format", "template", "bos", "date", "head", "max_length"}),
-        ("pair:somewhere?format={prompt}{a}{b}", {"head", "max_length"}),
+        ("pair:somewhere?format={prompt}{a}{b}", {"head", "max_length", "date"}),
         ("somewhere/else", set(TEXT_OPTIONS)),
     ],
 )

@@ -82,7 +82,7 @@ class PairKind(RewardKind):
 
     name = "pair"
     accepted = "pair:PATH?format=... (compares two responses)"
-    options = ("head", "max_length")
+    options = ("head", "max_length", "date")
 
     def load(self, spec: str, loading: Loading) -> RewardModel:
         """See `RewardKind.load`."""
@@ -96,6 +96,7 @@ class PairKind(RewardKind):
         folder, name = _folder(path, loading.permissions)
         how = _how(settings)
         del how["asked"]
+        how["date"] = settings.date
         return load_pairs(folder, name, comparison, loading.permissions, **how)
 
 

@@ -71,8 +71,7 @@ def describe(reward: Described) -> dict[str, Any]:
         if reward.shares_prefixes
         else f"with each output ({reward.unshared})",
     }
-    if recipe.date is not None:
-        facts["date"] = recipe.date.isoformat()
+    facts |= recipe.day
     if trial.other is not None:
         facts["two_readings"] = _two_readings(reward)
     return facts
@@ -99,12 +98,7 @@ def notices(reward: Described) -> tuple[str, ...]:
             f"texts are encoded as pairs, prompt and response ({recipe.source}); "
             "--format makes one text of them"
         )
-    if recipe.date is not None:
-        said.append(
-            f"its chat template writes the date: {recipe.date.isoformat()} in every text of this "
-            "run; --date fixes it"
-        )
-    return tuple(said)
+    return (*said, *recipe.notices)
 
 
 def _ends_in_padding(reward: Described, encoded: Encoded) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,8 @@ from rmaudit.rewards.local.transformers_model import (
     torch_dtype,
 )
 from rmaudit.rewards.local.trial import TRIAL_TEXTS
+
+_log = logging.getLogger("rmaudit")
 
 
 class ImplicitReward(RewardModel):
@@ -93,6 +96,9 @@ class ImplicitReward(RewardModel):
         recipe = resolve(asked, self.tokenizer)
         self.encoder = TextEncoder(self.tokenizer, recipe=recipe, max_length=room)
         self._pad_id = padding_id(self.tokenizer)
+        self.notices = recipe.notices
+        for notice in self.notices:
+            _log.warning("%s: %s", name, notice)
         facts = ("implicit", recipe.facts, self.beta, str(self.dtype), limit)
         self.fingerprint = policy.fingerprint((*facts, reference.fingerprint(())))
 
@@ -123,6 +129,7 @@ class ImplicitReward(RewardModel):
             "text": self.encoder.recipe.format or self.encoder.recipe.shown,
             "summed_over": "output tokens and the end of sequence",
             "comparable": "within a prompt only",
+            **self.encoder.recipe.day,
         }
 
     def screen(self) -> list[tuple[str, str]]:

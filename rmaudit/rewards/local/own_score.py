@@ -143,9 +143,7 @@ class OwnScoreReward(RewardModel):
             "differs_from_forward": self._forward_apart,
             "padding": f"as {MANY} does" if self.batched else "none: each text alone",
         }
-        if self.recipe.date is not None:
-            facts["date"] = self.recipe.date.isoformat()
-        return facts
+        return facts | self.recipe.day
 
     def screen(self) -> list[tuple[str, str]]:
         """What `rmaudit doctor --model` shows, as (what, found)."""
@@ -236,12 +234,7 @@ class OwnScoreReward(RewardModel):
         said = [f"the reward is what its class's {self._method} returns"]
         if self._forward_apart is not None:
             said[0] += f"; model(**inputs) {self._forward_said()}"
-        if self.recipe.date is not None:
-            said.append(
-                f"its chat template writes the date: {self.recipe.date.isoformat()} in every text "
-                "of this run; --date fixes it"
-            )
-        return tuple(said)
+        return (*said, *self.recipe.notices)
 
 
 def refuse_unused(name: str, **options: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -24,10 +25,12 @@ from rmaudit.rewards.local.language_model import logits_alone, logits_of
 from rmaudit.rewards.local.lengths import LengthRule
 from rmaudit.rewards.local.placement import WHOLE, Dtype, Placement, torch_dtype
 from rmaudit.rewards.local.pooling import own_heads, pad
-from rmaudit.rewards.local.rendering import sound
+from rmaudit.rewards.local.recipe import Asked, Recipe, resolve
+from rmaudit.rewards.local.rendering import fixed_day, sound
 from rmaudit.rewards.local.screen import screen_of_texts
 from rmaudit.rewards.local.transformers_model import padding_id, positions
 
+_log = logging.getLogger("rmaudit")
 Chat = Literal["no", "yes", "ask"]
 _BREAD = "How do I bake bread?"
 _TRIAL = (
@@ -99,7 +102,7 @@ class PairReward(RewardModel):
     head
         Of a classifier with two labels, the one that says that the first response is better. With
         one label its logit is the log-odds of that.
-    device, max_length
+    device, max_length, date
         As in `load_reward_model`.
 
     Notes
@@ -122,6 +125,7 @@ class PairReward(RewardModel):
         head: int | None = None,
         device: str = "auto",
         max_length: int | None = None,
+        date: str | None = None,
     ) -> None:
         self.name, self.comparison = name, comparison
         self.dtype = checkpoint.dtype
@@ -131,6 +135,7 @@ class PairReward(RewardModel):
         self.tokenizer = checkpoint.tokenizer
         if comparison.chat != "no" and not self.tokenizer.chat_template:
             raise UsageError(f"{name}: chat={comparison.chat}, but there is no chat template")
+        self.recipe = _recipe(comparison, self.tokenizer, date)
         self.causal = self.model.get_output_embeddings() is not None
         self._answers = self._said() if self.causal else None
         front, back = special_tokens(self.tokenizer)
@@ -141,7 +146,17 @@ class PairReward(RewardModel):
         encoded = self.encode([Text("Which?", "this", other="that one")])
         with torch.inference_mode():
             self._head = None if self.causal else self._first(self._values(encoded), head)
-        facts = ("pair", comparison, self._head, str(self.dtype), self.max_length)
+        self.notices = self.recipe.notices
+        for notice in self.notices:
+            _log.warning("%s: %s", name, notice)
+        facts = (
+            "pair",
+            comparison,
+            self.recipe.facts,
+            self._head,
+            str(self.dtype),
+            self.max_length,
+        )
         self.fingerprint = checkpoint.fingerprint(facts)
 
     def encode(self, texts: Sequence[Text]) -> list[Encoded]:
@@ -172,6 +187,7 @@ class PairReward(RewardModel):
             "text": self.comparison.format,
             "chat": self.comparison.chat,
             "head": how if self.causal else f"label {self._head}",
+            **self.recipe.day,
         }
 
     def screen(self) -> list[tuple[str, str]]:
@@ -185,6 +201,8 @@ class PairReward(RewardModel):
             "text": f"{self.comparison.format!r}, {how[self.comparison.chat]}",
             "batches": "of equal lengths, not padded; both orders of every pair",
         }
+        if self.recipe.date is not None:
+            rows["date in the text"] = self.recipe.date.isoformat()
         alone = np.array([self._alone(each) for each in encoded])
         return screen_of_texts(self, rows, encoded[0].payload, self.forward(encoded), alone)
 
@@ -276,11 +294,24 @@ class PairReward(RewardModel):
         if self.comparison.chat != "no":
             turns = [{"role": "user", "content": text}]
             ask = self.comparison.chat == "ask"
+            day, template = self.recipe.date, str(self.recipe.template)
             text = self.tokenizer.apply_chat_template(
-                turns, tokenize=False, add_generation_prompt=ask
+                turns,
+                tokenize=False,
+                add_generation_prompt=ask,
+                chat_template=template if day is None else fixed_day(template, day),
             )
         body: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         return [*self._front, *body, *self._back]
+
+
+def _recipe(comparison: Comparison, tokenizer: Any, date: str | None) -> Recipe:
+    """The chat template that a comparison goes through, and the day that it writes."""
+    if comparison.chat != "no":
+        return resolve(Asked(date=date), tokenizer)
+    if date is not None:
+        raise UsageError("--date: the model's texts hold no date (chat=no); leave it out")
+    return Recipe()
 
 
 def load_pairs(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -39,6 +40,7 @@ from rmaudit.rewards.local.transformers_model import (
 )
 from rmaudit.rewards.steps import AGGREGATES, READINGS, Aggregate, aggregate_steps, readings
 
+_log = logging.getLogger("rmaudit")
 # Math-Shepherd is called on question + " " + solution, each of whose lines ends in " ки"; the line
 # breaks stay (Wang et al. 2024, arXiv 2312.08935; the model card of math-shepherd-mistral-7b-prm).
 _SHEPHERD, _SHEPHERD_FORMAT = " ки", "{prompt} {output}"
@@ -153,6 +155,9 @@ class ProcessReward(RewardModel):
         self._labels = self._said() if causal else _labels(self.model.config, head, name)
         self.max_length = maximum_length(self.tokenizer, positions(self.model), max_length)
         self._pad_id = padding_id(self.tokenizer)
+        self.notices = self.recipe.notices
+        for notice in self.notices:
+            _log.warning("%s: %s", name, notice)
         facts = (
             self.recipe.facts,
             self._front,
@@ -205,6 +210,7 @@ class ProcessReward(RewardModel):
             "text": self.recipe.format or self.recipe.shown,
             **self._shown_steps(),
             "aggregate": self.steps.aggregate,
+            **self.recipe.day,
         }
 
     @torch.inference_mode()

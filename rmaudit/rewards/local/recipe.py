@@ -89,6 +89,21 @@ class Recipe:
         return (self.template, self.format, self.pair, self.bos, self.eos, str(self.date))
 
     @property
+    def notices(self) -> tuple[str, ...]:
+        """What the user should know of the texts, a sentence each."""
+        if self.date is None:
+            return ()
+        return (
+            f"its chat template writes the date: {self.date.isoformat()} in every text of this "
+            "run; --date fixes it",
+        )
+
+    @property
+    def day(self) -> dict[str, str]:
+        """The day in the texts as a fact for the report; empty where they have none."""
+        return {} if self.date is None else {"date": self.date.isoformat()}
+
+    @property
     def shown(self) -> str:
         """The recipe in a few words."""
         if self.pair:
