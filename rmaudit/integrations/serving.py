@@ -11,16 +11,18 @@ import json
 import math
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rmaudit.data.fields import REFERENCES
 from rmaudit.integrations.monitor import Alarm, RunMonitor
 from rmaudit.integrations.recording import Recorder
-from rmaudit.rewards.base import RewardModel, Text
+from rmaudit.rewards.base import MissingColumnError, RewardModel, Text, leaves
 from rmaudit.typing import Float
 
 LARGEST_BODY = 256 << 20  # bytes of a request
@@ -94,6 +96,9 @@ class RewardService:
             If it does not follow the protocol.
         """
         texts = texts_of(request)
+        if texts:
+            models = (self.model, *([] if self.gold is None else [self.gold]))
+            texts = with_columns(texts, request, leaves(*models))
         if not texts:
             return {"rewards": [], "scores": [], "extra_logs": {}}
         with self._lock:
@@ -167,6 +172,44 @@ def texts_of(request: Any) -> list[Text]:
     if not isinstance(prompts, list) or len(prompts) != len(queries):
         raise RequestError(f'"prompts" must be a list of {len(queries)}, one per query')
     return [_text(str(prompt), query) for prompt, query in zip(prompts, queries, strict=True)]
+
+
+def with_columns(
+    texts: Sequence[Text], request: Mapping[str, Any], rewards: Sequence[RewardModel]
+) -> list[Text]:
+    """The texts with the columns that the rewards read, which are further lists of the request.
+
+    "labels", which trainers send, is the reference answer under whatever name a reward reads it,
+    and the one column that it reads and that is not there under its own name.
+
+    Raises
+    ------
+    RequestError
+        If a column that a reward reads is not there.
+    """
+    beside = {"query", "prompts", "labels"}
+    given = {
+        name: values
+        for name, values in request.items()
+        if name not in beside and isinstance(values, list) and len(values) == len(texts)
+    }
+    labels = request.get("labels")
+    if isinstance(labels, list) and len(labels) == len(texts):
+        missing = {name for each in rewards for name in each.reads if name not in given}
+        names = (*REFERENCES, *(missing if len(missing) == 1 else ()))
+        given = {**dict.fromkeys(names, labels), **given}
+    reads: set[str] = set()
+    for each in rewards:
+        try:
+            reads.update(each.columns(tuple(given)))
+        except MissingColumnError as error:
+            raise RequestError(
+                f'there is no list "{error.column}" in the request, which {each.name} reads; send '
+                'it beside "query", or the reference answers as "labels"'
+            ) from None
+    return [
+        replace(text, row={name: given[name][i] for name in reads}) for i, text in enumerate(texts)
+    ]
 
 
 def _text(prompt: str, query: str) -> Text:

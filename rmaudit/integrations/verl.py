@@ -42,7 +42,10 @@ def compute_scores(
     """Rewards of a batch, for verl's batch reward manager."""
     prompts = [_prompt(info) for info in extra_infos or [None] * len(solution_strs)]
     queries = [prompt + text for prompt, text in zip(prompts, solution_strs, strict=True)]
-    answer = _asked({"query": queries, "prompts": prompts})
+    request: dict[str, Any] = {"query": queries, "prompts": prompts}
+    if any(truth is not None for truth in ground_truths or ()):
+        request["labels"] = list(ground_truths or ())
+    answer = _asked(request)
     extra = answer.get("extra_logs", {})
     return [
         {"score": float(reward), **{name: float(values[i]) for name, values in extra.items()}}

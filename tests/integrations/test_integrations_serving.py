@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rmaudit.integrations.serving import RewardService, server, texts_of
+from rmaudit.integrations.serving import RequestError, RewardService, server, texts_of
 from rmaudit.integrations.verl import compute_score, compute_scores
 from rmaudit.rewards.ensemble import Ensemble
 from rmaudit.rewards.functions.function import given_function
@@ -139,3 +139,15 @@ def test_serve_on_the_command_line(tmp_path: Path) -> None:
             child.terminate()
     logged = json.loads((tmp_path / "log" / "training-log.jsonl").read_text())
     assert logged["rmaudit/proxy"] == 2.0
+
+
+def test_a_verifier_gets_the_references_that_trainers_send_as_labels() -> None:
+    def correct(completions: list[str], solution: list[str]) -> list[float]:
+        return [float(s in c) for c, s in zip(completions, solution, strict=True)]
+
+    service = RewardService(given_function(correct), per_step=4)
+    asked = {"query": ["1+1?2", "2+2?5"], "prompts": ["1+1?", "2+2?"]}
+    assert service.answer({**asked, "labels": ["2", "4"]})["rewards"] == [1.0, 0.0]
+    assert service.answer({**asked, "solution": ["2", "5"]})["rewards"] == [1.0, 1.0]
+    with pytest.raises(RequestError, match='no list "solution" in the request'):
+        service.answer(asked)
