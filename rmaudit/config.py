@@ -155,7 +155,8 @@ class AuditConfig(RunSettings):
     )
     feedback: str | None = option(
         None,
-        "What the model was trained on: lets coverage, leakage, generalization run.",
+        "What the model was trained on: lets leakage, poison and generalization run; coverage with "
+        "--deployment.",
         INPUTS,
         metavar="DATA",
         example="train.jsonl",

@@ -143,6 +143,8 @@ def _show(console: Console, result: Comparison) -> None:
             console.table(TITLES[verdict], columns, rows)
     same, absent = len(result.of("no difference")), len(result.of("not compared"))
     shared = f"{result.prompts['shared']:,} shared prompts" if result.paired else "nothing paired"
+    if not console.json_logs:
+        typer.echo("Intervals are those of each number alone; p-values are adjusted over all.")
     console.say(
         f"{same} numbers without a difference beyond chance, {absent} not compared; {shared}"
     )

@@ -119,6 +119,7 @@ def _view(report: Report, drawn: Drawings, figures: Mapping[Any, Any]) -> dict[s
         "cautions": {id_: text for a in audits.values() for id_, text in a.cautions.items()},
         "groups": grouped(report.findings),
         "has_samples": has_samples(report),
+        "label_next": _suggested(report),
         "reproduce": _command(report),
         "by_audit": {name: [(a, f) for a, f in numbered if f.audit == name] for name in audits},
         "ran": ran,
@@ -136,6 +137,13 @@ def _view(report: Report, drawn: Drawings, figures: Mapping[Any, Any]) -> dict[s
         "most_rows": MOST_ROWS,
         "most_examples": MOST_EXAMPLES,
     }
+
+
+def _suggested(report: Report) -> int:
+    """How many prompts the coverage audit suggests to label; 0 without a suggestion."""
+    coverage = report.audits.get("coverage")
+    table = None if coverage is None else coverage.tables.get("label_next")
+    return 0 if table is None else len(table.rows)
 
 
 def has_samples(report: Report) -> bool:

@@ -30,7 +30,8 @@ fit();
 function follow() {
   const target = location.hash && document.getElementById(location.hash.slice(1));
   if (!target) return;
-  const own = target.querySelector(":scope > details");
+  // Of a cause, the first example.
+  const own = target.querySelector(":scope > details, :scope > .proof details");
   if (own) own.open = true;
   for (let node = target; node; node = node.parentElement) {
     if (node.tagName === "DETAILS") node.open = true;
