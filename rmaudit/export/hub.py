@@ -9,6 +9,8 @@ from rmaudit.errors import RmauditError, StoreError, UsageError
 from rmaudit.export.card import card_text, model_card, updated_card
 
 if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
     from rmaudit.report.document import Report
 
 README = "README.md"
@@ -39,21 +41,11 @@ def push_card(report: Report, repo: str, *, pull_request: bool = False) -> str:
         If the hub refuses or cannot be reached.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-    )
+    from huggingface_hub.errors import HFValidationError
 
     api = HfApi()
     try:
-        try:
-            path = api.hf_hub_download(repo, README, force_download=True)
-            old = Path(path).read_text(encoding="utf-8")
-        except LocalEntryNotFoundError:  # the hub was not reached: no statement about the card
-            raise
-        except EntryNotFoundError:
-            old = None
+        old = _card_there(api, repo)
         card = model_card(report) if old is None else updated_card(old, report)
         done = api.upload_file(
             path_or_fileobj=card_text(card).encode(),
@@ -72,3 +64,16 @@ def push_card(report: Report, repo: str, *, pull_request: bool = False) -> str:
             f"--push {repo}: {said}; check the name, the network and the token (hf auth login)"
         ) from error
     return str(done.pr_url or done.commit_url)
+
+
+def _card_there(api: HfApi, repo: str) -> str | None:
+    """The text of a model's card; None where the model has none."""
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    try:
+        path = api.hf_hub_download(repo, README, force_download=True)
+    except LocalEntryNotFoundError:  # the hub was not reached: no statement about the card
+        raise
+    except EntryNotFoundError:
+        return None
+    return Path(path).read_text(encoding="utf-8")

@@ -126,26 +126,16 @@ class Report:
         """
         by_name = {audit.name: audit for audit in audits}
         results = [sound(result, by_name[result.audit], strict) for result in results]
-        findings = [finding for result in results for finding in result.findings]
-        findings.sort(key=lambda f: SEVERITIES.index(f.severity))  # stable: then in page order
         document = {
             "schema_version": SCHEMA_VERSION,
             "rmaudit_version": __version__,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "seed": seed,
-            "model": {
-                "name": model.name,
-                "kind": model.kind,
-                "signal": signal,
-                "fingerprint": model.fingerprint,
-                "facts": model.describe(),
-            },
+            "model": _model(model, signal),
             "inputs": {name: asdict(source) for name, source in inputs.items()},
             "cost": asdict(cost),
             "audits": {r.audit: audit_record(r, by_name[r.audit]) for r in results},
-            "findings": [
-                {**fields(f), "examples": [example(row) for row in f.examples]} for f in findings
-            ],
+            "findings": _findings(results),
             "config": dict(config),
             "provenance": dict(provenance),
             **(benchmark or {}),
@@ -338,6 +328,24 @@ class Report:
         from rmaudit.report.page import summary
 
         return summary(self)
+
+
+def _model(model: Model, signal: str | None) -> dict[str, Any]:
+    """What the record says of the model."""
+    return {
+        "name": model.name,
+        "kind": model.kind,
+        "signal": signal,
+        "fingerprint": model.fingerprint,
+        "facts": model.describe(),
+    }
+
+
+def _findings(results: Sequence[AuditResult]) -> list[dict[str, Any]]:
+    """All findings, worst first; those of one severity in page order."""
+    findings = [finding for result in results for finding in result.findings]
+    findings.sort(key=lambda f: SEVERITIES.index(f.severity))  # stable: then in page order
+    return [{**fields(f), "examples": [example(row) for row in f.examples]} for f in findings]
 
 
 def _parse(document: Any, where: str) -> ReportRecord:
