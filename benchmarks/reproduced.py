@@ -1,7 +1,7 @@
 """Published results on reward models, run again: what `docs/reproduced.md` sets beside the papers.
 
     python benchmarks/reproduced.py gao            # or coste, razin, rafailov, verifier
-    python benchmarks/reproduced.py rm-bench DATA  # or rewardmath, null-model, annotators, length
+    python benchmarks/reproduced.py rewardmath DATA  # or null-model, annotators, length
 
 Cells that cost more than seconds are kept in ``benchmarks/cells/reproduced.jsonl``; a command goes
 on where it stopped. DATA is a folder of published data, one folder a data set (docs/data.md).
@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 
 IN_WORLDS = ("gao", "coste", "razin", "rafailov", "verifier")
-ON_DATA = ("rm-bench", "rewardmath", "null-model", "annotators", "length")
+ON_DATA = ("rewardmath", "null-model", "annotators", "length")
 
 
 def main() -> None:

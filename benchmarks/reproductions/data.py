@@ -127,24 +127,6 @@ def _correlation(margin: np.ndarray, sides: list[list[str]]) -> float:
     return float(np.corrcoef(margin, lengths[0] - lengths[1])[0, 1])
 
 
-def rm_bench(data: Path) -> None:
-    """Accuracy where style helps, is equal and misleads, of a MiniLM reward trained on HH-RLHF."""
-    from reproductions.minilm import embed, fit_head
-
-    frame = rma.load(data / "hh_rlhf/train.jsonl.gz").frame.head(PAIRS)
-    prompts = [_last_turn(prompt) for prompt in frame["prompt"]]
-    vectors = embed(prompts * 2, [*frame["chosen"], *frame["rejected"]])
-    scale = vectors.std(axis=0) + 1e-12
-    weights = fit_head(vectors[:PAIRS] / scale, vectors[PAIRS:] / scale, RIDGE)
-    items = rma.load(data / "rm_bench/pairs.jsonl.gz").frame.head(450)
-    asked = [_last_turn(prompt) for prompt in items["prompt"]]
-    texts = embed(asked * 2, [*items["chosen"], *items["rejected"]]) / scale @ weights
-    recorded = items.assign(chosen_reward=texts[: len(items)], rejected_reward=texts[len(items) :])
-    report = rma.audit("recorded", recorded, only=["preference"], cache=False)
-    names = ("style_easy", "style_normal", "style_hard")
-    show(names, [[interval(report[f"preference.{name}"]) for name in names]])
-
-
 def _share(values: np.ndarray, codes: np.ndarray | None = None) -> Any:
     values = np.asarray(values, dtype=np.float64)
     return cluster_mean(values, np.arange(len(values)) if codes is None else codes, bounds=(0, 1))
