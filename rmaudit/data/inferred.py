@@ -168,7 +168,9 @@ class Table:
             if (renames.get(name, name) in _TEXTS and self.profile.written(name))
             or (name in shape_reads and self.profile.written(name))
         }
-        lists = {n for n in self.profile.names if renames.get(n, n) in ("outputs",)}
+        lists = {n for n in self.profile.names if renames.get(n, n) == "outputs"}
+        if self.shape is not None and self.shape.kind == "ranking":
+            lists |= {name for name in shape_reads if self.profile.lists(name)}
         decode |= {n for n in lists if any(isinstance(v, str) for v in self.profile.values[n])}
         ignored = {*self.mapping.ignored}
         if not (renames or context or specs or self.shape or decode or ignored):

@@ -96,10 +96,9 @@ class Intake:
         # Those that may hold what was meant to be measured come first.
         unused.sort(key=lambda name: looks_like(name) is None)
         notes = self._plan.notes
-        if self.ids.repeated:
-            notes += (
-                f"{len(self.ids.repeated):,} ids are on several rows: rows of one id are one group",
-            )
+        if repeated := len(self.ids.repeated):
+            ids = "1 id is" if repeated == 1 else f"{repeated:,} ids are"
+            notes += (f"{ids} on several rows: rows of one id are one group",)
         return Reading(
             self._plan.layout,
             tuple(name for name in self._columns if name in used),

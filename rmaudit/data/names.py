@@ -74,6 +74,7 @@ VERDICTS = (
     *("better", "better_response", "better_response_id", "preferred_response", "chosen_index"),
     *("overall_preference", "human_preference", "selected", "best", "judgment", "judgement"),
     *("preference_label", "preferred_id", "winner_id", "annotation", "ranking", "decision"),
+    *("winner_model", "winning_model", "preferred_model", "better_model"),
 )
 SIDES: tuple[tuple[str, str], ...] = (
     *(("a", "b"), ("0", "1"), ("1", "2"), ("left", "right"), ("one", "two"), ("first", "second")),

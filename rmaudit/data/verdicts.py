@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from rmaudit.data import names
-from rmaudit.data.layouts.shapes import Pick, Vote, lists, word
+from rmaudit.data.layouts.shapes import Pick, Vote, word
 from rmaudit.data.mapping import vote
+from rmaudit.data.messages import decoded
 from rmaudit.data.plan import Unclear
 from rmaudit.data.profile import Profile
 from rmaudit.data.values import is_null
@@ -82,6 +84,12 @@ def _flags(
     return None
 
 
+def _read(value: Any) -> list[Any]:
+    """A list of responses, which may be written in a cell of text."""
+    value = decoded(value) if isinstance(value, str) else value
+    return value if isinstance(value, list) else []
+
+
 def find_pick(profile: Profile, free: Mapping[str, str], outputs: str | None) -> Pick | None:
     """A list of responses with the place of the best one in it.
 
@@ -96,7 +104,7 @@ def find_pick(profile: Profile, free: Mapping[str, str], outputs: str | None) ->
     place = places[0]
     rows = [row for row in profile.rows if not is_null(row.get(place))]
     from_0 = any(row[place] == 0 for row in rows)
-    from_1 = any(row[place] == len(lists(row, outputs)) for row in rows)
+    from_1 = any(row[place] == len(_read(row.get(outputs))) for row in rows)
     if from_0 != from_1:
         return Pick(outputs, place, 0 if from_0 else 1)
     shown = "rows have 0 and" if from_0 else "no row has 0 or"

@@ -276,6 +276,7 @@ def test_rows_of_one_id_are_a_group() -> None:
     ]
     assert data.source.rows_set_aside == 0
     assert "3 ids are on several rows" in data.notices[0]
+    assert "1 id is on several rows" in load([{**row, "id": "x"} for row in PAIRS]).notices[0]
 
 
 def test_who_the_annotators_are_is_used_where_it_is_a_list() -> None:

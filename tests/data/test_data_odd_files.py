@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -94,16 +95,21 @@ MODELS = ("large", "small")
 
 
 @pytest.mark.parametrize(
-    ("sides", "authors"),
-    [("ab", "model_{}"), ("12", "generator_{}"), ("ab", "model_{}_name"), ("12", "model_{}")],
+    ("sides", "authors", "verdict"),
+    [
+        ("ab", "model_{}", "winner"),
+        ("12", "generator_{}", "winner"),
+        ("ab", "model_{}_name", "preference"),
+        ("12", "model_{}", "winner_model"),
+    ],
 )
-def test_a_verdict_may_name_the_model_of_a_response(sides: str, authors: str) -> None:
+def test_a_verdict_may_name_the_model_of_a_response(sides: str, authors: str, verdict: str) -> None:
     first, second = (authors.format(side) for side in sides)
     winner = ["large", "small", "tie", "large", "small", "large", "both bad", "other", None, "x"]
     swapped = [i % 2 for i in range(10)]
     rows = [
         {"prompt": p, f"response_{sides[0]}": (g, b)[s], f"response_{sides[1]}": (b, g)[s],
-         first: MODELS[s], second: MODELS[1 - s], "winner": w}
+         first: MODELS[s], second: MODELS[1 - s], verdict: w}
         for (p, g, b), s, w in zip(PAIRS, swapped, winner, strict=True)
     ]  # fmt: skip
     rows[9] |= {first: "x", second: "x"}  # the winner, and the loser
@@ -198,6 +204,19 @@ def test_a_list_of_responses_with_the_place_of_the_best_is_a_ranking(first: int)
     assert data.source.reasons == {"no preference given": 1}
     outside = load([*rows, {**rows[0], "best_index": 7}])
     assert outside.source.reasons == {"not a verdict": 1}
+
+
+@pytest.mark.parametrize("write", [repr, json.dumps])
+def test_lists_of_responses_in_cells_are_decoded(write: Any, tmp_path: Path) -> None:
+    rows = [{"prompt": p, "responses": write([g, f"it's {b}"]), "best_index": i % 2}
+            for i, (p, g, b) in enumerate(PAIRS)]  # fmt: skip
+    frame = load(table(tmp_path / "d.csv", rows)).frame
+    assert frame["outputs"].tolist() == [[g, f"it's {b}"] for _, g, b in PAIRS]
+    assert frame["ranking"].tolist() == [[1, 2], [2, 1]] * 5
+    sides = [{"prompt": p, "chosen": write([g, "x"]), "rejected": write([b])} for p, g, b in PAIRS]
+    frame = load(table(tmp_path / "e.csv", sides)).frame
+    assert frame["outputs"].tolist() == [[g, "x", b] for _, g, b in PAIRS]
+    assert frame["ranking"].tolist() == [[1, 1, 3]] * 10
 
 
 @pytest.mark.parametrize("places", [[1, 1, 2], [0, 3, 1]])
