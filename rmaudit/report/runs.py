@@ -20,7 +20,7 @@ from rmaudit.stats.law import p_at_most
 IN_SDS = ("gold_gain_at_peak", "gold_loss_after_peak", "proxy_gold_gap", "fit_alpha", "fit_beta")
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Runs:
     """What was logged, in the place of a model."""
 
