@@ -307,21 +307,24 @@ def _example_figure(case: Case, rows: NDArray[np.int64], curves: Mapping[str, Fl
     ids = case.eval.frame["id"].iloc[rows[shown]].tolist()
     series = [
         {
-            "name": f"{id_} {side}",
+            "name": side if place == 0 else "",
+            "end": f"pair {place + 1}" if side == "chosen" else "",
+            "color": ("chosen", "rejected").index(side),
+            "line": place,
             "x": POSITIONS.tolist(),
             "y": curves[side][i].tolist(),
             "low": None,
             "high": None,
             "style": "line",
         }
-        for i, id_ in zip(shown, ids, strict=True)
+        for place, i in enumerate(shown)
         for side in ("chosen", "rejected")
     ][: 2 * EXAMPLES]
     return Figure(
         "reward_along_output",
         "curves",
         "Reward along real responses",
-        f"Reward of growing prefixes of both responses of {len(shown)} pairs: "
+        f"Reward of growing prefixes of both responses of {len(shown)} pairs: rows "
         f"{', '.join(map(str, ids))}.",
         {
             "series": series,

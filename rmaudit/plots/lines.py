@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from matplotlib.axes import Axes
 
+from rmaudit.plots.gain_lines import label_ends
 from rmaudit.plots.kinds import Data, figure_kind, line_height, usual_height
 from rmaudit.plots.marks import (
     label,
@@ -38,7 +39,8 @@ def curves(ax: Axes, data: Data) -> None:
 
     ``series`` (name, x, y, low, high, style), ``xscale``, ``yscale``, ``diagonal``,
     ``reference_x``, ``reference_y``. A series may name its ``color`` and its ``line`` by place in
-    the palette, so that those that belong together look alike, or have the color "muted".
+    the palette, so that those that belong together look alike, or have the color "muted"; what
+    stands at its ``end`` labels the line itself.
     """
     series = data["series"]
     for i, one in enumerate(series):
@@ -57,6 +59,12 @@ def curves(ax: Axes, data: Data) -> None:
     if data.get("diagonal"):
         ax.axline((0, 0), (1, 1), color=MUTED, lw=0.9, ls=(0, (4, 3)), zorder=1)
     legend(ax, [s.get("name", "") for s in series])
+    ends = [
+        (float(s["x"][-1]), float(s["y"][-1]), label(s["end"]), _color(s.get("color", i)))
+        for i, s in enumerate(series)
+        if s.get("end") and s["y"][-1] is not None
+    ]
+    label_ends(ax, ends)
 
 
 def _curve(ax: Axes, i: int, one: Data) -> None:

@@ -139,7 +139,9 @@ def test_the_figure_shows_real_outputs(make_case: Make, run_audit: Any) -> None:
     figure = next(f for f in result.figures if f.name == "reward_along_output")
     assert len(figure.data["series"]) == 8
     line = figure.data["series"][0]
-    name = re.fullmatch(r"row(\d+) chosen", line["name"])
+    assert (line["name"], line["end"]) == ("chosen", "pair 1")
+    assert {each["name"] for each in figure.data["series"]} == {"chosen", "rejected", ""}
+    name = re.search(r"rows row(\d+)", figure.alt)  # row ids are told, and are no legend
     assert name
     text = rows[int(name[1])]["chosen"].split()
     expected = [even("", " ".join(text[: round(20 * s)])) for s in POSITIONS]

@@ -228,3 +228,14 @@ def test_a_legend_that_repeats_the_axis_is_left_out() -> None:
     assert draw({"kind": "bars", "data": data}).axes[0].get_legend() is None
     data = {**data, "ylabel": "share"}
     assert draw({"kind": "bars", "data": data}).axes[0].get_legend() is not None
+
+
+def test_a_line_may_be_labelled_at_its_end() -> None:
+    series = [
+        {"name": "chosen" if i == 0 else "", "end": f"pair {i + 1}", "color": 0, "line": i}
+        | {"x": [0, 1], "y": [i, i + 1.0], "low": None, "high": None}
+        for i in range(3)
+    ]
+    ax = draw({"kind": "curves", "data": {"series": series}}).axes[0]
+    assert {text.get_text() for text in ax.texts} >= {"pair 1", "pair 2", "pair 3"}
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["chosen"]
