@@ -80,7 +80,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/best_of_n_scoring.py
 	$(BIN)/python benchmarks/store.py
 	$(BIN)/python benchmarks/audit.py
-	$(BIN)/python benchmarks/statistics.py 1000000
+	$(BIN)/python benchmarks/million_pairs.py 1000000
 	$(BIN)/python benchmarks/page.py
 
 # Every planted flaw, two seeds, in the clinic: under ten minutes on two cores.

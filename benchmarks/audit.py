@@ -28,16 +28,13 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from scoring import DATA, minilm_reward, read_texts
 
 import rmaudit
 from rmaudit.data.types import prompt_text
 from rmaudit.rewards import Text, load_reward_model
 from rmaudit.rewards.base import Encoded
 from rmaudit.rewards.local.transformers_model import TransformersReward
-
-sys.path.append(sys.path.pop(0))  # here lies a statistics.py, which must not hide Python's own
-
-from scoring import DATA, minilm_reward, read_texts
 
 SPINE = "data,preference,calibration,length,style"
 SAMPLE = 256  # texts of which the rate of forward passes is taken

@@ -2,9 +2,10 @@
 
     python benchmarks/fuzz.py [--mutants 10000] [--seed 0] [--start 0] [--only data]
 
-Starts from valid tables of every type and format, settings, gate policies, probe suites, reports
-and training logs; harms their bytes, structure and types; and runs what reads them. Every mutant
-must be accepted, accepted with rows set aside (which add up), or refused with one clear line,
+Starts from valid tables of every type, format and published layout, settings, gate policies,
+mixes, probe suites, published benchmarks and results, reports and the logs of trainers; harms
+their bytes, structure and types; and runs what reads them. Every mutant must be accepted,
+accepted with rows set aside (which add up), or refused with one clear line,
 within five seconds of work. Mutant i depends on the seed and i alone, so that a run may be split,
 and `--start i --mutants 1` runs one again. Writes a JSON line and a Markdown table; what broke is
 kept in RESULTS/fuzz-failures. Exit 1 if anything broke.
@@ -32,8 +33,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fuzzing.targets import TARGETS, prepare
+from fuzzing.field import FIELD
+from fuzzing.targets import TARGETS as OWN
+from fuzzing.targets import prepare
 
+TARGETS = OWN | FIELD
 SECONDS = 5.0  # of processor time that one mutant may take: no other program's work counts
 WAITING = 30.0  # seconds by the clock
 BACKSTOP = 120.0  # seconds after which even code that no signal reaches is ended, with its stack
@@ -101,9 +105,15 @@ def fuzz(
     outcome = Outcome()
     with tempfile.TemporaryDirectory() as name, working_in(Path(name)):
         prepare(Path())
+        warm_up()
         for number in range(start, start + mutants):
             run_one(number, seed, only, outcome, keep)
     return outcome
+
+
+def warm_up() -> None:
+    """Import what is imported on use, torch above all: no mutant's time."""
+    import netcal.metrics  # noqa: F401
 
 
 def run_one(number: int, seed: int, only: str | None, outcome: Outcome, keep: Path | None) -> None:
@@ -135,7 +145,7 @@ def run_one(number: int, seed: int, only: str | None, outcome: Outcome, keep: Pa
 
 def target_of(number: int) -> str:
     """Which entry point a mutant goes to, by the targets' shares."""
-    place = (number * _GOLDEN % 2**32) / 2**32
+    place = (number * _GOLDEN % 2**32) / 2**32 * sum(share for share, _ in TARGETS.values())
     for name, (share, _) in TARGETS.items():
         place -= share
         if place < 0:

@@ -23,10 +23,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-# This folder last: a file here is called statistics.py, like a module of the standard library.
-if Path(sys.path[0]).resolve() == Path(__file__).resolve().parent:
-    sys.path.pop(0)
-sys.path.append(str(Path(__file__).resolve().parent))
+sys.path.append(str(Path(__file__).resolve().parent))  # also where it is no script
 
 import numpy as np
 from interval_sets import MEASURES, Simulated, simulated

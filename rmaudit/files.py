@@ -10,9 +10,12 @@ import tempfile
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rmaudit.errors import StoreError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # What a spreadsheet may take for a formula (OWASP, CSV Injection): signs, wide ones too, also
 # behind what it may drop: spaces and whatever has no shape, such as U+FEFF and U+200B.
@@ -44,7 +47,7 @@ def write(path: Path, content: str | bytes) -> None:
         ) from error
 
 
-def check_writable(folder: Path) -> None:
+def check_writable(folder: Path, option: str = "--out") -> None:
     """Try a place for results before hours of work go into them; nothing is left there.
 
     Raises
@@ -60,7 +63,7 @@ def check_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise StoreError(
-            f"cannot write to {folder}: {error.strerror or error}; name another place with --out"
+            f"cannot write to {folder}: {error.strerror or error}; name another place with {option}"
         ) from error
 
 
@@ -87,6 +90,13 @@ def _harmless(cell: Any) -> Any:
     shape = next((c for c in cell if unicodedata.category(c) not in _SHAPELESS), "")
     # Tabs and line ends may open a cell of their own.
     return "'" + cell if cell[:1] in ("\t", "\r", "\n") or (shape and shape in _FORMULA) else cell
+
+
+def csv_frame(frame: pd.DataFrame) -> str:
+    """A table of pandas as `csv_text` writes one; what is absent is empty."""
+    text = frame.select_dtypes(exclude=["number", "bool"])
+    safe = frame.assign(**{name: text[name].map(_harmless) for name in text})
+    return safe.rename(columns=_harmless).to_csv(index=False)
 
 
 def file_name(*parts: str) -> str:

@@ -47,6 +47,20 @@ def rows(folder: Path, name: str = "eval.jsonl", count: int = 40, **more: Any) -
     return str(folder / name)
 
 
+def published(folder: Path, **more: Any) -> str:
+    """A file of RewardBench with rewards."""
+    where = folder / f"published{len(more)}{next(iter(more), '')}"
+    where.mkdir(exist_ok=True)
+    written = [
+        {"id": i, "prompt": f"q {i}", "chosen": "a longer answer", "rejected": "an answer",
+         "subset": ("alpacaeval-easy", "math-prm")[i % 2], "scores_chosen": i % 3,
+         "scores_rejected": i % 2} | more
+        for i in range(8)
+    ]  # fmt: skip
+    (where / "rb.json").write_text(json.dumps(written))
+    return str(where / "rb.json")
+
+
 class Misbehaving(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -136,6 +150,65 @@ def test_no_escape_of_names_or_errors_reaches_the_terminal(
         assert "\x1b" not in out + err, command
 
 
+ESCAPE = "\x1b[2J\x1b]0;title\x07"
+GATE = 'schema_version = 1\n[[rule]]\nmetric = "preference.accuracy"\nmin = 0.9\nslice = "*"\n'
+PROBE = {"name": "opening", "meaning": ESCAPE, "transform": "opening", "expected": "not_higher",
+         "parameters": {"texts": ["Sure."]}, "tolerance": 0.1}  # fmt: skip
+
+
+def test_no_escape_of_a_report_suite_or_benchmark_reaches_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    data = rows(tmp_path, subset=lambda i: f"{ESCAPE}{i % 2}")
+    for out in ("a", "b"):
+        run("audit", "-m", "recorded", "--eval", data, "--only", "preference", "--out", out)
+        report = json.loads(Path(out, "report.json").read_text())
+        report["model"]["name"] = f"{ESCAPE}{out}"
+        Path(out, "report.json").write_text(json.dumps(report))
+    Path("gate.toml").write_text(GATE)
+    Path("probes").mkdir()
+    suite = {"schema_version": 1, "name": "odd", "version": 1, "title": "Odd", "probes": [PROBE]}
+    suite |= {"kind": "invariance", "question": ESCAPE, "licence": ESCAPE, "sources": [ESCAPE]}
+    Path("probes", "suite.yaml").write_text(json.dumps(suite))
+    Path("probes", "DATASHEET.md").write_text(f"A sheet {ESCAPE}\n")
+    made = published(tmp_path, prompt=ESCAPE, model=ESCAPE)
+    bench = ("bench", "rewardbench", "-m", "recorded", "--no-cache", "--out", "rb")
+    commands = {
+        ("gate", "a", "--policy", "gate.toml", "--github"): "preference.accuracy",
+        ("gate", "a", "--policy", "gate.toml", "--baseline", "b"): "preference.accuracy",
+        ("plan", "a", "--gate", "gate.toml"): "preference.accuracy",
+        ("compare", "a", "b"): "preference.accuracy",
+        ("compare", "a", "b", "a"): "Preference accuracy",
+        ("card", "a"): "a",
+        ("index", "."): "page: ",
+        ("probes", "show", "odd", "--probe-path", "probes"): "A sheet",
+        (*bench, "--data", made, "--name", ESCAPE): "page: rb",
+        (*bench, "--data", published(tmp_path, subset=ESCAPE)): "subset",
+        (*bench, "--data", published(tmp_path, scores_chosen=ESCAPE)): "scores_chosen",
+        ("validate", made): "rb.json",
+    }
+    for command, shown in commands.items():
+        _, out, err = run(*command)
+        assert shown in out + err, command
+        assert not {"\x1b", "\x07"} & set(out + err), command
+
+
+def test_a_name_of_a_book_is_cut_in_messages(tmp_path: Path) -> None:
+    given = {
+        "prompt": "p",
+        "response_1": "a b",
+        "response_2": "c d",
+        "preference_" + "x" * 50_000: 1,
+    }
+    (tmp_path / "d.jsonl").write_text(json.dumps(given) + "\n")
+    code, _, err = run("validate", str(tmp_path / "d.jsonl"))
+    assert code == 2
+    assert "preference_xxx" in err
+    assert len(err) < 3_000
+
+
 def test_a_name_that_cannot_be_drawn_costs_no_page(tmp_path: Path) -> None:
     data = rows(tmp_path, subset=lambda i: ["code", "\ufeffmath", "\u200b"][i % 3])
     made = ("--eval", data, "--only", "preference", "--out", str(tmp_path / "o"))
@@ -182,7 +255,9 @@ def test_a_callable_that_leaves_or_never_ends_is_refused(
     assert f"rude:{name}" in said
 
 
-@pytest.mark.parametrize("command", ["audit", "score", "overopt"])
+@pytest.mark.parametrize(
+    "command", ["audit", "score", "overopt", "bench", "bench all", "tensorboard"]
+)
 def test_a_place_that_cannot_be_written_is_refused_before_scoring(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
@@ -196,16 +271,34 @@ def test_a_place_that_cannot_be_written_is_refused_before_scoring(
         "audit": ("audit", "--eval", rows(tmp_path)),
         "score": ("score", "--data", rows(tmp_path)),
         "overopt": ("overopt", "--samples", rows(tmp_path)),
+        "bench": ("bench", "rewardbench", "--data", published(tmp_path)),
+        "bench all": ("bench", "all", "--data", str(Path(published(tmp_path)).parent)),
+        "tensorboard": ("audit", "--eval", rows(tmp_path), "--log-to", "tensorboard:file/below"),
     }[command]
-    code, _, said = run(*given, "-m", "python:mark:f", "--out", "file/below/o", "--no-cache")
+    if command == "tensorboard":
+        pytest.importorskip("tensorboard")
+    out = "o" if command == "tensorboard" else "file/below/o"
+    code, _, said = run(*given, "-m", "python:mark:f", "--out", out, "--no-cache")
     assert code == 2
     assert "cannot write to file/below" in said
+    assert ("--log-to tensorboard:DIR" in said) == (command == "tensorboard")
     assert not (tmp_path / "scored").exists()
 
 
 def test_quiet_prints_errors_only(tmp_path: Path) -> None:
     made = ("--eval", rows(tmp_path), "--only", "preference", "--out", str(tmp_path / "o"))
     assert run("audit", "-m", "recorded", *made, "--quiet") == (0, "", "")
+    Path(tmp_path, "rb").mkdir()
+    for again in (
+        ("bench", "rewardbench", published(tmp_path), "-m", "recorded", "--out", tmp_path / "rb"),
+        ("compare", tmp_path / "o", tmp_path / "o"),
+        ("compare", tmp_path / "o", tmp_path / "o", tmp_path / "o"),
+        ("index", tmp_path),
+        ("validate", rows(tmp_path)),
+        ("plan", tmp_path / "o"),
+        ("gate", tmp_path / "o", "--policy", "default"),
+    ):
+        assert run(*map(str, again), "--quiet")[1:] == ("", ""), again
     code, out, err = run("audit", "-m", "recorded", "--eval", "gone.jsonl", "--quiet")
     assert (code, out) == (2, "")
     assert err.startswith("error: ")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-# Behind all else: a file here is called statistics.py, like a module of the standard library.
 sys.path.append(str(Path(__file__).parents[1]))
 
 from detection.run import main

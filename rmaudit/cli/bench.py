@@ -14,6 +14,7 @@ from rmaudit.cli.audit import MODEL_OPTIONS, check_trackers, track
 from rmaudit.config import AuditConfig
 from rmaudit.console import Console
 from rmaudit.errors import EXIT_OK
+from rmaudit.files import check_writable
 
 if TYPE_CHECKING:
     from rmaudit.report.document import Report
@@ -61,6 +62,7 @@ def bench(
     if suite == "all":
         return _all(console, settings, more)
     folder = settings.out or Path("reports") / _folder(suite, settings.model)
+    check_writable(folder)
     report = _run(console, suite, settings, settings.eval, folder, more)
     show(console, report)
     console.say(f"page: {folder / 'bench.html'}", page=str(folder / "bench.html"))
@@ -131,6 +133,7 @@ def _all(console: Console, settings: AuditConfig, more: Mapping[str, Any]) -> in
     if not found:
         raise DataError(f"{settings.eval}: no file in it is one of a known suite")
     out = settings.out or Path("reports") / _folder("all", settings.model)
+    check_writable(out)
     reports = []
     for suite, path in found:
         console.say(f"{suite}: {path}")

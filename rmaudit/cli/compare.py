@@ -128,10 +128,10 @@ def _show(console: Console, result: Comparison) -> None:
     from rmaudit.comparison.page import TITLES, words
 
     if not console.json_logs:
-        typer.echo(result.answer)
+        console.result(result.answer)
         for d in result.differences:
             if not d.slice and d.id.endswith(HEADLINES) and d.reason is None:
-                typer.echo(_headline(d))
+                console.result(_headline(d))
     listed: tuple[Verdict, ...] = ("worse", "changed", "better")
     for verdict in listed:
         rows = []
@@ -144,7 +144,7 @@ def _show(console: Console, result: Comparison) -> None:
     same, absent = len(result.of("no difference")), len(result.of("not compared"))
     shared = f"{result.prompts['shared']:,} shared prompts" if result.paired else "nothing paired"
     if not console.json_logs:
-        typer.echo("Intervals are those of each number alone; p-values are adjusted over all.")
+        console.result("Intervals are those of each number alone; p-values are adjusted over all.")
     console.say(
         f"{same} numbers without a difference beyond chance, {absent} not compared; {shared}"
     )

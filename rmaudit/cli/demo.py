@@ -9,6 +9,7 @@ import typer
 
 from rmaudit.cli import command
 from rmaudit.console import Console
+from rmaudit.files import check_writable
 
 
 def register(app: typer.Typer) -> None:
@@ -28,5 +29,6 @@ def demo(
     from rmaudit.cli.audit import show
     from rmaudit.demo import run
 
+    check_writable(out)
     report = run(out, seed, console, train=not synthetic)
     show(console, report, out)

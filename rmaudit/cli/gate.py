@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rmaudit.cli import command
-from rmaudit.console import Console
+from rmaudit.console import Console, printable
 
 if TYPE_CHECKING:
     from rmaudit.gating import GateResult
@@ -68,7 +68,9 @@ def _github(result: GateResult, as_json: bool) -> None:
         with Path(summary).open("a", encoding="utf-8") as out:
             out.write(step_summary(result))
     for line in workflow_commands(result):
-        typer.echo(line, err=as_json)  # the runner reads both; JSON on stdout stays whole
+        typer.echo(
+            printable(line), err=as_json
+        )  # the runner reads both; JSON on stdout stays whole
 
 
 def _show(console: Console, result: GateResult) -> None:

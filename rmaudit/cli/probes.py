@@ -71,7 +71,7 @@ def show(
     ]
     console.table("About", ["what", "value"], facts)
     if suite.datasheet and not console.json_logs:
-        typer.echo("\n" + suite.datasheet.rstrip())
+        console.result("\n" + suite.datasheet.rstrip().expandtabs(4))
 
 
 def check(

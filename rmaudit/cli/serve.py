@@ -12,6 +12,7 @@ from rmaudit.cli.audit import MODEL_OPTIONS
 from rmaudit.config import AuditConfig
 from rmaudit.console import Console
 from rmaudit.errors import UsageError
+from rmaudit.files import check_writable
 
 
 def register(app: typer.Typer) -> None:
@@ -46,6 +47,7 @@ def serve(
     from rmaudit.rewards import load_reward_model
     from rmaudit.rewards.kinds import refuse_without_effect
 
+    check_writable(out)
     settings = AuditConfig.resolve({**given, "eval": "none"}, None)
     refuse_without_effect(settings, [settings.model, gold])
     service = RewardService(

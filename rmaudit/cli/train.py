@@ -13,6 +13,7 @@ from rmaudit.cli.audit import Limit
 from rmaudit.cli.command import offered
 from rmaudit.console import Console
 from rmaudit.errors import UsageError
+from rmaudit.files import check_writable
 from rmaudit.training.policy.settings import (
     CONFIGS,
     IterationConfig,
@@ -59,6 +60,7 @@ def reward(
     from rmaudit.api import load
     from rmaudit.training.reward.train import train_reward_model
 
+    check_writable(out)
     config = RewardTrainingConfig(**RewardTrainingConfig.said(given))
     with console.training() as on_progress:
         done = train_reward_model(
@@ -110,6 +112,7 @@ def policy(
     from rmaudit.training.policy.text import load_text_policy
     from rmaudit.training.policy.train import config_of, train_policy
 
+    check_writable(out)
     sampling = SamplingConfig(**SamplingConfig.said(given))
     table = load(data, limit=limit)
     proxy, truth = (
@@ -149,6 +152,7 @@ def iterate(
     from rmaudit.training.policy.text import load_text_policy
     from rmaudit.training.policy.train import distinct_prompts, say_if_large
 
+    check_writable(out)
     sampling = SamplingConfig(**SamplingConfig.said(given))
     config = iteration_config(given, sampling)
     start = load_text_policy(model, sampling)

@@ -16,7 +16,7 @@ from rmaudit.data.paths import MISSING, get
 from rmaudit.data.plan import Plan, Unclear, through, turn_notes
 from rmaudit.data.profile import Profile
 from rmaudit.data.rows import COLUMNS, ONE_OUTPUT, SHARED, infer_type
-from rmaudit.data.suggestion import suggestion
+from rmaudit.data.suggestion import LONGEST, suggestion
 from rmaudit.data.types import DataType
 from rmaudit.data.verdicts import find_pick, find_vote
 
@@ -276,9 +276,10 @@ class Table:
         ]
         if not candidates or _carries_context(self.profile.rows, read):
             return
+        shown = [names.short(name, LONGEST) for name in candidates[:60]]
         raise Unclear(
             f"chosen and rejected come without a prompt, and {_columns(candidates)} may be one: "
-            f"say --columns prompt={candidates[0]}, or --columns ignore={'+'.join(candidates)} if "
+            f"say --columns prompt={shown[0]}, or --columns ignore={'+'.join(shown)} if "
             "it is none"
         )
 
@@ -306,7 +307,7 @@ def _carries_context(
 
 
 def _columns(found: Sequence[str]) -> str:
-    shown = ", ".join(repr(name[:60]) for name in found)
+    shown = ", ".join(repr(names.short(name)) for name in found[:60])
     return f"column {shown}" if len(found) == 1 else f"columns {shown}"
 
 

@@ -14,7 +14,7 @@ from rmaudit.data.chunks import Columns, Reader, Records
 from rmaudit.data.columns import check_columns, records
 from rmaudit.data.faults import Damage, Fault
 from rmaudit.data.mapping import ColumnMap
-from rmaudit.data.names import looks_like
+from rmaudit.data.names import listed, looks_like
 from rmaudit.data.plan import Plan, Unclear
 from rmaudit.data.profile import Profile
 from rmaudit.data.resolve import resolve
@@ -111,10 +111,8 @@ class Intake:
         source = self.source()
         if not source.rows_read:
             return DataError(f"{source.path}: is empty; give a file with at least one row")
-        columns = list(self._columns)
-        names = [name if len(name) <= 60 else f"{name[:60]}..." for name in columns[:60]]
-        more = f" and {len(columns) - 60} more" if len(columns) > 60 else ""
-        shown = f"; its columns are {', '.join(names)}{more}" if columns else ""
+        columns = self._columns
+        shown = f"; its columns are {listed(columns)}" if columns else ""
         known = "; ".join(f"{kind}: {', '.join(main)}" for kind, main in _MAIN.items())
         advice = f"; {suggestion(self._profile)}" if self._profile and columns else ""
         return DataError(
@@ -184,7 +182,7 @@ class Intake:
         except Unclear as unclear:
             if before is None:
                 raise DataError(
-                    f"{self._reader.path}: {unclear}; its columns are {', '.join(self._columns)}"
+                    f"{self._reader.path}: {unclear}; its columns are {listed(self._columns)}"
                 ) from unclear
             return  # later columns change nothing for the rows before: they are named as unused
         self._profile = profile

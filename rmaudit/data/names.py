@@ -7,7 +7,8 @@ Names are compared in lower case. A name that only *looks* like a label, reward,
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import islice
 
 SYSTEM = ("system", "system_prompt", "system_message", "sys_prompt", "system_instruction")
 TOOLS = ("tools",)
@@ -140,6 +141,17 @@ _ABOUT = re.compile(
 )
 _CHOICE = re.compile(r"(better|chosen|winner|preferred|safer|best)(_\w+)?_(id|index|idx)$")
 _PLACE = re.compile(r"(better|chosen|winner|preferred|selected|best)(_\w+)?_(index|idx)$")
+
+
+def short(name: str, most: int = 60) -> str:
+    """A name as a message shows it: a column may be called by a whole book."""
+    return name if len(name) <= most else f"{name[:most]}..."
+
+
+def listed(columns: Collection[str], most: int = 60) -> str:
+    """Names of columns for a message: the first of them, and how many more there are."""
+    more = f" and {len(columns) - most} more" if len(columns) > most else ""
+    return ", ".join(short(name) for name in islice(columns, most)) + more
 
 
 def plain(name: str) -> str:

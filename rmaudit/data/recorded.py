@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rmaudit.data.faults import Fault
+from rmaudit.data.names import listed
 from rmaudit.data.types import Dataset
 from rmaudit.data.values import is_null, number
 from rmaudit.errors import DataError
@@ -47,7 +48,7 @@ def with_scores(data: Dataset, name: str) -> Dataset:
         return replace(data, frame=frame)
     column = frame["scores"].tolist() if "scores" in frame else []
     if not any(name in _of(each) for each in column):
-        known = ", ".join(score_names(data)) or "none: there is no column 'scores'"
+        known = listed(score_names(data)) or "none: there is no column 'scores'"
         raise DataError(f"{data.source.path}: has no scores of {name!r}; known: {known}")
     scores = [_of(each).get(name) for each in column]
     try:

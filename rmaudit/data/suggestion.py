@@ -7,6 +7,8 @@ import shlex
 from rmaudit.data import names
 from rmaudit.data.profile import Profile
 
+LONGEST = 200  # characters of a name; a longer one is no name that anybody types
+
 
 def suggestion(profile: Profile) -> str:
     """What to say: ``say --columns prompt=question,chosen=response_a,...``."""
@@ -30,7 +32,7 @@ def suggestion(profile: Profile) -> str:
         and not profile.sentences(n)
     ]
     if context not in (None, "prompt"):
-        parts.append(f"prompt={context}")
+        parts.append(f"prompt={names.short(context, LONGEST)}")
     pair = names.sides(texts) or (tuple(responses[:2]) if len(responses) > 1 else None)
     lists = [n for n in profile.values if profile.lists(n) and names.looks_like(n) == "response"]
     if pair:
@@ -40,17 +42,20 @@ def suggestion(profile: Profile) -> str:
             n for n in labels if ends[0] and names.plain(n).endswith(tuple(f"_{e}" for e in ends))
         ]
         labels = [n for n in labels if n not in about]
-        parts += [f"chosen={pair[0]}", f"rejected={pair[1]}"]
+        parts += [
+            f"{end}={names.short(n, LONGEST)}"
+            for end, n in zip(("chosen", "rejected"), pair, strict=True)
+        ]
         parts += _one(labels, "label") or ["label=(the column that says which is better)"]
     elif lists:
         # A rank is best where it is lowest, a score where it is highest: never one for the other.
         ranks = [n for n in labels if "rank" in n.lower() and _listed(profile, n)]
         scores = [n for n in labels if n not in ranks and _listed(profile, n)]
-        parts += [f"outputs={lists[0]}", *(_one(ranks, "ranking") or _one(scores, "ratings"))]
+        parts += [*_one(lists, "outputs"), *(_one(ranks, "ranking") or _one(scores, "ratings"))]
     elif responses:
         single = [n for n in labels if "rank" not in n.lower()]
         numbers = bool(single) and profile.numbers(single[0])
-        parts += [f"output={responses[0]}", *_one(single, "rating" if numbers else "label")]
+        parts += [*_one(responses, "output"), *_one(single, "rating" if numbers else "label")]
     columns = ",".join(parts) or "prompt=...,output=..."
     columns = columns if not set(columns) & set(" ()&;'") else shlex.quote(columns)
     return (
@@ -60,7 +65,7 @@ def suggestion(profile: Profile) -> str:
 
 
 def _one(found: list[str], target: str) -> list[str]:
-    return [f"{target}={found[0]}"] if found else []
+    return [f"{target}={names.short(found[0], LONGEST)}"] if found else []
 
 
 def _listed(profile: Profile, name: str) -> bool:

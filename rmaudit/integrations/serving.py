@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -26,6 +27,7 @@ from rmaudit.rewards.base import MissingColumnError, RewardModel, Text, leaves
 from rmaudit.typing import Float
 
 LARGEST_BODY = 256 << 20  # bytes of a request
+PATIENCE = 120.0  # seconds that a client may be silent within its request
 # Trainers decode with special tokens: padding and ends of a sequence are no part of a response.
 _SPECIAL = r"(?:<\|[^<>|]{1,40}\|>|</?s>|<(?:pad|eos|bos|unk)>|\[PAD\]|<end_of_turn>)"
 _ENDS = re.compile(rf"(?:\s*{_SPECIAL})+\s*$")
@@ -237,11 +239,17 @@ def server(service: RewardService, host: str, port: int) -> ThreadingHTTPServer:
     """An HTTP server of the service; port 0 takes a free one. `serve_forever` runs it."""
 
     class Handler(BaseHTTPRequestHandler):
+        timeout = PATIENCE
+
         def do_GET(self) -> None:
             self._send(200, service.status)
 
         def do_POST(self) -> None:
-            size = int(self.headers.get("Content-Length") or 0)
+            given = self.headers.get("Content-Length", "")
+            if not (given.isascii() and given.isdecimal()):
+                self._send(411, {"error": "a Content-Length is wanted"})
+                return
+            size = int(given[:20])
             if size > LARGEST_BODY:
                 self.close_connection = True
                 self._send(413, {"error": f"over {LARGEST_BODY >> 20} MiB"})
@@ -266,4 +274,11 @@ def server(service: RewardService, host: str, port: int) -> ThreadingHTTPServer:
         def log_message(self, format: str, *arguments: Any) -> None:
             """Say nothing of each request."""
 
-    return ThreadingHTTPServer((host, port), Handler)
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """A client that left, or stopped within its request, costs one line."""
+            service.say(f"a request failed: {sys.exception()}")
+
+    return Server((host, port), Handler)

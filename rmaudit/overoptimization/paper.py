@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from rmaudit.errors import UsageError, nearest
-from rmaudit.files import write
+from rmaudit.files import csv_frame, write
 from rmaudit.overoptimization.rl_findings import FITS_AT
 from rmaudit.overoptimization.study import Studies, Study, curve_frame, fit_frame, fit_line
 
@@ -86,10 +86,10 @@ def save_figures(
         written.append(folder / name)
 
     lines, marks, unit = gain_lines(result)
-    put("curve.csv", curve_frame(result.studies, result.confidence).to_csv(index=False))
-    put("fits.csv", fit_frame(result.studies).to_csv(index=False))
-    put("gains.csv", _table(lines, unit).to_csv(index=False))
-    put("marks.csv", pd.DataFrame(marks, columns=list(MARKS)).to_csv(index=False))
+    put("curve.csv", csv_frame(curve_frame(result.studies, result.confidence)))
+    put("fits.csv", csv_frame(fit_frame(result.studies)))
+    put("gains.csv", csv_frame(_table(lines, unit)))
+    put("marks.csv", csv_frame(pd.DataFrame(marks, columns=list(MARKS))))
     style = STYLES[venues[0]] if venues else STYLES["neurips"]
     put("figures.py", script(style.width, style.font_size, xs))
     for method, title in METHODS.items():

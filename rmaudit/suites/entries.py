@@ -18,6 +18,7 @@ from rmaudit.data.encodings import utf8
 from rmaudit.data.faults import Damage, Fault
 from rmaudit.data.hub import Hub, HubName, hub_name
 from rmaudit.data.messages import messages
+from rmaudit.data.names import listed
 from rmaudit.data.streams import HashedFile, decompressed, unreadable
 from rmaudit.data.types import Prompt, Source
 from rmaudit.errors import DataError
@@ -44,7 +45,7 @@ class Entry:
     def value(self, name: str) -> Any:
         """A field that has to be there."""
         if name not in self.row:
-            known = ", ".join(sorted(map(str, self.row))[:12])
+            known = listed(sorted(map(str, self.row)), 12)
             raise self.fault(f"no column {name!r}; its columns are {known}")
         return self.row[name]
 

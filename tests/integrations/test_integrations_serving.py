@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -151,3 +153,30 @@ def test_a_verifier_gets_the_references_that_trainers_send_as_labels() -> None:
     assert service.answer({**asked, "solution": ["2", "5"]})["rewards"] == [1.0, 1.0]
     with pytest.raises(RequestError, match='no list "solution" in the request'):
         service.answer(asked)
+
+
+@pytest.mark.parametrize(
+    ("head", "told"),
+    [
+        (b"Content-Length: abc", b" 411 "),
+        (b"Content-Length: -1", b" 411 "),
+        (b"Content-Length: \xb2", b" 411 "),
+        (b"X: y", b" 411 "),
+        (b"Content-Length: " + b"9" * 5000, b" 413 "),
+        (b"Content-Length: 9999", b""),  # and then silence
+    ],
+)
+def test_a_request_that_does_harm_costs_nothing(
+    head: bytes, told: bytes, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("rmaudit.integrations.serving.PATIENCE", 0.3)
+    said: list[str] = []
+    with running(RewardService(paid_by_length(), say=said.append)) as url:
+        place = urllib.parse.urlsplit(url)
+        with socket.create_connection((place.hostname, place.port), timeout=30) as client:
+            client.sendall(b"POST /get_reward HTTP/1.0\r\n" + head + b"\r\n\r\n{")
+            answer = b"".join(iter(lambda: client.recv(4096), b""))
+        assert told in answer[:20]
+        assert post(url, {"query": ["say a"], "prompts": ["say "]})["rewards"] == [2.0]
+    assert said == []
+    assert "Traceback" not in capfd.readouterr().err

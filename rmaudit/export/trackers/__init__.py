@@ -64,6 +64,9 @@ class Tracker(ABC):
     accepted: ClassVar[str]  # how it is named: "mlflow[:URI]"
     place_needed: ClassVar[str | None] = None  # what must stand behind the colon, if anything
 
+    def check(self, place: str) -> None:  # noqa: B027 - most can only be told by logging
+        """Try a place before hours of work go into what it is to keep; `StoreError` if it fails."""
+
     @abstractmethod
     def log(self, logged: Logged, place: str) -> str:
         """Keep it at a place (what stood behind the colon, or ""); returns where, in words."""
@@ -88,6 +91,8 @@ def opened(spec: str) -> tuple[Tracker, str]:
     ------
     UsageError
         If none has the name, its place is missing, or its package is not installed.
+    StoreError
+        If nothing can be written to the place.
     """
     name, _, place = spec.partition(":")
     if name not in TRACKERS:
@@ -102,6 +107,7 @@ def opened(spec: str) -> tuple[Tracker, str]:
         raise UsageError(
             f"--log-to {name} needs {tracker.package} ({error}); pip install {tracker.package}"
         ) from error
+    tracker.check(place)
     return tracker, place
 
 

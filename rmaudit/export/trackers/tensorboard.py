@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rmaudit.export.trackers import Logged, Tracker, register_tracker
+from rmaudit.files import check_writable
 
 
 @register_tracker
@@ -18,6 +19,10 @@ class TensorBoard(Tracker):
     package = "tensorboard"
     accepted = "tensorboard:DIR"
     place_needed = "a folder"
+
+    def check(self, place: str) -> None:
+        """See `Tracker.check`."""
+        check_writable(Path(place), f"--log-to {self.name}:DIR")
 
     def log(self, logged: Logged, place: str) -> str:
         """See `Tracker.log`."""

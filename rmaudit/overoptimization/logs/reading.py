@@ -142,7 +142,7 @@ def _file(path: Path) -> Path:
 
 def _checkpoint_step(path: Path) -> int:
     digits = path.parent.name.partition("-")[2]
-    return int(digits) if digits.isdigit() else -1
+    return int(digits) if digits.isdecimal() else -1
 
 
 def _steps(records: Sequence[Record], keys: Keys, notes: list[str]) -> Float:

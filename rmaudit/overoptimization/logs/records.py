@@ -7,7 +7,7 @@ import csv
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,14 @@ from rmaudit.errors import DataError
 from rmaudit.overoptimization.logs import stores
 
 Record = Mapping[str, Any]
+DEEPEST = 16  # levels of a record whose numbers are read
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _CONSOLE = re.compile(r"\bstep:(\d+) - (.+)")
 _PAIR = re.compile(
-    r"([^\s:]+(?:/[^\s:]+)*):(?:np\.\w+\()?(-?(?:\d[\d.e+-]*|nan|inf))\)?(?=\s|$)", re.IGNORECASE
+    r"(?<![^\s:])([^\s:]+):(?:np\.\w+\()?(-?(?:\d[\d.e+-]*|nan|inf))\)?(?=\s|$)", re.IGNORECASE
 )
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m|\[\d+m")
-_WRAPPED = re.compile(r"\b(?:np|numpy|torch)\.\w+\(([^()]*)\)|\btensor\(([^(),]*)[^()]*\)")
+_WRAPPED = re.compile(r"\b(?:np|numpy|torch)\.\w+\(([^()]*)\)|\btensor\(([^(),]*)(?:,[^()]*)?\)")
 _BARE = re.compile(r"(?<![\w'\"])(-?)(nan|inf)(?![\w'\"])", re.IGNORECASE)
 
 
@@ -116,6 +117,13 @@ def _table(lines: list[str]) -> list[Record]:
         return []
     rows = csv.DictReader(lines, delimiter=separator, strict=False)
     comma = separator == ";"  # where the comma is the decimal mark
+    try:
+        return _rows(rows, comma)
+    except csv.Error:  # a cell without end is no table's
+        return []
+
+
+def _rows(rows: Iterable[Mapping[Any, Any]], comma: bool) -> list[Record]:
     return [
         {
             key: value.replace(",", ".") if comma and value else value
@@ -142,7 +150,7 @@ def _line(line: str) -> dict[str, Any] | None:
     match = _CONSOLE.search(line)
     if match is not None:
         pairs = {key: number(value) for key, value in _PAIR.findall(match[2])}
-        return {"step": int(match[1]), **pairs} if pairs else None
+        return {"step": number(match[1]), **pairs} if pairs else None
     start, end = line.find("{'"), line.rfind("}")  # a progress bar may stand before it
     return _python(line[start : end + 1]) if 0 <= start < end else None
 
@@ -159,14 +167,17 @@ def _python(text: str) -> dict[str, Any] | None:
     return record
 
 
-def _flat(record: Mapping[str, Any]) -> Record:
-    """The numbers of a record on one level: verl keeps them under ``data``, others nest them."""
-    if not any(isinstance(value, dict) for value in record.values()):
+def _flat(record: Mapping[str, Any], depth: int = 0) -> Record:
+    """The numbers of a record on one level: verl keeps them under ``data``, others nest them.
+
+    What lies deeper than `DEEPEST` is no trainer's number and stays as it is.
+    """
+    if depth == DEEPEST or not any(isinstance(value, dict) for value in record.values()):
         return record
     flat: dict[str, Any] = {}
     for key, value in record.items():
         if isinstance(value, dict):
-            inner = _flat(value)
+            inner = _flat(value, depth + 1)
             flat |= inner if key in ("data", "metrics") else {f"{key}/{k}": inner[k] for k in inner}
     return flat | {key: value for key, value in record.items() if not isinstance(value, dict)}
 

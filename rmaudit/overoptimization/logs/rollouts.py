@@ -71,8 +71,12 @@ def _gold(path: Path, rows: Sequence[Record], reward: Reward | None) -> Sequence
     if None in names:
         shown = ", ".join(rows[0]) if rows else "nothing"
         raise DataError(f"{path}: no prompt and completion in the rows (there are: {shown})")
-    prompts, responses = ([row[name] for row in rows] for name in names)  # type: ignore[index]
-    rewards = reward(prompts, [_text(one) for one in responses])
+    prompts, responses = ([row.get(name) for row in rows] for name in names)
+    try:
+        texts = [_text(one) for one in responses]
+    except (TypeError, KeyError, IndexError):
+        raise DataError(f"{path}: {names[1]} holds what is neither text nor messages") from None
+    rewards = reward(prompts, texts)
     return [float(value) for value in rewards]
 
 
@@ -81,16 +85,21 @@ def _text(response: Any) -> str:
     return response if isinstance(response, str) else str(response[-1]["content"])
 
 
+def _lines(path: Path) -> list[str]:
+    # Not splitlines: a response may hold other line ends as they are.
+    return path.read_text(encoding="utf-8", errors="replace").split("\n")
+
+
 def _rows(path: Path) -> Iterator[Record]:
     if path.suffix == ".parquet":
         yield from read_parquet(path)
         return
-    for number_of_line, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number_of_line, line in enumerate(_lines(path), 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{path}, line {number_of_line}: no JSON ({error})") from error
         if isinstance(row, dict):
             yield row

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import struct
 from collections.abc import Iterator, Mapping
@@ -10,9 +11,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from rmaudit.data.streams import too_large, unpacks_too_far
 from rmaudit.errors import DataError
 
 Rows = list[Mapping[str, Any]]
+_STEP = re.compile(r"-?[0-9]{1,18}")
 
 
 def read_folder(folder: Path) -> Rows:
@@ -22,9 +25,9 @@ def read_folder(folder: Path) -> Rows:
         if not file.is_file():
             continue
         key = file.relative_to(folder / "metrics").as_posix()
-        for line in file.read_text(encoding="utf-8").splitlines():
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
             parts = line.split()
-            if len(parts) >= 3 and parts[2].lstrip("-").isdigit():
+            if len(parts) >= 3 and _STEP.fullmatch(parts[2]):
                 by_step.setdefault(int(parts[2]), {})[key] = parts[1]
     return [{"step": step, **by_step[step]} for step in sorted(by_step)]
 
@@ -35,8 +38,12 @@ def read_parquet(path: Path) -> Rows:
     import pyarrow.parquet as pq
 
     try:
-        rows: Rows = pq.ParquetFile(path).read().to_pylist()
-    except (pa.ArrowException, OSError) as error:
+        with pq.ParquetFile(path) as file:
+            groups = (file.metadata.row_group(i) for i in range(file.num_row_groups))
+            if too_large(sum(group.total_byte_size for group in groups), path.stat().st_size):
+                raise unpacks_too_far(str(path))
+            rows: Rows = file.read().to_pylist()
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise DataError(f"{path}: no Parquet that can be read ({error})") from error
     return [_unfolded(row) for row in rows]
 
@@ -71,14 +78,14 @@ def read_database(path: Path) -> Rows:
             elif {"run_uuid", "key", "value", "step"} <= columns:
                 order = "ORDER BY step, timestamp"
                 query = f"SELECT run_uuid, step, key, value FROM metrics {order}"
-                rows = [(run, {"step": s, k: v}) for run, s, k, v in database.execute(query)]
+                rows = [(run, {"step": s, str(k): v}) for run, s, k, v in database.execute(query)]
             else:
                 raise DataError(f"{path}: an SQLite file that is neither trackio's nor MLflow's")
     except sqlite3.Error as error:
         raise DataError(f"{path}: the SQLite file cannot be read ({error})") from error
-    runs = sorted({run for run, _ in rows})
+    runs = sorted({str(run) for run, _ in rows})
     if len(runs) > 1:
-        shown = ", ".join(map(str, runs[:5]))
+        shown = ", ".join(runs[:5])
         raise DataError(f"{path}: holds {len(runs)} runs ({shown}); export one run as JSON Lines")
     return [row for _, row in rows]
 
@@ -166,7 +173,7 @@ def _fields(body: bytes) -> Iterator[tuple[int, int | bytes]]:
 
 def _varint(body: bytes, place: int) -> tuple[int, int]:
     value, shift = 0, 0
-    while place < len(body):
+    while place < len(body) and shift < 70:  # at most ten bytes
         byte = body[place]
         place += 1
         value |= (byte & 0x7F) << shift

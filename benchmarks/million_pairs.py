@@ -1,6 +1,6 @@
 """Recorded pairs through the audits, the gate and the page: seconds and peak memory.
 
-    python benchmarks/statistics.py [PAIRS] [--results DIR]
+    python benchmarks/million_pairs.py [PAIRS] [--results DIR]
 
 A Parquet file: texts of about 20 words, two pairs a prompt, five subsets, rewards of five models in
 the column ``scores``. Each audit is a process of its own, so its memory is what it needs. Writes a
