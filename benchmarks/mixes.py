@@ -5,10 +5,10 @@
 Thirty mixes of four to six components in the clinic and the dose world, fifteen each, under the
 three scalings. The prediction is the audit's first-mover slope from sixteen samples per prompt of
 the initial policy. The real order is that of the components' growth, in their own SDs, when a
-policy that answers slot after slot is trained by sampled RLOO, groups of eight, up to a KL of
-0.25 nats; growth is computed exactly, by enumeration. Then twenty clean mixes, whose components
-are independent and equally spread: none may get a finding. Kept in
-``benchmarks/cells/mixes.jsonl``.
+policy (a softmax per slot and prompt) is trained by sampled RLOO, groups of eight, up to a KL of
+0.25 nats; growth is computed exactly, by enumeration. Ten mixes without scaling are also held
+against exact tilting. Then twenty clean mixes, whose components are
+independent and equally spread: none may get a finding. Kept in ``benchmarks/cells/mixes.jsonl``.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ from rmaudit.audits.mix.measure import Groups, first_movers
 from rmaudit.typing import Float, Integers
 from rmaudit.worlds.clinic import ClinicWorld
 from rmaudit.worlds.dose import DoseWorld
+from rmaudit.worlds.exact import tilt
 
 CELLS = Path(__file__).parent / "cells" / "mixes.jsonl"
 MIXES, CLEAN = 30, 20
 PROMPTS, SAMPLES, GROUP = 48, 16, 8
-KL, RATE, MOST_STEPS = 0.25, 0.04, 2000
+KL, RATE, MOST_STEPS = 0.25, 0.05, 4000
 SCALES = ("none", "group", "component")
 
 
@@ -74,65 +75,13 @@ def _marginals(log_policy: Float, digits: Integers) -> list[Float]:
     ]
 
 
-@dataclass
-class Policy:
-    """Slot after slot: logits by prompt, and by each earlier slot's value for all prompts."""
-
-    own: list[Float]  # by slot: (PROMPTS, values)
-    pair: dict[tuple[int, int], Float]  # by (slot, earlier slot): (earlier values, values)
-
-    @classmethod
-    def initial(cls, setting: Setting) -> Policy:
-        """The world's initial policy: slots are independent."""
-        sizes = setting.digits.max(0) + 1
-        pair = {(s, t): np.zeros((sizes[t], sizes[s])) for s in range(len(sizes)) for t in range(s)}
-        return cls([values.copy() for values in setting.logits], pair)
-
-    @property
-    def parameters(self) -> list[Float]:
-        """All of them, to be changed in place."""
-        return [*self.own, *self.pair.values()]
-
-    def logits(self, slot: int, before: Integers) -> Float:
-        """Of a slot's values given the earlier ones, (PROMPTS, n, slot) -> (PROMPTS, n, values)."""
-        found = self.own[slot][:, None, :]
-        for t in range(slot):
-            found = found + self.pair[(slot, t)][before[:, :, t]]
-        return np.asarray(found - np.logaddexp.reduce(found, axis=2, keepdims=True))
-
-    def draw(self, n: int, rng: np.random.Generator) -> tuple[Integers, list[Float]]:
-        """N samples of each prompt, (PROMPTS, n, slots), and each slot's chances."""
-        sample = np.zeros((PROMPTS, n, len(self.own)), dtype=np.int64)
-        chances = []
-        for slot in range(len(self.own)):
-            chance = np.exp(
-                np.broadcast_to(self.logits(slot, sample), (PROMPTS, n, len(self.own[slot][0])))
-            )
-            sample[:, :, slot] = (rng.random((PROMPTS, n, 1)) > chance.cumsum(2)[:, :, :-1]).sum(2)
-            chances.append(chance)
-        return sample, chances
-
-    def gradient(self, sample: Integers, chances: list[Float], advantage: Float) -> list[Float]:
-        """Of the mean of advantage times log-probability, in the order of `parameters`."""
-        pushes = [
-            advantage[:, :, None] * ((sample[:, :, s, None] == np.arange(c.shape[2])) - c)
-            for s, c in enumerate(chances)
-        ]
-        pairs = []
-        for (s, t), table in self.pair.items():
-            each = np.zeros_like(table)
-            np.add.at(each, sample[:, :, t], pushes[s])
-            pairs.append(each / advantage.size)
-        return [*(push.mean(1) for push in pushes), *pairs]
-
-    def log_probability(self, digits: Integers) -> Float:
-        """Of every output, (PROMPTS, n_outputs)."""
-        every = np.broadcast_to(digits, (PROMPTS, *digits.shape))
-        total = np.zeros((PROMPTS, len(digits)))
-        for slot in range(digits.shape[1]):
-            found = self.logits(slot, every)
-            total += np.take_along_axis(found, every[:, :, slot, None], 2)[:, :, 0]
-        return total
+def log_probability(logits: list[Float], digits: Integers) -> Float:
+    """Of every output under a policy, (PROMPTS, n_outputs)."""
+    total = 0.0
+    for slot, values in enumerate(logits):
+        normal = values - np.logaddexp.reduce(values, axis=1, keepdims=True)
+        total = total + normal[:, digits[:, slot]]
+    return np.asarray(total)
 
 
 def components(
@@ -142,11 +91,9 @@ def components(
     digits, slots = setting.digits, setting.digits.shape[1]
     sizes = digits.max(0) + 1
     made: dict[str, Float] = {}
-    once: list[str] = []  # what a mix has at most once
     for k in range(int(rng.integers(4, 7))):
         slot, other = rng.choice(slots, 2, replace=False)
-        kinds = ["at least", "value", "same", "fits", *({"length", "gold"} - {*once})]
-        kind = sorted(kinds)[int(rng.integers(len(kinds)))]
+        kind = ("at least", "value", "same", "fits", "length", "gold")[int(rng.integers(6))]
         if kind == "at least":
             row = (digits[:, slot] >= rng.integers(1, sizes[slot])) * 1.0
             table = np.tile(row, (PROMPTS, 1))
@@ -161,10 +108,18 @@ def components(
             table = np.tile((digits > 0).sum(1) / slots, (PROMPTS, 1))
         else:
             table = setting.gold
-        once.append(kind)
         made[f"{kind} {k}"] = table
     weights = rng.uniform(0.2, 1.0, len(made)) * np.where(rng.random(len(made)) < 0.2, -1, 1)
     return made, dict(zip(made, weights.tolist(), strict=True))
+
+
+def drawn(logits: list[Float], n: int, rng: np.random.Generator) -> list[Integers]:
+    """Values of each slot in n samples of each prompt, (PROMPTS, n) each."""
+    found = []
+    for values in logits:
+        chance = np.exp(values - np.logaddexp.reduce(values, axis=1, keepdims=True)).cumsum(1)
+        found.append((rng.random((len(values), n, 1)) > chance[:, None, :-1]).sum(2))
+    return found
 
 
 def advantages(parts: list[Float], total: Float, scale: str) -> Float:
@@ -182,30 +137,41 @@ def trained(
     weights: dict[str, float],
     scale: str,
     rng: np.random.Generator,
-) -> tuple[Policy, float]:
-    """The policy at a KL of `KL` or a little more, by sampled RLOO, and its KL."""
-    policy, first = Policy.initial(setting), Policy.initial(setting).log_probability(setting.digits)
-    radix, place, distance = _radix(setting), np.arange(PROMPTS)[:, None], 0.0
-    for step in range(1, MOST_STEPS + 1):
-        sample, chances = policy.draw(GROUP, rng)
-        values = {name: table[place, sample @ radix] for name, table in made.items()}
+) -> list[Float]:
+    """The policy at a KL of `KL`, by sampled RLOO."""
+    logits = [values.copy() for values in setting.logits]
+    radix = np.cumprod([1, *(setting.digits.max(0) + 1)[:0:-1]])[::-1]
+    place = np.arange(PROMPTS)[:, None]
+    for step in range(MOST_STEPS):
+        sample = drawn(logits, GROUP, rng)
+        outputs = sum(s * r for s, r in zip(sample, radix, strict=True))
+        values = {name: table[place, outputs] for name, table in made.items()}
+        total = sum(weights[n] * v for n, v in values.items())
         parts = [(weights[n], v) for n, v in values.items()]
-        total = np.asarray(sum(w * v for w, v in parts))
-        gradient = policy.gradient(sample, chances, advantages(parts, total, scale))
-        size = float(np.sqrt(np.mean(advantages(parts, total, scale) ** 2))) + 1e-9
-        for p, g in zip(policy.parameters, gradient, strict=True):
-            p += RATE * g / size
-        if step % 10 == 0:
-            after = policy.log_probability(setting.digits)
-            distance = float((np.exp(after) * (after - first)).sum(1).mean())
-            if distance >= KL:
-                break
-    return policy, distance
+        advantage = advantages(parts, np.asarray(total), scale)
+        spread = np.sqrt(np.mean(advantage**2)) + 1e-9
+        for slot, theta in enumerate(logits):
+            chance = np.exp(theta - np.logaddexp.reduce(theta, axis=1, keepdims=True))
+            one_hot = sample[slot][:, :, None] == np.arange(theta.shape[1])
+            gradient = (advantage[:, :, None] * (one_hot - chance[:, None, :])).mean(1)
+            theta += RATE * gradient / spread
+        if step % 10 == 9 and kl(logits, setting.logits) >= KL:
+            break
+    return logits
 
 
-def _radix(setting: Setting) -> Integers:
-    """What makes an output's number of its digits."""
-    return np.cumprod([1, *(setting.digits.max(0) + 1)[:0:-1]])[::-1]
+def kl(logits: list[Float], first: list[Float]) -> float:
+    """Of the policy from the initial one, nats per sequence, mean over prompts."""
+    total = 0.0
+    for new, old in zip(logits, first, strict=True):
+        a = new - np.logaddexp.reduce(new, axis=1, keepdims=True)
+        b = old - np.logaddexp.reduce(old, axis=1, keepdims=True)
+        total += float(
+            np.where(np.isfinite(a), np.exp(a) * (a - np.where(np.isfinite(b), b, 0)), 0)
+            .sum(1)
+            .mean()
+        )
+    return total
 
 
 def mixed(number: int) -> dict[str, Any]:
@@ -214,30 +180,62 @@ def mixed(number: int) -> dict[str, Any]:
     world, scale = ("dose", "clinic")[number % 2], SCALES[number // 2 % 3]
     setting = dose() if world == "dose" else clinic()
     made, weights = components(setting, rng)
-    first = Policy.initial(setting)
-    chance = np.exp(first.log_probability(setting.digits))
+    chance = np.exp(log_probability(setting.logits, setting.digits))
     spread = {}
     for name, table in list(made.items()):
         mean = (chance * table).sum(1, keepdims=True)
         spread[name] = float(np.sqrt((chance * (table - mean) ** 2).sum(1).mean()))
         if spread[name] < 1e-6:
             made.pop(name)
-    sample, _ = first.draw(SAMPLES, rng)
-    outputs = sample @ _radix(setting)
+    radix = np.cumprod([1, *(setting.digits.max(0) + 1)[:0:-1]])[::-1]
+    sample = drawn(setting.logits, SAMPLES, rng)
+    outputs = sum(s * r for s, r in zip(sample, radix, strict=True))
     values = {n: t[np.arange(PROMPTS)[:, None], outputs] for n, t in made.items()}
     total = np.asarray(sum(weights[n] * v for n, v in values.items()))
     kept = {n: weights[n] for n in made}
     groups = Groups(total, values, kept, np.arange(PROMPTS), scale)  # type: ignore[arg-type]
     slopes = {n: e.value for n, e in first_movers(groups).items() if e.defined}
-    policy, distance = trained(setting, made, weights, scale, rng)
-    change = np.exp(policy.log_probability(setting.digits)) - chance
-    growth = {n: float((change * made[n]).sum(1).mean()) / spread[n] for n in slopes}
+    after_logits = trained(setting, made, weights, scale, rng)
+    after = np.exp(log_probability(after_logits, setting.digits))
+    growth = {n: float(((after - chance) * made[n]).sum(1).mean()) / spread[n] for n in slopes}
     rho = float(spearmanr(list(slopes.values()), list(growth.values())).statistic)
     first = max(slopes, key=slopes.__getitem__) == max(growth, key=growth.__getitem__)
     return {
-        "mix": number, "world": world, "scale": scale, "kl": distance,
+        "mix": number, "world": world, "scale": scale, "kl": kl(after_logits, setting.logits),
         "slopes": slopes, "growth": growth, "spearman": rho, "first_is_first": bool(first),
     }  # fmt: skip
+
+
+def tilted(number: int) -> dict[str, Any]:
+    """One mix without scaling: predicted slopes, and growth under exact tilting to the same KL."""
+    rng = np.random.default_rng(number)
+    setting = dose() if number % 2 == 0 else clinic()
+    made, weights = components(setting, rng)
+    log_first = log_probability(setting.logits, setting.digits)
+    chance = np.exp(log_first)
+    total = np.asarray(sum(weights[n] * table for n, table in made.items()))
+    centred = {n: t - (chance * t).sum(1, keepdims=True) for n, t in made.items()}
+    spread = {n: float(np.sqrt((chance * c**2).sum(1).mean())) for n, c in centred.items()}
+    made = {n: t for n, t in made.items() if spread[n] > 1e-6}
+    radix = np.cumprod([1, *(setting.digits.max(0) + 1)[:0:-1]])[::-1]
+    sample = drawn(setting.logits, SAMPLES, rng)
+    outputs = sum(s * r for s, r in zip(sample, radix, strict=True))
+    place = np.arange(PROMPTS)[:, None]
+    values = {n: t[place, outputs] for n, t in made.items()}
+    kept = {n: weights[n] for n in made}
+    groups = Groups(total[place, outputs], values, kept, np.arange(PROMPTS), "none")
+    slopes = {n: e.value for n, e in first_movers(groups).items() if e.defined}
+    low, high = -8.0, 8.0
+    for _ in range(20):
+        beta = np.exp((low + high) / 2)
+        after = np.stack([tilt(a, r, beta) for a, r in zip(log_first, total, strict=True)])
+        distance = float((np.exp(after) * (after - log_first)).sum(1).mean())
+        low, high = ((low + high) / 2, high) if distance > KL else (low, (low + high) / 2)
+    growth = {
+        n: float(((np.exp(after) - chance) * made[n]).sum(1).mean()) / spread[n] for n in slopes
+    }
+    rho = float(spearmanr(list(slopes.values()), list(growth.values())).statistic)
+    return {"tilt": number, "kl": distance, "slopes": slopes, "growth": growth, "spearman": rho}
 
 
 def clean(number: int) -> dict[str, Any]:
@@ -273,8 +271,8 @@ def _pooled(mixes: list[dict[str, Any]]) -> str:
         return float(spearmanr(slopes, growth).statistic)
 
     rng = np.random.default_rng(0)
-    drawn = [[mixes[i] for i in rng.integers(0, len(mixes), len(mixes))] for _ in range(1000)]
-    low, high = np.quantile([rho(rows) for rows in drawn], [0.025, 0.975])
+    drawn_ = [[mixes[i] for i in rng.integers(0, len(mixes), len(mixes))] for _ in range(1000)]
+    low, high = np.quantile([rho(rows) for rows in drawn_], [0.025, 0.975])
     return f"Spearman {rho(mixes):.3f} [{low:.3f}, {high:.3f}]"
 
 
@@ -288,9 +286,14 @@ def main() -> None:
     done = []
     if given.cells.exists():
         done = [json.loads(line) for line in given.cells.read_text().splitlines()]
-    known = {(name, row[name]) for row in done for name in ("mix", "clean") if name in row}
-    for name, count, run in (("mix", given.mixes, mixed), ("clean", CLEAN, clean)):
-        for number in range(count):
+    known = {(name, row[name]) for row in done for name in ("mix", "tilt", "clean") if name in row}
+    unscaled = [n for n in range(given.mixes) if SCALES[n // 2 % 3] == "none"]
+    for name, numbers, run in (
+        ("mix", range(given.mixes), mixed),
+        ("tilt", unscaled, tilted),
+        ("clean", range(CLEAN), clean),
+    ):
+        for number in numbers:
             if (name, number) not in known:
                 done.append(run(number))
                 with given.cells.open("a") as out:
@@ -299,14 +302,18 @@ def main() -> None:
     rho = np.array([row["spearman"] for row in mixes])
     draws = np.random.default_rng(0).choice(rho, (10_000, len(rho))).mean(1)
     low, high = np.quantile(draws, [0.025, 0.975])
-    pooled = _pooled(mixes)
-    print(f"pooled over {sum(len(r['slopes']) for r in mixes)} components: {pooled}")
     print(f"{len(mixes)} mixes: mean Spearman {rho.mean():.3f} [{low:.3f}, {high:.3f}],", end=" ")
     print(f"median {np.median(rho):.2f}, lowest {rho.min():.2f};", end=" ")
     print(f"the first is the first in {np.mean([row['first_is_first'] for row in mixes]):.0%}")
     for world in ("dose", "clinic"):
         own = [row["spearman"] for row in mixes if row["world"] == world]
         print(f"  {world}: {np.mean(own):.3f} over {len(own)}")
+    for scale in SCALES:
+        own = [row["spearman"] for row in mixes if row["scale"] == scale]
+        print(f"  scale {scale}: {np.mean(own):.3f} over {len(own)}")
+    print(f"all components together: {_pooled(mixes)}")
+    exact = [row["spearman"] for row in done if "tilt" in row]
+    print(f"exact tilting, {len(exact)} mixes without scaling: mean Spearman {np.mean(exact):.3f}")
     sound = [row for row in done if "clean" in row]
     false = [row for row in sound if any(s in ("high", "medium") for s, _ in row["findings"])]
     print(f"{len(false)} of {len(sound)} clean mixes hold a false finding")
