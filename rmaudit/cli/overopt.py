@@ -49,6 +49,7 @@ def overopt(
         raise UsageError(f"give {SOURCES}")
     from rmaudit.overoptimization import VENUES
     from rmaudit.overoptimization.result import SUMMARY
+    from rmaudit.plots.paper import NO_TEX, has_tex
     from rmaudit.rewards.kinds import refuse_without_effect
 
     scoring = {name: given[name] for name in SETTINGS if SETTINGS[name][0] is AuditConfig}
@@ -70,6 +71,8 @@ def overopt(
     if wanted.log:
         _write_report(result, wanted.out, settings)
     console.say(f"{len(written)} files: {wanted.out}", path=str(wanted.out))
+    if not has_tex():
+        console.say(NO_TEX)
 
 
 def _opened(wanted: OveroptSettings) -> list[str | None]:

@@ -108,6 +108,8 @@ def test_the_bracket_of_the_turn_is_in_the_report_and_can_be_gated(
         app, ["overopt", str(tmp_path / "log.jsonl"), *keys, "--out", str(out)]
     )
     assert run.exit_code == 0, run.output
+    pgf = list(out.glob("*.pgf"))
+    assert bool(pgf) != ("no TeX is installed" in " ".join(run.output.split()))
     record = json.loads((out / "report.json").read_text())
     audit = record["audits"]["overoptimization"]
     onsets = [m for m in audit["metrics"] if m["id"] == "overoptimization.onset_step"]
