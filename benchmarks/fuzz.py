@@ -39,8 +39,8 @@ from fuzzing.targets import prepare
 
 TARGETS = OWN | FIELD
 SECONDS = 5.0  # of processor time that one mutant may take: no other program's work counts
-WAITING = 30.0  # seconds by the clock
-BACKSTOP = 120.0  # seconds after which even code that no signal reaches is ended, with its stack
+WAITING = 120.0  # seconds by the clock: a busy machine takes its time
+BACKSTOP = 300.0  # seconds after which even code that no signal reaches is ended, with its stack
 _GOLDEN = 0x9E3779B9  # spreads the targets over the numbers of the mutants
 
 

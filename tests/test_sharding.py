@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +69,36 @@ def test_shares_merged_are_the_whole(folder: Path) -> None:
     code, shown = run(*AUDIT, *AUDITS, "--store", "merged.sqlite", "--out", "merged")
     assert code == 0, shown
     assert metrics(folder / "merged") == (0, numbers)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a script of bash")
+def test_the_slurm_array_of_the_docs(folder: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "scale.md").read_text()
+    blocks = re.findall(r"```sh\n(.*?)```", page.split("## A batch cluster")[1], re.DOTALL)
+    for old, new in (("org/reward", "python:sharded:reward"), ("prefs.parquet", "eval.jsonl"),
+                     (" --dtype bfloat16", "")):  # fmt: skip
+        blocks = [block.replace(old, new) for block in blocks]
+
+    def commands(script: str, **variables: str) -> list[list[str]]:
+        """What the shell makes of a script's calls of rmaudit."""
+        said = subprocess.run(
+            ["bash", "-c", 'rmaudit() { printf "%s\\0" "$@" "$PWD/end"; }\n' + script],
+            env={"PATH": os.environ["PATH"], **variables},
+            capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+        calls = said.split(f"{folder.resolve()}/end\0")[:-1]
+        return [call.split("\0")[:-1] for call in calls]
+
+    for task in ("1", "2"):
+        variables = {"SLURM_ARRAY_TASK_ID": task, "SLURM_ARRAY_TASK_COUNT": "2"}
+        (task_call,) = commands(blocks[0], **variables)
+        assert task_call[-1] == f"{task}/2"
+        code, shown = run(*task_call, *AUDITS)
+        assert code == 0, shown
+    for call in commands(blocks[1]):
+        code, shown = run(*call, *(AUDITS if call[0] == "audit" else ()))
+        assert code == 0, shown
+    assert metrics(folder / "reports" / "mine")[0] == 0  # every reward was there
 
 
 def test_every_text_is_in_one_share_with_all_others_of_its_prompt() -> None:
