@@ -109,10 +109,10 @@ def _write_report(result: Overopt, out: Path, settings: AuditConfig) -> None:
 def _gold_reward(gold: str, settings: AuditConfig) -> Callable[..., Any]:
     """What scores the completions of a run as gold."""
     from rmaudit.rewards import load_reward_model
-    from rmaudit.rewards.base import Text
+    from rmaudit.rewards.base import Text, one_number
     from rmaudit.training.policy.reward import score
 
-    model = load_reward_model(gold, settings.of_gold())
+    model = one_number(load_reward_model(gold, settings.of_gold()), "a gold score")
     return lambda prompts, responses: score(
         model, [Text(p, r) for p, r in zip(prompts, responses, strict=True)]
     )
@@ -122,12 +122,14 @@ def _from_samples(wanted: OveroptSettings, settings: AuditConfig, console: Conso
     from rmaudit.data import load
     from rmaudit.overoptimization import from_samples
     from rmaudit.rewards import load_reward_model
+    from rmaudit.rewards.base import one_number
 
-    gold = wanted.gold
+    proxies = [load_reward_model(one, settings) for one in wanted.models or ("recorded",)]
+    gold = None if wanted.gold is None else load_reward_model(wanted.gold, settings.of_gold())
     return from_samples(
         load(str(wanted.samples), "samples", settings.limit),
-        [load_reward_model(one, settings) for one in wanted.models or ("recorded",)],
-        gold=wanted.gold_column if gold is None else load_reward_model(gold, settings.of_gold()),
+        [one_number(proxy, "best of n") for proxy in proxies],
+        gold=wanted.gold_column if gold is None else one_number(gold, "a gold score"),
         held_out=wanted.gold_held_out,
         with_aggregates=wanted.aggregates,
         methods=wanted.method,

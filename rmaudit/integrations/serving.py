@@ -23,7 +23,7 @@ import numpy as np
 from rmaudit.data.fields import REFERENCES
 from rmaudit.integrations.monitor import Alarm, RunMonitor
 from rmaudit.integrations.recording import Recorder
-from rmaudit.rewards.base import MissingColumnError, RewardModel, Text, leaves
+from rmaudit.rewards.base import MissingColumnError, RewardModel, Text, leaves, one_number
 from rmaudit.typing import Float
 
 LARGEST_BODY = 256 << 20  # bytes of a request
@@ -70,7 +70,8 @@ class RewardService:
         monitor: RunMonitor | None = None,
         say: Say = lambda message: None,
     ) -> None:
-        self.model, self.gold = model, gold
+        self.model = one_number(model, "a trainer")
+        self.gold = None if gold is None else one_number(gold, "a gold score")
         self.per_step, self.gold_every, self.folder, self.say = per_step, gold_every, folder, say
         self.monitor = monitor or RunMonitor()
         self.recorder = Recorder(self.monitor)

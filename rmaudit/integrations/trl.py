@@ -192,10 +192,10 @@ class RunWatch(TrainerCallback):
         """A reward function of a function or of a reward model of rmaudit."""
         if not hasattr(reward, "encode"):
             return cast("RewardFunction", reward)
-        from rmaudit.rewards.base import Text
+        from rmaudit.rewards.base import Text, one_number
         from rmaudit.training.policy.reward import score
 
-        model: RewardModel = reward
+        model: RewardModel = one_number(reward, "a trainer")
 
         def scored(prompts: Sequence[Prompt], completions: Sequence[Any], **_: Any) -> list[float]:
             texts = [Text(p, _text(c)) for p, c in zip(prompts, completions, strict=True)]

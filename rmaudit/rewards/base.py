@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmaudit.data.types import Dataset, Prompt
-from rmaudit.errors import DataError, RewardModelError
+from rmaudit.errors import DataError, RewardModelError, UsageError
 
 Mode = Literal["plain", "alone", "left"]
 """How a text is scored: in a batch, in a batch of its own, or padded on the left (preflight)."""
@@ -208,6 +208,22 @@ class RewardModel(ABC):
     def describe(self) -> dict[str, Any]:
         """Facts for the report: dtype, device, maximum length, template, head, ..."""
         return {}
+
+
+def one_number(model: RewardModel, wanted_by: str) -> RewardModel:
+    """The model, if it gives one response one number.
+
+    Raises
+    ------
+    UsageError
+        If it compares two responses: an optimiser that asks for a reward has nothing to ask it.
+    """
+    if model.signal in SCALARS:
+        return model
+    raise UsageError(
+        f"{model.name} compares two responses and gives none a reward, which {wanted_by} needs; "
+        "take a reward model of one response"
+    )
 
 
 def leaves(*models: RewardModel) -> tuple[RewardModel, ...]:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rmaudit.errors import UsageError
 from rmaudit.integrations.serving import RequestError, RewardService, server, texts_of
 from rmaudit.integrations.verl import compute_score, compute_scores
 from rmaudit.rewards.ensemble import Ensemble
@@ -180,3 +181,13 @@ def test_a_request_that_does_harm_costs_nothing(
         assert post(url, {"query": ["say a"], "prompts": ["say "]})["rewards"] == [2.0]
     assert said == []
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_judge_of_two_responses_is_refused_before_the_server_starts() -> None:
+    def first(prompts: list[str], responses_a: list[str], responses_b: list[str]) -> list[float]:
+        return [1.0 for _ in prompts]
+
+    with pytest.raises(UsageError, match="compares two responses and gives none a reward"):
+        RewardService(given_function(first))
+    with pytest.raises(UsageError, match="which a gold score needs"):
+        RewardService(paid_by_length(), given_function(first))

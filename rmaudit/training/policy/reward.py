@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from rmaudit.data.types import Prompt
-from rmaudit.rewards.base import RewardModel, Text
+from rmaudit.rewards.base import RewardModel, Text, one_number
 from rmaudit.rewards.batching import length_batches
 from rmaudit.typing import Float, Integers
 
@@ -59,8 +59,9 @@ class ModelReward:
         gold: RewardModel | None = None,
         outside: Callable[[Sequence[Text]], Float] | None = None,
     ) -> None:
-        self.model, self.prompts, self.decode = model, prompts, decode
-        self.gold, self.outside = gold, outside
+        self.model, self.prompts, self.decode = one_number(model, "a policy"), prompts, decode
+        self.gold = None if gold is None else one_number(gold, "a gold score")
+        self.outside = outside
 
     def __call__(self, prompts: Integers, outputs: Sequence[Sequence[int]]) -> Rewards:
         """See `PolicyReward`."""
