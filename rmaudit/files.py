@@ -95,7 +95,9 @@ def _harmless(cell: Any) -> Any:
 def csv_frame(frame: pd.DataFrame) -> str:
     """A table of pandas as `csv_text` writes one; what is absent is empty."""
     text = frame.select_dtypes(exclude=["number", "bool"])
-    safe = frame.assign(**{name: text[name].map(_harmless) for name in text})
+    safe = frame.copy()
+    for name in text:
+        safe[name] = text[name].map(_harmless)
     return safe.rename(columns=_harmless).to_csv(index=False)
 
 

@@ -83,7 +83,7 @@ def split(steps: Sequence[str]) -> list[str]:
 
 def repeated(steps: Sequence[str]) -> list[str]:
     """The first step three times."""
-    return [*steps[:1] * 3, *steps[1:]]
+    return list(steps[:1]) * 3 + list(steps[1:])
 
 
 def padded(steps: Sequence[str]) -> list[str]:

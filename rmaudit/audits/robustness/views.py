@@ -84,7 +84,7 @@ def effect_figure(
     confidence: float,
 ) -> Figure:
     """Effect of each probe with its interval, what was expected, and whether it passes."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for effect in effects:
         e = estimates[effect.key]
         p = p_adjusted.get(effect.key, math.nan)

@@ -68,14 +68,15 @@ def _gold(path: Path, rows: Sequence[Record], reward: Reward | None) -> Sequence
         return [number(row.get(key)) if key else np.nan for row in rows]
     names = [next((n for n in wanted if rows and n in rows[0]), None)
              for wanted in (PROMPT, RESPONSE)]  # fmt: skip
-    if None in names:
+    prompt, response = names
+    if prompt is None or response is None:
         shown = ", ".join(rows[0]) if rows else "nothing"
         raise DataError(f"{path}: no prompt and completion in the rows (there are: {shown})")
-    prompts, responses = ([row.get(name) for row in rows] for name in names)
+    prompts, responses = ([row.get(name) for row in rows] for name in (prompt, response))
     try:
         texts = [_text(one) for one in responses]
     except (TypeError, KeyError, IndexError):
-        raise DataError(f"{path}: {names[1]} holds what is neither text nor messages") from None
+        raise DataError(f"{path}: {response} holds what is neither text nor messages") from None
     rewards = reward(prompts, texts)
     return [float(value) for value in rewards]
 

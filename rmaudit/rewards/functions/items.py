@@ -109,7 +109,7 @@ def read_answers(
 
 def _of_steps(value: Mapping[Any, Any]) -> dict[str, float]:
     """Every aggregate of the part ``steps``, where a process reward gives its steps' scores."""
-    steps = value.get("steps")
+    steps: Any = value.get("steps")
     if hasattr(steps, "tolist"):
         steps = steps.tolist()
     if not isinstance(steps, list | tuple):

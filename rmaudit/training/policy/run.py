@@ -172,7 +172,7 @@ class PolicyRun:
                     f"{self.out}: the loss is {value} at step {self.step + 1}; lower the learning "
                     f"rate ({self.config.learning_rate})"
                 )
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
         trained = [parameter for parameter in self.parameters if parameter.requires_grad]
         self.parallel.combine_gradients(trained, "mean")
         nn.utils.clip_grad_norm_(trained, self.config.clip_norm)
