@@ -252,8 +252,9 @@ def command(*arguments: str) -> str:
     if done.exit_code not in (0, 1, 2, 3) or "internal error" in done.output:
         raise BrokenError(f"exit {done.exit_code}: {done.output[-1500:]}")
     if done.exit_code == 2:
-        errors = [line for line in said.split("\n") if not line.startswith("warning: ")]
-        if len(errors) != 1 or not errors[0].startswith("error: "):
+        lines = said.split("\n")  # what was done before, warnings, and in the end why it ended
+        errors = [line for line in lines if line.startswith("error: ")]
+        if len(errors) != 1 or lines[-1] != errors[0] or "Traceback" in said:
             raise BrokenError(f"not one clear line: {said[:1500]!r}")
         return REFUSED
     return ACCEPTED
