@@ -267,12 +267,14 @@ class Dataset:
             return ()
         lists = frame["outputs"].tolist()
         ranks = frame["ranking"].tolist() if self.type == "ranking" else None
+        longest = max(map(len, lists), default=0)
+        having: list[list[int]] = [[] for _ in range(longest)]  # rows with a j-th response
+        for i, each in enumerate(lists):
+            for rows in having[: len(each)]:
+                rows.append(i)
         sides = []
-        for j in range(max(map(len, lists), default=0)):
-            rows = [i for i, each in enumerate(lists) if len(each) > j]
-            known = (
-                [float("nan")] * len(rows) if ranks is None else [-float(ranks[i][j]) for i in rows]
-            )
+        for j, rows in enumerate(having):
+            known = [np.nan] * len(rows) if ranks is None else [-float(ranks[i][j]) for i in rows]
             sides.append(
                 Side(
                     f"output_{j}",

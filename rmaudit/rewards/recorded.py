@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -45,7 +47,7 @@ class Recorded(RewardModel):
         self.name = "recorded" if published is None else f"recorded:{published}"
         self.fingerprint = self.name  # nothing is stored under it: the data holds the rewards
         self._opened: tuple[Dataset, Dataset] | None = None
-        self._lists: tuple[Dataset, dict[str, NDArray[np.float64]]] | None = None
+        self._lists: dict[tuple[int, str], tuple[Dataset, _Lists]] = {}
 
     def recorded(self, dataset: Dataset, side: str) -> NDArray[np.float64]:
         """The rewards of one side of a data set.
@@ -78,7 +80,7 @@ class Recorded(RewardModel):
                 f"{side.replace('_', ' ')} rewards; add it, or give a model that scores text"
             )
         if side.startswith("output_"):
-            return _of_output(dataset, column, int(side.removeprefix("output_")))
+            return self._of_output(dataset, column, side)
         if frame[column].dtype == np.float64:
             return frame[column].to_numpy(copy=True)
         first = [_first(value) for value in frame[column].tolist()]
@@ -106,14 +108,14 @@ class Recorded(RewardModel):
         """One side of a column of components; lists are read once for all sides."""
         if not side.startswith("output_"):
             return _values(data, data.frame[column].tolist(), column, side)
-        if self._lists is None or self._lists[0] is not data:
-            self._lists = (data, {})
-        lists = self._lists[1]
-        if column not in lists:
-            lists[column] = _matrix(data, data.frame[column].tolist(), column)
-        place = int(side.removeprefix("output_"))
-        has_one = data.frame["outputs"].map(len).to_numpy() > place
-        return np.asarray(lists[column][has_one, place], dtype=np.float64)
+        return self._of_output(data, column, side)
+
+    def _of_output(self, data: Dataset, column: str, side: str) -> NDArray[np.float64]:
+        """One response of every row that has it; a column of lists is read once for all of them."""
+        key = (id(data), column)
+        if key not in self._lists:
+            self._lists[key] = (data, _lists(data, data.frame[column].tolist(), column))
+        return self._lists[key][1].at(int(side.removeprefix("output_")))
 
     def _with_rewards(self, dataset: Dataset) -> Dataset:
         """The data with the published scores as its rewards; kept for the next side."""
@@ -138,18 +140,20 @@ def _no_new_text() -> RewardModelError:
     )
 
 
-def _of_output(dataset: Dataset, column: str, place: int) -> NDArray[np.float64]:
-    frame, rewards = dataset.frame, []
-    for row, outputs, values in zip(frame["row"], frame["outputs"], frame[column], strict=True):
-        if len(outputs) <= place:
-            continue
-        if np.ndim(values) != 1 or len(values) != len(outputs):
-            raise DataError(
-                f"{dataset.source.path}, row {row}, column {column!r}: it must hold one reward "
-                f"for each of the {len(outputs)} outputs"
-            )
-        rewards.append(_number(values[place]))
-    return np.array(rewards, dtype=np.float64)
+@dataclass(frozen=True)
+class _Lists:
+    """Lists of one number a response, end to end; NaN where there is none."""
+
+    numbers: NDArray[np.float64]  # (n_responses,)
+    sizes: NDArray[np.int64]  # (n_rows,)
+
+    @cached_property
+    def _starts(self) -> NDArray[np.int64]:
+        return np.cumsum(self.sizes) - self.sizes
+
+    def at(self, place: int) -> NDArray[np.float64]:
+        """The numbers at one place, of the rows that have it."""
+        return self.numbers[self._starts[self.sizes > place] + place]
 
 
 def _first(value: Any) -> float:
@@ -180,26 +184,21 @@ def _of_objects(data: Dataset, side: str) -> dict[str, NDArray[np.float64]]:
     }
 
 
-def _matrix(data: Dataset, values: list[Any], column: str) -> NDArray[np.float64]:
-    """Lists of one number a response as (n_rows, most responses), NaN where there is none."""
-    sizes = data.frame["outputs"].map(len).to_numpy()
-    widest = int(sizes.max(initial=0))
-    if all(isinstance(v, list | np.ndarray) for v in values):
-        given = np.fromiter(map(len, values), np.int64, len(values))
-        flat = [number for value in values for number in value]
-        if (given == sizes).all():
-            try:
-                numbers = np.array(flat, dtype=np.float64)  # None becomes NaN
-            except (TypeError, ValueError):
-                raise DataError(
-                    f"{data.source.path}, column {column!r}: it must hold numbers"
-                ) from None
-            made = np.full((len(values), widest), np.nan)
-            made[np.arange(widest) < sizes[:, None]] = numbers
-            return made
-    for place in range(widest):  # says which row is wrong
-        _each(data, values, column, f"output_{place}")
-    raise DataError(f"{data.source.path}, column {column!r}: it must hold lists of numbers")
+def _lists(data: Dataset, values: list[Any], column: str) -> _Lists:
+    """A column of lists, as long as the responses of their rows."""
+    where, rows = data.source.path, data.frame["row"].tolist()
+    sizes = np.array([len(outputs) for outputs in data.frame["outputs"]], dtype=np.int64)
+    for row, value, size in zip(rows, values, sizes.tolist(), strict=True):
+        if np.ndim(value) != 1 or len(value) != size:
+            raise DataError(
+                f"{where}, row {row}, column {column!r}: it must hold one number for each of the "
+                f"{size} outputs"
+            )
+    try:
+        numbers = [_number(number) for value in values for number in value]
+    except (TypeError, ValueError):
+        raise DataError(f"{where}, column {column!r}: it must hold numbers") from None
+    return _Lists(np.array(numbers, dtype=np.float64), sizes)
 
 
 def _values(data: Dataset, values: list[Any], column: str, side: str) -> NDArray[np.float64]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from rmaudit.errors import StoreError
 from rmaudit.scoring.requests import Column, Request, Scores
+from rmaudit.typing import Integers
 
 COLUMNS = ("id", "side", "reward", "tokens", "truncated", "model", "request")
 
@@ -32,22 +34,16 @@ def scores_frame(scores: Scores, model_name: str) -> pd.DataFrame:
         Where there are several members, each adds rows of its own under its own name. Texts
         asked for in another mode have it after their side: ``chosen@left``.
     """
-    ids = {r.key: pd.array(list(r.ids), dtype="str") for r in scores.requests}
-    parts = [
-        _rows(request, ids[request.key], scores.by_request[request.key], model_name)
-        for request in scores.requests
-    ]
+    asked = [(request, scores.by_request[request.key], model_name) for request in scores.requests]
     if len(scores.members) > 1:
-        parts += [
-            _rows(request, ids[request.key], columns[request.key], name)
+        asked += [
+            (request, columns[request.key], name)
             for name, columns in zip(scores.member_names, scores.members, strict=True)
             if name != model_name
             for request in scores.requests
             if request.key in columns
         ]
-    if not parts:
-        parts = [pd.DataFrame(columns=list(COLUMNS))]
-    return pd.concat(parts, ignore_index=True)
+    return _stacked(asked) if asked else pd.DataFrame(columns=list(COLUMNS))
 
 
 def write_scores(path: str | Path, frame: pd.DataFrame) -> None:
@@ -70,16 +66,29 @@ def write_scores(path: str | Path, frame: pd.DataFrame) -> None:
         ) from error
 
 
-def _rows(request: Request, ids: Any, column: Column, model: str) -> pd.DataFrame:
-    side = request.side if request.mode == "plain" else f"{request.side}@{request.mode}"
+def _stacked(asked: Sequence[tuple[Request, Column, str]]) -> pd.DataFrame:
+    """The rows of all requests; a request may be one text of a hundred thousand of a prompt."""
+    sizes = np.array([len(column.reward) for _, column, _ in asked])
+    ids = {request.key: pa.array(list(request.ids), pa.large_string()) for request, *_ in asked}
     return pd.DataFrame(
         {
-            "id": ids,
-            "side": side,
-            "reward": column.reward.astype(np.float64),
-            "tokens": column.tokens,
-            "truncated": column.truncated,
-            "model": model,
-            "request": request.audit,
+            "id": pa.chunked_array([ids[request.key] for request, *_ in asked]).to_pandas(),
+            "side": _repeated([_side(request) for request, *_ in asked], sizes),
+            "reward": np.concatenate([column.reward for _, column, _ in asked]).astype(np.float64),
+            "tokens": np.concatenate([column.tokens for _, column, _ in asked]),
+            "truncated": np.concatenate([column.truncated for _, column, _ in asked]),
+            "model": _repeated([name for *_, name in asked], sizes),
+            "request": _repeated([request.audit for request, *_ in asked], sizes),
         }
     )
+
+
+def _side(request: Request) -> str:
+    return request.side if request.mode == "plain" else f"{request.side}@{request.mode}"
+
+
+def _repeated(texts: Sequence[str], sizes: Integers) -> pd.Series:
+    """Each text as often as its request has rows."""
+    place = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+    codes = np.repeat([place[text] for text in texts], sizes)
+    return pa.array(list(place), pa.large_string()).take(pa.array(codes)).to_pandas()
