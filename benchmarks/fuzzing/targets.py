@@ -165,6 +165,13 @@ def _count_lines(content: bytes) -> int | None:
                 content = stream.read()
     except Exception:
         return None
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        try:
+            content = content.decode("utf-16").encode("utf-8", "surrogatepass")
+        except UnicodeDecodeError:
+            return None
+    elif b"\0" in content[:4]:
+        return None  # perhaps UTF-16 that lost its mark
     return sum(bool(line.strip()) for line in content.removeprefix(b"\xef\xbb\xbf").split(b"\n"))
 
 

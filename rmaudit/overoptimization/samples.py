@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from rmaudit.data.rows import NO_SLICE
 from rmaudit.data.types import Dataset
 from rmaudit.rewards.ensemble import Aggregate, aggregate_rewards
 from rmaudit.typing import Float
@@ -17,11 +18,16 @@ AGGREGATES: tuple[Aggregate, ...] = ("mean", "wco", "uwo")
 UNCERTAINTY_WEIGHT = 0.5  # of uwo, on members in SDs
 
 
+def policies(samples: Dataset) -> NDArray[np.object_]:
+    """The policy of each row, (n_rows,); rows that name none are of one policy, "(none)"."""
+    return samples.frame[POLICY].fillna(NO_SLICE).map(str).to_numpy(dtype=object)
+
+
 def first_policy(samples: Dataset) -> NDArray[np.bool_]:
     """Rows of the policy that comes first, (n_rows,); all without a column ``policy``."""
     if POLICY not in samples.frame:
         return np.ones(len(samples), dtype=np.bool_)
-    names = samples.frame[POLICY].astype(str).to_numpy()
+    names = policies(samples)
     return np.asarray(names == names[0], dtype=np.bool_)
 
 

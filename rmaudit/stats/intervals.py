@@ -81,7 +81,9 @@ def cluster_ratios(
     value = sum(weight * ratio for weight, ratio, *_ in parts)
     influence = np.sum([weight * part for weight, _, part, *_ in parts], axis=0)
     error = math.sqrt(float(np.sum(influence**2)))
-    df = _degrees([(weight, effective, leverage) for weight, _, _, effective, leverage in parts])
+    df = _degrees(
+        [(effective, leverage, weight * part) for weight, _, part, effective, leverage in parts]
+    )
     quantile = float(stdtrit(df, (1 + confidence) / 2))
     low, high = _interval(value, error, quantile, df + 1, bounds)
     return Estimate(
@@ -161,18 +163,21 @@ def _ratio(
     return ratio, (nums - ratio * dens) / (total * slack), effective, leverage
 
 
-def _degrees(terms: Sequence[tuple[float, float, NDArray[np.float64]]]) -> float:
-    """Degrees of freedom of a sum of ratios: of (weight, effective prompts, leverages) each."""
-    fewest = min(effective for _, effective, _ in terms)
+def _degrees(terms: Sequence[tuple[float, NDArray[np.float64], NDArray[np.float64]]]) -> float:
+    """Degrees of freedom of a sum of ratios: of (effective prompts, leverages, influence) each.
+
+    Strata share theirs by the variance that each adds (Satterthwaite 1946, Biometrics Bulletin 2).
+    """
+    fewest = min(effective for effective, *_ in terms)
     if len(terms) == 1 or fewest < FEW - 1e-6:
         return fewest - 1
-    leverages = np.abs(np.array([weight * leverage for weight, _, leverage in terms]))
-    prompts = np.array([effective for _, effective, _ in terms])
-    stratum = _strata(leverages > 0)
+    stratum = _strata(np.array([leverage for _, leverage, _ in terms]) != 0)
+    prompts = np.array([effective for effective, *_ in terms])
+    influence = np.array([part for *_, part in terms])  # (n_terms, n_codes)
     square, inverse = 0.0, 0.0
     for place in range(int(stratum.max()) + 1):
         own = stratum == place
-        variance = float(np.sum(leverages[own].sum(axis=0) ** 2))  # of rows alike within prompts
+        variance = float(np.sum(influence[own].sum(axis=0) ** 2))
         square += variance
         inverse += variance**2 / (float(prompts[own].min()) - 1)
     return square**2 / inverse if inverse > 0 else fewest - 1

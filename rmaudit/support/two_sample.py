@@ -104,14 +104,14 @@ def told_apart(
 
 
 def _one_row_each(names: Sequence[str], rng: np.random.Generator) -> Integers:
-    """The first row of each distinct name, at most 5,000 of them drawn at random."""
+    """The first row of each distinct name, by name; at most 5,000 of them, drawn at random."""
     first: dict[str, int] = {}
     for row, name in enumerate(names):
         first.setdefault(name, row)
     kept = sorted(first)
     if len(kept) > MOST_TEXTS:
         kept = [kept[i] for i in rng.choice(len(kept), MOST_TEXTS, replace=False)]
-    return np.array(sorted(first[name] for name in kept), dtype=np.int64)
+    return np.array([first[name] for name in kept], dtype=np.int64)
 
 
 def _detectable(n_reference: int, n_others: int, confidence: float) -> Estimate:

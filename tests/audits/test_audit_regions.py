@@ -76,3 +76,10 @@ def test_no_prompt_is_in_both_halves_and_few_prompts_are_not_searched(
     few = measured(make_case, run_audit, rows[:40])
     assert few.status == "not_run"
     assert "--feedback" in (few.reason or "")
+
+
+def test_a_source_that_some_rows_lack_is_no_region(make_case: Make, run_audit: Run) -> None:
+    rows = pairs(120, 3, {"tax": 0.7, "garden": 0.7})
+    for i, row in enumerate(rows):
+        row["source"] = (None, "forum", "mail")[i % 3]
+    assert measured(make_case, run_audit, rows).status == "ok"

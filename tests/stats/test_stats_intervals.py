@@ -51,9 +51,9 @@ def test_difference_of_two_groups_is_welch_like() -> None:
     estimate = cluster_ratios([(1, x * a, a), (-1, x * b, b)], np.arange(80))
     error = math.hypot(stats.sem(x[group]), stats.sem(x[~group]))
     assert estimate.value == pytest.approx(x[group].mean() - x[~group].mean(), abs=1e-14)
-    # Two strata of equal size: Satterthwaite under equal variance is the pooled test's 78.
-    assert estimate.df == pytest.approx(78)
-    assert (estimate.high - estimate.low) / 2 == pytest.approx(stats.t.ppf(0.975, 78) * error)
+    welch = stats.ttest_ind(x[group], x[~group], equal_var=False)
+    assert estimate.df == pytest.approx(welch.df)
+    assert (estimate.high - estimate.low) / 2 == pytest.approx(stats.t.ppf(0.975, welch.df) * error)
 
 
 def test_degrees_of_freedom_of_strata_by_hand() -> None:
@@ -66,8 +66,11 @@ def test_degrees_of_freedom_of_strata_by_hand() -> None:
         terms = [(w, noise * mask, mask) for w, mask in zip(weights, masks, strict=True)]
         return cluster_ratios(terms, prompts).df
 
-    # Variances w^2/n: 1/4/40 and 1/4/20; (1/160 + 1/80)^2 / ((1/160)^2/39 + (1/80)^2/19).
-    assert df([0.5, 0.5], [40, 20]) == pytest.approx((3 / 160) ** 2 / (1 / 39 + 4 / 19) * 160**2)
+    noise = np.random.default_rng(0).normal(size=60)
+    first, second = noise[:40].var(ddof=1) / 160, noise[40:].var(ddof=1) / 80
+    by_hand = (first + second) ** 2 / (first**2 / 39 + second**2 / 19)
+    assert df([0.5, 0.5], [40, 20]) == pytest.approx(by_hand)
+    assert df([5.0, 5.0], [40, 20]) == pytest.approx(by_hand), "the unit decides nothing"
     assert df([1.0, -1.0], [30, 30], shared=True) == 29, "the same prompts are one stratum"
     assert df([0.5, 0.5], [40, 19]) == 18, "a small stratum may show no variation: it decides"
     assert df([0.99, 0.01], [200, 20]) == pytest.approx(199, rel=1e-2)

@@ -34,7 +34,7 @@ CONFIG = IterationConfig(
     reward=RewardTrainingConfig(
         epochs=3, learning_rate=3e-3, max_length=32, held_out_share=0.0, precision="float32"
     ),
-    policy=PpoConfig(steps=4, batch=24, minibatch=24, epochs=2, learning_rate=2e-2, beta=0.02),
+    policy=PpoConfig(steps=8, batch=24, minibatch=24, epochs=2, learning_rate=2e-2, beta=0.02),
 )
 
 

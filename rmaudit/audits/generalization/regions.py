@@ -110,10 +110,10 @@ def candidates(case: Case, decided: Margins, first: Mask) -> list[Region]:
     regions.append(Region("prompts not in Latin script", (foreign > 0.5)[decided.row]))
     for column in ("language", "source"):
         if column in frame and 1 < frame[column].nunique() <= 20:
-            labels = frame[column].astype(str)
+            labels = frame[column].map(str, na_action="ignore")
             regions += [
                 Region(f"{column} {value}", (labels == value).to_numpy(dtype=bool)[decided.row])
-                for value in sorted(set(labels))
+                for value in sorted(labels.dropna().unique())
             ]
     return regions
 

@@ -17,7 +17,7 @@ from rmaudit.audits.policy.across import half_of, shared
 from rmaudit.case import Case
 from rmaudit.data.types import Dataset, prompt_key
 from rmaudit.errors import DataError
-from rmaudit.overoptimization.samples import POLICY
+from rmaudit.overoptimization.samples import POLICY, policies
 from rmaudit.scoring.requests import Scores
 from rmaudit.text.diversity import distinct_n, embedding_diversity, self_bleu
 from rmaudit.text.embedding import embed
@@ -34,7 +34,7 @@ def policy_names(samples: Dataset) -> list[str]:
     """Policies in order of appearance: the first is the initial one."""
     if POLICY not in samples.frame:
         return []
-    return list(dict.fromkeys(samples.frame[POLICY].astype(str)))
+    return list(dict.fromkeys(policies(samples)))
 
 
 def policy_rows(case: Case, samples: Dataset, scores: Scores) -> pd.DataFrame:
@@ -52,7 +52,7 @@ def policy_rows(case: Case, samples: Dataset, scores: Scores) -> pd.DataFrame:
         If a column of numbers holds something else.
     """
     frame = samples.frame
-    names, codes = frame[POLICY].astype(str).to_numpy(), samples.clusters
+    names, codes = policies(samples), samples.clusters
     rewards = sample_rewards(case, scores)
     table = pd.DataFrame({"policy": names, "cluster": codes})
     table["proxy"] = row_mean(rewards.proxy)
