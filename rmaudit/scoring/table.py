@@ -91,4 +91,5 @@ def _repeated(texts: Sequence[str], sizes: Integers) -> pd.Series:
     """Each text as often as its request has rows."""
     place = {text: i for i, text in enumerate(dict.fromkeys(texts))}
     codes = np.repeat([place[text] for text in texts], sizes)
-    return pa.array(list(place), pa.large_string()).take(pa.array(codes)).to_pandas()
+    column: pd.Series = pa.array(list(place), pa.large_string()).take(pa.array(codes)).to_pandas()
+    return column
