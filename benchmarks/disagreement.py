@@ -31,7 +31,7 @@ def main() -> None:
     frame = pd.DataFrame(
         {
             "id": np.arange(n).astype(str),
-            "prompt": [f"prompt {i // 2}" for i in range(n)],  # two pairs a prompt
+            "prompt": [f"prompt {i // 2}" for i in range(n)],  # two pairs per prompt
             "chosen": [f"chosen {i}" for i in range(n)],
             "rejected": [f"rejected {i}" for i in range(n)],
             "tie": False,

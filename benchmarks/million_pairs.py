@@ -2,9 +2,9 @@
 
     python benchmarks/million_pairs.py [PAIRS] [--results DIR]
 
-A Parquet file: texts of about 20 words, two pairs a prompt, five subsets, rewards of five models in
-the column ``scores``. Each audit is a process of its own, so its memory is what it needs. Writes a
-JSON line and a Markdown row.
+A Parquet file: texts of about 20 words, two pairs per prompt, five subsets, rewards of five
+models in the column ``scores``. Each audit is a process of its own, so its memory is what it
+needs. Writes a JSON line and a Markdown row.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ class Case:
 
     @cached_property
     def data_requests(self) -> tuple[Request, ...]:
-        """The evaluation data's own texts, one column a side."""
+        """The evaluation data's own texts, one column per side."""
         return tuple(data_requests(self.eval, "eval"))
 
     @property

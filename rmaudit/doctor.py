@@ -36,7 +36,7 @@ NEEDED = (
 )
 OPTIONAL = {"peft": "PEFT adapters", "datasets": "hub data sets"}
 _LITTLE = 2 << 30  # bytes of memory or disk below which an audit may not end well
-_BUDGETS = (1024, 2048, 4096, 8192, 16384)  # tokens a batch
+_BUDGETS = (1024, 2048, 4096, 8192, 16384)  # tokens per batch
 _PATIENCE = 20.0  # seconds after which no larger budget is tried
 _MOST_TEXTS = 64
 _BATCH_TOLERANCE = 0.05  # of the texts' standard deviation: what preflight calls a fault
@@ -209,7 +209,7 @@ def _preflight(model: RewardModel) -> list[Check]:
 
 
 def _budget(model: RewardModel) -> list[Check]:
-    """The token budget at which the model scores most tokens a second, of those tried in time."""
+    """The token budget at which the model scores most tokens per second, of those tried in time."""
     if len(model.members) > 1 or model.length_unit != "tokens" or model.token_budget > _BUDGETS[-1]:
         return []
     other = "another word" if model.signal == "preference" else None

@@ -30,8 +30,8 @@ AVOIDED = {
     r"ranked (right|wrong(ly)?)\b": "correctly or incorrectly ranked",
     r"hold against|held against": "compare with",
     r"\b(preferred|worse|better) outputs?\b": "chosen or rejected response",
-    r"(nats|SDs?|samples|texts|pairs|tokens|words|seconds) an? "
-    r"(prompt|sequence|cell|side|call|text|step|word)\b": "per",
+    r"(nats|SDs?|samples|texts|pairs|tokens|words|seconds|rows|votes|numbers?|rewards?) an? "
+    r"(prompt|sequence|cell|side|call|text|step|word|token|batch|row|item|response)\b": "per",
     r"\d %": "no blank before the sign",
     r"blindness": "prompt insensitivity",
     r"found again": "reproduced",

@@ -64,8 +64,8 @@ class Members:
     """Comparisons that every member has finite rewards for; labelled ties are left out."""
 
     pairs: Margins  # of the audited model
-    rewards: Float  # (n_members, m), one an output, in each member's own within-prompt SDs
-    units: tuple[Unit, ...]  # those SDs, one a member
+    rewards: Float  # (n_members, m), one per output, in each member's own within-prompt SDs
+    units: tuple[Unit, ...]  # those SDs, one per member
     names: tuple[str, ...]
 
     @property

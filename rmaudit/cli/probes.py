@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
 
 
 def list_suites(console: Console, probe_path: ProbePath = None) -> None:
-    """The suites at hand, one a row."""
+    """The suites at hand, one per row."""
     from rmaudit.probes import load_suites
 
     rows = [

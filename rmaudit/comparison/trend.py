@@ -71,7 +71,7 @@ def steps_of(names: Sequence[str], given: Sequence[float] | None) -> list[float]
     """Steps as given, or the last number in names that differ in nothing else."""
     if given is not None:
         if len(given) != len(names) or len(set(given)) < 2:
-            raise UsageError(f"--steps needs {len(names)} numbers, one a run, not all equal")
+            raise UsageError(f"--steps needs {len(names)} numbers, one per run, not all equal")
         return [float(step) for step in given]
     parts = [_LAST_NUMBER.match(name) for name in names]
     found = [(m[1], m[3], float(m[2])) for m in parts if m is not None]

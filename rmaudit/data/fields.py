@@ -36,7 +36,7 @@ def field_names(data: Dataset) -> tuple[str, ...]:
 
 
 def field_values(data: Dataset, name: str) -> list[Any]:
-    """One value a row, as plain Python; None where a row has none.
+    """One value per row, as plain Python; None where a row has none.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Samples that stand one a row, put together by prompt."""
+"""Samples that stand one per row, put together by prompt."""
 
 from __future__ import annotations
 

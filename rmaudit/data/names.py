@@ -180,7 +180,7 @@ def sides(names: list[str]) -> tuple[str, str] | None:
 
 
 def both_sides(names: Sequence[str]) -> list[tuple[str, str]]:
-    """All columns that there are two of, one a side: ``model_a`` and ``model_b``."""
+    """All columns that there are two of, one per side: ``model_a`` and ``model_b``."""
     lower = {name.lower(): name for name in names}
     return [
         (lower[name], lower[other])

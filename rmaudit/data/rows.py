@@ -219,7 +219,7 @@ def _given(record: Row) -> bool:
 
 
 def _rewards(record: Row, size: int) -> Row:
-    """The lists of rewards that a row has, one value an output."""
+    """The lists of rewards that a row has, one value per output."""
     row: Row = {}
     for name in _LISTS:
         value = record.get(name)

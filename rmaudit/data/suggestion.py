@@ -69,6 +69,6 @@ def _one(found: list[str], target: str) -> list[str]:
 
 
 def _listed(profile: Profile, name: str) -> bool:
-    """Whether a column holds a list of numbers, one a response."""
+    """Whether a column holds a list of numbers, one per response."""
     values = profile.values[name]
     return all(isinstance(v, list) and all(isinstance(x, int | float) for x in v) for v in values)

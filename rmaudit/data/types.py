@@ -244,7 +244,7 @@ class Dataset:
         ]
 
     def outputs(self) -> tuple[Side, ...]:
-        """The responses of a table, a column a side: chosen and rejected, output, or output_0, ...
+        """The responses of a table by side: chosen, rejected; output; or output_0, output_1, ...
 
         Rows of rankings and samples may have responses of different number: row `i` takes part in
         ``output_j`` only if it has a `j`-th one.

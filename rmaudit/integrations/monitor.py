@@ -277,7 +277,7 @@ class _PairedGold(_ProxyFell):
         for place, (earlier, before) in enumerate(self._seen):
             if before.size != values.size:
                 raise ValueError(
-                    f"{values.size} gold values, and {before.size} before: one a prompt"
+                    f"{values.size} gold values, and {before.size} before: one per prompt"
                 )
             change = (values - before)[np.isfinite(values - before)]
             if change.size < 2:

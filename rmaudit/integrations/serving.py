@@ -273,7 +273,7 @@ def server(service: RewardService, host: str, port: int) -> ThreadingHTTPServer:
             self.wfile.write(body)
 
         def log_message(self, format: str, *arguments: Any) -> None:
-            """Say nothing of each request."""
+            """Print no line for each request."""
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True

@@ -85,7 +85,7 @@ class Pool:
 
     @property
     def size(self) -> int:
-        """Samples a prompt."""
+        """Samples per prompt."""
         return int(self.proxy.shape[1])
 
     def lacks(self) -> str | None:

@@ -62,7 +62,7 @@ def from_logs(
     notes = [f"{log.name}: {note}" for log in logs for note in log.notes]
     groups = [("pooled runs", logs)] if pooled else [(log.name, [log]) for log in logs]
     if not pooled or len(logs) < RUNS_ALONE:
-        notes.append("intervals are over steps: they say nothing of runs with another seed")
+        notes.append("intervals are over steps: runs with another seed may differ by more")
     studies = []
     for place, (name, group) in enumerate(groups):
         try:

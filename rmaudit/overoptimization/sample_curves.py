@@ -65,7 +65,7 @@ def from_samples(
     models
         What selects; each has a curve of its own.
     gold
-        A reward model taken as the truth, or a column of lists with one number an output.
+        A reward model taken as the truth, or a column of lists with one number per output.
     held_out
         Whether `gold` is (or the column comes from) a reward model trained on feedback disjoint
         from the models': its gap is a lower bound on the true one, and the result says so.
@@ -197,7 +197,7 @@ def _column(samples: Dataset, name: str) -> Float:
         return matrix(cast("list[list[float] | None]", [_list(v) for v in values]))
     except (TypeError, ValueError) as error:
         raise DataError(
-            f"{samples.source.path}: column {name!r} must hold a list of numbers a row"
+            f"{samples.source.path}: column {name!r} must hold a list of numbers per row"
         ) from error
 
 

@@ -37,7 +37,7 @@ def name_axes(ax: Axes, data: Mapping[str, Any]) -> None:
 
 
 def legend(ax: Axes, names: Sequence[str]) -> None:
-    """Above the drawing, where it hides nothing; none where it would say nothing."""
+    """Above the drawing, where it hides nothing; none where an axis says the same."""
     handles, shown = ax.get_legend_handles_labels()
     if not handles or not any(names) or shown in ([ax.get_xlabel()], [ax.get_ylabel()]):
         return

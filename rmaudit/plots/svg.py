@@ -125,7 +125,7 @@ def _path(d: str) -> str:
 
 
 def _unwrap(parent: ET.Element) -> None:
-    """Lift the children of groups that say nothing."""
+    """Lift the children of groups without attributes."""
     children: list[ET.Element] = []
     for child in list(parent):
         _unwrap(child)

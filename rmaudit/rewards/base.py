@@ -146,7 +146,7 @@ class RewardModel(ABC):
     pads_left: bool = True  # False where padding on the left means nothing, or cannot be right
     shares_prefixes: bool = False  # texts of one prompt cost less in one batch; nothing is padded
     max_batch: int = 64  # texts per call, at most
-    token_budget: int = 4096  # padded tokens a call, at most (one text may exceed it)
+    token_budget: int = 4096  # padded tokens per call, at most (one text may exceed it)
 
     @abstractmethod
     def encode(self, texts: Sequence[Text]) -> list[Encoded]:

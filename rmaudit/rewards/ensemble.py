@@ -18,7 +18,7 @@ Aggregate = Literal["mean", "wco", "uwo"]
 def aggregate_rewards(
     rewards: NDArray[np.float64], how: Aggregate, uncertainty_weight: float = 0.5
 ) -> NDArray[np.float64]:
-    r"""One reward a text from those of K members.
+    r"""One reward per text from those of K members.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ from rmaudit.errors import DataError, RewardModelError
 from rmaudit.rewards.base import Encoded, RewardModel, Text
 
 _COLUMNS = {"chosen": ("chosen_reward",), "rejected": ("rejected_reward",)}
-# One value a row, or a list in the order of the outputs.
+# One value per row, or a list in the order of the outputs.
 _OTHERS = ("rewards", "proxy_rewards", "reward")
 
 
@@ -30,8 +30,8 @@ class Recorded(RewardModel):
         Whose rewards, where the data holds those of several models in a column ``scores``
         (``recorded:NAME`` on the command line); None for the reward columns.
     components
-        Columns with named parts of the rewards: a number a row, or a list of one a response; for
-        pairs ``chosen_NAME`` and ``rejected_NAME``. Beside these, rewards given as objects have
+        Columns with named parts of the rewards: a number per row, or a list of one per response;
+        for pairs ``chosen_NAME`` and ``rejected_NAME``. Beside these, rewards given as objects have
         their parts in ``components`` (``chosen_components``, ``rejected_components``).
     """
 
@@ -142,7 +142,7 @@ def _no_new_text() -> RewardModelError:
 
 @dataclass(frozen=True)
 class _Lists:
-    """Lists of one number a response, end to end; NaN where there is none."""
+    """Lists of one number per response, end to end; NaN where there is none."""
 
     numbers: NDArray[np.float64]  # (n_responses,)
     sizes: NDArray[np.int64]  # (n_rows,)
@@ -210,7 +210,7 @@ def _values(data: Dataset, values: list[Any], column: str, side: str) -> NDArray
 
 
 def _each(data: Dataset, values: list[Any], column: str, side: str) -> list[Any]:
-    """One value a response of a side: of a list, its place in it."""
+    """One value per response of a side: of a list, its place in it."""
     if not side.startswith("output_"):
         return [v[0] if isinstance(v, list) and len(v) == 1 else v for v in values]
     place, kept = int(side.removeprefix("output_")), []

@@ -50,7 +50,7 @@ class ModelPass:
         self.rows: Rows  # (n_texts,), filled as scoring goes
         self.rows, found = store.look_up(model.fingerprint, texts.keys)
         self.components = self._stored_components(found)  # (n_texts,) each, likewise
-        self.failures: list[str] = []  # a line a text on which the reward itself failed
+        self.failures: list[str] = []  # a line per text on which the reward itself failed
         missing = np.flatnonzero(wanted & ~found)
         characters = texts.characters(missing)
         order = np.argsort(-characters, kind="stable")  # longest first: memory fails early

@@ -123,9 +123,9 @@ class Scores:
     members: Sequence[Mapping[Key, Column]] = ()
     cost: Cost = field(default_factory=Cost)
     length_unit: str = "tokens"
-    member_names: Sequence[str] = ()  # one a member, in the order of `members`
+    member_names: Sequence[str] = ()  # one per member, in the order of `members`
     gold: Mapping[Key, Column] = field(default_factory=dict)  # the samples, by the gold model
-    failures: Sequence[str] = ()  # a line a text on which the reward itself failed
+    failures: Sequence[str] = ()  # a line per text on which the reward itself failed
 
     def column(
         self, side: str, *, audit: str = "", mode: Mode = "plain", data: str = "eval"

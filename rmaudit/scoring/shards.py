@@ -39,7 +39,7 @@ class Collected:
 
 
 def write_texts(path: Path, requests: Sequence[Request]) -> None:
-    """The texts of some requests, one a row: id, prompt, output, and what names the request."""
+    """The texts of some requests, one per row: id, prompt, output, and what names the request."""
     rows: dict[str, list[Any]] = defaultdict(list)
     for request in requests:
         count = len(request.ids)

@@ -18,7 +18,7 @@ def within_prompt_sd(rewards: Array, prompts: Array, texts: Array | None = None)
     Parameters
     ----------
     rewards
-        (n,), one a text; chosen and rejected together. Non-finite ones are left out.
+        (n,), one per text; chosen and rejected together. Non-finite ones are left out.
     prompts
         Prompt codes, (n,).
     texts

@@ -106,7 +106,7 @@ class Calibration:
     Attributes
     ----------
     distance
-        (m,), one a prompt.
+        (m,), one per prompt.
     reference_prompts
         Distinct prompts of the whole reference, for the reason where the test is undefined.
     """

@@ -1,6 +1,6 @@
 """Exact quantities of a finite world, by summing over every output of a context.
 
-Policies and rewards are functions of a context's index that return one number an output,
+Policies and rewards are functions of a context's index that return one number per output,
 (n_outputs,): log-probabilities for a policy. KL is in nats.
 """
 

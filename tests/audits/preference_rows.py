@@ -9,7 +9,7 @@ import pandas as pd
 
 
 def random_pairs(n: int = 240, prompts: int = 80, seed: int = 0, ties: float = 0.1) -> pd.DataFrame:
-    """Several pairs a prompt; rewards and lengths in columns; some equal rewards and lengths."""
+    """Several pairs per prompt; rewards and lengths in columns; some equal rewards and lengths."""
     rng = np.random.default_rng(seed)
     prompt = rng.permutation(np.arange(n) % prompts)
     frame = pd.DataFrame(

@@ -42,7 +42,7 @@ def member(salt: int, spread: float = 4.0, unsure: float = 4.0) -> RewardModel:
 
 
 def pairs(n: int, start: str, seed: int) -> list[dict[str, Any]]:
-    """Two pairs a prompt."""
+    """Two pairs per prompt."""
     words = np.random.default_rng(seed).choice(WORDS, (n // 2 + 1, 3))
     return [
         {

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "rewards"))
 from reward_server import Answer, serving
 
 RNG = np.random.default_rng(5)
-# The quality of a response stands in it; two rows a prompt, so four responses to compare.
+# The quality of a response stands in it; two rows per prompt, so four responses to compare.
 ROWS = [
     {
         "prompt": f"Question {i}?",

@@ -295,7 +295,7 @@ def test_ranked_outputs_are_padded_too(make_case: Make, run_audit: Run) -> None:
         for i in range(12)
     ]
     result = run_audit(Length(), make_case(rows, kind="ranking"))
-    assert result["length.padding_effect"].n == 24  # two decided pairs a row
+    assert result["length.padding_effect"].n == 24  # two decided pairs per row
     assert result["length.accuracy_chosen_longer"].value == 1.0
     assert result["length.accuracy_chosen_shorter"].value == 0.0
     assert result["length.rank_correlation"].value == 1.0

@@ -21,7 +21,7 @@ TOPICS = {
 
 
 def pairs(n: int, seed: int, accuracy: dict[str, float]) -> list[dict[str, Any]]:
-    """Two pairs a prompt of one of two topics, with rewards that are right so often."""
+    """Two pairs per prompt of one of two topics, with rewards that are right so often."""
     rng = np.random.default_rng(seed)
     rows = []
     for i in range(n):

@@ -17,7 +17,7 @@ EXAMPLES = {name: dict(layout.example) for name, layout in layouts.items()}
 
 
 def messages() -> list[dict[str, Any]]:
-    """Two trees of messages, one a row: a question, and two answers by rank."""
+    """Two trees of messages, one per row: a question, and two answers by rank."""
     reply = EXAMPLES["oasst-messages"]
     found = []
     for tree, asked in (("t", "What is 2 plus 2?"), ("u", "What is 3 plus 1?")):

@@ -59,7 +59,7 @@ def test_each_rule_of_a_gate_is_planned_for() -> None:
     assert [need.toward for need in found.needs] == ["pass", "none", "pass", "fail"]
     first = found.needs[0]
     assert first.prompts_needed is not None
-    assert first.pairs_needed == 2 * first.prompts_needed  # the pilot has two rows a prompt
+    assert first.pairs_needed == 2 * first.prompts_needed  # the pilot has two rows per prompt
     assert first.gold_needed == math.ceil(first.prompts_needed * (1 - 0.36))
     assert "no number of prompts" in found.needs[1].note
     assert "mend the model" in found.needs[3].note

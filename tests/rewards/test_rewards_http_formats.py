@@ -53,7 +53,7 @@ def test_vllm_pooling_gets_messages_one_text_a_request():
 
 
 def test_vllm_pooling_gets_texts_if_a_format_is_given():
-    values = [[[0.1], [0.2], [1.5]], [[0.3], [-2.0]]]  # a value a token: the last one counts
+    values = [[[0.1], [0.2], [1.5]], [[0.3], [-2.0]]]  # a value per token: the last one counts
     rewards, bodies, _ = run(
         lambda *_: pooled(values), "/pooling", http_format="vllm", format="{prompt} > {output}"
     )

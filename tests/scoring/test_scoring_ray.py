@@ -139,7 +139,7 @@ def test_a_text_that_fails_is_named_and_what_was_scored_before_is_kept(folder: P
     code, shown = run(*audit, "python:pooled:short", "--store", "ray.sqlite")
     assert code == 2
     assert "pooled:short failed on the text of id" in shown
-    assert "it must return one number a text" in shown
+    assert "it must return one number per text" in shown
 
 
 def worker(load: Callable[[], RewardModel], model: RewardModel) -> _Worker:

@@ -24,7 +24,7 @@ def test_one_stratum_by_hand() -> None:
 
 
 def draw(rng: np.random.Generator, turned: float = 0.0) -> tuple[np.ndarray, ...]:
-    """Two pairs a prompt; margins are log-odds, but for a share of the part that is turned."""
+    """Two pairs per prompt; margins are log-odds, but for a share of the part that is turned."""
     codes = np.arange(300) // 2
     size = np.abs(rng.normal(0, 3, 300))
     inside = codes % 5 == 0

@@ -17,7 +17,7 @@ from rmaudit.stats.extremes import lowest_mean
 from rmaudit.stats.intervals import cluster_mean, cluster_ratios
 from rmaudit.typing import Float, Integers
 
-SMALLEST_GROUP = 30  # votes; fewer say nothing about an annotator
+SMALLEST_GROUP = 30  # votes; with fewer an annotator is not judged
 
 
 @dataclass(frozen=True)

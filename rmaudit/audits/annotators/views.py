@@ -19,7 +19,7 @@ def findings(
     groups: Sequence[Group],
     examples: Sequence[Mapping[str, Any]],
 ) -> list[Finding]:
-    """Margins that say nothing of agreement, and the group that is served worst."""
+    """Margins unrelated to agreement, and the group that is served worst."""
     found = []
     values = {metric.id: metric.estimate for metric in model}
     correlation = values.get("annotators.margin_agreement_correlation")

@@ -156,7 +156,7 @@ def temperature_figure(margins: Float, targets: Float, fitted: Estimate) -> Figu
                 }
             ],
             "xlabel": "temperature T",
-            "ylabel": "nats a pair",
+            "ylabel": "nats per pair",
             "xscale": "log",
             "diagonal": False,
             "reference_y": None,

@@ -103,7 +103,7 @@ class Margins:
     """Comparisons of which both rewards are finite, (n,) each."""
 
     outputs: Outputs
-    reward: Float  # (m,), one an output; may be non-finite for outputs in no pair kept
+    reward: Float  # (m,), one per output; may be non-finite for outputs in no pair kept
     length: Integers  # (m,), in the unit of `Scores.length_unit`
     better: Integers
     worse: Integers

@@ -134,7 +134,7 @@ def ledger(
 
 
 def _prompts(inside: Float, data: Dataset) -> tuple[int, int]:
-    """Prompts of a family, and all prompts: repeated rows say nothing more of a share."""
+    """Prompts of a family, and all prompts: a prompt that is repeated counts once."""
     return count_codes(data.clusters[inside > 0]), count_codes(data.clusters)
 
 

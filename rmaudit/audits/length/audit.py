@@ -249,7 +249,7 @@ def findings(
     overall: Mapping[str, Estimate],
     edits: Mapping[str, Edited],
 ) -> list[Finding]:
-    """Paid for length, for brevity, for words that say nothing."""
+    """Reward for length, for brevity, for neutral padding."""
     said = edit_findings(case, edits)
     excess, slope = overall["length.excess_preference"], overall["length.reward_per_doubling"]
     if not excess.defined:

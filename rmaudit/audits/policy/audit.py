@@ -309,7 +309,7 @@ def _tax(nll: Estimate) -> Finding | None:
     return _found(
         grade(nll.low, 0.05, 0.2),
         "heldout_nll_change",
-        f"held-out text costs {nll.value:.3f} nats a token more",
+        f"held-out text costs {nll.value:.3f} nats per token more",
         "An alignment tax. Mix a language-model loss into the run, or stay nearer.",
         p_at_most(nll, 0.0),
     )
@@ -330,7 +330,7 @@ _NEEDS = {
     "shared_share": "two prompts and responses of five words or more in --samples",
     "token_entropy": "logprobs in --samples, and tokens or a model that counts them",
     "outside_support_share": "--feedback and texts in --samples",
-    "heldout_nll_change": "heldout_nll in --samples, nats a token of held-out text",
+    "heldout_nll_change": "heldout_nll in --samples, nats per token of held-out text",
     "gold": "gold_rewards in --samples",
 }
 

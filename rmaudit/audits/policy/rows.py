@@ -26,8 +26,8 @@ from rmaudit.typing import Float, Integers
 Value = TypeVar("Value")
 
 MOST_COMPARED = 16  # outputs of a row: pairs of texts grow with the square
-LISTS = ("logprobs", "reference_logprobs", "tokens")  # one number an output
-NUMBERS = ("heldout_nll", "task_score")  # one number a row
+LISTS = ("logprobs", "reference_logprobs", "tokens")  # one number per output
+NUMBERS = ("heldout_nll", "task_score")  # one number per row
 
 
 def policy_names(samples: Dataset) -> list[str]:
@@ -43,7 +43,7 @@ def policy_rows(case: Case, samples: Dataset, scores: Scores) -> pd.DataFrame:
     Columns: policy, cluster, and means over the row's outputs: distinct_2, self_bleu,
     embedding_diversity, length, kl (of summed log-probabilities, nats), entropy_sum and
     entropy_tokens, proxy, gold, outside (share outside the support), distances (to the feedback,
-    an array, one an output; None without feedback), heldout_nll, task_score, shared_share
+    an array, one per output; None without feedback), heldout_nll, task_score, shared_share
     (of the outputs that its policy gave to a prompt of the other half as well; NaN in that half).
 
     Raises

@@ -81,7 +81,7 @@ def style_matrix(case: Case, decided: Margins) -> StyleMatrix | str:
     item = np.unique(np.stack([decided.cluster, prompts]), axis=1, return_inverse=True)[1].ravel()
     counts = np.bincount(item)
     if not 2 <= len(styles) <= MOST_STYLES or counts.max() < 2 or counts.max() > MOST_ROWS:
-        return f"items with two to {MOST_STYLES} styles, at most {MOST_ROWS} rows an item"
+        return f"items with two to {MOST_STYLES} styles, at most {MOST_ROWS} rows per item"
     first, second = _crossed(item, counts)
     graded = len(styles) == len(LEVELS) and all(_level(s) == i for i, s in enumerate(styles))
     crossed = replace(

@@ -87,7 +87,7 @@ def repeated(steps: Sequence[str]) -> list[str]:
 
 
 def padded(steps: Sequence[str]) -> list[str]:
-    """Three steps that say nothing behind the others."""
+    """Three empty phrases as further steps at the end."""
     return [*steps, *FILLER]
 
 

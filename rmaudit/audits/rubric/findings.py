@@ -32,7 +32,7 @@ def tests(found: Measured) -> int:
 
 
 def findings(found: Measured) -> list[Finding]:
-    """Criteria that cannot be relied on, say nothing, say the same twice, or are bought cheaply."""
+    """Criteria that are unreliable, constant, duplicate or cheaply satisfied."""
     return [
         *_unreliable(found),
         *_dead(found),

@@ -206,7 +206,7 @@ for _layout in (
     ),
     Layout(
         "oasst-messages",
-        "OpenAssistant's messages, one a row: replies to one turn by rank (0 is best)",
+        "OpenAssistant's messages, one per row: replies to one turn by rank (0 is best)",
         ("message_id", "parent_id", "text", "role", "rank"),
         Replies(),
         "LAION-AI/Open-Assistant oasst-data/oasst_data/schemas.py and "

@@ -111,7 +111,7 @@ class Tree:
 
 @dataclass(frozen=True)
 class Replies:
-    """Messages that stand one a row and name their parent: one ranking of the replies to a turn.
+    """Messages that stand one per row and name their parent: one ranking of the replies to a turn.
 
     Parents stand before their replies. A row of the user's is context and nothing else.
     """

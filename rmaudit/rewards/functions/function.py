@@ -31,7 +31,7 @@ from rmaudit.rewards.functions.items import Answers, Item, ItemRow, shown
 from rmaudit.rewards.functions.opening import find
 
 MOST_TEXTS = 64
-TIME_LIMIT = 60.0  # seconds a text
+TIME_LIMIT = 60.0  # seconds per text
 _HANGS = 3  # texts in a row that take too long: the function, not the texts, is at fault
 RewardFunction = Any
 """A callable in one of the signatures of `rmaudit.rewards.functions.signatures`."""

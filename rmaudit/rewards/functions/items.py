@@ -41,7 +41,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """One reward an item, None where the reward does not apply; parts by name, NaN for none."""
+    """One reward per item, None where the reward does not apply; parts by name, NaN for none."""
 
     total: list[float | None]
     components: dict[str, list[float]] = field(default_factory=dict)
@@ -79,7 +79,7 @@ def read_answers(
         if isinstance(returned, Sequence):
             many = str(len(returned))
         raise AnswerError(
-            f"returned {many} rewards for {count} texts; it must return one number a text, in "
+            f"returned {many} rewards for {count} texts; it must return one number per text, in "
             "their order"
         )
     numbers: list[float | None] = []

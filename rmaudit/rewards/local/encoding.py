@@ -34,7 +34,7 @@ class TextEncoder:
     format
         Without a recipe: how a text is made; None: as above.
     max_length
-        Tokens a text, at most, special tokens included; None: no limit.
+        Tokens per text, at most, special tokens included; None: no limit.
 
     Notes
     -----

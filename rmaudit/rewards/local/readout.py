@@ -11,7 +11,7 @@ from typing import Any
 from rmaudit.errors import UsageError
 from rmaudit.rewards.base import Signal
 
-# What the label of a response that is good, or bad, is called; others say nothing.
+# What the label of a response that is good, or bad, is called; other names are not interpreted.
 _GOOD = re.compile(
     r"good|positive|pos|correct|right|yes|true|chosen|preferred|accepted?|helpful|safe|harmless|"
     r"better|win(ner)?|pass(ed)?|\+",

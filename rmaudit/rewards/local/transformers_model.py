@@ -64,7 +64,7 @@ class TransformersReward(RewardModel):
         "model": the token that the model's own forward pass reads; "last": a text's last token;
         None: "model", or what the folder declares.
     token_budget
-        Padded tokens a batch, at most; None: what suits the kind of device.
+        Padded tokens per batch, at most; None: what suits the kind of device.
 
     Notes
     -----

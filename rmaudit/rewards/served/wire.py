@@ -120,7 +120,7 @@ def refuse_unused(ask: Ask, protocol: type[WireFormat]) -> None:
         why = {
             "max_length": "the server decides where texts are cut",
             "format": "the server makes texts of prompts and responses",
-            "head": "the server answers one reward a text",
+            "head": "the server answers one reward per text",
         }[name]
         raise UsageError(
             f"--http-format {protocol.name}: {flag} has no effect: {why}; leave it out"
@@ -141,7 +141,7 @@ def rewards(client: JsonClient, values: Any, count: int) -> list[float]:
     if len(values) != count:
         raise RewardModelError(
             f"{client.shown}: {len(values)} rewards came back for {count} texts; the server must "
-            "answer one a text, in their order"
+            "answer one per text, in their order"
         )
     return [number(client, value) for value in values]
 
@@ -155,7 +155,7 @@ def by_index(items: list[Any], place: Callable[[Any], Any]) -> list[Any]:
 
 
 def one_head(client: JsonClient, value: Any, head: int | None) -> Any:
-    """The reward in a number, a list of heads, or a list (one a token) of lists of heads."""
+    """The reward in a number, a list of heads, or a list (one per token) of lists of heads."""
     if isinstance(value, list) and value and isinstance(value[-1], list):
         value = value[-1]
     if not isinstance(value, list):

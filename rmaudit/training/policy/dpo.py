@@ -47,7 +47,7 @@ def train_dpo(
 
     Returns
     -------
-    The log: step, loss (nats a pair), accuracy (share of pairs whose implicit reward is right),
+    The log: step, loss (nats per pair), accuracy (share of pairs whose implicit reward is right),
     margin (of implicit rewards), and what `measure` gives.
     """
     reference = reference or policy.frozen()
@@ -70,7 +70,7 @@ def train_dpo(
                 with torch.no_grad():
                     reference_log_probs = reference.log_probs(both)
                 ratio = sequence_log_ratio(policy.log_probs(both), reference_log_probs)
-                good, bad = (config.beta * ratio).chunk(2)  # implicit rewards, one a pair
+                good, bad = (config.beta * ratio).chunk(2)  # implicit rewards, one per pair
                 margin = (good - bad).detach()
                 correct = ((margin > 0) + 0.5 * (margin == 0)).double()
                 totals["accuracy"] += float(correct.sum()) / pairs  # noqa: B023 - used at once

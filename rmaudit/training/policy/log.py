@@ -3,12 +3,12 @@
 Keys of a record (a key whose value is not known is left out)::
 
     step             optimiser steps taken by the policy that is described; 0 is the first policy
-    kl_k1, kl_k3     KL(policy || reference) in nats a sequence, mean over the step's samples
+    kl_k1, kl_k3     KL(policy || reference) in nats per sequence, mean over the step's samples
     kl_k1_se         standard error of kl_k1
     kl_exact         the same by enumeration (worlds only), with proxy_exact and gold_exact
     proxy, gold      mean reward of the step's samples, raw units
-    length           tokens an output
-    entropy          nats a token
+    length           tokens per output
+    entropy          nats per token
     disagreement     SD of the proxy among an ensemble's members, mean over samples
     outside_support  share of samples outside the reward model's support, 0 to 1
     samples          how many samples the means are over

@@ -40,7 +40,7 @@ def train_sft(
 
     Returns
     -------
-    The log: step, loss (nats a token, of the outputs alone; lower is better), and what `measure`
+    The log: step, loss (nats per token, of the outputs alone; lower is better), and what `measure`
     gives.
     """
     run = PolicyRun("sft", policy, config, out, [*prompts, *outputs])

@@ -15,7 +15,7 @@ from rmaudit.stats.calibration import temperature
 class HeldOut:
     """Held-out pairs at one step; NaN before the first evaluation."""
 
-    held_out_loss: float = math.nan  # of the data's type, nats a pair; lower is better
+    held_out_loss: float = math.nan  # of the data's type, nats per pair; lower is better
     held_out_loss_rescaled: float = math.nan  # the same at the temperature that suits it best
     held_out_accuracy: float = math.nan  # equal rewards count one half; higher is better
 

@@ -149,7 +149,7 @@ OnProgress = Callable[[TrainingProgress], None]
 class MemberResult:
     """One trained model. Held-out values (of the weights kept) are NaN where nothing was held out.
 
-    `held_out_loss` is in nats a pair (squared units a rating), lower is better;
+    `held_out_loss` is in nats per pair (squared units per rating), lower is better;
     `held_out_accuracy` counts equal rewards as one half, higher is better.
     """
 

@@ -35,7 +35,7 @@ _ROLES = frozenset({"prompts", "completions"})
 def columns_of(
     parameters: Parameters, items: Sequence[Item], roles: dict[str, Any]
 ) -> dict[str, Any]:
-    """Keyword arguments: the roles and columns that the function takes, one value an item."""
+    """Keyword arguments: the roles and columns that the function takes, one value per item."""
     names = parameters.names
     anything = parameters.keywords is not None
     roles = {**LOGGING, **roles}
