@@ -153,7 +153,7 @@ def test_what_is_cut_off_is_said_and_lost_steps_have_no_score(tmp_path):
 @pytest.mark.parametrize(
     ("query", "said"),
     [
-        ("aggregate=max", "no aggregate 'max'; say min, mean, last, prod"),
+        ("aggregate=max", "aggregate=max: say min, mean, last, prod"),
         ("aggregat=min", "one of aggregate, split, tag, good, bad, unit"),
         ("split=", "say NAME=VALUE"),
     ],

@@ -47,16 +47,23 @@ class Described(Protocol):
         """Why a prompt is encoded with each of its outputs."""
 
 
+def loaded(model: Any, dtype: torch.dtype, device: torch.device) -> dict[str, Any]:
+    """Architecture, size, number format and device of a model in memory."""
+    return {
+        "architecture": type(model).__name__,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "dtype": str(dtype).removeprefix("torch."),
+        "device": str(device),
+    }
+
+
 def describe(reward: Described) -> dict[str, Any]:
     """Architecture, size, number format, device, length, texts, head, pooling and padding."""
     recipe, trial = reward.encoder.recipe, reward.trial
     tokens = trial.encoded[0].payload
     facts = {
-        "architecture": type(reward.model).__name__,
+        **loaded(reward.model, reward.dtype, reward.device),
         "adapter": reward.adapter,
-        "parameters": sum(p.numel() for p in reward.model.parameters()),
-        "dtype": str(reward.dtype).removeprefix("torch."),
-        "device": str(reward.device),
         "max_length": reward.encoder.max_length,
         "text": recipe.format if recipe.format is not None else recipe.shown,
         "text_from": recipe.source,

@@ -16,6 +16,7 @@ from rmaudit.errors import RewardModelError, UsageError
 from rmaudit.rewards.base import Encoded, RewardModel, Text
 from rmaudit.rewards.local.checkpoint import Checkpoint, load_checkpoint
 from rmaudit.rewards.local.checkpoint_files import Permissions
+from rmaudit.rewards.local.description import loaded
 from rmaudit.rewards.local.encoding import TextEncoder, maximum_length
 from rmaudit.rewards.local.language_model import log_likelihood
 from rmaudit.rewards.local.placement import WHOLE, Placement
@@ -120,11 +121,8 @@ class ImplicitReward(RewardModel):
     def describe(self) -> dict[str, Any]:
         """Architecture, size, beta, number format, device, length and texts."""
         return {
-            "architecture": type(self._models[0]).__name__,
-            "parameters": sum(p.numel() for p in self._models[0].parameters()),
+            **loaded(self._models[0], self.dtype, self.device),
             "beta": self.beta,
-            "dtype": str(self.dtype).removeprefix("torch."),
-            "device": str(self.device),
             "max_length": self.encoder.max_length,
             "text": self.encoder.recipe.format or self.encoder.recipe.shown,
             "summed_over": "output tokens and the end of sequence",

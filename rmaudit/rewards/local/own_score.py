@@ -23,6 +23,7 @@ from rmaudit.errors import RewardModelError, UsageError
 from rmaudit.rewards.base import FAILED, Encoded, Rewarded, RewardModel, Text
 from rmaudit.rewards.local.checkpoint import Checkpoint, silent
 from rmaudit.rewards.local.checkpoint_files import first_line
+from rmaudit.rewards.local.description import loaded
 from rmaudit.rewards.local.devices import torch_device
 from rmaudit.rewards.local.encoding import TextEncoder
 from rmaudit.rewards.local.pooling import own_heads
@@ -132,11 +133,8 @@ class OwnScoreReward(RewardModel):
     def describe(self) -> dict[str, Any]:
         """Architecture, size, number format, device, and that the class scores itself."""
         facts = {
-            "architecture": type(self.model).__name__,
+            **loaded(self.model, self.dtype, self.device),
             "adapter": self._adapter,
-            "parameters": sum(p.numel() for p in self.model.parameters()),
-            "dtype": str(self.dtype).removeprefix("torch."),
-            "device": str(self.device),
             "max_length": None,
             "text": f"{type(self.model).__name__}.{self._method} makes it",
             "head": f"what {self._method} returns",

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
-from urllib.parse import unquote
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,12 +18,14 @@ from rmaudit.errors import RewardModelError, UsageError
 from rmaudit.rewards.base import Encoded, RewardModel, Signal, Text
 from rmaudit.rewards.local.checkpoint import Checkpoint, load_checkpoint
 from rmaudit.rewards.local.checkpoint_files import Permissions, read_json
+from rmaudit.rewards.local.description import loaded
 from rmaudit.rewards.local.devices import torch_device
 from rmaudit.rewards.local.encoding import maximum_length, special_tokens
 from rmaudit.rewards.local.language_model import logits_alone, logits_of
 from rmaudit.rewards.local.lengths import LengthRule
 from rmaudit.rewards.local.placement import WHOLE, Dtype, Placement, torch_dtype
 from rmaudit.rewards.local.pooling import own_heads, pad
+from rmaudit.rewards.local.query import parse
 from rmaudit.rewards.local.recipe import Asked, Recipe, resolve
 from rmaudit.rewards.local.rendering import fixed_day, sound
 from rmaudit.rewards.local.screen import screen_of_texts
@@ -71,20 +72,12 @@ class Comparison:
         UsageError
             If a name is unknown, or the format lacks one of its three places.
         """
-        known = [each.name for each in fields(cls)]
-        given: dict[str, Any] = {}
-        for part in filter(None, query.split("&")):
-            name, _, value = part.partition("=")
-            if name not in known or not value:
-                raise UsageError(f"pair: {part!r}: say NAME=VALUE with one of {', '.join(known)}")
-            given[name] = unquote(value).replace("\\n", "\n")
+        given = parse("pair", query, cls, "pair:PATH?format={prompt} A: {a} B: {b}")
         if any(given.get("format", "").count(place) != 1 for place in _PLACES):
             raise UsageError(
                 "pair: say how its text is made, with each of {prompt}, {a} and {b} once: "
                 "pair:PATH?format={prompt}\\n\\nA: {a}\\n\\nB: {b}"
             )
-        if given.get("chat", "no") not in get_args(Chat):
-            raise UsageError(f"pair: chat={given['chat']}: say {', '.join(get_args(Chat))}")
         return cls(**given)
 
 
@@ -179,10 +172,7 @@ class PairReward(RewardModel):
         """Architecture, size, number format, device, length, and how texts are made."""
         how = f"between {self.comparison.a!r} and {self.comparison.b!r}"
         return {
-            "architecture": type(self.model).__name__,
-            "parameters": sum(p.numel() for p in self.model.parameters()),
-            "dtype": str(self.dtype).removeprefix("torch."),
-            "device": str(self.device),
+            **loaded(self.model, self.dtype, self.device),
             "max_length": self.max_length,
             "text": self.comparison.format,
             "chat": self.comparison.chat,

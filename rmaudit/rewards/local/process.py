@@ -5,10 +5,9 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
-from urllib.parse import unquote
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from rmaudit.rewards.base import Encoded, Rewarded, RewardModel, Signal, Text
 from rmaudit.rewards.local import turns
 from rmaudit.rewards.local.checkpoint import Checkpoint, load_checkpoint
 from rmaudit.rewards.local.checkpoint_files import Permissions, read_json
+from rmaudit.rewards.local.description import loaded
 from rmaudit.rewards.local.encoding import (
     last_token,
     maximum_length,
@@ -28,6 +28,7 @@ from rmaudit.rewards.local.encoding import (
 )
 from rmaudit.rewards.local.language_model import logits_alone, logits_of
 from rmaudit.rewards.local.placement import WHOLE, Placement
+from rmaudit.rewards.local.query import parse
 from rmaudit.rewards.local.recipe import USUAL, Asked, Declared, Recipe, declared, resolve
 from rmaudit.rewards.local.rendering import sound
 from rmaudit.rewards.local.screen import screen_of_texts
@@ -73,24 +74,7 @@ class Steps:
         UsageError
             If a name or an aggregate is unknown, or a value is empty.
         """
-        known = [each.name for each in fields(cls)]
-        given: dict[str, Any] = {}
-        for part in filter(None, query.split("&")):
-            name, _, value = part.partition("=")
-            value = unquote(value).replace("\\n", "\n")
-            if name not in known or not value:
-                raise UsageError(
-                    f"prm: {part!r}: say NAME=VALUE with one of {', '.join(known)}, e.g. "
-                    "prm:PATH?aggregate=min"
-                )
-            given[name] = value
-        if given.get("aggregate", "min") not in get_args(Aggregate):
-            raise UsageError(
-                f"prm: no aggregate {given['aggregate']!r}; say {', '.join(get_args(Aggregate))}"
-            )
-        if given.get("unit", "step") not in get_args(Unit):
-            raise UsageError(f"prm: unit={given['unit']}: say {', '.join(get_args(Unit))}")
-        return cls(**given)
+        return cls(**parse("prm", query, cls, "prm:PATH?aggregate=min"))
 
 
 class ProcessReward(RewardModel):
@@ -202,10 +186,7 @@ class ProcessReward(RewardModel):
     def describe(self) -> dict[str, Any]:
         """Architecture, size, number format, device, length, texts, steps and their aggregate."""
         return {
-            "architecture": type(self.model).__name__,
-            "parameters": sum(p.numel() for p in self.model.parameters()),
-            "dtype": str(self.dtype).removeprefix("torch."),
-            "device": str(self.device),
+            **loaded(self.model, self.dtype, self.device),
             "max_length": self.max_length,
             "text": self.recipe.format or self.recipe.shown,
             **self._shown_steps(),
