@@ -14,14 +14,15 @@ import pandas as pd
 
 from rmaudit.data.types import Dataset, Source
 from rmaudit.errors import DataError, UsageError
-from rmaudit.results import AuditResult, Finding, MetricSpec
-from rmaudit.rewards.base import RewardModel, does_not_apply
+from rmaudit.results import AuditResult, MetricSpec
+from rmaudit.rewards.base import RewardModel
 from rmaudit.scoring import Progress, Scores, score
 from rmaudit.scoring.requests import data_requests
 from rmaudit.scoring.store_types import Store
 from rmaudit.suites import measures
 from rmaudit.suites.base import SUITES, Item, Suite, suites
 from rmaudit.suites.entries import Entry, read_entries
+from rmaudit.suites.findings import findings
 from rmaudit.suites.joined import joined
 from rmaudit.suites.scored import Official, Scored, as_array
 from rmaudit.typing import Float
@@ -31,7 +32,6 @@ PARTIAL = (
     "the mean of the groups that the data have."
 )
 _AGAIN = re.compile(r"#\d+$")  # what `items_of` adds to an id that another item has
-MOST_TIES = 0.05  # of the pairs, beyond which the official number says little of the model
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def run_suite(
     result = AuditResult(
         suite.key,
         metrics=tuple(found),
-        findings=tuple(_findings(suite, scored)),
+        findings=tuple(findings(suite, scored)),
         figures=measures.figures(suite, found),
         not_run=tuple(absent),
     )
@@ -360,48 +360,3 @@ def _undefined(official: Official) -> list[str]:
         f"{', '.join(names[:6])}{' and others' if len(names) > 6 else ''}: no number ({reason})"
         for reason, names in reasons.items()
     ]
-
-
-def _findings(suite: Suite, scored: Scored) -> list[Finding]:
-    """What makes the official number say less than it seems to."""
-    findings = []
-    rewards = np.concatenate([r for r in scored.rewards if r.size] or [np.zeros(0)])
-    broken = int((~np.isfinite(rewards) & ~does_not_apply(rewards)).sum())
-    if broken:
-        findings.append(
-            Finding(
-                "high",
-                suite.key,
-                f"{suite.key}.nonfinite_share",
-                "Non-finite rewards",
-                f"{broken:,} of {rewards.size:,} rewards are missing or not finite. The official "
-                "rule counts what is compared with them as lost; accuracy leaves it out.",
-            )
-        )
-    inapplicable = int(does_not_apply(rewards).sum())
-    if inapplicable:
-        findings.append(
-            Finding(
-                "medium",
-                suite.key,
-                f"{suite.key}.accuracy",
-                f"The reward does not apply to {inapplicable:,} of {rewards.size:,} responses",
-                "It is None for them. The official rule counts what is compared with them as lost; "
-                "accuracy leaves it out.",
-            )
-        )
-    pairs = measures.Pairs.of(scored)
-    known = pairs.known
-    ties = float((pairs.better == pairs.worse)[known].mean()) if known.any() else 0.0
-    if ties > MOST_TIES:
-        findings.append(
-            Finding(
-                "medium",
-                suite.key,
-                f"{suite.key}.tie_rate",
-                f"Ties: {ties:.1%} of the pairs get equal rewards",
-                "The official rule counts them as lost, so that its number mixes coarse rewards "
-                "with wrong ones; score_ties_half and accuracy do not.",
-            )
-        )
-    return findings

@@ -10,11 +10,12 @@ from typing import Any
 import torch
 
 from rmaudit.data.types import Prompt
-from rmaudit.errors import RewardModelError, UsageError
+from rmaudit.errors import RewardModelError
 from rmaudit.rewards.base import Text
 from rmaudit.rewards.local.checkpoint import silent
 from rmaudit.rewards.local.rendering import DEFAULT_FORMAT, FormatRenderer, chat_messages
 from rmaudit.rewards.local.transformers_model import torch_device
+from rmaudit.training.adapters import with_adapters
 from rmaudit.training.parallel import local_device
 from rmaudit.training.policy.model import CausalPolicy
 from rmaudit.training.policy.settings import SamplingConfig
@@ -122,17 +123,6 @@ def _causal_model(base: str, seed: int) -> Any:
 
 def _with_adapters(model: Any, rank: int, seed: int) -> Any:
     """Adapters on all linear layers; the weights under them stay as they are."""
-    try:
-        import peft
-    except ImportError as error:
-        raise UsageError("adapters need peft; pip install peft") from error
-    settings = peft.LoraConfig(
-        r=rank,
-        lora_alpha=2 * rank,
-        lora_dropout=0.0,  # dropout would change every log-probability between two passes
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-    )
     with silent(), torch.random.fork_rng():
         torch.manual_seed(seed)
-        return peft.get_peft_model(model, settings)
+        return with_adapters(model, rank, "CAUSAL_LM")

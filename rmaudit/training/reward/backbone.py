@@ -15,6 +15,7 @@ from rmaudit.rewards.local.checkpoint import silent
 from rmaudit.rewards.local.encoding import TextEncoder, maximum_length
 from rmaudit.rewards.local.pooling import position_offset, reward_heads
 from rmaudit.rewards.local.rendering import DEFAULT_FORMAT
+from rmaudit.training.adapters import with_adapters
 
 
 def load_encoder(base: str, max_length: int) -> TextEncoder:
@@ -156,18 +157,7 @@ def _refuse_other_heads(base: str, own: Any, heads: int) -> None:
 def _with_adapters(model: Any, base: str, rank: int) -> Any:
     if has_no_weights(Path(base)):
         raise UsageError(f"{base}: has no weights to adapt; train all of them (lora_rank 0)")
-    try:
-        import peft
-    except ImportError as error:
-        raise UsageError("adapters need peft; pip install peft") from error
-    settings = peft.LoraConfig(
-        r=rank,
-        lora_alpha=2 * rank,
-        lora_dropout=0.0,  # a reward must not depend on chance
-        target_modules="all-linear",
-        task_type="SEQ_CLS",  # the head is trained in full and saved beside the adapters
-    )
-    return peft.get_peft_model(model, settings)
+    return with_adapters(model, rank, "SEQ_CLS")
 
 
 @contextmanager
