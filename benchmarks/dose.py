@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rows import add, read
 from scipy.stats import t as student
 
 from rmaudit.overoptimization.dose_curves import (
@@ -149,8 +150,7 @@ def main() -> None:
     if asked.figure:
         figure(asked.figure)
         return
-    CELLS.parent.mkdir(exist_ok=True)
-    cells = [json.loads(line) for line in CELLS.read_text().splitlines()] if CELLS.exists() else []
+    cells = list(read(CELLS))
     done = {(c["pairs"], c["noise"], c["rl"], c["seed"]) for c in cells}
     world = DoseWorld()
     wanted = [(pairs, noise, False) for pairs, noise in SETTINGS]
@@ -160,8 +160,7 @@ def main() -> None:
             if (pairs, noise, rl, seed) in done:
                 continue
             cells.append(cell(world, pairs, noise, seed, rl))
-            with CELLS.open("a") as file:
-                file.write(json.dumps(cells[-1]) + "\n")
+            add(CELLS, cells[-1])
     print(table(cells))
 
 

@@ -11,12 +11,11 @@ world, and held against enumeration. Cells of 50 draws are kept in
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rows import read
+from rows import add, read
 
 from rmaudit.overoptimization.curves import Pool, best_of_n_curve, tilted_curve
 from rmaudit.overoptimization.dose_curves import exact_curve, within_sd
@@ -103,8 +102,7 @@ def main() -> None:
                 ]
             }
             done.append({"pairs": pairs, "part": part, "turns": truth["turns"], **count})
-            with CELLS.open("a") as out:
-                out.write(json.dumps(done[-1]) + "\n")
+            add(CELLS, done[-1])
     show(done)
 
 

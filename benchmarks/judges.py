@@ -13,12 +13,12 @@ from __future__ import annotations
 import argparse
 import hashlib
 import itertools
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rows import add, read
 
 import rmaudit as rma
 from rmaudit.audits.judge.findings import TESTS
@@ -171,16 +171,12 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=30)
     parser.add_argument("--cells", type=Path, default=CELLS, help="where numbers are kept")
     given = parser.parse_args()
-    given.cells.parent.mkdir(exist_ok=True)
-    done = []
-    if given.cells.exists():
-        done = [json.loads(line) for line in given.cells.read_text().splitlines()]
+    done = list(read(given.cells))
     known = {(c["bias"], c["strength"], c["run"]) for c in done}
     for key in wanted(given.runs):
         if tuple(key.values()) not in known:
             done.append(cell(key))
-            with given.cells.open("a") as out:
-                out.write(json.dumps(done[-1]) + "\n")
+            add(given.cells, done[-1])
     print("| bias | planted | found | another found | calls saved |")
     print("|" + " --- |" * 5)
     for bias, strength in itertools.product(BIASES, STRENGTHS):

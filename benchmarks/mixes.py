@@ -14,12 +14,12 @@ independent and equally spread: none may get a finding. Kept in ``benchmarks/cel
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rows import add, read
 from scipy.stats import spearmanr
 
 import rmaudit as rma
@@ -282,10 +282,7 @@ def main() -> None:
     parser.add_argument("--mixes", type=int, default=MIXES)
     parser.add_argument("--cells", type=Path, default=CELLS, help="where numbers are kept")
     given = parser.parse_args()
-    given.cells.parent.mkdir(exist_ok=True)
-    done = []
-    if given.cells.exists():
-        done = [json.loads(line) for line in given.cells.read_text().splitlines()]
+    done = list(read(given.cells))
     known = {(name, row[name]) for row in done for name in ("mix", "tilt", "clean") if name in row}
     unscaled = [n for n in range(given.mixes) if SCALES[n // 2 % 3] == "none"]
     for name, numbers, run in (
@@ -296,8 +293,7 @@ def main() -> None:
         for number in numbers:
             if (name, number) not in known:
                 done.append(run(number))
-                with given.cells.open("a") as out:
-                    out.write(json.dumps(done[-1]) + "\n")
+                add(given.cells, done[-1])
     mixes = [row for row in done if "mix" in row]
     rho = np.array([row["spearman"] for row in mixes])
     draws = np.random.default_rng(0).choice(rho, (10_000, len(rho))).mean(1)

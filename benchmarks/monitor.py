@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import math
 from collections.abc import Callable
 from functools import lru_cache
@@ -26,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rows import read
+from rows import add, read
 
 from rmaudit.stats.dependence import variance_of_mean
 from rmaudit.stats.falls import BLOCKS, FIRST, LOOK, WINDOWS, FallTest
@@ -229,13 +228,11 @@ def main() -> None:
     parser.add_argument("--flat", type=int, help="runs that never fall; no other table")
     parser.add_argument("--cells", type=Path, default=CELLS, help="where numbers are kept")
     given = parser.parse_args()
-    given.cells.parent.mkdir(exist_ok=True)
     done = list(read(given.cells))
 
     def keep(made: dict[str, Any]) -> None:
         done.append(made)
-        with given.cells.open("a") as out:
-            out.write(json.dumps(made) + "\n")
+        add(given.cells, made)
 
     if given.flat:
         sizes = {(c["ar"], c["steps"]) for c in done if "rang" in c and c["runs"] == given.flat}

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rows import add, read
 
 from rmaudit.overoptimization.rl_curve import Run, rl_curve
 from rmaudit.overoptimization.rl_findings import rl_overoptimization
@@ -105,14 +105,12 @@ def main() -> None:
     parser.add_argument("--cells", type=Path, default=CELLS, help="where numbers are kept")
     given = parser.parse_args()
     logs, cells = given.logs, given.cells
-    cells.parent.mkdir(exist_ok=True)
-    done = [json.loads(line) for line in cells.read_text().splitlines()] if cells.exists() else []
+    done = list(read(cells))
     known = {(c["shape"], c["ar"], c["every"]) for c in done if c["logs"] == logs}
     for name, phi, every in itertools.product(SHAPES, DEPENDENCE, EVERY):
         if (name, phi, every) not in known:
             done.append(cell(name, phi, every, logs))
-            with cells.open("a") as out:
-                out.write(json.dumps(done[-1]) + "\n")
+            add(cells, done[-1])
     print("| gold reward | AR(1) | gold every | onset held | width | gain | loss | falls | peak |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for c in done:

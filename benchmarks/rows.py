@@ -1,4 +1,4 @@
-"""The rows of a run that goes on where it was stopped: one JSON object a line."""
+"""The rows of a run that goes on where it was stopped: one JSON object per line."""
 
 from __future__ import annotations
 
@@ -16,3 +16,10 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
                 yield json.loads(line)
             except json.JSONDecodeError:
                 continue
+
+
+def add(path: Path, row: dict[str, Any]) -> None:
+    """Append a row, in a folder that need not be there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")

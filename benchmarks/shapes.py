@@ -22,28 +22,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from million_pairs import WORDS
 
 MOST_TIMES, MOST_PAGE = 3.0, 2_000_000
 AUDITS = "data,preference,length"
-WORDS = np.array(
-    [
-        "we",
-        "can",
-        "move",
-        "your",
-        "visit",
-        "to",
-        "monday",
-        "please",
-        "call",
-        "the",
-        "desk",
-        "if",
-        "it",
-        "hurts",
-        "more",
-    ]
-)
 Columns = dict[str, Any]
 
 

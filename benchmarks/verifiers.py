@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import re
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rows import add, read
 
 import rmaudit as rma
 from rmaudit.audits.verifier.cases import BARE, EQUIVALENTS, EXPLOITS
@@ -197,10 +197,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=40)
     parser.add_argument("--cells", type=Path, default=CELLS, help="where numbers are kept")
     given = parser.parse_args()
-    given.cells.parent.mkdir(exist_ok=True)
-    done = []
-    if given.cells.exists():
-        done = [json.loads(line) for line in given.cells.read_text().splitlines()]
+    done = list(read(given.cells))
     known = {(row.get("planted"), row.get("run"), row.get("exact")) for row in done}
     wanted: list[tuple[Callable[[], dict[str, Any]], tuple[Any, ...]]] = [
         (lambda n=n: sound(n), (None, None, n))
@@ -214,8 +211,7 @@ def main() -> None:
     for run, key in wanted:
         if key not in known:
             done.append(run())
-            with given.cells.open("a") as out:
-                out.write(json.dumps(done[-1]) + "\n")
+            add(given.cells, done[-1])
     print("| verifier | signal left | accepts wrong classes | rejects correct ones | held |")
     print("|" + " --- |" * 5)
     for number in range(PLANTED):
