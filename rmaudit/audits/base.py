@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar
 from rmaudit.case import Case
 from rmaudit.data.types import prompt_text
 from rmaudit.registry import Registry
-from rmaudit.results import AuditResult, MetricSpec, Severity
+from rmaudit.results import OTHER_KIND, AuditResult, MetricSpec, Severity
 from rmaudit.rewards.base import SCALARS, Signal
 from rmaudit.scoring.requests import Request, Scores
 
@@ -35,7 +35,7 @@ class Audit(ABC):
         """Why this audit is not run, in words; None if it can be."""
         if case.signal not in self.signals:
             defined = ", ".join(sorted(self.signals))
-            return f"is defined for rewards of kind {defined}; this one is of kind {case.signal}"
+            return f"{OTHER_KIND} {defined}; this one is of kind {case.signal}"
         return self.missing(case)
 
     def missing(self, case: Case) -> str | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rmaudit.report.causes import Group, grouped
 from rmaudit.report.schema import AuditRecord, MetricRecord
 from rmaudit.report.wording import number
-from rmaudit.results import SEVERITIES, Severity
+from rmaudit.results import OTHER_KIND, SEVERITIES, Severity
 
 if TYPE_CHECKING:
     from rmaudit.report.document import Report
@@ -65,7 +65,8 @@ def verdict(report: Report) -> Verdict:
     for finding in report.findings:
         counts[finding.severity] += 1
     failed = [audit.title for audit in report.audits.values() if audit.status == "failed"]
-    not_run = [audit for audit in report.audits.values() if audit.status == "not_run"]
+    defined = [a for a in report.audits.values() if not (a.reason or "").startswith(OTHER_KIND)]
+    not_run = [audit for audit in defined if audit.status == "not_run"]
     groups = grouped(report.findings)
     serious = [group for group in groups if group.severity in ("high", "medium")]
     lacking = undecided(report)
@@ -80,7 +81,7 @@ def verdict(report: Report) -> Verdict:
             tone, answer = "medium", "Not enough was measured to say."
     if not_run:
         sentences.append(
-            f"{len(not_run)} of {len(report.audits)} audits did not run: "
+            f"{len(not_run)} of {len(defined)} audits for this kind of reward did not run: "
             "what was not measured is not known to be safe."
         )
     return Verdict(
@@ -135,7 +136,11 @@ def _answer(
             "No fault found in what was measured.",
             "No finding of high or medium severity.",
         )
-    return "info", "Nothing found against it.", "Every audit ran; no finding above low severity."
+    return (
+        "info",
+        "Nothing found against it.",
+        "Every audit for this kind of reward ran; no finding above low severity.",
+    )
 
 
 def _sentence(text: str) -> str:

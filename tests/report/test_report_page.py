@@ -22,7 +22,7 @@ from rmaudit.report.page import PAGE_BYTES, render, summary
 from rmaudit.report.schema import MetricRecord
 from rmaudit.report.verdict import key_numbers, verdict
 from rmaudit.report.wording import digits, number, words
-from rmaudit.results import AuditResult, Estimate, Figure, Finding, Metric, Severity
+from rmaudit.results import OTHER_KIND, AuditResult, Estimate, Figure, Finding, Metric, Severity
 
 VOID = {"meta", "link", "br", "hr", "img", "input", "path", "use", "rect", "circle"}
 
@@ -188,7 +188,10 @@ def test_verdicts() -> None:
     assert _verdict("medium", "low")[0] == "Only with care."
     # One narrow audit without a fault says nothing about the model.
     assert _verdict("low", "info")[0] == "Not enough was measured to say."
-    assert "1 of 2 audits did not run" in _verdict(status="not_run")[1]
+    assert "1 of 2 audits for this kind of reward did not run" in _verdict(status="not_run")[1]
+    # What is defined for another kind of reward is not missing.
+    other = AuditResult("tails", "not_run", f"{OTHER_KIND} verdict; this one is of kind logit")
+    assert "not run" not in " ".join(verdict(sample_report([other])).sentences)
     # A failed audit leaves the question open, however good the rest looks.
     assert _verdict(status="failed")[0] == "Not enough was measured to say."
     assert _verdict("high", status="failed")[0] == "Not as it stands."
