@@ -66,7 +66,7 @@ def audit(
 
 def _forecast(console: Console, settings: AuditConfig) -> None:
     """What would be scored, by audit, and how long it may take."""
-    from rmaudit.estimate import forecast
+    from rmaudit.forecast import forecast
     from rmaudit.scoring.progress import duration
 
     found = forecast(settings)

@@ -12,7 +12,7 @@ import rmaudit
 from rmaudit.cli import app
 from rmaudit.config import AuditConfig
 from rmaudit.errors import UsageError
-from rmaudit.estimate import forecast
+from rmaudit.forecast import forecast
 from rmaudit.report.document import Report
 
 PAIRS = [
