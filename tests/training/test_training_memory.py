@@ -15,10 +15,18 @@ from transformers import AutoModelForCausalLM
 
 from rmaudit.data import load
 from rmaudit.errors import UsageError
+from rmaudit.training.policy.a2c import train_a2c
 from rmaudit.training.policy.dpo import train_dpo
 from rmaudit.training.policy.ppo import clipped_value_loss, train_ppo
+from rmaudit.training.policy.rloo import train_rloo
 from rmaudit.training.policy.run import merged
-from rmaudit.training.policy.settings import DpoConfig, PpoConfig, RlooConfig, SftConfig
+from rmaudit.training.policy.settings import (
+    A2cConfig,
+    DpoConfig,
+    PpoConfig,
+    RlooConfig,
+    SftConfig,
+)
 from rmaudit.training.policy.sft import train_sft
 from rmaudit.training.policy.text import _with_adapters
 from rmaudit.training.recompute import enable, recomputing
@@ -30,6 +38,10 @@ OTHERS = [[2, 2, 1], [9, 1], [5, 1]]
 
 def weights(policy) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in policy.model.state_dict().items()}
+
+
+def parameters(policy) -> list[torch.nn.Parameter]:
+    return list(policy.model.parameters())
 
 
 def test_recomputed_layers_give_the_same_gradients_and_leave_no_trace() -> None:
@@ -52,27 +64,35 @@ def test_recomputed_layers_give_the_same_gradients_and_leave_no_trace() -> None:
         enable(torch.nn.Linear(2, 2), "x")
 
 
-@pytest.mark.parametrize("method", ["sft", "dpo", "ppo"])
+@pytest.mark.parametrize("method", ["sft", "dpo", "ppo", "rloo", "a2c"])
 def test_gradients_of_micro_batches_add_up(method: str, tmp_path: Path) -> None:
     found = []
     for size in (None, 1, 2):
         policy, out = llama_policy(0), tmp_path / str(size)
         shared = {"steps": 2, "batch": 3, "learning_rate": 1e-3, "micro_batch": size}
+        shared |= {"clip_norm": 1e9}  # so that a gradient's size shows
         if method == "sft":
             train_sft(policy, PROMPTS, OUTPUTS, SftConfig(**shared), out)
         elif method == "dpo":
             train_dpo(policy, PROMPTS, OUTPUTS, OTHERS, DpoConfig(**shared), out)
-        else:
+        elif method == "ppo":
             config = PpoConfig(**shared, epochs=2, minibatch=3)
             train_ppo(policy, count_reward, PROMPTS, config, out)
+        elif method == "rloo":
+            config = RlooConfig(**shared | {"batch": 6}, samples=2)
+            train_rloo(policy, count_reward, PROMPTS, config, out)
+        else:
+            config = A2cConfig(**shared, entropy_weight=0.1)
+            train_a2c(policy, count_reward, PROMPTS, config, out)
         last = (out / "training-log.jsonl").read_text().splitlines()[1]
-        found.append((weights(policy), json.loads(last)))
-    for other, record in found[1:]:
+        found.append((weights(policy), json.loads(last), [p.grad for p in parameters(policy)]))
+    for other, record, gradients in found[1:]:
+        assert any(float(gradient.abs().max()) > 1e-3 for gradient in gradients)
+        for whole, parts in zip(found[0][2], gradients, strict=True):
+            assert torch.allclose(whole, parts, atol=2e-5)
         for name, value in found[0][0].items():
             assert torch.allclose(value, other[name], atol=2e-5), name
         assert record["loss"] == pytest.approx(found[0][1]["loss"], abs=1e-5)
-    with pytest.raises((UsageError, TypeError), match="micro_batch"):
-        RlooConfig(micro_batch=1)
 
 
 def test_adapters_are_trained_alone_and_merged_at_the_end(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ class RlStep:
     step, rng
         Which step, and its chance for minibatches.
     rollout, evaluation
-        The samples, and what the policy says of them; with a graph where asked for.
+        The samples, and what the policy says of them.
     log_ratio
         Log pi - log pi_ref of each token, (n, T), nats, without a graph.
     score
@@ -44,6 +44,16 @@ class RlStep:
     score: Tensor
     beta: float
     record: dict[str, float]
+
+    def parts(self) -> Iterator[tuple[slice, Evaluation]]:
+        """Rows of the samples with what the policy says of them, with a graph: a pass at a time."""
+        if self.evaluation.log_probs.requires_grad:
+            yield slice(None), self.evaluation
+            return
+        policy = self.run.policy
+        for cut in self.run.cuts(len(self.rollout)):
+            rows = torch.arange(len(self.rollout), device=policy.device)[cut]
+            yield cut, policy.evaluate(self.rollout.take(rows))
 
     def log(self, **losses: float) -> dict[str, float]:
         """Write the step's record with what learning gave; the record over all processes."""
@@ -74,9 +84,11 @@ def rl_steps(
     samples
         Of each prompt of a step, side by side.
     graph
-        Whether the evaluation carries a graph: samples that are used once need no second pass.
+        Whether the evaluation may carry a graph: samples that are used once, and all at once, need
+        no second pass.
     """
     policy = run.policy
+    graph = graph and run.config.micro_batch is None
     for step in run.steps():
         rng, beta = run.rng(step), run.numbers.get("beta", config.beta)
         different = choose_prompts(len(prompts), run.share(config.batch // samples), rng)

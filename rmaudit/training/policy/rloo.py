@@ -42,8 +42,11 @@ def train_rloo(
     for step in steps:
         ratio = step.log_ratio.double().sum(dim=1).float()  # of whole outputs, (n,)
         advantages = leave_one_out(step.score - step.beta * ratio, config.samples)
-        loss = -(advantages * step.evaluation.log_probs.sum(dim=1)).mean()
-        step.log(loss=run.update(loss))
+        losses = (
+            -(advantages[rows] * now.log_probs.sum(dim=1)).sum() / len(advantages)
+            for rows, now in step.parts()
+        )
+        step.log(loss=run.update(losses))
     return run.log_path
 
 

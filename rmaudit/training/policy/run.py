@@ -181,7 +181,7 @@ class PolicyRun:
 
     def cuts(self, count: int) -> list[slice]:
         """Places of `count` sequences, as many at once as `micro_batch` says."""
-        size = getattr(self.config, "micro_batch", None) or max(count, 1)
+        size = self.config.micro_batch or max(count, 1)
         return [slice(start, start + size) for start in range(0, count, size)]
 
     def _state(self) -> dict[str, Any]:

@@ -56,27 +56,22 @@ class PolicyConfig(CallSettings):
     clip_norm: float = Field(default=1.0, gt=0)  # of the gradient over all weights
     beta: float = option(0.1, "KL penalty, reward per nat.", TRAINING, limits={"ge": 0})
     seed: int = option(0, "Seed of all randomness.", TRAINING, limits={"ge": 0})
-    checkpoint_every: int = Field(default=50, ge=1)  # steps; also after ten minutes
-    measure_every: int = Field(default=20, ge=1)  # steps; also at the first and the last
-
-
-class AccumulatingConfig(PolicyConfig):
-    """Settings of runs whose batches can be cut: their gradients add up."""
-
     micro_batch: int | None = option(
         None,
-        "sft, dpo, ppo: sequences per pass with gradients, which add up over a batch.",
+        "Sequences per pass with gradients, which add up over a batch.",
         TRAINING,
         unset="all at once",
         limits={"ge": 1},
     )
+    checkpoint_every: int = Field(default=50, ge=1)  # steps; also after ten minutes
+    measure_every: int = Field(default=20, ge=1)  # steps; also at the first and the last
 
 
-class SftConfig(AccumulatingConfig):
+class SftConfig(PolicyConfig):
     """Settings of supervised fine-tuning; `beta` plays no part."""
 
 
-class PpoConfig(AccumulatingConfig):
+class PpoConfig(PolicyConfig):
     """Settings of PPO."""
 
     epochs: int = Field(default=4, ge=1)  # over the samples of a step
@@ -114,7 +109,7 @@ class RlooConfig(PolicyConfig):
         return self
 
 
-class DpoConfig(AccumulatingConfig):
+class DpoConfig(PolicyConfig):
     """Settings of DPO. `beta` scales the implicit reward; `batch` counts pairs."""
 
     # Probability that a label is wrong ("conservative DPO").
