@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import Any
 from rmaudit.errors import RewardModelError, UsageError
 from rmaudit.rewards.functions.items import shown
 from rmaudit.rewards.functions.signatures import Parameters, Reads, Signature, signature_of
+from rmaudit.rewards.functions.sources import digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Facts:
     signal: str
     declared: bool  # the function says itself what its rewards claim (attribute ``kind``)
     fingerprint: str  # the attribute, if it has one
-    source: str = ""  # a digest of the module's file
+    source: str = ""  # a digest of the module's file and of what it imports
     reads: Reads = field(default_factory=Reads)
     scale: str = ""  # the attribute of a judge: its lowest and highest score, "1 to 10"
 
@@ -92,7 +92,7 @@ def look_at(function: Any, name: str, module: ModuleType | None = None) -> tuple
         str(kind or ("score" if scale else signature.signal)),
         kind is not None or bool(scale) or signature.signal == "preference",
         str(getattr(function, "fingerprint", "")),
-        _source(module),
+        _digest(module),
         signature.reads(function, parameters),
         scale,
     )
@@ -123,9 +123,6 @@ def _working_folder_first() -> Iterator[None]:
             sys.path.remove(folder)
 
 
-def _source(module: ModuleType | None) -> str:
-    """A digest of the module's file as it is on disk; nothing for modules without one."""
-    path = getattr(module, "__file__", None)
-    if not path or not Path(path).is_file():
-        return ""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+def _digest(module: ModuleType | None) -> str:
+    with _working_folder_first():
+        return digest(module)

@@ -42,7 +42,8 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
 
 def _opened(request: Message) -> tuple[Message, Callable[[Message], Message] | None]:
     spec = request["spec"]
-    sys.path[:] = request["path"]
+    # The folder stays there: a function may import a module beside it when it is called.
+    sys.path[:] = [request["folder"], *request["path"]]
     os.chdir(request["folder"])
     try:
         function, module = find(spec)

@@ -6,9 +6,7 @@ A signature is one class in one module. Third parties list theirs under the entr
 
 from __future__ import annotations
 
-import ast
 import inspect
-import textwrap
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from typing import Any, ClassVar, TypeVar
 from rmaudit.errors import UsageError
 from rmaudit.registry import Registry
 from rmaudit.rewards.functions.items import Answers, Item
+from rmaudit.rewards.functions.reading import keywords_read
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,52 +121,6 @@ def declared_reads(function: Any) -> tuple[str, ...] | None:
     if isinstance(reads, str):
         return (reads,)
     return tuple(reads) if isinstance(reads, list | tuple | set | frozenset) else None
-
-
-def keywords_read(function: Any, keywords: str) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
-    """The names that a function must, and may, find in its ``**keywords``; None: any.
-
-    `keywords["answer"]` must be there and `keywords.get("answer")` may, as the source says; what
-    stands in a ``try`` may. A function that hands the whole mapping on may read anything.
-    """
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(function))))
-    except (OSError, TypeError, SyntaxError):
-        return None
-    tried = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Try | ast.If | ast.IfExp)
-        for inner in ast.walk(node)
-    }
-    must: list[str] = []
-    may: list[str] = []
-    explained = 0
-    for node in ast.walk(tree):
-        key: ast.expr | None = None
-        names = may
-        if isinstance(node, ast.Subscript) and _is(node.value, keywords):
-            key = node.slice
-            names = may if id(node) in tried else must
-        elif (
-            isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Attribute)
-            and node.func.attr in ("get", "pop")
-            and _is(node.func.value, keywords)
-            and node.args
-        ):
-            key = node.args[0]
-        if isinstance(key, ast.Constant) and isinstance(key.value, str):
-            names.append(key.value)
-            explained += 1
-    used = sum(isinstance(node, ast.Name) and node.id == keywords for node in ast.walk(tree))
-    if used != explained:
-        return None
-    return tuple(dict.fromkeys(must)), tuple(dict.fromkeys(n for n in may if n not in must))
-
-
-def _is(node: ast.expr, name: str) -> bool:
-    return isinstance(node, ast.Name) and node.id == name
 
 
 def column_reads(

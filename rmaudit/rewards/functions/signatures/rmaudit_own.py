@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from rmaudit.rewards.functions.items import Answers, Item, read_answers
+from rmaudit.rewards.functions.reading import rows_read
 from rmaudit.rewards.functions.signatures import (
     Parameters,
     Reads,
@@ -73,9 +74,12 @@ class Items(Signature):
         return parameters is not None and parameters.required == ("items",)
 
     def reads(self, function: Any, parameters: Parameters | None) -> Reads:
-        """What its attribute ``reads`` says; else whatever there is."""
+        """What its attribute ``reads`` or its source says; else whatever there is."""
         declared = declared_reads(function)
-        return Reads(everything=True) if declared is None else Reads(declared)
+        if declared is not None:
+            return Reads(declared)
+        named = rows_read(function, "items")
+        return Reads(everything=True) if named is None else Reads(*named)
 
     def call(self, function: Any, items: Sequence[Item]) -> Answers:
         """See `Signature.call`."""
