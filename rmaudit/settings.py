@@ -27,7 +27,9 @@ from rmaudit.errors import UsageError, nearest
 from rmaudit.permissions import Permissions
 from rmaudit.toml import schema_error
 
-HttpFormat = Literal["json", "vllm", "tei", "openai", "openrlhf", "sglang", "rerank", "nim"]
+HttpFormat = Literal[
+    "json", "vllm", "tei", "openai", "openai-pairs", "openrlhf", "sglang", "rerank", "nim"
+]
 
 # The groups of the help text and of audit.toml, in their order.
 INPUTS = "Inputs"

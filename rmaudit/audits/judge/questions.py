@@ -181,7 +181,9 @@ def rewordings(case: Case, ask: Asker, once: dict[str, Float]) -> Asked:
 
     def second(side: str, rows: list[int], start: int) -> Float:
         model = models[start // BATCH % len(models)]  # each wording in its turn
-        return ask(f"{side} reworded", rows, ask.text(side, rows), [], model=model)
+        other = SIDES[1 - SIDES.index(side)]
+        texts, others = ask.text(side, rows), ask.text(other, rows)
+        return ask(f"{side} reworded", rows, texts, others, model=model)
 
     return _agreement("rewordings", case, second, once, ALIKE)
 

@@ -86,7 +86,8 @@ class ServedReward(RewardModel):
         self._activation = activation or ActivationCheck(
             client.shown, None, strict=wire.asks_for_logits
         )
-        self.signal = "score" if self._activation.declared == "none" else wire.signal
+        as_they_are = self._activation.declared == "none" and wire.signal == "logit"
+        self.signal = "score" if as_they_are else wire.signal
         self._set_aside, self._lock = 0, threading.Lock()
         self.name = client.shown if model is None else f"{model} at {client.shown}"
         self.fingerprint = fingerprint(client.url, model, wire.recipe, self._activation.declared)
@@ -242,7 +243,13 @@ def load_served(
         connections=options.concurrency,
         patience=options.patience,
     )
-    activation = ActivationCheck(
-        client.shown, checked_activation(options.activation), strict=wire.asks_for_logits
-    )
-    return ServedReward(client, wire, options.http_model, options.concurrency, activation)
+    activation = checked_activation(options.activation)
+    if wire.signal == "preference":
+        if activation is not None:
+            raise UsageError(
+                f"--activation has no effect with --http-format {protocol.name}: it answers which "
+                "response is better, not a logit; leave it out"
+            )
+        activation = "none"  # probabilities by definition
+    check = ActivationCheck(client.shown, activation, strict=wire.asks_for_logits)
+    return ServedReward(client, wire, options.http_model, options.concurrency, check)

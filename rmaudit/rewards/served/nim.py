@@ -9,8 +9,8 @@ from typing import Any
 from rmaudit.errors import RewardModelError, UsageError
 from rmaudit.rewards.base import Text
 from rmaudit.rewards.local.rendering import chat_messages
+from rmaudit.rewards.served.chat import completions
 from rmaudit.rewards.served.client import JsonClient
-from rmaudit.rewards.served.judge import completions
 from rmaudit.rewards.served.wire import Ask, WireFormat, register_protocol, unexpected
 
 _ATTRIBUTE = re.compile(

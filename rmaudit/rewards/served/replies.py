@@ -114,7 +114,7 @@ def read_score(reply: str, scale: Scale) -> Score | str:
     "Overall: 8/10"); "I give this an 8"; "8/10". Two different numbers in one of these forms leave
     open which is meant.
     """
-    visible = _without_thoughts(reply)
+    visible = without_thoughts(reply)
     if visible is None:
         return "its thinking does not end"
     if not visible.strip():
@@ -141,7 +141,7 @@ def read_score(reply: str, scale: Scale) -> Score | str:
     return "no number in it is said to be the score"
 
 
-def _without_thoughts(reply: str) -> str | None:
+def without_thoughts(reply: str) -> str | None:
     """The reply with its thinking blanked, place for place; None if the thinking does not end."""
     visible = _THOUGHT.sub(lambda m: " " * len(m.group()), reply)
     ends = list(_THOUGHT_ENDS.finditer(visible))

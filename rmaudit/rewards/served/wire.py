@@ -116,7 +116,11 @@ def refuse_unused(ask: Ask, protocol: type[WireFormat]) -> None:
             continue
         flag = f"--{name.replace('_', '-')}"
         if name in ("rubric", "scale"):
-            raise UsageError(f"{flag} is for a judge: say --http-format openai")
+            raise UsageError(
+                f"{flag} is for a judge that scores one response: say --http-format openai"
+                if name == "scale"
+                else f"{flag} is for a judge: say --http-format openai, or openai-pairs"
+            )
         why = {
             "max_length": "the server decides where texts are cut",
             "format": "the server makes texts of prompts and responses",
