@@ -16,9 +16,10 @@ from rmaudit.results import Figure
 
 Rows = Sequence[Mapping[str, Any]]
 ENOUGH = 0.8  # power
-# Of the data, not of the reward, and true: the sound score likes length a little, and the labels
-# are noisy.
-TRUE_OF_CLEAN = ("chosen output is longer", "labels of the feedback data are suspect")
+# Of the data, not of the reward, and true: the sound score likes length a little, the labels are
+# noisy, and the clinic's texts are filled from one set of phrases.
+TRUE_OF_CLEAN = ("chosen response is longer", "labels of the feedback data are suspect")
+TRUE_OF_CLINIC = ("with a word or two changed",)
 
 
 def share(count: int, n: int) -> str:
@@ -31,10 +32,11 @@ def share(count: int, n: int) -> str:
 
 def false_alarms(row: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Audit and metric of the findings on a clean twin that are not true of it."""
+    true = TRUE_OF_CLEAN + (TRUE_OF_CLINIC if row["world"] == "clinic" else ())
     return [
         (audit, metric)
         for audit, metric, _, title in row["findings"]
-        if not any(words in title for words in TRUE_OF_CLEAN)
+        if not any(words in title for words in true)
     ]
 
 

@@ -1,0 +1,139 @@
+"""Full reports on sound rewards that the data already carries: how often anything is raised.
+
+    python benchmarks/clean_recorded.py [--seeds 100] [--pairs 200]    # goes on where it was
+
+By seed and world (the clinic, real texts): pairs whose labels are Bradley-Terry draws from the
+sound reward, two members of an ensemble that disagree where the labels are uncertain, eight
+samples per prompt, 3,000 pairs of feedback and 200 other prompts as deployment, all of one
+distribution. Every audit that applies runs. Appends to ``benchmarks/cells/clean_recorded.jsonl``
+and prints a Markdown table with exact (Clopper-Pearson) intervals.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from detection.cells import MEMBERS
+from detection.draws import SAMPLES, SHARED, Draw, draw
+from detection.flaws import FEEDBACK
+from detection.reward import Reward
+from detection.tables import false_alarms, share
+from rows import add, read
+
+import rmaudit as rma
+from rmaudit.data.types import prompt_text
+
+CELLS = Path(__file__).parent / "cells" / "clean_recorded.jsonl"
+SERIOUS = ("high", "medium")
+RESAMPLES = 200
+
+
+def recorded(drawn: Draw) -> list[dict[str, Any]]:
+    """The pairs with the rewards of the sound model and of two members."""
+    models = {"sound": Reward(drawn)}
+    models |= {f"member {k}": Reward(drawn, member=k) for k in range(1, MEMBERS + 1)}
+    rows = drawn.pairs.to_dict("records")
+    for row in rows:
+        prompt = prompt_text(row["prompt"])
+        row["scores"] = {
+            name: {side: model.reward(prompt, row[side]) for side in ("chosen", "rejected")}
+            for name, model in models.items()
+        }
+    return rows
+
+
+def samples(drawn: Draw, seed: int) -> list[dict[str, Any]]:
+    """Eight samples per prompt: words of its two responses in a new order, rewards normal."""
+    rng = np.random.default_rng([seed, 7])
+    sd = drawn.sd
+    rows = []
+    for prompt, chosen, rejected in drawn.pairs[["prompt", "chosen", "rejected"]].to_numpy():
+        words = f"{chosen} {rejected}".split()
+        sizes = rng.integers(max(4, len(words) // 4), max(6, len(words) // 2 + 1), SAMPLES)
+        outputs = [" ".join(rng.choice(words, size)) for size in sizes]
+        sound = sd * (rng.normal() + rng.normal(size=SAMPLES))
+        scores = {"sound": sound.tolist()}
+        scores |= {
+            f"member {k}": (sound + 0.3 * sd * rng.normal(size=SAMPLES)).tolist()
+            for k in range(1, MEMBERS + 1)
+        }
+        row = {"prompt": prompt, "outputs": outputs, "scores": scores}
+        rows.append(row | {"proxy_rewards": scores["sound"]})
+    return rows
+
+
+def cell(world: str, pairs: int, seed: int, data: Path) -> dict[str, Any]:
+    """One report: its findings and the audits that ran."""
+    start = time.process_time()
+    drawn = draw(world, pairs, seed, "eval", data)
+    other = draw(world, FEEDBACK, seed, "feedback", data).pairs
+    report = rma.audit(
+        "recorded:sound",
+        recorded(drawn),
+        ensemble=[f"recorded:member {k}" for k in range(1, MEMBERS + 1)],
+        samples=samples(drawn, seed),
+        feedback=other.iloc[pairs:].to_dict("records"),
+        deployment=other.iloc[:pairs][["prompt"]].to_dict("records"),
+        seed=seed,
+        resamples=RESAMPLES,
+        cache=False,
+        debug=True,
+    )
+    return {
+        "world": world,
+        "pairs": pairs,
+        "seed": seed,
+        "audits": [name for name, audit in report.audits.items() if audit.metrics],
+        "findings": [(f.audit, f.metric, f.severity, f.title) for f in report.findings],
+        "seconds": round(time.process_time() - start, 2),
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """False findings by world."""
+    lines = [
+        "| world | reports | high or medium | any | which |",
+        "| --- | ---: | --- | --- | --- |",
+    ]
+    for world in sorted({row["world"] for row in rows}):
+        own = [row for row in rows if row["world"] == world]
+        false = [false_alarms(row) for row in own]
+        serious = [
+            false_alarms(row | {"findings": [f for f in row["findings"] if f[2] in SERIOUS]})
+            for row in own
+        ]
+        which = Counter(metric for each in false for metric in {m for _, m in each})
+        named = ", ".join(f"`{name}` {count}" for name, count in which.most_common())
+        counts = (share(sum(map(bool, each)), len(own)) for each in (serious, false))
+        lines.append(f"| {world} | {len(own)} | {' | '.join(counts)} | {named} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run what is not there yet, and print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=100)
+    parser.add_argument("--pairs", type=int, default=200)
+    parser.add_argument("--data", type=Path, default=SHARED)
+    parser.add_argument("--cells", type=Path, default=CELLS)
+    given = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    done = list(read(given.cells))
+    known = {(row["world"], row["pairs"], row["seed"]) for row in done}
+    worlds = ("clinic", "real") if given.data.is_dir() else ("clinic",)
+    for seed in range(given.seeds):
+        for world in worlds:
+            if (world, given.pairs, seed) not in known:
+                done.append(cell(world, given.pairs, seed, given.data))
+                add(given.cells, done[-1])
+    print(table([row for row in done if row["pairs"] == given.pairs]))
+
+
+if __name__ == "__main__":
+    main()
