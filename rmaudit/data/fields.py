@@ -12,7 +12,8 @@ from rmaudit.data.types import Dataset
 RESPONSES = frozenset(
     {
         *("row", "prompt", "prompt_rejected", "chosen", "rejected", "output", "outputs", "tie"),
-        *("rewards", "proxy_rewards", "gold_rewards", "chosen_reward", "rejected_reward", "scores"),
+        *("rewards", "proxy_rewards", "gold_rewards", "judge_rewards", "scores"),
+        *("chosen_reward", "rejected_reward"),
         *("ranking", "rating", "label", "annotator_votes", "annotators"),
     }
 )

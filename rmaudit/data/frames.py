@@ -95,5 +95,5 @@ _FILLERS: Mapping[str, Filler] = {
     "prompt_rejected": lambda rows: rows["prompt"].tolist(),
     "annotator_votes": _empty_lists,
     "annotators": _empty_lists,
-    **dict.fromkeys(("rewards", "proxy_rewards", "gold_rewards"), _no_rewards),
+    **dict.fromkeys(("rewards", "proxy_rewards", "gold_rewards", "judge_rewards"), _no_rewards),
 }

@@ -9,7 +9,7 @@ import pandas as pd
 from rmaudit.data.codes import text_codes
 from rmaudit.data.types import prompt_key
 
-_LISTS = ("outputs", "rewards", "proxy_rewards", "gold_rewards", "components")
+_LISTS = ("outputs", "rewards", "proxy_rewards", "gold_rewards", "judge_rewards", "components")
 
 
 def gathered(frame: pd.DataFrame) -> pd.DataFrame:

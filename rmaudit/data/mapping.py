@@ -14,8 +14,8 @@ from rmaudit.errors import UsageError, nearest
 TARGETS = (
     *("prompt", "system", "tools", "chosen", "rejected", "output", "outputs", "completions"),
     *("label", "labels", "rating", "ratings", "ranking", "reward", "rewards", "chosen_reward"),
-    *("rejected_reward", "proxy_rewards", "gold_rewards", "tie", "id", "group", "subset", "family"),
-    *("style", "annotator_votes", "annotators", "prompt_rejected", "scores"),
+    *("rejected_reward", "proxy_rewards", "gold_rewards", "judge_rewards", "tie", "id", "group"),
+    *("subset", "family", "style", "annotator_votes", "annotators", "prompt_rejected", "scores"),
 )
 
 

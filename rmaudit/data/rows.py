@@ -14,7 +14,7 @@ from rmaudit.data.values import boolean, is_null, label, number, ranking
 Row = dict[str, Any]
 SLICES = ("subset", "family", "style")
 NO_SLICE = "(none)"  # a row that belongs to no subset, in data that have subsets
-_LISTS = ("rewards", "proxy_rewards", "gold_rewards")
+_LISTS = ("rewards", "proxy_rewards", "gold_rewards", "judge_rewards")
 SHARED = ("id", "group", *SLICES, "annotator_votes", "annotators")
 GROUP = "annotator_"  # of columns that say who voted, a list as long as the votes
 COLUMNS: Mapping[DataType, tuple[str, ...]] = {

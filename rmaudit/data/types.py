@@ -175,7 +175,7 @@ class Dataset:
     - ranking: ``outputs`` (list of str), ``ranking`` (list of int, 1 = best), optional ``rewards``.
     - rating: ``output``, ``rating`` (float64). unpaired: ``output``, ``label`` (bool).
     - deployment: optional ``outputs``. samples: ``outputs`` and/or ``rewards``,
-      ``proxy_rewards``, ``gold_rewards`` (lists of float).
+      ``proxy_rewards``, ``gold_rewards``, ``judge_rewards`` (lists of float).
 
     Outputs are plain text: message lists are reduced to their last assistant turn, and the turns
     before it go to the prompt. Where a row has rewards and no texts, its outputs are empty strings

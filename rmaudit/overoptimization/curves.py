@@ -7,7 +7,7 @@ for best of n, smaller beta for the tilted policy. Runs of RL: `rmaudit.overopti
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -24,6 +24,7 @@ from rmaudit.stats.best_of_n import (
     poisson_beyond,
 )
 from rmaudit.stats.intervals import cluster_mean, count_codes
+from rmaudit.stats.prediction_powered import prediction_powered_values
 from rmaudit.stats.tilting import (
     effective_size,
     tilted_kl_jackknife,
@@ -34,6 +35,7 @@ from rmaudit.typing import Float, Integers
 
 Method = Literal["bon", "tilted", "poisson"]
 MOST_BEYOND = 0.01  # share of a best-of-Poisson mixture that may need more samples than there are
+LEAST_GOLD = 30  # prompts with gold, under which a judge's weight on them cannot be told
 LEAST_EFFECTIVE = 10.0  # median effective sample size of a point that a fit may use
 BETAS_PER_OCTAVE = 2
 BETA_OCTAVES = (4, -4)  # from 16 proxy SDs a nat, weak, to a sixteenth, strong
@@ -44,12 +46,13 @@ class Pool:
     """Samples of a policy with both rewards, (n_prompts, size); see `Pool.of`."""
 
     proxy: Float
-    gold: Float
+    gold: Float  # NaN throughout on prompts that only the judge has seen
     clusters: Integers
     set_aside: Mapping[str, int] = field(default_factory=dict)  # prompts, by reason
+    judge: Float | None = None  # a cheap stand-in of the gold reward on every prompt, any scale
 
     @classmethod
-    def of(cls, proxy: Float, gold: Float, clusters: Integers) -> Pool:
+    def of(cls, proxy: Float, gold: Float, clusters: Integers, judge: Float | None = None) -> Pool:
         """Prompts that have enough samples with both rewards finite; the others are counted.
 
         The size of the pools is the one that keeps the most samples: larger pools keep their first
@@ -62,8 +65,15 @@ class Pool:
             (n_prompts, at most N each), NaN where there is no sample or no reward.
         clusters
             Prompt codes, (n_prompts,).
+        judge
+            As `gold`, where a judge has seen prompts without gold: they are kept, and count by
+            what the judge is worth on those with gold (see `rmaudit.stats.prediction_powered`).
+            Left aside under `LEAST_GOLD` prompts with gold, or where all prompts have it.
         """
         there = np.isfinite(proxy) & np.isfinite(gold)
+        if judge is not None:
+            carried = _with_judge(there, np.isfinite(proxy) & np.isfinite(judge), clusters)
+            there, judge = (there, None) if carried is None else (carried, judge)
         counts = there.sum(axis=1)
         size = _common_size(counts)
         kept = counts >= max(size, 2)
@@ -81,7 +91,13 @@ class Pool:
             np.take_along_axis(gold[kept], order, axis=1),
             np.unique(clusters[kept], return_inverse=True)[1].astype(np.int64),
             {reason: count for reason, count in reasons.items() if count},
+            None if judge is None else np.take_along_axis(judge[kept], order, axis=1),
         )
+
+    @property
+    def labelled(self) -> int:
+        """Prompts with gold."""
+        return count_codes(self.clusters[np.isfinite(self.gold).all(axis=1)])
 
     @property
     def size(self) -> int:
@@ -178,13 +194,12 @@ def best_of_n_curve(pool: Pool, ns: Sequence[int] | None = None) -> Curve:
     grid = n_grid(pool.size) if ns is None else np.array(sorted(set(ns)), dtype=np.int64)
     if grid.size == 0 or grid[0] < 1 or grid[-1] > pool.size:
         raise ValueError(f"n must be from 1 to {pool.size}, the samples per prompt")
-    proxy, gold = (
-        np.stack([best_of_n_mean(values, pool.proxy, int(n)) for n in grid], axis=1)
-        for values in (pool.proxy, pool.gold)
-    )
-    kl = np.broadcast_to([best_of_n_kl(int(n)) for n in grid], gold.shape)
-    nothing = np.full(grid.size, math.nan)
-    return _curve(pool, "bon", grid.astype(np.float64), np.array(kl), proxy, gold, nothing)
+
+    def at(values: Float) -> Float:
+        return np.stack([best_of_n_mean(values, pool.proxy, int(n)) for n in grid], axis=1)
+
+    kl = np.broadcast_to([best_of_n_kl(int(n)) for n in grid], (len(pool.proxy), grid.size))
+    return _curve(pool, "bon", grid.astype(np.float64), np.array(kl), at)
 
 
 def poisson_curve(pool: Pool) -> Curve:
@@ -194,14 +209,13 @@ def poisson_curve(pool: Pool) -> Curve:
     two policies are nearly the same.
     """
     means = [n for n in range(1, pool.size + 1) if poisson_beyond(n, pool.size) <= MOST_BEYOND]
-    proxy, gold = (
-        np.stack([best_of_poisson_mean(values, pool.proxy, n) for n in means], axis=1)
-        for values in (pool.proxy, pool.gold)
-    )
+
+    def at(values: Float) -> Float:
+        return np.stack([best_of_poisson_mean(values, pool.proxy, n) for n in means], axis=1)
+
     grid = np.array(means, dtype=np.float64)
-    kl = np.broadcast_to([best_of_poisson_kl(n) for n in means], gold.shape)
-    nothing = np.full(grid.size, math.nan)
-    return _curve(pool, "poisson", grid, np.array(kl), proxy, gold, nothing)
+    kl = np.broadcast_to([best_of_poisson_kl(n) for n in means], (len(pool.proxy), grid.size))
+    return _curve(pool, "poisson", grid, np.array(kl), at)
 
 
 def tilted_curve(pool: Pool, betas: Sequence[float] | None = None) -> Curve:
@@ -225,40 +239,89 @@ def tilted_curve(pool: Pool, betas: Sequence[float] | None = None) -> Curve:
         raise ValueError("beta must be positive")
     weights = [tilted_weights(pool.proxy, beta) for beta in grid]
     kl = np.stack([tilted_kl_jackknife(w) for w in weights], axis=1)
-    proxy, gold = (
-        np.stack([tilted_mean(values, pool.proxy, beta) for beta in grid], axis=1)
-        for values in (pool.proxy, pool.gold)
-    )
+
+    def at(values: Float) -> Float:
+        return np.stack([tilted_mean(values, pool.proxy, beta) for beta in grid], axis=1)
+
     ess = np.array([float(np.median(effective_size(w))) for w in weights])
-    curve = _curve(pool, "tilted", grid, kl, proxy, gold, ess)
+    curve = _curve(pool, "tilted", grid, kl, at, ess)
     return replace(curve, standardized=standardized)
 
 
 def unit_parts(values: Float) -> Float:
-    """Squared deviations from the prompt's mean and degrees of freedom, (n_prompts, 2)."""
+    """Squared deviations from the prompt's mean and degrees of freedom, (n_prompts, 2).
+
+    Zero where a prompt has no values.
+    """
+    there = np.isfinite(values).all(axis=1)
     deviation = values - values.mean(axis=1, keepdims=True)
     # The mean of equal numbers may differ from them by rounding; that is no variation.
     deviation[np.abs(deviation) <= 1e-12 * np.abs(values)] = 0.0
-    freedom = np.full(len(values), max(values.shape[1] - 1, 0), dtype=np.float64)
-    return np.stack([(deviation**2).sum(axis=1), freedom], axis=1)
+    freedom = np.where(there, max(values.shape[1] - 1, 0), 0).astype(np.float64)
+    return np.stack([np.where(there, (deviation**2).sum(axis=1), 0.0), freedom], axis=1)
 
 
 def _curve(
-    pool: Pool, method: Method, strength: Float, kl: Float, proxy: Float, gold: Float, ess: Float
+    pool: Pool,
+    method: Method,
+    strength: Float,
+    kl: Float,
+    at: Callable[[Float], Float],
+    ess: Float | None = None,
 ) -> Curve:
+    """A curve of the means that `at` gives, (n_prompts, n_points), of the pool's rewards."""
+    gold, gold_start = at(pool.gold), pool.gold.mean(axis=1)
+    if pool.judge is not None:
+        gold, gold_start = _carried(pool, gold, at(pool.judge))
     return Curve(
         method,
         strength,
         kl,
-        proxy,
+        at(pool.proxy),
         gold,
         pool.proxy.mean(axis=1),
-        pool.gold.mean(axis=1),
+        gold_start,
         pool.clusters,
         unit_parts(pool.proxy),
         unit_parts(pool.gold),
-        ess,
+        np.full(strength.size, math.nan) if ess is None else ess,
     )
+
+
+def _carried(pool: Pool, gold: Float, judge: Float) -> tuple[Float, Float]:
+    """Gold at each point and at the start, prediction-powered: the judge helps start and gains."""
+    if pool.judge is None:
+        raise ValueError("the pool has no judge")
+    of_gold = np.column_stack([pool.gold.mean(axis=1), gold])
+    of_judge = np.column_stack([pool.judge.mean(axis=1), judge])
+    for values in (of_gold, of_judge):
+        values[:, 1:] -= values[:, :1]
+    found = prediction_powered_values(of_gold, of_judge, pool.clusters)
+    return found[:, :1] + found[:, 1:], found[:, 0]
+
+
+def _with_judge(
+    gold: NDArray[np.bool_], judge: NDArray[np.bool_], clusters: Integers
+) -> NDArray[np.bool_] | None:
+    """Samples of a pool in which a judge stands in for gold; None where it does not help.
+
+    A prompt has gold on all its rows or counts as one without.
+    """
+    has_gold = gold.any(axis=1)
+    codes = np.unique(clusters, return_inverse=True)[1]
+    whole = (np.bincount(codes, ~has_gold) == 0)[codes]
+    there = np.where(whole[:, None], gold & judge, judge)
+    if whole.all() or count_codes(codes[whole]) < LEAST_GOLD:
+        return None
+    return np.asarray(there)
+
+
+def judged(pool: Pool) -> str:
+    """What stands in for gold on the prompts without, in words; empty where nothing does."""
+    if pool.judge is not None:
+        total = count_codes(pool.clusters)
+        return f"on {pool.labelled} of {total} prompts, the judge on all (prediction-powered)"
+    return ""
 
 
 def _common_size(counts: Integers) -> int:

@@ -16,6 +16,7 @@ from rmaudit.overoptimization.curves import (
     Method,
     Pool,
     best_of_n_curve,
+    judged,
     poisson_curve,
     tilted_curve,
 )
@@ -35,6 +36,7 @@ from rmaudit.scoring.requests import data_requests
 from rmaudit.scoring.store_types import Store
 from rmaudit.typing import Float
 
+JUDGE = "judge_rewards"  # of every output, where gold is dear
 CARRIED = 0.5  # of the KL that best of Poisson n reaches: a tilt that reaches less is joined by it
 
 
@@ -65,7 +67,9 @@ def from_samples(
     models
         What selects; each has a curve of its own.
     gold
-        A reward model taken as the truth, or a column of lists with one number per output.
+        A reward model taken as the truth, or a column of lists with one number per output. Where
+        a column is empty on some prompts and ``judge_rewards`` is there, those count by what the
+        judge is worth on the others (`rmaudit.stats.prediction_powered`).
     held_out
         Whether `gold` is (or the column comes from) a reward model trained on feedback disjoint
         from the models': its gap is a lower bound on the true one, and the result says so.
@@ -93,13 +97,14 @@ def from_samples(
         score = partial(_rewards, chosen, opened, progress)
         proxies = {model.name.removeprefix("recorded:"): score(model) for model in models}
         truth = _column(chosen, gold) if isinstance(gold, str) else score(gold)
+    judge = _column(chosen, JUDGE) if isinstance(gold, str) and JUDGE in chosen.frame else None
     if with_aggregates and len(proxies) > 1:
         every = np.stack(list(proxies.values()))
         proxies |= aggregates(np.where(np.isfinite(every).all(axis=0), every, np.nan))
     studies: list[Study] = []
     notes = [samples.source.losses] if samples.source.losses else []
     for name, proxy in proxies.items():
-        pool = _pool(chosen, name, proxy, truth)
+        pool = _pool(chosen, name, proxy, truth, judge)
         notes += [f"{name}: {n} prompts set aside, {why}" for why, n in pool.set_aside.items()]
         _check(ns, pool)
         for curve in _curves(pool, methods, ns, betas):
@@ -107,6 +112,7 @@ def from_samples(
             one = study(name, curve, rng, resamples=resamples, confidence=confidence)
             studies.append(one)
             notes += _notes_on(one, pool)
+        notes += [f"{name}: gold reward {note}"] if (note := judged(pool)) else []
     notes += _gold_notes(gold, held_out)
     return Overopt(tuple(studies), tuple(dict.fromkeys(notes)), confidence)
 
@@ -164,9 +170,10 @@ def _curves(
             yield poisson
 
 
-def _pool(samples: Dataset, name: str, proxy: Float, truth: Float) -> Pool:
-    width = max(proxy.shape[1], truth.shape[1])
-    pool = Pool.of(widened(proxy, width), widened(truth, width), samples.clusters)
+def _pool(samples: Dataset, name: str, proxy: Float, truth: Float, judge: Float | None) -> Pool:
+    width = max(each.shape[1] for each in (proxy, truth, judge) if each is not None)
+    stand_in = None if judge is None else widened(judge, width)
+    pool = Pool.of(widened(proxy, width), widened(truth, width), samples.clusters, stand_in)
     reason = pool.lacks()
     if reason is not None:
         shown = "; ".join(f"{count} prompts: {why}" for why, count in pool.set_aside.items())

@@ -79,6 +79,57 @@ def prediction_powered_mean(
     return replace(both, n=alone.n, n_clusters=alone.n_clusters, method="prediction-powered")
 
 
+def prediction_powered_values(gold: Float, judge: Float, clusters: Array) -> Float:
+    r"""Values whose mean is the prediction-powered mean, and whose spread is its error.
+
+    With :math:`P = n + N` rows, a row with gold becomes
+    :math:`\hat\theta + (P / n) (r - \bar r)`, :math:`r = y - \lambda f`, and one without
+    :math:`\hat\theta + (P / N) \lambda (f - \bar f_N)`: any interval of a mean over prompts, or
+    bootstrap of prompts, is then that of :math:`\hat\theta`. Where the judge does not make the
+    error smaller, :math:`\lambda` is 0: gold alone.
+
+    Parameters
+    ----------
+    gold
+        (n_rows, k), NaN on the rows without; a row has all k or none.
+    judge
+        (n_rows, k), finite.
+    clusters
+        Prompt codes, (n_rows,); a prompt's rows all have gold, or none has.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, k)
+        In the unit of the gold; the gold itself where every row has it.
+    """
+    known = np.isfinite(gold).all(axis=1)
+    if known.all():
+        return gold
+    codes = np.asarray(clusters, dtype=np.int64)
+    here, there = (np.unique(codes[rows], return_inverse=True)[1] for rows in (known, ~known))
+    prompts, rest = int(here.max()) + 1, int(there.max()) + 1
+    out = np.empty(gold.shape)
+    for k, (y, f) in enumerate(zip(gold[known].T, judge.T, strict=True)):
+        weight, lost = tuned(y, f[known], here, prompts / rest), 2  # degrees of freedom
+        both = _variance(y - weight * f[known], here, lost) + weight**2 * _variance(
+            f[~known], there
+        )
+        if both >= _variance(y, here):
+            weight, lost = 0.0, 1
+        residual, other = y - weight * f[known], weight * f[~known]
+        mean = residual.mean() + other.mean()
+        small = math.sqrt(prompts / (prompts - lost))  # as few prompts have gold
+        out[known, k] = mean + small * len(codes) / len(here) * (residual - residual.mean())
+        out[~known, k] = mean + len(codes) / len(there) * (other - other.mean())
+    return out
+
+
+def _variance(values: Float, codes: Array, lost: int = 1) -> float:
+    """Of the mean over rows, by prompt totals, less the degrees of freedom that were spent."""
+    totals = np.bincount(codes, values - values.mean())
+    return float(totals @ totals) / len(values) ** 2 * len(totals) / max(len(totals) - lost, 1)
+
+
 def tuned(gold: Float, judge: Float, codes: Array, ratio: float) -> float:
     """The judge's weight of least variance; `ratio` is prompts with gold over those without.
 

@@ -5,8 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from rmaudit.overoptimization.curves import Pool, best_of_n_curve
 from rmaudit.stats.intervals import cluster_mean
-from rmaudit.stats.prediction_powered import prediction_powered_mean, width_ratio
+from rmaudit.stats.prediction_powered import (
+    prediction_powered_mean,
+    prediction_powered_values,
+    width_ratio,
+)
 
 
 def drawn(
@@ -66,3 +71,53 @@ def test_rows_of_one_prompt_stay_together() -> None:
     with pytest.raises(ValueError, match="split by prompt"):
         prediction_powered_mean(y, f, np.zeros_like(codes))
     assert prediction_powered_mean(y[:20], f[:20], codes[:20]) == cluster_mean(y[:20], codes[:20])
+
+
+def pools(seed: int, correlation: float, prompts: int = 120, gold: int = 40) -> tuple[Pool, Pool]:
+    """The same samples with gold on some prompts alone, and with a judge on all."""
+    rng = np.random.default_rng(seed)
+    truth = rng.normal(size=(prompts, 8)) + rng.normal(size=(prompts, 1))
+    proxy = truth + rng.normal(size=truth.shape)
+    other = rng.normal(size=truth.shape) + rng.normal(size=(prompts, 1))
+    judge = 2 * (correlation * truth + np.sqrt(1 - correlation**2) * other) + 1
+    truth[gold:] = np.nan
+    codes = np.arange(prompts)
+    return Pool.of(proxy, truth, codes), Pool.of(proxy, truth, codes, judge)
+
+
+def test_values_have_the_mean_and_the_error_of_the_prediction_powered_mean() -> None:
+    y, f, codes = drawn(2, 0.8, gold=400, rest=900)
+    codes = codes // 2  # two rows a prompt, with gold or without
+    values = prediction_powered_values(y[:, None], f[:, None], codes)[:, 0]
+    found, wanted = cluster_mean(values, codes), prediction_powered_mean(y, f, codes)
+    assert found.value == pytest.approx(wanted.value, rel=1e-12)
+    # Two degrees of freedom of 200 prompts, and the quantile of Student's law.
+    assert found.high - found.low == pytest.approx(wanted.high - wanted.low, rel=0.01)
+    assert prediction_powered_values(f[:, None], f[:, None], codes) == pytest.approx(f[:, None])
+
+
+def test_the_gain_of_best_of_n_covers_and_a_good_judge_narrows_it() -> None:
+    # E of the best of 8 by truth plus noise of equal variance: the normal maximum over sqrt(2).
+    truth = 1.4236 / np.sqrt(2)
+    inside, width = 0, []
+    for seed in range(300):
+        alone, both = (best_of_n_curve(pool, (1, 8)) for pool in pools(seed, 0.9))
+        gains = [cluster_mean(c.gold[:, 1] - c.gold_start, c.clusters) for c in (alone, both)]
+        inside += gains[1].low <= truth <= gains[1].high
+        width.append((gains[1].high - gains[1].low) / (gains[0].high - gains[0].low))
+    assert 274 <= inside <= 296  # 95 % of 300, 2.9 standard errors either way
+    assert np.mean(width) < 0.85
+
+
+def test_a_judge_that_is_worth_nothing_is_left_aside() -> None:
+    for seed in range(20):
+        alone, both = (best_of_n_curve(pool) for pool in pools(seed, 0.0))
+        for a, b in zip(alone.means("gold"), both.means("gold"), strict=True):
+            assert b.high - b.low <= 1.01 * (a.high - a.low)
+
+
+def test_under_thirty_prompts_with_gold_they_stand_alone() -> None:
+    alone, both = pools(0, 0.9, gold=29)
+    assert both.judge is None
+    assert len(both.gold) == len(alone.gold) == 29
+    assert both.set_aside == {"no sample has both rewards": 91}

@@ -27,6 +27,7 @@ class SampleRewards:
     gold: Float | None
     gold_from: str  # in words; empty without a gold reward
     members: dict[str, Float]  # of the ensemble's members, by name
+    judge: Float | None = None  # where the samples carry judge_rewards beside gold_rewards
 
 
 def sample_requests(case: Case) -> Sequence[Request]:
@@ -61,8 +62,11 @@ def sample_rewards(case: Case, scores: Scores) -> SampleRewards:
     if samples is None:
         raise ValueError("the case has no samples")
     proxy, gold, where = proxy_matrix(case, samples, scores), None, ""
+    judge = None
     if samples.columns("gold_rewards"):
         gold, where = matrix(samples.frame["gold_rewards"].tolist()), "the column gold_rewards"
+        if samples.columns("judge_rewards"):
+            judge = matrix(samples.frame["judge_rewards"].tolist())
     elif case.gold is not None and scores.gold:
         gold = scored_matrix(samples, partial(_sampled, scores.gold))
         where = f"the reward model {case.gold.name}"
@@ -70,12 +74,13 @@ def sample_rewards(case: Case, scores: Scores) -> SampleRewards:
     if scored(case) and len(scores.members) > 1:
         for name, columns in zip(scores.member_names, scores.members, strict=True):
             members[name] = scored_matrix(samples, partial(_sampled, columns))
-    width = max(m.shape[1] for m in (proxy, *([] if gold is None else [gold])))
+    width = max(m.shape[1] for m in (proxy, gold, judge) if m is not None)
     return SampleRewards(
         widened(proxy, width),
         None if gold is None else widened(gold, width),
         where,
         {name: widened(values, width) for name, values in members.items()},
+        None if judge is None else widened(judge, width),
     )
 
 

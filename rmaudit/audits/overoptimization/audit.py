@@ -18,7 +18,7 @@ from rmaudit.audits.common.samples import (
 )
 from rmaudit.audits.overoptimization.findings import findings, set_aside_finding, worst_examples
 from rmaudit.case import Case
-from rmaudit.overoptimization.curves import Pool, best_of_n_curve, tilted_curve
+from rmaudit.overoptimization.curves import Pool, best_of_n_curve, judged, tilted_curve
 from rmaudit.overoptimization.samples import aggregates, first_policy
 from rmaudit.overoptimization.study import (
     METHOD_NAMES,
@@ -141,7 +141,8 @@ class Overoptimization(Audit):
         if rewards.gold is None:
             return AuditResult(self.name, "not_run", "needs a gold reward of the samples")
         gold, proxy, codes = rewards.gold[rows], rewards.proxy[rows], samples.clusters[rows]
-        pool = Pool.of(proxy, gold, codes)
+        judge = None if rewards.judge is None else rewards.judge[rows]
+        pool = Pool.of(proxy, gold, codes, judge)
         reason = pool.lacks()
         if reason is not None:
             return AuditResult(
@@ -162,11 +163,12 @@ class Overoptimization(Audit):
         ]
         overlaid = member_studies(case, rewards, rows, codes)
         examples = worst_examples(case, proxy, gold, np.flatnonzero(rows))
+        told = " ".join(part for part in (rewards.gold_from, judged(pool)) if part)
         return AuditResult(
             self.name,
             metrics=tuple(metric for one in studies for metric in study_metrics(one)),
             findings=(
-                *findings(studies, rewards.gold_from, examples),
+                *findings(studies, told, examples),
                 *set_aside_finding(pool, int(rows.sum())),
             ),
             tables={
@@ -209,12 +211,13 @@ def member_studies(
     if len(rewards.members) < 2 or rewards.gold is None:
         return []
     members = np.stack([values[rows] for values in rewards.members.values()])  # (K, rows, size)
+    judge = None if rewards.judge is None else rewards.judge[rows]
     everywhere = np.isfinite(members).all(axis=0)
     members = np.where(everywhere, members, np.nan)
     named = dict(zip(rewards.members, members, strict=True)) | aggregates(members)
     studies = []
     for name, proxy in named.items():
-        pool = Pool.of(proxy, rewards.gold[rows], codes)
+        pool = Pool.of(proxy, rewards.gold[rows], codes, judge)
         if pool.lacks() is None:
             rng = case.rng(f"overoptimization {name}")
             curve = best_of_n_curve(pool)
