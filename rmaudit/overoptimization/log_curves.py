@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from rmaudit.data.types import Source
 from rmaudit.errors import DataError
@@ -61,8 +62,6 @@ def from_logs(
     logs = _named_apart(logs)
     notes = [f"{log.name}: {note}" for log in logs for note in log.notes]
     groups = [("pooled runs", logs)] if pooled else [(log.name, [log]) for log in logs]
-    if not pooled or len(logs) < RUNS_ALONE:
-        notes.append("intervals are over steps: runs with another seed may differ by more")
     studies = []
     for place, (name, group) in enumerate(groups):
         try:
@@ -73,13 +72,18 @@ def from_logs(
             notes.append(
                 f"{name}: gains are in the rewards' own units, for their spread is not logged"
             )
+        if len(group) < RUNS_ALONE:
+            over = "prompts" if curve.gold_windows.points.prompts else "steps"
+            notes.append(f"intervals are over {over}: runs with another seed may differ by more")
         rng = np.random.default_rng([seed, place])
         one = study(name, curve, rng, resamples=resamples, confidence=confidence)
         studies.append(one)
         if not one.found.safe_kl.defined:
             notes.append(f"{name}: safe KL {one.found.safe_kl.undefined_reason}")
     sources = {log.name: _source(path, log) for path, log in zip(paths, logs, strict=True)}
-    return Overopt(tuple(studies), tuple(notes), confidence, sources)
+    tables = [log.run.rollouts.frame(log.name, confidence) for log in logs if log.run.rollouts]
+    steps = pd.concat(tables, ignore_index=True) if tables else None
+    return Overopt(tuple(studies), tuple(dict.fromkeys(notes)), confidence, sources, steps)
 
 
 def _source(path: str | Path, log: Log) -> Source:

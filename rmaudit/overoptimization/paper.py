@@ -10,25 +10,29 @@ import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
 from rmaudit.errors import UsageError, nearest
 from rmaudit.files import csv_frame, write
+from rmaudit.overoptimization.rl_curve import RlCurve
 from rmaudit.overoptimization.rl_findings import FITS_AT
 from rmaudit.overoptimization.study import Studies, Study, curve_frame, fit_frame, fit_line
 
+COMPONENTS = "components"
 VENUES = ("neurips", "icml", "icml-wide", "acl", "acl-wide")
-METHODS = {
+METHODS: dict[str, str] = {
     "bon": "Best of n",
     "tilted": "Tilted policy",
     "poisson": "Best of Poisson n",
     "rl": "RL",
+    COMPONENTS: "Components of the proxy",
 }
 XS = ("kl", "sqrt", "log", "step")
 MOST_WITH_PROXY = 4  # curves in a figure, beyond which the proxies are left out
+MOST_COMPONENTS = 8  # lines in the figure of the components, beyond which it is not drawn
 COLUMNS = ("run", "method", "reward", "kl", "step", "gain", "low", "high", "unit")
 MARKS = ("run", "method", "kind", "kl", "step", "gain")
 SCRIPT = """
@@ -53,6 +57,8 @@ def save_figures(
     folder
         Gets ``curve.csv``, ``fits.csv``, ``gains.csv``, ``marks.csv``, ``figures.py`` and
         ``gain-<method>-<venue>.pdf``, ``.svg``, ``.png`` (and ``.pgf`` where TeX is installed).
+        Of runs also ``gain-components-<venue>`` by step, where the proxy has components, and
+        ``steps.csv``, where completions are at hand: each step's means with intervals by prompt.
     venues
         Names in `rmaudit.plots.STYLES`: neurips, icml, icml-wide, acl, acl-wide, page.
     xs
@@ -85,26 +91,34 @@ def save_figures(
         write(folder / name, content)
         written.append(folder / name)
 
-    lines, marks, unit = gain_lines(result)
+    lines, marks, _ = gain_lines(result)
     put("curve.csv", csv_frame(curve_frame(result.studies, result.confidence)))
     put("fits.csv", csv_frame(fit_frame(result.studies)))
-    put("gains.csv", csv_frame(_table(lines, unit)))
+    put("gains.csv", csv_frame(_table(lines)))
     put("marks.csv", csv_frame(pd.DataFrame(marks, columns=list(MARKS))))
+    if result.steps is not None:
+        put("steps.csv", csv_frame(result.steps))
     style = STYLES[venues[0]] if venues else STYLES["neurips"]
     put("figures.py", script(style.width, style.font_size, xs))
     for method, title in METHODS.items():
         chosen = [line for line in lines if line["method"] == method]
         if not chosen:
             continue
-        for x in xs:
-            if x == "step" and method != "rl":
-                continue
-            name = f"gain-{method}" + ("" if x == "kl" else f"-{x}")
-            draw = partial(gain_axes, lines=chosen, marks=marks, x=x, unit=unit)
+        own = [mark for mark in marks if mark["method"] == method]
+        for x in axes_of(method, xs):
+            name = f"gain-{method}" + ("" if x == "kl" or method == COMPONENTS else f"-{x}")
+            draw = partial(gain_axes, lines=chosen, marks=own, x=x, unit=chosen[0]["unit"])
             for venue in venues:
                 for ending, content in paper_files(draw, venue, f"{title}: gain").items():
                     put(f"{name}-{venue}.{ending}", content)
     return written
+
+
+def axes_of(method: str, xs: Sequence[str]) -> Sequence[str]:
+    """What a method's gains are drawn against: components by step, steps for runs alone."""
+    if method == COMPONENTS:
+        return ("step",)
+    return xs if method == "rl" else [x for x in xs if x != "step"]
 
 
 def script(width: float, font: float, xs: Sequence[str]) -> str:
@@ -134,7 +148,31 @@ def gain_lines(result: Studies) -> tuple[list[dict[str, Any]], list[dict[str, An
             lines.append(_named(one, "fit", kl, empty, gain, empty, empty))
         marks += _marks(one)
     standard = all(one.curve.standard for one in result.studies)
-    return lines, marks, "SD" if standard else "own units"
+    unit = "SD" if standard else "own units"
+    lines = [line | {"unit": unit} for line in lines]
+    return lines + _components(result, standard), marks, unit
+
+
+def _components(result: Studies, standard: bool) -> list[dict[str, Any]]:
+    """Gold and the components of the proxy by step, each a line."""
+    runs = [one for one in result.studies if isinstance(one.curve, RlCurve) and one.movers]
+    lines = []
+    standard = standard and all(one.curve.component_sd for one in runs)  # type: ignore[union-attr]
+    for one in runs:
+        curve = cast(RlCurve, one.curve)
+        of = f" ({one.run})" if len(result.studies) > 1 else ""
+        gains = {"gold": (curve.gold_windows, curve.gains("gold", result.confidence))}
+        for name in [mover.name for mover in one.movers]:
+            changes = curve.changes(name, result.confidence, in_sds=standard)
+            gains[name] = curve.components[name], changes
+        for name, (windows, changes) in gains.items():
+            at = windows.place.tolist()
+            cells = [[float(curve.kl_at[k]) for k in at], [float(curve.strength[k]) for k in at]]
+            for end in ("value", "low", "high"):
+                cells.append([_finite(getattr(changes[k], end)) for k in at])
+            line = _named(one, "gold", *cells) | {"run": name + of, "method": COMPONENTS}
+            lines.append(line | {"unit": "SD" if standard else "own units"})
+    return lines if len(lines) <= MOST_COMPONENTS else []
 
 
 def _named(one: Study, reward: str, *columns: Sequence[Any]) -> dict[str, Any]:
@@ -181,9 +219,9 @@ def _finite(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else value
 
 
-def _table(lines: Sequence[dict[str, Any]], unit: str) -> pd.DataFrame:
+def _table(lines: Sequence[dict[str, Any]]) -> pd.DataFrame:
     rows = [
-        [line["run"], line["method"], line["reward"], *cells, unit]
+        [line["run"], line["method"], line["reward"], *cells, line["unit"]]
         for line in lines
         for cells in zip(*(line[n] for n in ("kl", "step", "gain", "low", "high")), strict=True)
     ]

@@ -23,6 +23,7 @@ class Overopt:
     notes: tuple[str, ...] = ()  # what was left out, and what a number does not say
     confidence: float = 0.95
     sources: Mapping[str, Source] = field(default_factory=dict)  # of runs: what was read, by run
+    steps: pd.DataFrame | None = None  # rows of steps.csv: of runs whose completions are at hand
 
     @property
     def curve(self) -> pd.DataFrame:

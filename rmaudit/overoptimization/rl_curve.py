@@ -1,15 +1,16 @@
 """The curve of runs of RL, from what they logged: KL, proxy and gold reward, step by step.
 
 A log holds means over a batch of fresh samples. Steps are cut into windows; a gold reward that is
-logged now and then has points of its own, at its own steps. One run is one time series: errors are
-those of `rmaudit.stats.series`, the start's among them. With five runs or more the runs are the
-sample: then the interval is about other seeds too, and not about these runs alone.
+logged now and then has points of its own, at its own steps. Where a run's completions are at hand
+with their prompts, errors are those of the prompts (`rmaudit.overoptimization.rollouts`); else the
+run is one time series with errors of `rmaudit.stats.series`. With five runs or more the runs are
+the sample: then the interval is about other seeds too, and not about these runs alone.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
@@ -17,6 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from rmaudit.overoptimization.rollouts import Rollouts
 from rmaudit.results import Estimate
 from rmaudit.stats.series import Points, noise_of, window_means
 from rmaudit.typing import Float
@@ -39,6 +41,8 @@ class Run:
     components: Mapping[str, Float] = field(default_factory=dict)  # of the proxy
     gold_sd: float = math.nan  # within the first steps, where it is logged
     proxy_sd: float = math.nan
+    component_sd: Mapping[str, float] = field(default_factory=dict)
+    rollouts: Rollouts | None = None  # rewards of completions, by the names of the series
 
     def series(self, name: str) -> tuple[Float, Float]:
         """Steps and values of "kl", "proxy", "gold" or a component, without the gaps."""
@@ -71,6 +75,7 @@ class RlCurve:
     proxy_sd: float
     runs: int
     components: Mapping[str, Windows] = field(default_factory=dict)
+    component_sd: Mapping[str, float] = field(default_factory=dict)  # of all, or of none
     kl_start: float = 0.0
     method: Literal["rl"] = "rl"
 
@@ -117,8 +122,14 @@ class RlCurve:
     def gains(self, which: Literal["proxy", "gold"], confidence: float = 0.95) -> list[Estimate]:
         """Gain over the first window, with the start's error in the interval."""
         windows = self.windows(which)
-        against = np.eye(windows.step.size) - np.eye(windows.step.size)[0]
-        return self._at(windows, against, 1 / self.sd(which), confidence)
+        return self._at(windows, _against_start(windows), 1 / self.sd(which), confidence)
+
+    def changes(
+        self, component: str, confidence: float = 0.95, *, in_sds: bool = False
+    ) -> list[Estimate]:
+        """Change of a component over its first window, in its own units or its SDs."""
+        windows, sd = self.components[component], self.component_sd[component] if in_sds else 1.0
+        return self._at(windows, _against_start(windows), 1 / sd, confidence)
 
     def _at(self, windows: Windows, contrast: Float, unit: float, level: float) -> list[Estimate]:
         points = windows.points
@@ -129,6 +140,12 @@ class RlCurve:
             error = points.error(contrast[k]) * unit * reach
             out[place] = points.estimate(value, value - error, value + error, level)
         return out
+
+
+def _against_start(windows: Windows) -> Float:
+    """Contrasts of each window with the first."""
+    every = np.eye(windows.step.size)
+    return np.asarray(every - every[0])
 
 
 def rl_curve(
@@ -185,8 +202,15 @@ def rl_curve(
         proxy_sd,
         len(runs),
         components,
+        _component_sds(runs, components),
         kl_start=max(float(made["gold"].kl[0]), 0.0),
     )
+
+
+def _component_sds(runs: Sequence[Run], names: Iterable[str]) -> dict[str, float]:
+    """Mean SD of every component; nothing unless each is known: one axis has one unit."""
+    sds = {n: float(np.mean([run.component_sd.get(n, math.nan) for run in runs])) for n in names}
+    return sds if all(sd > 0 for sd in sds.values()) else {}
 
 
 def _edges(runs: Sequence[Run], name: str) -> Float:
@@ -216,10 +240,11 @@ def _windows(runs: Sequence[Run], name: str, edges: Float) -> Part:
         logged, kl = run.series("kl")
         steps.append(_window_mean(step, window))
         kls.append(_window_mean(_kl_at(step, edges, logged, kl), window))
-        points.append(_points(values, step, edges, run))
-    low = np.maximum(edges[:-1], step[0])
-    ends = np.minimum(edges[1:], step[-1])
-    return np.mean(steps, axis=0), low, ends, np.mean(kls, axis=0), _pooled(points)
+        by_prompt = run.rollouts.points(name, edges) if run.rollouts else None
+        points.append(by_prompt or _points(values, step, edges, run))
+    first = step[np.searchsorted(step, edges[:-1])]
+    last = step[np.searchsorted(step, edges[1:]) - 1]
+    return np.mean(steps, axis=0), first, last, np.mean(kls, axis=0), _pooled(points)
 
 
 def _kl_at(step: Float, edges: Float, logged: Float, kl: Float) -> Float:

@@ -31,6 +31,7 @@ from rmaudit.stats.series import Points, argmax_set, highest_over
 from rmaudit.typing import Float
 
 NEAR_END = 0.8  # of the KL measured: gold that rose so far and did not fall is safe up to there
+MANY = 3  # runs or prompts a point, from which on their joint error is inverted
 FITS_AT = 0.05  # p-value of the lack-of-fit test, below which a form's peak is not given
 
 
@@ -181,23 +182,27 @@ def _fit(
         return Fit(form, empty, empty, empty, empty, False, math.nan)
     design = np.stack([np.ones(p), x, z], axis=1)
     inverse: Any
-    if points.runs > 1:  # of fewer runs than points: their covariance cannot be inverted
+    independent = points.clusters if points.prompts or points.runs > 1 else 0
+    if 0 < independent < MANY * p:  # of few runs or prompts: their covariance cannot be inverted
         inverse = np.diag(1 / np.maximum(np.diag(points.covariance), 1e-300))
     else:
         inverse = np.linalg.pinv(points.covariance, hermitian=True)
     solve = np.linalg.pinv(design.T @ inverse @ design, hermitian=True) @ design.T @ inverse
     theta = solve @ points.value
     off = points.value - design @ theta
-    p_value = math.nan
-    if points.runs == 1 and p > 3:
-        lack = float(off @ inverse @ off) / (p - 3)
-        p_value = float(fdtrc(p - 3, points.freedom, lack))
+    draws = points.draws(rng)
+    p_value, lack = math.nan, float(off @ inverse @ off)
+    if independent and p > 3:  # the same of what noise alone leaves
+        left = draws - draws @ (design @ solve).T
+        p_value = float(np.mean(np.einsum("bi,ij,bj->b", left, inverse, left) >= lack))
+    elif p > 3:
+        p_value = float(fdtrc(p - 3, points.freedom, lack / (p - 3)))
     reach = points.quantile((1 + confidence) / 2)
     alpha, beta = (
         points.estimate(value, value - reach * error, value + reach * error, confidence)
         for value, error in zip(theta[1:].tolist(), map(points.error, solve[1:]), strict=True)
     )
-    drawn = theta + points.draws(rng) @ solve.T
+    drawn = theta + draws @ solve.T
     peak = _peak(form, theta, drawn, p_value, alpha)
     in_n = peak
     if peak.defined:

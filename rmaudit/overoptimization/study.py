@@ -70,6 +70,10 @@ class Studies(Protocol):
     def confidence(self) -> float:
         """Two-sided level of the intervals."""
 
+    @property
+    def steps(self) -> pd.DataFrame | None:
+        """The rows of steps.csv."""
+
 
 def study(
     run: str,

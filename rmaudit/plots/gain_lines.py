@@ -176,16 +176,16 @@ def _x(kl: float | None, step: float | None, x: str) -> float | None:
 def read_lines(folder: str | Path) -> tuple[list[Line], list[Mark], str]:
     """Lines, marks and the unit of the gains from ``gains.csv`` and ``marks.csv``."""
     lines: dict[tuple[str, str, str], dict[str, Any]] = {}
-    unit = "SD"
+    unit = ""
     for row in _rows(Path(folder) / "gains.csv"):
-        unit = str(row["unit"])
+        unit = unit or str(row["unit"])
         key = row["run"], row["method"], row["reward"]
         names = ("kl", "step", "gain", "low", "high")
         start = dict(zip(("run", "method", "reward"), key, strict=True))
-        line = lines.setdefault(key, {**start, **{name: [] for name in names}})
+        line = lines.setdefault(key, {**start, "unit": row["unit"], **{name: [] for name in names}})
         for name in names:
             line[name].append(row[name])
-    return list(lines.values()), _rows(Path(folder) / "marks.csv"), unit
+    return list(lines.values()), _rows(Path(folder) / "marks.csv"), unit or "SD"
 
 
 def _rows(path: Path) -> list[Mark]:
@@ -207,10 +207,12 @@ def main(folder: str | Path, width: float, font: float, xs: Sequence[str] = ("kl
     written = []
     with matplotlib.rc_context({"font.size": font, "pdf.fonttype": 42}):
         for method in dict.fromkeys(line["method"] for line in lines):
-            for x in xs:
+            chosen = [line for line in lines if line["method"] == method]
+            own = [mark for mark in marks if mark["method"] == method]
+            unit = str(chosen[0]["unit"])
+            for x in ("step",) if method == "components" else xs:
                 figure = Figure(figsize=(width, min(0.6 * width, 3.2)), layout="constrained")
-                chosen = [line for line in lines if line["method"] == method]
-                gain_axes(figure.add_subplot(), chosen, marks, x=x, unit=unit)
+                gain_axes(figure.add_subplot(), chosen, own, x=x, unit=unit)
                 written.append(Path(folder) / f"my-gain-{method}-{x}.pdf")
                 figure.savefig(written[-1])
     return written

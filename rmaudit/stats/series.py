@@ -47,23 +47,24 @@ class Points:
     freedom: float
     n: int  # values that they were made from
     runs: int = 1  # independent runs, where their spread is the error; 1: one time series
+    prompts: int = 0  # clusters, where the spread of the prompts is the error; 0: it is not
 
     def estimate(
         self, value: float, low: float, high: float, confidence: float, method: str = ""
     ) -> Estimate:
         """A number that follows from the points."""
-        told = "; ".join(filter(None, ["AR(1)" if self.runs == 1 else "over runs", method]))
-        return Estimate(value, low, high, confidence, told, self.n, self._clusters)
+        how = "by prompt" if self.prompts else "AR(1)" if self.runs == 1 else "over runs"
+        told = "; ".join(filter(None, [how, method]))
+        return Estimate(value, low, high, confidence, told, self.n, self.clusters)
 
     def undefined(self, reason: str, confidence: float) -> Estimate:
         """A number that does not, and why."""
-        return Estimate.undefined(
-            reason, n=self.n, n_clusters=self._clusters, confidence=confidence
-        )
+        return Estimate.undefined(reason, n=self.n, n_clusters=self.clusters, confidence=confidence)
 
     @property
-    def _clusters(self) -> int:
-        return len(self.value) if self.runs == 1 else self.runs
+    def clusters(self) -> int:
+        """Independent parts that the error was estimated from."""
+        return self.prompts or (len(self.value) if self.runs == 1 else self.runs)
 
     def error(self, of: Float) -> float:
         """Standard error of a linear combination, (p,)."""

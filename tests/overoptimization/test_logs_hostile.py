@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from rmaudit.cli import app
 from rmaudit.errors import DataError
 from rmaudit.overoptimization.logs import read_log
-from rmaudit.overoptimization.logs.rollouts import gold_records
+from rmaudit.overoptimization.logs.rollouts import gold_records, read_rollouts
 
 ROWS = [{"step": i, "kl_k1": 0.3 * i, "proxy": 0.5 * i, "gold": 0.4 * i} for i in range(12)]
 LINES = "".join(json.dumps(row) + "\n" for row in ROWS)
@@ -129,7 +129,9 @@ def test_a_response_may_hold_other_line_ends(tmp_path: Path) -> None:
         rows = [{"input": "p", "output": "a\u2028b\u0085c", "gold": float(step)}] * 2
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         (tmp_path / "rollouts" / f"{step}.jsonl").write_text(text, encoding="utf-8")
-    assert gold_records(tmp_path, None) == [{"step": s, "rmaudit/gold": s} for s in range(3)]
+    assert gold_records(read_rollouts(tmp_path, None)) == [
+        {"step": s, "rmaudit/gold": s} for s in range(3)
+    ]
 
 
 @pytest.mark.parametrize("output", [3, None, [], [{"role": "user"}], {"a": 1}])
@@ -138,7 +140,7 @@ def test_a_response_that_is_no_text_is_named(tmp_path: Path, output: Any) -> Non
     row = json.dumps({"input": "p", "output": output})
     (tmp_path / "rollouts" / "1.jsonl").write_text(row + "\n")
     with pytest.raises(DataError, match="output holds what is neither text nor messages"):
-        gold_records(tmp_path, lambda prompts, responses: [0.0 for _ in responses])  # type: ignore[arg-type, return-value]
+        read_rollouts(tmp_path, lambda prompts, responses: [0.0 for _ in responses])  # type: ignore[arg-type, return-value]
 
 
 def test_a_run_named_like_a_formula_writes_no_formula(tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ class Keys:
     length: float | None = None  # the same for every step
     spreads: Mapping[str, str] = field(default_factory=dict)  # "proxy", "gold": keys of their SDs
     components: Mapping[str, str] = field(default_factory=dict)  # name: key
+    component_spreads: Mapping[str, str] = field(default_factory=dict)  # name: key of its SD
     trainer: str | None = None
     assumed: bool = False  # that the KL is one of sequences: nothing says so but the user's choice
 
@@ -125,14 +126,16 @@ def find_keys(
     proxy = known.named(proxy, "proxy") if proxy else _proxy(known, components)
     if proxy is None or gold is None:
         raise known.lacks("gold" if gold is None else "proxy")
+    several = components if len(components) > 1 else {}
     keys = Keys(
         step or "",
         *_kl(known, kl),
         proxy,
         gold,
         trainer=known.trainer,
-        spreads=_spreads(known, proxy, gold),
-        components=components if len(components) > 1 else {},
+        spreads=_spreads(known, {"proxy": proxy, "gold": gold}),
+        components=several,
+        component_spreads=_spreads(known, several),
     )
     return _with_length(known, keys, length, named=kl is not None)
 
@@ -209,11 +212,11 @@ def _with_length(known: Known, keys: Keys, given: str | None, *, named: bool) ->
     )
 
 
-def _spreads(known: Known, proxy: str, gold: str) -> dict[str, str]:
-    """Keys of the SDs of the rewards, where they are logged."""
+def _spreads(known: Known, rewards: Mapping[str, str]) -> dict[str, str]:
+    """Keys of the SDs of rewards, where they are logged."""
     values = {}
     pairs = [pair for trainer in known.trainers for pair in trainer.spreads]
-    for what, key in (("proxy", proxy), ("gold", gold)):
+    for what, key in rewards.items():
         for end, other in pairs:
             if key.endswith(end) and key.removesuffix(end) + other in known.raws:
                 values[what] = key.removesuffix(end) + other

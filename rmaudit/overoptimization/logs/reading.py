@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +18,14 @@ import numpy as np
 from rmaudit.errors import DataError
 from rmaudit.overoptimization.logs.keys import Keys, Known, find_keys
 from rmaudit.overoptimization.logs.records import Record, number, read_records
-from rmaudit.overoptimization.logs.rollouts import Reward, gold_records
+from rmaudit.overoptimization.logs.rollouts import (
+    Reward,
+    gold_records,
+    matched,
+    read_rollouts,
+)
 from rmaudit.overoptimization.rl_curve import Run
+from rmaudit.overoptimization.rollouts import Rollouts
 from rmaudit.typing import Float
 
 IN_FOLDER = ("trainer_state.json", "training-log.jsonl", "metrics.jsonl", "log.jsonl")
@@ -67,7 +73,8 @@ def read_log(
         Of the run; its file or folder by default.
     gold_reward
         Scores the completions that a run's folder holds: the gold reward. Without one the gold
-        reward that stands beside the completions serves where the log has none.
+        reward that stands beside the completions serves where the log has none. Where prompts
+        stand beside them too, errors are those of the prompts.
 
     Raises
     ------
@@ -76,7 +83,9 @@ def read_log(
     """
     file = _file(Path(path))
     records, notes = read_records(file)
-    added = _from_completions(Path(path), records, gold, gold_reward)
+    rollouts = _completions(Path(path), records, gold, gold_reward, notes)
+    logged = gold is not None or any("gold" in key.lower() for r in records for key in r)
+    added = gold_records(rollouts) if gold_reward is not None or not logged else []
     if added:
         records, gold = [*records, *added], "rmaudit/gold"
         notes.append(f"gold: mean over the completions of {len(added)} steps")
@@ -89,23 +98,60 @@ def read_log(
     keys = find_keys(known, kl=kl, proxy=proxy, gold=gold, length=length)
     steps = _steps(records, keys, notes)
     table = _Table(file, records, steps, notes)
-    run = Run(*table.joined(keys))
+    run = table.joined(keys)
+    if rollouts is not None:
+        run = _with_completions(run, rollouts, notes)
     if np.ptp(run.proxy[np.isfinite(run.proxy)]) == 0:
         notes.append(f"the proxy ({keys.proxy}) never changes: nothing was optimised")
     named = {"step": keys.step, "kl": keys.kl, "proxy": keys.proxy, "gold": keys.gold}
     return Log(name or _run_name(file), run, named, tuple(notes), keys.trainer)
 
 
-def _from_completions(
-    path: Path, records: Sequence[Record], gold: str | None, reward: Reward | None
-) -> list[Record]:
-    """Gold by step from what the policy wrote, where it is asked for or the log has none."""
+def _completions(
+    path: Path,
+    records: Sequence[Record],
+    gold: str | None,
+    reward: Reward | None,
+    notes: list[str],
+) -> Rollouts | None:
+    """Rewards of what the policy wrote, from a run's folder."""
     if not path.is_dir():
         if reward is not None:
             raise DataError(f"{path}: a gold model needs the run's folder, with its completions")
-        return []
-    logged = gold is not None or any("gold" in key.lower() for r in records for key in r)
-    return [] if logged and reward is None else gold_records(path, reward)
+        return None
+    try:
+        return read_rollouts(path, reward)
+    except DataError as error:
+        if reward is not None or not records:
+            raise
+        notes.append(f"completions left out: {error}")
+        return None
+
+
+def _with_completions(run: Run, rollouts: Rollouts, notes: list[str]) -> Run:
+    """A run with the rewards of its completions, SDs and components that its log lacks."""
+    logged = {name: dict(zip(*run.series(name), strict=True))
+              for name in ("gold", "proxy", *run.components)}  # fmt: skip
+    own = matched(rollouts, logged, run.components)
+    new = [name for name in own.values if name not in logged]
+    if not own.values:
+        return run
+    parts = {name: _at(own.means(name), run.step) for name in new}
+    prompts = int(np.unique(own.prompt).size)
+    notes.append(f"{', '.join(own.values)}: by prompt, from completions of {prompts} prompts")
+    sds = {name: own.start_sd(name) for name in own.values}
+    spreads = {
+        f"{what}_sd": sds[what]
+        for what in ("gold", "proxy")
+        if not math.isfinite(getattr(run, f"{what}_sd")) and what in sds
+    }
+    return replace(
+        run,
+        **spreads,
+        components={**run.components, **parts},
+        component_sd={**sds, **run.component_sd},
+        rollouts=own,
+    )
 
 
 def _run_name(file: Path) -> str:
@@ -174,10 +220,8 @@ class _Table:
         self.file, self.records, self.steps, self.notes = file, records, steps, notes
         self.repeated = 0
 
-    def joined(
-        self, keys: Keys
-    ) -> tuple[Float, Float, Float, Float, dict[str, Float], float, float]:
-        """The fields of a `Run`: every step that has a proxy, a gold reward or a KL."""
+    def joined(self, keys: Keys) -> Run:
+        """Every step that has a proxy, a gold reward or a KL."""
         kl = self._kl(keys)
         series = {"kl": kl, "proxy": self._series(keys.proxy), "gold": self._series(keys.gold)}
         lost = {what: self._lost(key) for what, key in
@@ -198,7 +242,8 @@ class _Table:
         at = {what: _at(values, step) for what, values in series.items()}
         components = {n: _at(self._series(key), step) for n, key in keys.components.items()}
         sds = [self._start_sd(keys.spreads.get(what), what) for what in ("gold", "proxy")]
-        return step, at["kl"], at["proxy"], at["gold"], components, sds[0], sds[1]
+        spreads = {n: self._sd(key) for n, key in keys.component_spreads.items()}
+        return Run(step, at["kl"], at["proxy"], at["gold"], components, sds[0], sds[1], spreads)
 
     def _series(self, key: str) -> dict[float, float]:
         """Finite values by step; of one step the last, as a resumed run writes it again."""
@@ -243,14 +288,18 @@ class _Table:
             values = dict(zip(values, np.array(list(values.values())) * at, strict=True))
         return values
 
-    def _start_sd(self, key: str | None, what: str) -> float:
+    def _sd(self, key: str | None) -> float:
         """Mean SD of a reward over the first tenth of the steps; NaN where none is logged."""
         values = self._series(key) if key is not None else {}
         first = [values[step] for step in sorted(values)][: max(3, len(values) // 10)]
         sd = float(np.mean(first)) if first else math.nan
-        if not sd > 0:
-            return math.nan
-        self.notes.append(f"SD of the {what}: {sd:.3g}, the mean of {key} over the first steps")
+        return sd if sd > 0 else math.nan
+
+    def _start_sd(self, key: str | None, what: str) -> float:
+        """The same, and said."""
+        sd = self._sd(key)
+        if math.isfinite(sd):
+            self.notes.append(f"SD of the {what}: {sd:.3g}, the mean of {key} over the first steps")
         return sd
 
 

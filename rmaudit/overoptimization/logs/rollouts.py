@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,19 @@ import numpy as np
 from rmaudit.errors import DataError
 from rmaudit.overoptimization.logs.records import Record, number
 from rmaudit.overoptimization.logs.stores import read_parquet
+from rmaudit.overoptimization.rollouts import Rollouts
+from rmaudit.typing import Float
 
 # TRL (log_completions): <output_dir>/completions/completions_00010.parquet, one row per completion.
 # verl (trainer.rollout_data_dir): <dir>/10.jsonl, input, output, score and what else was returned.
 PATTERNS = ("completions/*.parquet", "completions_*.parquet", "**/rollout*/*.jsonl", "*.jsonl")
 _STEP = re.compile(r"(\d+)$")
 PROMPT, RESPONSE = ("prompt", "input"), ("completion", "output")
+NO_REWARD = ("step", "advantage", "gts")  # numbers of a completion that are none
+TOTAL = "score"  # verl's own reward, of which the other columns are parts
 _GOLD = re.compile("gold", re.IGNORECASE)
+AGREES = 1e-3  # of a column's SD: so near its step means lie to a series that was made from it
+COVERED = 0.9  # of a series' steps, for which completions must be there
 Reward = Callable[[Sequence[Any], Sequence[str]], np.ndarray]  # prompts, responses -> (n,)
 
 
@@ -32,40 +39,118 @@ def rollout_files(folder: Path) -> list[Path]:
     return []
 
 
-def gold_records(folder: Path, reward: Reward | None) -> list[Record]:
-    """The mean gold reward of every step as records, ``rmaudit/gold`` by step.
+def read_rollouts(folder: Path, reward: Reward | None) -> Rollouts | None:
+    """Rewards of every completion in a run's folder by their columns; None where there are none.
 
     Parameters
     ----------
     folder
         Of a run.
     reward
-        Scores what was written; without one the column with "gold" in its name is read.
+        Scores what was written as "gold"; without one the column with "gold" in its name is read.
 
     Raises
     ------
     DataError
-        If there is a reward and nothing to score.
+        If there is a reward and nothing to score, or a file cannot be read.
     """
-    by_step: dict[float, list[float]] = {}
+    steps: list[float] = []
+    codes: list[int] = []
+    known: dict[str, int] = {}
+    columns: dict[str, list[float]] = {}
     for path in rollout_files(folder):
         rows = list(_rows(path))
-        steps = [number(row.get("step", _STEP.search(path.stem)[1])) for row in rows]  # type: ignore[index]
-        for step, value in zip(steps, _gold(path, rows, reward), strict=True):
-            if np.isfinite(value) and np.isfinite(step):
-                by_step.setdefault(step, []).append(float(value))
-    if reward is not None and not by_step:
+        fallback = _STEP.search(path.stem)[1]  # type: ignore[index]
+        found = _numbers(rows)
+        if reward is not None:
+            found["gold"] = _scored(path, rows, reward)
+        for name in found.keys() - columns.keys():
+            columns[name] = [np.nan] * len(steps)
+        for name, values in columns.items():
+            values += found.get(name, [np.nan] * len(rows))
+        prompts = [_prompt(row, len(steps) + i) for i, row in enumerate(rows)]
+        codes += [known.setdefault(prompt, len(known)) for prompt in prompts]
+        steps += [number(row.get("step", fallback)) for row in rows]
+    if reward is not None and not np.isfinite(columns.get("gold", [])).any():
         raise DataError(
             f"{folder}: no completions to score as gold; let the trainer write them "
             "(TRL: log_completions=True; verl: trainer.rollout_data_dir)"
         )
-    return [{"step": s, "rmaudit/gold": float(np.mean(by_step[s]))} for s in sorted(by_step)]
+    kept = np.isfinite(steps)
+    if not kept.any() or not columns:
+        return None
+    values = {name: np.array(column)[kept] for name, column in columns.items()}
+    return Rollouts(np.array(steps)[kept], np.array(codes, dtype=np.int64)[kept], values)
 
 
-def _gold(path: Path, rows: Sequence[Record], reward: Reward | None) -> Sequence[float]:
-    if reward is None:
-        key = next((k for row in rows for k in row if _GOLD.search(k)), None)
-        return [number(row.get(key)) if key else np.nan for row in rows]
+def gold_records(rollouts: Rollouts | None) -> list[Record]:
+    """The mean gold reward of every step as records, ``rmaudit/gold`` by step."""
+    if rollouts is None or "gold" not in rollouts.values:
+        return []
+    return [{"step": s, "rmaudit/gold": mean} for s, mean in rollouts.means("gold").items()]
+
+
+def matched(
+    rollouts: Rollouts, logged: Mapping[str, Mapping[float, float]], parts: Iterable[str]
+) -> Rollouts:
+    """The rewards of the completions under the names of the logged series made from them.
+
+    A column is a series' own where its step means are the series' values, whatever either is
+    called; components that the log lacks keep their columns' names.
+
+    Parameters
+    ----------
+    rollouts
+        With the names of the columns.
+    logged
+        Values by step, of "gold", "proxy" and the components.
+    parts
+        Names of the log's components.
+    """
+    components = component_columns(rollouts)
+    candidates = dict(rollouts.values)
+    if len(components) > 1:
+        candidates["their sum"] = np.sum([rollouts.values[name] for name in components], axis=0)
+    means = {
+        name: Rollouts(rollouts.step, rollouts.prompt, {name: values}).means(name)
+        for name, values in candidates.items()
+    }
+    found: dict[str, Float] = {}
+    for name, series in logged.items():
+        for column in sorted(candidates, key=lambda one, name=name: one != name):  # type: ignore[misc]
+            if _agree(series, means[column], float(np.nanstd(candidates[column]))):
+                found[name] = candidates[column]
+                break
+    if not list(parts) and len(components) > 1:
+        found |= {name: rollouts.values[name] for name in components if name not in found}
+    return Rollouts(rollouts.step, rollouts.prompt, found)
+
+
+def component_columns(rollouts: Rollouts) -> list[str]:
+    """Columns that may be parts of the proxy."""
+    return [name for name in rollouts.values if name != TOTAL and not _GOLD.search(name)]
+
+
+def _agree(series: Mapping[float, float], means: Mapping[float, float], sd: float) -> bool:
+    shared = series.keys() & means.keys()
+    off = [abs(series[step] - means[step]) for step in shared]
+    covered = len(shared) >= max(COVERED * len(series), 1)
+    return covered and max(off) <= AGREES * max(sd, 1e-9)
+
+
+def _numbers(rows: Sequence[Record]) -> dict[str, list[float]]:
+    """Columns of numbers of one file; a reward that a row lacks is NaN."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    found = {}
+    for name in names:
+        cells = [row.get(name) for row in rows]
+        given = [cell for cell in cells if cell is not None]
+        if name not in NO_REWARD and given and all(isinstance(cell, Real) for cell in given):
+            found.setdefault("gold" if _GOLD.search(name) else name, list(map(number, cells)))
+    return found
+
+
+def _scored(path: Path, rows: Sequence[Record], reward: Reward) -> list[float]:
     names = [next((n for n in wanted if rows and n in rows[0]), None)
              for wanted in (PROMPT, RESPONSE)]  # fmt: skip
     prompt, response = names
@@ -77,8 +162,15 @@ def _gold(path: Path, rows: Sequence[Record], reward: Reward | None) -> Sequence
         texts = [_text(one) for one in responses]
     except (TypeError, KeyError, IndexError):
         raise DataError(f"{path}: {response} holds what is neither text nor messages") from None
-    rewards = reward(prompts, texts)
-    return [float(value) for value in rewards]
+    return [float(value) for value in reward(prompts, texts)]
+
+
+def _prompt(row: Record, place: int) -> str:
+    """What tells one prompt from another; a completion without one stands alone."""
+    prompt = next((row[name] for name in PROMPT if row.get(name) is not None), None)
+    if prompt is None:
+        return f"\0{place}"
+    return prompt if isinstance(prompt, str) else json.dumps(prompt, sort_keys=True, default=str)
 
 
 def _text(response: Any) -> str:
