@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from rmaudit.data.fields import REFERENCES
+from rmaudit.integrations.asking import columns_read, with_reference
 from rmaudit.integrations.monitor import Alarm, RunMonitor
 from rmaudit.integrations.recording import Recorder
 from rmaudit.rewards.base import MissingColumnError, RewardModel, Text, leaves, one_number
@@ -197,19 +197,16 @@ def with_columns(
         if name not in beside and isinstance(values, list) and len(values) == len(texts)
     }
     labels = request.get("labels")
-    if isinstance(labels, list) and len(labels) == len(texts):
-        missing = {name for each in rewards for name in each.reads if name not in given}
-        names = (*REFERENCES, *(missing if len(missing) == 1 else ()))
-        given = {**dict.fromkeys(names, labels), **given}
-    reads: set[str] = set()
-    for each in rewards:
-        try:
-            reads.update(each.columns(tuple(given)))
-        except MissingColumnError as error:
-            raise RequestError(
-                f'there is no list "{error.column}" in the request, which {each.name} reads; send '
-                'it beside "query", or the reference answers as "labels"'
-            ) from None
+    if not isinstance(labels, list) or len(labels) != len(texts):
+        labels = None
+    given = with_reference(given, labels, rewards)
+    try:
+        reads = columns_read(given, rewards)
+    except MissingColumnError as error:
+        raise RequestError(
+            f'there is no list "{error.column}" in the request, which {error.reward} reads; send '
+            'it beside "query", or the reference answers as "labels"'
+        ) from None
     return [
         replace(text, row={name: given[name][i] for name in reads}) for i, text in enumerate(texts)
     ]

@@ -129,7 +129,7 @@ class MissingColumnError(DataError):
         super().__init__(
             f"there is no column {column!r}, which the reward {reward} reads; add it to the data"
         )
-        self.column = column
+        self.column, self.reward = column, reward
 
 
 class RewardModel(ABC):

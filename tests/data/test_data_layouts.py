@@ -267,3 +267,14 @@ def test_an_order_that_an_annotator_gave_is_a_vote(ranks: tuple[int, int], said:
     votes = [{"value": "response1", "user_id": u} for u in ("x", "y")]
     row["responses"] = {"preference": [*votes, {"value": order, "user_id": "z"}]}
     assert load([row]).frame["annotator_votes"][0] == ["chosen", "chosen", said]
+
+
+def test_a_harness_s_samples_are_read_once_whatever_the_number_of_filters() -> None:
+    row = EXAMPLES["lm-eval-samples"]
+    two = {**row, "doc_id": 1, "doc": {"question": "3 plus 1?"}, "resps": [["4", "5"]]}
+    asked = json.loads(json.dumps(two).replace("What is 2 plus 2?", "3 plus 1?"))
+    rows = [{**each, "filter": name} for name in ("strict", "flexible") for each in (row, asked)]
+    frame = load(rows).frame
+    assert frame["outputs"].tolist() == [["4"], ["4", "5"]]
+    assert frame["prompt"].tolist() == ["What is 2 plus 2?", "3 plus 1?"]
+    assert frame["question"].tolist() == ["What is 2 plus 2?", "3 plus 1?"]
