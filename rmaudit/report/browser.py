@@ -51,9 +51,14 @@ def samples_page(report: Report, data: Dataset) -> str | None:
         return None
     rows.sort(key=lambda row: np.inf if row["margin"] is None else row["margin"])
     left_out = max(0, len(rows) - MOST_ITEMS)
+    shown = [_visible(row) for row in rows[:MOST_ITEMS]]
     page = ""
     for limit in LIMITS:
-        page = _render(report, rows[:MOST_ITEMS], left_out, limit)
+        cut = [_cut(row, limit) for row in shown]
+        data = json.dumps(cut, ensure_ascii=False).replace("<", "\\u003c")
+        if limit != LIMITS[-1] and len(data.encode()) >= PAGE_BYTES:
+            continue  # the rows alone are too much: no page need be made of them
+        page = _render(report, cut, data, left_out, limit)
         if len(page.encode()) < PAGE_BYTES:
             break
     return page
@@ -140,17 +145,19 @@ def _findings_of(report: Report) -> dict[str, list[int]]:
     return places
 
 
-def _render(report: Report, rows: Sequence[Mapping[str, Any]], left_out: int, limit: int) -> str:
-    cut = [_cut(row, limit) for row in rows]
+def _render(
+    report: Report, rows: Sequence[Mapping[str, Any]], data: str, left_out: int, limit: int
+) -> str:
+    """The page of rows whose texts are cut, and the same rows as JSON without a "<"."""
     script, style = asset("samples.js"), asset("page.css")
     view = {
         "report": report.record,
-        "rows": cut[:FIRST_ROWS],
+        "rows": rows[:FIRST_ROWS],
         "count": len(rows),
         "left_out": left_out,
         "subsets": sorted({row["subset"] for row in rows if row["subset"]}),
         # "<" never stands in the data, so it cannot end the element it lies in.
-        "data": Markup(json.dumps(cut, ensure_ascii=False).replace("<", "\\u003c")),  # nosec B704
+        "data": Markup(data),  # nosec B704
         "style": Markup(style),  # nosec B704: a file of the package
         "script": Markup(script),  # nosec B704: a file of the package
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -158,11 +165,17 @@ def _render(report: Report, rows: Sequence[Mapping[str, Any]], left_out: int, li
     return environment(limit).get_template("samples.html").render(view)
 
 
+def _visible(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row whose every text shows what is hidden in it; of long ones what may be shown."""
+    most = 2 * LIMITS[0] + 2  # what shows is no shorter, but for "\r\n": one character of two
+    responses = [{**each, "text": visible(each["text"][:most])} for each in row["responses"]]
+    names = {name: visible(row[name]) for name in ("id", "subset")}
+    return {**row, **names, "prompt": visible(row["prompt"][:most]), "responses": responses}
+
+
 def _cut(row: Mapping[str, Any], limit: int) -> dict[str, Any]:
     def shown(text: str) -> str:
-        text = visible(text)
         return text if len(text) <= limit else f"{text[:limit].rstrip()} …"
 
     responses = [{**each, "text": shown(each["text"])} for each in row["responses"]]
-    names = {name: visible(row[name]) for name in ("id", "subset")}
-    return {**row, **names, "prompt": shown(row["prompt"]), "responses": responses}
+    return {**row, "prompt": shown(row["prompt"]), "responses": responses}

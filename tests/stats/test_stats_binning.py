@@ -290,3 +290,22 @@ def test_importing_the_statistics_loads_neither_netcal_nor_torch_nor_matplotlib(
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"
+
+
+def test_calibration_errors_need_neither_torch_nor_pyplot() -> None:
+    code = (
+        "import sys, numpy as np; from rmaudit.stats.binning import binned_calibration as f;"
+        "r = np.random.default_rng(0); f(r.normal(1, 1, 50), np.arange(50), rng=r, resamples=5);"
+        "print([m for m in ('netcal', 'torch', 'seaborn', 'matplotlib') if m in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "[]"
+
+
+def test_errors_that_are_not_netcals_stop_the_audit() -> None:
+    pytest.importorskip("torch")
+    claimed, correct = fold(simulate(500, 2.0, np.random.default_rng(2)))
+    found = measure(simulate(500, 2.0, np.random.default_rng(2)))  # itself held to netcal's
+    binning._hold_to_netcal(found.ece.value, found.mce.value, claimed, correct, 15)
+    with pytest.raises(ArithmeticError, match="by netcal"):
+        binning._hold_to_netcal(found.ece.value + 1e-6, found.mce.value, claimed, correct, 15)

@@ -126,16 +126,15 @@ def screen(pairs: FeedbackPairs) -> Screened:
     n, wins, chance = _by_prompt(pairs.cluster[row], gram, sign, expit(sign * (odds[row] - own)), m)
     tested = n > 0
     spread = _spread(n[tested], wins[tested], chance[tested])
-    p = np.ones(m)
-    p[tested] = tail(n[tested], wins[tested], chance[tested], spread)
     told = np.flatnonzero(decides(n, wins))
-    told = told[np.argsort(p[told], kind="stable")[:MOST_SCREENED]]
+    p = tail(n[told], wins[told], chance[told], spread)
+    told = told[np.argsort(p, kind="stable")[:MOST_SCREENED]]
     shape = grams.sign.shape
     parts = sparse.csr_array((own, grams.sign.indices, grams.sign.indptr), shape).tocsc()
     explained = _Explained(pairs, grams.words, grams.sign.tocsc(), odds, parts)
     groups = [explained.group(*members, spread) for members in _phrases(grams, told)]
-    every = np.where(n > 0, _least(n, chance, spread), 1.0)[_different(grams)]
-    able = _able(every)
+    different = _different(grams)
+    able = _able(_least(n[different], chance[different], spread))
     groups.sort(key=lambda group: (group.shift.p, group.shift.phrase))
     phrases = [explained.written(group) for group in groups[:MOST_WRITTEN]]
     phrases += [group.shift.phrase for group in groups[MOST_WRITTEN:]]
@@ -206,12 +205,17 @@ def decides(n: Float, wins: Float) -> NDArray[np.bool_]:
 
 def tail(n: Float, wins: Float, chance: Float, spread: float) -> Float:
     """Two-sided p-values of `wins` of `n` against a binomial of uncertain log odds, (m,)."""
-    q = expit(logit(np.clip(chance, 1e-6, 1 - 1e-6)) + spread * NODES[:, None])  # (nodes, m)
+    q = _uncertain(chance, spread)
     weights = WEIGHTS / WEIGHTS.sum()
     trials = n.astype(np.int64)
     found = weights @ bdtrc(wins - 1, trials, q)
     below = weights @ bdtr(wins, trials, q)
     return np.asarray(np.minimum(1, 2 * np.minimum(found, below)))
+
+
+def _uncertain(chance: Float, spread: float) -> Float:
+    """Chances of a win at the nodes of a normal deviation of the log odds, (nodes, m)."""
+    return np.asarray(expit(logit(np.clip(chance, 1e-6, 1 - 1e-6)) + spread * NODES[:, None]))
 
 
 def _features(pairs: FeedbackPairs, grams: Grams) -> tuple[sparse.csr_array, Float]:
@@ -264,8 +268,13 @@ def _different(grams: Grams) -> Integers:
 
 
 def _least(n: Float, chance: Float, spread: float) -> Float:
-    """The p-values that n-grams would have if they won, or lost, everywhere, (m,)."""
-    return np.minimum(tail(n, n, chance, spread), tail(n, np.zeros(len(n)), chance, spread))
+    """The p-values that n-grams would have if they won, or lost, everywhere, (m,).
+
+    The `tail` of these in closed form: so many wins in a row, or losses. 1 where n is 0.
+    """
+    q = _uncertain(chance, spread)
+    weights = WEIGHTS / WEIGHTS.sum()
+    return np.asarray(np.minimum(1, 2 * np.minimum(weights @ q**n, weights @ (1 - q) ** n)))
 
 
 def _able(least: Float) -> int:

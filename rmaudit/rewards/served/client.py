@@ -128,7 +128,7 @@ class JsonClient:
     key
         Sent as ``Authorization: Bearer``; replaced by ``***`` wherever a server repeats it.
     timeout
-        Seconds that a whole answer may take, after which a try has failed.
+        Seconds that a whole answer may take, its headers included, after which a try has failed.
     connections
         How many requests may be under way at once.
     """
@@ -144,6 +144,8 @@ class JsonClient:
     ) -> None:
         import httpx2
 
+        from rmaudit.rewards.deadline import bound
+
         self.url = url
         self.shown = shown_url(url)
         self.stopped = threading.Event()  # set: no request waits any longer, or is tried again
@@ -157,6 +159,7 @@ class JsonClient:
             timeout=httpx2.Timeout(timeout, connect=min(timeout, 10.0), pool=None),
             limits=httpx2.Limits(max_connections=connections),
         )
+        bound(self._client)
         weakref.finalize(self, self._client.close)  # connections end with the model
 
     def post(self, body: dict[str, Any]) -> Any:
@@ -198,8 +201,11 @@ class JsonClient:
     def _once(self, body: dict[str, Any]) -> Any:
         import httpx2
 
+        from rmaudit.rewards.deadline import within
+
         try:
-            answer, content = self._read(body)
+            with within(self._timeout):
+                answer, content = self._read(body)
         except httpx2.TimeoutException:
             raise _PassingError(f"no answer within {self._timeout:g} s") from None
         except httpx2.TransportError as error:
