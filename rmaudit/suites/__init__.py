@@ -7,7 +7,8 @@ numbers), `run` (from a suite and a reward model to a result); one further file 
 
 from rmaudit.suites.base import SUITES, Item, Suite, register_suite
 from rmaudit.suites.measures import suite_specs
-from rmaudit.suites.run import SuiteRun, preferences, run_suite
+from rmaudit.suites.pairs import preferences
+from rmaudit.suites.run import SuiteRun, run_suite
 
 __all__ = [
     "SUITES",

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 
@@ -139,6 +145,43 @@ def test_wandb_offline_writes_a_run_with_the_numbers(
     content = written.read_bytes()
     assert ACCURACY.encode() in content
     assert f"{ACCURACY}.low".encode() in content
+
+
+TWICE = """
+import sys
+from pathlib import Path
+from rmaudit.export.trackers import log_to
+from rmaudit.report.document import Report
+
+folder = Path(sys.argv[1])
+log_to(Report.load(folder), folder, "trackio:audits")
+(folder / "report.html").write_text("another page")
+log_to(Report.load(folder), folder, "trackio:audits")
+"""
+
+
+def test_trackio_keeps_values_settings_verdict_and_the_pages_of_each_run(
+    report: Report, folder: Path, tmp_path: Path
+) -> None:
+    _of("trackio")
+    script, kept = tmp_path / "log.py", tmp_path / "kept"
+    script.write_text(TWICE)
+    environment = {**os.environ, "TRACKIO_DIR": str(kept)}
+    copy = shutil.copytree(folder, tmp_path / "checkpoint-500")
+    done = [sys.executable, str(script), str(copy)]
+    subprocess.run(done, env=environment, check=True, capture_output=True)
+    with closing(sqlite3.connect(kept / "audits.db")) as database:
+        metrics = [json.loads(m) for (m,) in database.execute("select metrics from metrics")]
+        config = [json.loads(c) for (c,) in database.execute("select config from configs")]
+        versions = database.execute("select count(*) from artifact_versions").fetchone()
+        steps = database.execute("select step from metrics").fetchall()
+    estimate = report[ACCURACY]
+    assert [m[ACCURACY] for m in metrics] == [estimate.value] * 2
+    assert metrics[0][f"{ACCURACY}.low"] == estimate.ci[0]
+    assert config[0]["fingerprint"] == report.record.model.fingerprint
+    assert config[0]["verdict"]
+    assert steps == [(500,), (500,)]
+    assert versions == (2,)  # the second audit's pages stand beside the first's
 
 
 def _of(module: str) -> ModuleType:

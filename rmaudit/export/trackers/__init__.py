@@ -8,6 +8,7 @@ settings, and the report's files. Third parties list their modules under the ent
 from __future__ import annotations
 
 import importlib
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -109,6 +110,11 @@ def opened(spec: str) -> tuple[Tracker, str]:
         ) from error
     tracker.check(place)
     return tracker, place
+
+
+def artifact_name(model: str) -> str:
+    """A name for a report's files that W&B and trackio accept: letters, digits, dashes, dots, _."""
+    return "audit-" + re.sub(r"[^A-Za-z0-9._-]+", "-", model)[:100]
 
 
 def log_to(report: Report, folder: Path, spec: str) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 
-from rmaudit.export.trackers import PROJECT, Logged, Tracker, register_tracker
+from rmaudit.export.trackers import PROJECT, Logged, Tracker, artifact_name, register_tracker
 
 
 @register_tracker
@@ -33,7 +32,7 @@ class Wandb(Tracker):
         run.summary.update({**logged.numbers, "verdict": logged.answer})
         if begun:
             run.log(dict(logged.numbers), step=logged.step)
-        artifact = wandb.Artifact(_artifact_name(logged.name), type="audit")
+        artifact = wandb.Artifact(artifact_name(logged.name), type="audit")
         for file in logged.files:
             artifact.add_file(str(file))
         run.log_artifact(artifact)
@@ -41,8 +40,3 @@ class Wandb(Tracker):
         if begun:
             run.finish()
         return where
-
-
-def _artifact_name(model: str) -> str:
-    """What W&B accepts: letters, digits, dashes, underscores, dots."""
-    return "audit-" + re.sub(r"[^A-Za-z0-9._-]+", "-", model)[:100]
