@@ -50,7 +50,7 @@ def truth_of(world: DoseWorld, table: np.ndarray) -> dict[str, Any]:
 
 def draw(world: DoseWorld, table: np.ndarray, truth: dict[str, Any], seed: int) -> dict[str, Any]:
     """One draw: which intervals hold."""
-    rng = np.random.default_rng([seed, 5])
+    rng = np.random.default_rng([seed, 6])
     context = rng.integers(world.n_contexts, size=PROMPTS)
     outputs = rng.choice(world.log_policy.size, (PROMPTS, SAMPLES), p=np.exp(world.log_policy))
     rows = context[:, None]

@@ -36,7 +36,10 @@ from rmaudit.typing import Float, Integers
 Method = Literal["bon", "tilted", "poisson"]
 MOST_BEYOND = 0.01  # share of a best-of-Poisson mixture that may need more samples than there are
 LEAST_GOLD = 30  # prompts with gold, under which a judge's weight on them cannot be told
-LEAST_EFFECTIVE = 10.0  # median effective sample size of a point that a fit may use
+EFFECTIVE_SHARE, LEAST_EFFECTIVE, ENOUGH_EFFECTIVE = 0.5, 10.0, 20.0
+"""Median effective sample size of a tilted point that a fit may use: half of the samples, but no
+fewer than ten and no more than twenty. Beyond, what no sample shows biases the mean by a standard
+error and more where gold turns (``benchmarks/estimator_coverage.py``)."""
 BETAS_PER_OCTAVE = 2
 BETA_OCTAVES = (4, -4)  # from 16 proxy SDs a nat, weak, to a sixteenth, strong
 
@@ -151,9 +154,14 @@ class Curve:
         return np.asarray((self.proxy if which == "proxy" else self.gold).mean(axis=0))
 
     @property
+    def pool_size(self) -> float:
+        """Samples of a prompt."""
+        return float(self.gold_unit[:, 1].mean()) + 1
+
+    @property
     def usable(self) -> NDArray[np.bool_]:
         """Points that a fit may use, (n_points,): all but those of too few effective samples."""
-        return ~(self.ess < LEAST_EFFECTIVE)
+        return ~(self.ess < least_effective(self.pool_size))
 
     def sd(self, which: Literal["proxy", "gold"]) -> float:
         """Pooled within-prompt SD of a reward, in its own unit."""
@@ -168,12 +176,22 @@ class Curve:
     def gains(self, which: Literal["proxy", "gold"], confidence: float = 0.95) -> list[Estimate]:
         """Gain over the policy that was sampled, in SDs of the reward, at each point.
 
-        Paired by prompt; the interval takes the SD as given.
+        Paired by prompt; the interval holds the error of the SD too, which moves with the gain.
         """
         values = self.proxy if which == "proxy" else self.gold
         start = self.proxy_start if which == "proxy" else self.gold_start
+        square, freedom = (self.proxy_unit if which == "proxy" else self.gold_unit).T
         gain = (values - start[:, None]) / self.sd(which)
+        # The derivative of 1 / SD, spread over the prompts whose deviations it is made from: it
+        # adds up to zero, so the mean stays what it is.
+        off = (square / self.sd(which) ** 2 - freedom) / (2 * freedom.mean())
+        gain -= off[:, None] * gain.mean(axis=0)
         return [cluster_mean(v, self.clusters, confidence=confidence) for v in gain.T]
+
+
+def least_effective(size: float) -> float:
+    """The median effective sample size that a tilted point needs in pools of `size` samples."""
+    return min(max(EFFECTIVE_SHARE * size, LEAST_EFFECTIVE), ENOUGH_EFFECTIVE)
 
 
 def best_of_n_curve(pool: Pool, ns: Sequence[int] | None = None) -> Curve:

@@ -178,7 +178,7 @@ def gain_figure(
             shown = _series(one, "proxy", _name(label, "proxy"), confidence)
             series.append(shown | {"color": 1 if alone else place, "line": 1})
         if not one.curve.usable.all():
-            series.append(_weak_series(one, _name(label, "gold, under 10 effective samples")))
+            series.append(_weak_series(one, _name(label, "gold, too few effective samples")))
     return Figure(
         name,
         "curves",

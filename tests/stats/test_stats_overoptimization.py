@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.special import stdtrit
 
 from rmaudit.overoptimization.curves import Curve, Pool, best_of_n_curve, tilted_curve, unit_parts
 from rmaudit.overoptimization.fits import (
@@ -54,6 +55,33 @@ def pool_of(prompts: int, size: int, noise: float, seed: int) -> Pool:
     rng = np.random.default_rng(seed)
     gold = rng.normal(size=(prompts, size))
     return Pool.of(gold + noise * rng.normal(size=gold.shape), gold, np.arange(prompts))
+
+
+def test_the_error_of_a_gain_is_that_of_leaving_out_each_prompt_with_its_part_of_the_sd() -> None:
+    """The slow definition: a jackknife of mean over SD. The SD as given would be a tenth wider."""
+    pool = pool_of(80, 16, 0.5, 3)
+    curve = best_of_n_curve(pool, (1, 8, 16))
+    gain = curve.gold - curve.gold_start[:, None]
+
+    def ratio(rows: np.ndarray) -> np.ndarray:
+        square, freedom = curve.gold_unit[rows].sum(axis=0)
+        return np.asarray(gain[rows].mean(axis=0) / math.sqrt(square / freedom))
+
+    left = np.stack([ratio(np.delete(np.arange(80), i)) for i in range(80)])
+    slow = np.sqrt(79 / 80 * ((left - left.mean(axis=0)) ** 2).sum(axis=0))
+    given = gain.std(axis=0, ddof=1) / curve.sd("gold") / math.sqrt(80)
+    for k, estimate in enumerate(curve.gains("gold")[1:], 1):
+        error = (estimate.high - estimate.low) / 2 / stdtrit(79, 0.975)
+        assert estimate.value == pytest.approx(ratio(np.arange(80))[k])
+        assert error == pytest.approx(slow[k], rel=0.02)
+        assert error < 0.92 * given[k]
+
+
+@pytest.mark.parametrize(("size", "least"), [(8, 10), (16, 10), (32, 16), (64, 20), (128, 20)])
+def test_a_tilted_point_needs_half_of_the_samples_or_twenty(size: int, least: float) -> None:
+    curve = tilted_curve(pool_of(20, size, 1.0, 0))
+    assert (curve.ess[curve.usable] >= least).all()
+    assert (curve.ess[~curve.usable] < least).all()
 
 
 @pytest.mark.parametrize("form", ["bon", "rl"])

@@ -46,8 +46,9 @@ class Overoptimization(Audit):
         "n and by tilting, and the gold reward is read off. The safe budget is the KL (or n, or "
         "beta) up to which the lower bound of the gold gain still rises; it never reaches beyond "
         "what was measured. A gold reward that is itself a model gives a lower bound on the gap. "
-        "Points of a tilt with fewer than 10 effective samples take no part, and the KL of best "
-        "of n is an upper bound where responses tie or are likely."
+        "Points of a tilt with too few effective samples (fewer than half of the samples, but "
+        "ten to twenty suffice) take no part, and the KL of best of n is an upper bound where "
+        "responses tie or are likely."
     )
     source = "Gao et al. 2022 (arXiv 2210.10760); Coste et al. 2023 (2310.02743)"
     order = 85
