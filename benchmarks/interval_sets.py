@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from interval_draws import Draw, Float, Integers
 from scipy.special import expit
 
 import rmaudit as rma
@@ -34,8 +34,6 @@ from rmaudit.scoring.requests import Column, Scores
 from rmaudit.stats.uncertainty import auroc_estimate, ratio_of_means
 from rmaudit.support.conformal import Calibration
 
-Float = NDArray[np.float64]
-Integers = NDArray[np.int64]
 Row = dict[str, Any]
 
 MEMBERS, SAMPLES, SUBSETS, VOTES, RANKED = 3, 16, 4, 3, 4
@@ -78,6 +76,12 @@ def simulated(prompts: int, several: bool, seed: int, resamples: int) -> Simulat
     ]
     names = ["recorded", *(f"member {k}" for k in range(1, MEMBERS))]
     return Simulated(case, Scores([], columns[0], members=columns, member_names=names), of)
+
+
+@lru_cache(maxsize=8)
+def drawn(draw: Draw) -> Simulated:
+    """The data set of a draw; those of a population stay for the groups that share them."""
+    return simulated(*draw)
 
 
 def pairs(

@@ -107,7 +107,7 @@ class Sparsity(Audit):
         margins = curves["chosen"] - curves["rejected"]  # (n_pairs, n_positions)
         correlations, arrival = arrival_position(margins, clusters, case)
         late = late_share(curves, clusters, case.confidence)
-        accuracies = [_accuracy(margins[:, i], clusters, case) for i in range(POSITIONS.size)]
+        accuracies = [prefix_accuracy(margins[:, i], clusters, case) for i in range(POSITIONS.size)]
         metrics = [
             Metric("sparsity.arrival_position", arrival),
             Metric("sparsity.late_share", late),
@@ -210,7 +210,8 @@ def late_share(
     )
 
 
-def _accuracy(margins: Float, clusters: NDArray[np.int64], case: Case) -> Estimate:
+def prefix_accuracy(margins: Float, clusters: NDArray[np.int64], case: Case) -> Estimate:
+    """Share of pairs whose margin at one position is positive, ties half; 0 to 1, higher better."""
     right = np.where(margins == 0, 0.5, margins > 0)
     return cluster_mean(right, clusters, confidence=case.confidence, bounds=(0, 1))
 

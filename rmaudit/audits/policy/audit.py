@@ -158,12 +158,16 @@ def levels(case: Case, rows: pd.DataFrame, name: str) -> Numbers:
     total, tokens = (own[c].to_numpy(dtype=np.float64) for c in ("entropy_sum", "entropy_tokens"))
     known = np.isfinite(total) & np.isfinite(tokens)
     entropy = cluster_ratio(total[known], tokens[known], _codes(own)[known], confidence=confidence)
-    found["outside_support_share"] = _outside_share(samples_support(case), own, confidence)
+    found["outside_support_share"] = outside_share(samples_support(case), own, confidence)
     return found | {"token_entropy": _or_undefined(entropy, "token_entropy")}
 
 
-def _outside_share(where: Support | None, own: pd.DataFrame, confidence: float) -> Estimate:
-    """Mean share of a prompt's outputs outside the support; its end's own error is included."""
+def outside_share(where: Support | None, own: pd.DataFrame, confidence: float) -> Estimate:
+    """Mean share of a row's outputs outside the support, 0 to 1, zero is best.
+
+    `own` has a policy's rows, with the columns cluster and distances (`policy_rows`). The interval
+    includes the error of where the support ends. Undefined without feedback.
+    """
     if where is None:
         needs = f"needs {_NEEDS['outside_support_share']}"
         return Estimate.undefined(needs, confidence=confidence)
