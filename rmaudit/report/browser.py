@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -46,68 +46,94 @@ def samples_page(report: Report, data: Dataset) -> str | None:
     """
     if report.scores is None or not len(data):
         return None
-    rows = items(data, report.scores, _findings_of(report))
+    rewards = rewarded_rows(data, report.scores)
+    worst = sorted(rewards, key=lambda row: np.inf if row.margin is None else row.margin)
+    left_out = max(0, len(worst) - MOST_ITEMS)
+    rows = items(data, worst[:MOST_ITEMS], _findings_of(report))
     if not rows:
         return None
-    rows.sort(key=lambda row: np.inf if row["margin"] is None else row["margin"])
-    left_out = max(0, len(rows) - MOST_ITEMS)
-    shown = [_visible(row) for row in rows[:MOST_ITEMS]]
+    shown = [_visible(row) for row in rows]
     page = ""
     for limit in LIMITS:
         cut = [_cut(row, limit) for row in shown]
-        data = json.dumps(cut, ensure_ascii=False).replace("<", "\\u003c")
-        if limit != LIMITS[-1] and len(data.encode()) >= PAGE_BYTES:
+        written = json.dumps(cut, ensure_ascii=False).replace("<", "\\u003c")
+        if limit != LIMITS[-1] and len(written.encode()) >= PAGE_BYTES:
             continue  # the rows alone are too much: no page need be made of them
-        page = _render(report, cut, data, left_out, limit)
+        page = _render(report, cut, written, left_out, limit)
         if len(page.encode()) < PAGE_BYTES:
             break
     return page
 
 
-def items(
-    data: Dataset, scores: pd.DataFrame, findings: Mapping[str, Sequence[int]]
-) -> list[dict[str, Any]]:
-    """One record per row: prompt, responses with rewards, margin, subset, findings.
+class Rewards(NamedTuple):
+    """What is known of a row before its texts are looked at."""
 
-    `margin` is the chosen response's reward minus the rejected one's, or best-labelled minus the
+    place: int  # in the data
+    by_side: dict[str, float]
+    margin: float | None
+
+
+def rewarded_rows(data: Dataset, scores: pd.DataFrame) -> list[Rewards]:
+    """The rows that have a response with a reward.
+
+    The margin is the chosen response's reward minus the rejected one's, or best-labelled minus the
     highest of the others in a ranking; None where there is no comparison or a reward is missing.
     """
     own = scores[(scores["request"].fillna("") == "") & (scores["side"] != "")]
     rewards: dict[str, dict[str, float]] = {}
-    for id_, side, reward in zip(own["id"], own["side"], own["reward"], strict=True):
+    for id_, side, reward in zip(
+        own["id"].tolist(), own["side"].tolist(), own["reward"].tolist(), strict=True
+    ):
         rewards.setdefault(str(id_), {})[str(side)] = float(reward)
     frame = data.frame
-    subsets = frame["subset"].astype(str).tolist() if "subset" in frame else None
-    rows = []
-    records = cast(list[dict[str, Any]], frame.to_dict("records"))
-    for place, record in enumerate(records):
-        id_ = str(record["id"])
-        given = rewards.get(id_, {})
+    several = [name for name in ("outputs", "ranking") if name in frame]
+    records = (
+        cast(list[dict[str, Any]], frame[several].to_dict("records"))
+        if several
+        else [{}] * len(frame)
+    )
+    columns = frozenset(frame.columns)
+    found = []
+    for place, (id_, record) in enumerate(zip(frame["id"].tolist(), records, strict=True)):
+        given = rewards.get(str(id_), {})
         # Samples of the policy may have the ids of the evaluation data: their sides are not its.
-        mine = {side: reward for side, reward in given.items() if _has(record, side)}
-        if not mine:
-            continue
+        mine = {side: reward for side, reward in given.items() if _has(record, columns, side)}
+        if mine:
+            found.append(Rewards(place, mine, _margin(record, mine)))
+    return found
+
+
+def items(
+    data: Dataset, rows: Sequence[Rewards], findings: Mapping[str, Sequence[int]]
+) -> list[dict[str, Any]]:
+    """One record per row: prompt, responses with rewards, margin, subset, findings."""
+    frame = data.frame.iloc[[row.place for row in rows]]
+    subsets = frame["subset"].astype(str).tolist() if "subset" in frame else [""] * len(frame)
+    records = cast(list[dict[str, Any]], frame.to_dict("records"))
+    made = []
+    for row, record, subset in zip(rows, records, subsets, strict=True):
+        id_ = str(record["id"])
         responses = [
             {"side": side, "text": _text(record, side), "reward": _finite(reward)}
-            for side, reward in mine.items()
+            for side, reward in row.by_side.items()
         ]
-        rows.append(
+        made.append(
             {
                 "id": id_,
                 "prompt": prompt_text(record["prompt"]),
                 "responses": responses,
-                "margin": _margin(record, mine),
-                "subset": subsets[place] if subsets else "",
+                "margin": row.margin,
+                "subset": subset,
                 "findings": list(findings.get(id_, ())),
             }
         )
-    return rows
+    return made
 
 
-def _has(record: Mapping[str, Any], side: str) -> bool:
+def _has(record: Mapping[str, Any], columns: frozenset[str], side: str) -> bool:
     """Whether a row has a response of this side."""
     if not side.startswith("output_"):
-        return side in record
+        return side in columns
     outputs, place = record.get("outputs"), side.removeprefix("output_")
     return outputs is not None and place.isdigit() and int(place) < len(outputs)
 

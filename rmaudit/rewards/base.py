@@ -205,6 +205,10 @@ class RewardModel(ABC):
         """The same judge asked in other words, where its question is known; by default none."""
         return ()
 
+    def quicker(self, batch: Sequence[Encoded], tokens: int) -> str | None:
+        """How so many tokens would be scored far faster, found on some of them; by default None."""
+        return None
+
     def describe(self) -> dict[str, Any]:
         """Facts for the report: dtype, device, maximum length, template, head, ..."""
         return {}

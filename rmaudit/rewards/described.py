@@ -127,6 +127,10 @@ class DescribedModel(RewardModel):
         """See `RewardModel.score_batch`; opens the model."""
         return self.loaded.score_batch(batch, pad_left=pad_left)
 
+    def quicker(self, batch: Sequence[Encoded], tokens: int) -> str | None:
+        """See `RewardModel.quicker`; opens the model."""
+        return self.loaded.quicker(batch, tokens)
+
     def describe(self) -> dict[str, Any]:
         """See `RewardModel.describe`."""
         return dict(self._facts["describe"])

@@ -23,6 +23,7 @@ MODES: tuple[Mode, ...] = ("plain", "alone", "left")
 _WINDOW_TEXTS = 4096
 _WINDOW_CHARACTERS = 1 << 24
 _SAMPLE = 256
+_TRIED = 16  # texts that a faster way is tried on
 
 
 class ModelPass:
@@ -84,6 +85,11 @@ class ModelPass:
             sample = sample[np.linspace(0, len(sample) - 1, _SAMPLE).astype(np.int64)]
         tokens = [encoded.tokens for encoded in self._encode(sample)]
         return round(float(np.mean(tokens)) * len(self.missing)) if tokens else 0
+
+    def quicker(self, tokens: int) -> str | None:
+        """What the model says of a faster way to score so many tokens; None: nothing."""
+        places = np.linspace(0, len(self.missing) - 1, min(_TRIED, len(self.missing)))
+        return self.model.quicker(self._encode(self.missing[places.astype(np.int64)]), tokens)
 
     def run(self, progress: Progress) -> None:
         """Score what is missing; each batch is in the store before the next one starts.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,6 +23,8 @@ from rmaudit.scoring.store_types import NullStore, Store
 from rmaudit.scoring.texts import Texts
 
 Columns = Mapping[Key, Column]
+LONG_JOB = 500_000  # tokens from which on a model is asked for a faster way to score them
+_log = logging.getLogger("rmaudit")
 
 
 class _Recorded(Protocol):
@@ -203,6 +206,8 @@ def _run(
         if isinstance(progress, FurtherProgress):
             progress.by_audit(costs)
         for each in passes:
+            if tokens >= LONG_JOB and (faster := each.quicker(tokens // len(passes))):
+                _log.warning("%s: %s", each.model.name, faster)
             each.run(progress)
     finally:
         progress.close()

@@ -60,7 +60,7 @@ SIZES: dict[str, Size] = {
 }
 # Beyond so many prompts, resamples draw blocks of random prompts: as good an interval (of so many
 # blocks the standard error is known to 1 %, less than resampling itself adds), at a flat cost.
-_MOST_PROMPTS, _BLOCKS = 50_000, 5_000
+_MOST_PROMPTS, _BLOCKS = 10_000, 5_000
 _GRID = (201, 2001)  # fewest and most points on which residuals are smoothed
 _KEPT = 400  # of these, about how many are kept
 

@@ -13,7 +13,7 @@ import pytest
 from report_samples import ATTACK
 
 import rmaudit as rma
-from rmaudit.report.browser import PAGE_BYTES, items
+from rmaudit.report.browser import PAGE_BYTES, items, rewarded_rows
 
 
 def _rows(page: str) -> list[dict[str, Any]]:
@@ -63,7 +63,8 @@ def test_a_ranking_is_held_by_its_best_against_the_highest_other() -> None:
             "request": [""] * 3,
         }
     )
-    (row,) = items(rma.load(frame), scores, {"r": [3]})
+    data = rma.load(frame)
+    (row,) = items(data, rewarded_rows(data, scores), {"r": [3]})
     assert row["margin"] == 0.75  # 2.0 - max(0.5, 1.25)
     assert row["findings"] == [3]
     assert [r["text"] for r in row["responses"]] == ["a", "b", "c"]

@@ -21,7 +21,7 @@ from rmaudit.data.types import prompt_key
 from rmaudit.results import Estimate, Finding, Metric, Severity
 from rmaudit.stats.intervals import cluster_mean, cluster_ratios, count_codes
 from rmaudit.stats.law import p_at_least, p_at_most
-from rmaudit.text.embedding import embed
+from rmaudit.text.embedding import Space
 from rmaudit.typing import Float, Integers, Mask
 
 LEAST_PROMPTS = 15  # of a region, and of the rest, in either half
@@ -29,7 +29,7 @@ CLUSTERS = (2, 4, 8)  # numbers of clusters that are tried
 MOST_TESTED = 3  # regions that are taken to the other half
 TOLERATED = 0.02  # of accuracy, below the rest
 WORDS_SHOWN = 4
-MOST_ROWS = 5_000  # prompts that clusters are fitted on
+MOST_ROWS = 5_000  # prompts that the space of words and its clusters are fitted on
 
 
 @dataclass(frozen=True)
@@ -134,8 +134,8 @@ def by_words(case: Case, words: Sequence[str], decided: Margins, first: Mask) ->
     texts = [words[place] for place in places.tolist()]
     if len(texts) < 2 * LEAST_PROMPTS or not any(texts):
         return []
-    vectors = embed(texts, embedder="tfidf", seed=case.seed)[0]
     rows = np.random.default_rng(case.seed).permutation(len(texts))[:MOST_ROWS]
+    vectors = Space([texts[row] for row in rows], seed=case.seed).place(texts)
     distinct = len(np.unique(vectors[rows].round(5), axis=0))
     regions = []
     for k in CLUSTERS:

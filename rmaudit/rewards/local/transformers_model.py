@@ -160,9 +160,20 @@ class TransformersReward(RewardModel):
         """Architecture, size, number format, device, length, texts, head, pooling and padding."""
         return describe(self)
 
+    def quicker(self, batch: Sequence[Encoded], tokens: int) -> str | None:
+        """See `RewardModel.quicker`: tried where the processor has bfloat16."""
+        from rmaudit.rewards.local.quicker import quicker
+
+        return quicker(self, batch, tokens)
+
     def screen(self) -> list[tuple[str, str]]:
         """What `rmaudit doctor --model` shows of it, as (what, found)."""
         return screen(self, self.signal)
+
+    @property
+    def padding(self) -> int:
+        """The token that texts are padded with."""
+        return self._pad_id
 
     @property
     def adapter(self) -> bool:
