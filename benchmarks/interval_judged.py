@@ -20,6 +20,7 @@ import rmaudit as rma
 from rmaudit.audits.hacking.parts import exploits
 from rmaudit.audits.judge.measure import measured as judge_measured
 from rmaudit.audits.mix.measure import Groups, advantage_shares, constant_shares, first_movers
+from rmaudit.audits.mix.words import word_slopes
 from rmaudit.audits.rubric.measure import measured as rubric_measured
 from rmaudit.audits.rubric.reading import Verdicts
 from rmaudit.audits.verifier.cases import EQUIVALENTS, EXPLOITS
@@ -244,11 +245,24 @@ def of_mix(draw: Draw) -> list[Measured]:
         "mix.advantage_share": advantage_shares(groups),
         "mix.constant_share": constant_shares(groups),
         "mix.first_mover_slope": first_movers(groups),
+        "mix.word_slope": word_slopes(groups, _worded(parts, rng), rng),
     }
     return [
         Metric(id_, estimate, {"component": name})
         for id_, estimates in named.items()
         for name, estimate in estimates.items()
+    ]
+
+
+def _worded(parts: dict[str, Float], rng: np.random.Generator) -> list[list[str]]:
+    """Responses that say what they score, among words that say nothing."""
+    other = rng.integers(0, 8, parts["format"].shape)
+    return [
+        [
+            f"{'boxed' if f else 'plain'} {'right' if c else 'wrong'} {'long ' if n > 0 else ''}w{o}"
+            for f, c, n, o in zip(*row, strict=True)
+        ]
+        for row in zip(parts["format"], parts["correct"], parts["length"], other, strict=True)
     ]
 
 

@@ -3,17 +3,19 @@
     python benchmarks/mixes.py                         # goes on where it stopped
 
 Thirty mixes of four to six components in the clinic and the dose world, fifteen each, under the
-three scalings. The prediction is the audit's first-mover slope from sixteen samples per prompt of
-the initial policy. The real order is that of the components' growth, in their own SDs, when a
-policy (a softmax per slot and prompt) is trained by sampled RLOO, groups of eight, up to a KL of
-0.25 nats; growth is computed exactly, by enumeration. Ten mixes without scaling are also held
-against exact tilting. Then twenty clean mixes, whose components are
-independent and equally spread: none may get a finding. Kept in ``benchmarks/cells/mixes.jsonl``.
+three scalings, and thirty more that were drawn after the predictors were settled ("fresh"). The
+predictions are the audit's first-mover slope, and its slope by words, from sixteen samples per
+prompt of the initial policy. The real order is that of the components' growth, in their own SDs,
+when a policy (a softmax per slot and prompt) is trained by sampled RLOO, groups of eight, up to a
+KL of 0.25 nats; growth is computed exactly, by enumeration. Ten mixes without scaling are also
+held against exact tilting. Then twenty clean mixes, whose components are independent and equally
+spread, and twenty fresh ones: none may get a finding. Kept in ``benchmarks/cells/mixes.jsonl``.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from scipy.stats import spearmanr
 
 import rmaudit as rma
 from rmaudit.audits.mix.measure import Groups, first_movers
+from rmaudit.audits.mix.words import word_slopes
 from rmaudit.typing import Float, Integers
 from rmaudit.worlds.clinic import ClinicWorld
 from rmaudit.worlds.dose import DoseWorld
@@ -31,6 +34,7 @@ from rmaudit.worlds.exact import tilt
 
 CELLS = Path(__file__).parent / "cells" / "mixes.jsonl"
 MIXES, CLEAN = 30, 20
+FRESH = 1000  # numbers from here on were drawn when rules and predictors were settled
 PROMPTS, SAMPLES, GROUP = 48, 16, 8
 KL, RATE, MOST_STEPS = 0.25, 0.05, 4000
 SCALES = ("none", "group", "component")
@@ -43,13 +47,16 @@ class Setting:
     digits: Integers  # (n_outputs, n_slots)
     logits: list[Float]  # by slot: (PROMPTS, values)
     gold: Float  # (PROMPTS, n_outputs)
+    text: Callable[[int, int], str]  # of an output to a prompt
 
 
 def dose() -> Setting:
     """The dose world."""
     world = DoseWorld()
     marginal = _marginals(np.tile(world.log_policy, (PROMPTS, 1)), world.doses)
-    return Setting(world.doses, marginal, world.gold[:PROMPTS])
+    return Setting(
+        world.doses, marginal, world.gold[:PROMPTS], lambda _, output: world.output_text(output)
+    )
 
 
 def clinic() -> Setting:
@@ -59,7 +66,12 @@ def clinic() -> Setting:
     policy = np.stack([world.log_policy(int(c)) for c in prompts])
     digits = world.features.to_numpy()
     gold = np.stack([world.true_reward_table(int(c)) for c in prompts])
-    return Setting(digits, _marginals(policy, digits), gold)
+    return Setting(
+        digits,
+        _marginals(policy, digits),
+        gold,
+        lambda prompt, output: world.output_text(int(prompts[prompt]), output),
+    )
 
 
 def _marginals(log_policy: Float, digits: Integers) -> list[Float]:
@@ -195,15 +207,21 @@ def mixed(number: int) -> dict[str, Any]:
     kept = {n: weights[n] for n in made}
     groups = Groups(total, values, kept, np.arange(PROMPTS), scale)  # type: ignore[arg-type]
     slopes = {n: e.value for n, e in first_movers(groups).items() if e.defined}
+    texts = [[setting.text(i, int(o)) for o in row] for i, row in enumerate(outputs)]
+    worded = {n: e.value for n, e in word_slopes(groups, texts, rng).items() if n in slopes}
     after_logits = trained(setting, made, weights, scale, rng)
     after = np.exp(log_probability(after_logits, setting.digits))
     growth = {n: float(((after - chance) * made[n]).sum(1).mean()) / spread[n] for n in slopes}
-    rho = float(spearmanr(list(slopes.values()), list(growth.values())).statistic)
-    first = max(slopes, key=slopes.__getitem__) == max(growth, key=growth.__getitem__)
-    return {
+    row = {
         "mix": number, "world": world, "scale": scale, "kl": kl(after_logits, setting.logits),
-        "slopes": slopes, "growth": growth, "spearman": rho, "first_is_first": bool(first),
+        "slopes": slopes, "word_slopes": worded, "growth": growth,
     }  # fmt: skip
+    for prefix, predicted in (("", slopes), ("word_", worded)):
+        rho = spearmanr(list(predicted.values()), list(growth.values())).statistic
+        row[f"{prefix}spearman"] = float(rho)
+        first = max(predicted, key=predicted.__getitem__)
+        row[f"{prefix}first_is_first"] = first == max(growth, key=growth.__getitem__)
+    return row
 
 
 def tilted(number: int) -> dict[str, Any]:
@@ -262,18 +280,34 @@ def clean(number: int) -> dict[str, Any]:
     return {"clean": number, "parts": size, "scale": scale, "findings": found}
 
 
-def _pooled(mixes: list[dict[str, Any]]) -> str:
+def _pooled(mixes: list[dict[str, Any]], which: str) -> str:
     """Spearman of predicted slopes and growth per square root of KL, all mixes together."""
 
     def rho(rows: list[dict[str, Any]]) -> float:
-        slopes = [v for row in rows for v in row["slopes"].values()]
+        slopes = [v for row in rows for v in row[f"{which}slopes"].values()]
         growth = [v / row["kl"] ** 0.5 for row in rows for v in row["growth"].values()]
         return float(spearmanr(slopes, growth).statistic)
 
     rng = np.random.default_rng(0)
     drawn_ = [[mixes[i] for i in rng.integers(0, len(mixes), len(mixes))] for _ in range(1000)]
     low, high = np.quantile([rho(rows) for rows in drawn_], [0.025, 0.975])
-    return f"Spearman {rho(mixes):.3f} [{low:.3f}, {high:.3f}]"
+    return f"{rho(mixes):.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _orders(mixes: list[dict[str, Any]], which: str) -> None:
+    """Print how well one predictor orders the components of some mixes."""
+    rho = np.array([row[f"{which}spearman"] for row in mixes])
+    draws = np.random.default_rng(0).choice(rho, (10_000, len(rho))).mean(1)
+    low, high = np.quantile(draws, [0.025, 0.975])
+    first = np.mean([row[f"{which}first_is_first"] for row in mixes])
+    parts = [
+        f"{value} {np.mean([row[f'{which}spearman'] for row in mixes if row[key] == value]):.3f}"
+        for key, values in (("world", ("dose", "clinic")), ("scale", SCALES))
+        for value in values
+    ]
+    print(f"  {which or 'free '}slope: mean Spearman {rho.mean():.3f} [{low:.3f}, {high:.3f}],")
+    print(f"    median {np.median(rho):.2f}, lowest {rho.min():.2f}; first is first {first:.0%};")
+    print(f"    {', '.join(parts)}; all components together {_pooled(mixes, which)}")
 
 
 def main() -> None:
@@ -286,33 +320,24 @@ def main() -> None:
     known = {(name, row[name]) for row in done for name in ("mix", "tilt", "clean") if name in row}
     unscaled = [n for n in range(given.mixes) if SCALES[n // 2 % 3] == "none"]
     for name, numbers, run in (
-        ("mix", range(given.mixes), mixed),
+        ("mix", [*range(given.mixes), *range(FRESH, FRESH + given.mixes)], mixed),
         ("tilt", unscaled, tilted),
-        ("clean", range(CLEAN), clean),
+        ("clean", [*range(CLEAN), *range(FRESH, FRESH + CLEAN)], clean),
     ):
         for number in numbers:
             if (name, number) not in known:
                 done.append(run(number))
                 add(given.cells, done[-1])
-    mixes = [row for row in done if "mix" in row]
-    rho = np.array([row["spearman"] for row in mixes])
-    draws = np.random.default_rng(0).choice(rho, (10_000, len(rho))).mean(1)
-    low, high = np.quantile(draws, [0.025, 0.975])
-    print(f"{len(mixes)} mixes: mean Spearman {rho.mean():.3f} [{low:.3f}, {high:.3f}],", end=" ")
-    print(f"median {np.median(rho):.2f}, lowest {rho.min():.2f};", end=" ")
-    print(f"the first is the first in {np.mean([row['first_is_first'] for row in mixes]):.0%}")
-    for world in ("dose", "clinic"):
-        own = [row["spearman"] for row in mixes if row["world"] == world]
-        print(f"  {world}: {np.mean(own):.3f} over {len(own)}")
-    for scale in SCALES:
-        own = [row["spearman"] for row in mixes if row["scale"] == scale]
-        print(f"  scale {scale}: {np.mean(own):.3f} over {len(own)}")
-    print(f"all components together: {_pooled(mixes)}")
+    for title, old in (("chosen on", True), ("fresh", False)):
+        mixes = [row for row in done if "mix" in row and (row["mix"] < FRESH) == old]
+        print(f"{len(mixes)} mixes, {title}")
+        for which in ("", "word_"):
+            _orders(mixes, which)
+        sound = [row for row in done if "clean" in row and (row["clean"] < FRESH) == old]
+        wrong = [r for r in sound if any(s in ("high", "medium") for s, _ in r["findings"])]
+        print(f"  {len(wrong)} of {len(sound)} clean mixes hold a false finding")
     exact = [row["spearman"] for row in done if "tilt" in row]
     print(f"exact tilting, {len(exact)} mixes without scaling: mean Spearman {np.mean(exact):.3f}")
-    sound = [row for row in done if "clean" in row]
-    false = [row for row in sound if any(s in ("high", "medium") for s, _ in row["findings"])]
-    print(f"{len(false)} of {len(sound)} clean mixes hold a false finding")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 from rmaudit._version import __version__
 from rmaudit.data.types import Message, Prompt
 from rmaudit.errors import RmauditError
-from rmaudit.rewards.base import Encoded, Mode, RewardModel, Text
+from rmaudit.rewards.base import (
+    Encoded,
+    MissingColumnError,
+    Mode,
+    RewardModel,
+    Text,
+    failed,
+    leaves,
+)
 from rmaudit.rewards.local.devices import memory as memory
 from rmaudit.scoring import Request, open_store, score
 from rmaudit.scoring.store import default_path
@@ -195,13 +203,27 @@ def _preflight(model: RewardModel) -> list[Check]:
     ]
     start = time.perf_counter()
     try:
+        for each in leaves(model):
+            each.columns(())
         scores = score(model, requests)
+    except MissingColumnError as error:
+        said = (
+            f"not tried: it reads {error.column!r}, a column that these ten texts do not have; "
+            "rmaudit audit --limit 10 tries it on your data"
+        )
+        return [Check("warn", "preflight", said)]
     except RmauditError as error:
         return [Check("fail", "preflight", str(error))]
     took = time.perf_counter() - start
     column = scores.column("output")
     together, alone = column.reward, scores.reward("output", mode="alone")
-    checks = [_told_apart(together, took)]
+    checks = [*_failed(together, scores.failures)]
+    talks = np.array([not isinstance(prompt, str) for prompt in prompts])
+    if checks and not (failed(together) & ~talks).any():  # what reads no messages is told, and left
+        together, alone = together[~talks], alone[~talks]
+    elif checks:
+        return checks
+    checks.append(_told_apart(together, took, strict=model.signal == "logit"))
     if column.output_truncated.any():
         said = "the longest output of about 400 words is cut; raise the maximum length"
         checks.append(Check("warn", "preflight", said))
@@ -245,13 +267,34 @@ def _seconds(model: RewardModel, batch: Sequence[Encoded]) -> float:
     return time.perf_counter() - start
 
 
-def _told_apart(rewards: NDArray[np.float64], took: float) -> Check:
+def _failed(rewards: NDArray[np.float64], failures: Sequence[str]) -> list[Check]:
+    """What the reward itself failed on, and why."""
+    lost = np.flatnonzero(failed(rewards))
+    if not lost.size:
+        return []
+    why = failures[0].partition(": ")[2] if failures else "no reason is known"
+    if all(not isinstance(TEN_TEXTS[place][0], str) for place in lost):
+        said = (
+            f"on a prompt that is a list of messages (and so is its completion) it {why}; that "
+            "matters if your prompts are conversations"
+        )
+        return [Check("warn", "preflight", said)]
+    which = ", ".join(str(place + 1) for place in lost)
+    return [Check("fail", "preflight", f"on text {which} of ten it {why}")]
+
+
+def _told_apart(rewards: NDArray[np.float64], took: float, *, strict: bool) -> Check:
     finite = np.isfinite(rewards)
     if not finite.all():
         which = ", ".join(str(place + 1) for place in np.flatnonzero(~finite))
         return Check("fail", "preflight", f"rewards of text {which} of ten are not finite")
     if np.ptp(rewards) == 0:
-        return Check("fail", "preflight", f"ten different texts all have reward {rewards[0]:.4g}")
+        said = f"ten different texts all have reward {rewards[0]:.4g}"
+        if strict:
+            return Check("fail", "preflight", said)
+        return Check(
+            "warn", "preflight", f"{said}, as a verdict or a score may; try it on your data"
+        )
     said = f"ten texts have rewards from {rewards.min():.4g} to {rewards.max():.4g}, {took:.1f} s"
     return Check("ok", "preflight", said)
 

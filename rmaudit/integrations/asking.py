@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -123,6 +123,31 @@ def columns_read(given: Iterable[str], rewards: Sequence[RewardModel]) -> set[st
     """Names of the columns that the rewards read; `MissingColumnError` if one is not there."""
     names = tuple(given)
     return {name for each in rewards for name in each.columns(names)}
+
+
+def columns_in(given: Mapping[str, Any], count: int, beside: frozenset[str]) -> dict[str, Any]:
+    """What of a trainer's arguments is a column: a list of `count` values, not one of `beside`."""
+    return {
+        name: values
+        for name, values in given.items()
+        if name not in beside and isinstance(values, list | tuple) and len(values) == count
+    }
+
+
+def with_columns(
+    texts: Sequence[Text], given: Mapping[str, Any], models: Sequence[RewardModel]
+) -> list[Text]:
+    """The texts with those of the given columns, a value each, that the models' parts read.
+
+    Raises
+    ------
+    MissingColumnError
+        If a column that one of them needs is not there.
+    """
+    reads = columns_read(given, leaves(*models))
+    return [
+        replace(text, row={name: given[name][i] for name in reads}) for i, text in enumerate(texts)
+    ]
 
 
 def _flat(columns: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,16 +13,15 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rmaudit.integrations.asking import columns_read, with_reference
+from rmaudit.integrations.asking import columns_in, with_columns, with_reference
 from rmaudit.integrations.monitor import Alarm, RunMonitor
-from rmaudit.integrations.recording import Recorder
+from rmaudit.integrations.recording import COMPONENT, Recorder
 from rmaudit.rewards.base import MissingColumnError, RewardModel, Text, leaves, one_number
 from rmaudit.typing import Float
 
@@ -101,7 +100,7 @@ class RewardService:
         texts = texts_of(request)
         if texts:
             models = (self.model, *([] if self.gold is None else [self.gold]))
-            texts = with_columns(texts, request, leaves(*models))
+            texts = _with_labels(texts, request, models)
         if not texts:
             return {"rewards": [], "scores": [], "extra_logs": {}}
         with self._lock:
@@ -114,10 +113,11 @@ class RewardService:
         return {"rewards": rewards.tolist(), "scores": rewards.tolist(), "extra_logs": extra}
 
     def _rewards(self, texts: Sequence[Text]) -> tuple[dict[str, Float], dict[str, list[float]]]:
-        from rmaudit.training.policy.reward import score
+        from rmaudit.training.policy.reward import rewarded, score
 
         parts = self.model.members
-        found: dict[str, Float] = {"proxy": score(self.model, texts)}
+        whole = rewarded(self.model, texts)
+        found: dict[str, Float] = {"proxy": whole.total}
         if len(parts) > 1:
             each = np.stack([score(part, texts) for part in parts])
             found["disagreement"] = each.std(axis=0)
@@ -125,6 +125,7 @@ class RewardService:
             found["gold"] = score(self.gold, texts)
         extra = {name: values.tolist() for name, values in found.items() if name != "proxy"}
         extra = {k: v for k, v in extra.items() if all(map(math.isfinite, v))}
+        found |= {f"{COMPONENT}{name}": values for name, values in whole.components.items()}
         found["length"] = np.array([len(text.output) for text in texts], dtype=np.float64)
         return found, extra
 
@@ -177,7 +178,7 @@ def texts_of(request: Any) -> list[Text]:
     return [_text(str(prompt), query) for prompt, query in zip(prompts, queries, strict=True)]
 
 
-def with_columns(
+def _with_labels(
     texts: Sequence[Text], request: Mapping[str, Any], rewards: Sequence[RewardModel]
 ) -> list[Text]:
     """The texts with the columns that the rewards read, which are further lists of the request.
@@ -190,26 +191,18 @@ def with_columns(
     RequestError
         If a column that a reward reads is not there.
     """
-    beside = {"query", "prompts", "labels"}
-    given = {
-        name: values
-        for name, values in request.items()
-        if name not in beside and isinstance(values, list) and len(values) == len(texts)
-    }
+    given = columns_in(request, len(texts), frozenset({"query", "prompts", "labels"}))
     labels = request.get("labels")
     if not isinstance(labels, list) or len(labels) != len(texts):
         labels = None
-    given = with_reference(given, labels, rewards)
+    given = with_reference(given, labels, leaves(*rewards))
     try:
-        reads = columns_read(given, rewards)
+        return with_columns(texts, given, rewards)
     except MissingColumnError as error:
         raise RequestError(
             f'there is no list "{error.column}" in the request, which {error.reward} reads; send '
             'it beside "query", or the reference answers as "labels"'
         ) from None
-    return [
-        replace(text, row={name: given[name][i] for name in reads}) for i, text in enumerate(texts)
-    ]
 
 
 def _text(prompt: str, query: str) -> Text:

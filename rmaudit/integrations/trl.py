@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from transformers import TrainerCallback
 
+from rmaudit.integrations.asking import columns_in, with_columns
 from rmaudit.integrations.monitor import Alarm, RunMonitor
 from rmaudit.integrations.recording import COMPONENT, Recorder
 from rmaudit.typing import Float
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from rmaudit.report.document import Report
     from rmaudit.rewards.base import RewardModel, Text
 
-RewardFunction = Callable[..., list[float]]
+RewardFunction = Callable[..., list[Any]]  # a number each, None where it does not apply
 Outside = Callable[[Sequence["Text"]], Float]
 _LOG = logging.getLogger(__name__)
 
@@ -192,25 +193,33 @@ class RunWatch(TrainerCallback):
         """A reward function of a function or of a reward model of rmaudit."""
         if not hasattr(reward, "encode"):
             return cast("RewardFunction", reward)
-        from rmaudit.rewards.base import Text, one_number
-        from rmaudit.training.policy.reward import score
+        from rmaudit.rewards.base import Text, does_not_apply, one_number
+        from rmaudit.training.policy.reward import rewarded, score
 
         model: RewardModel = one_number(reward, "a trainer")
 
-        def scored(prompts: Sequence[Prompt], completions: Sequence[Any], **_: Any) -> list[float]:
+        def scored(
+            prompts: Sequence[Prompt], completions: Sequence[Any], **given: Any
+        ) -> list[float | None]:
             texts = [Text(p, _text(c)) for p, c in zip(prompts, completions, strict=True)]
+            texts = with_columns(texts, columns_in(given, len(texts), frozenset()), [model])
             if len(model.members) > 1 and watched:
                 members = np.stack([score(member, texts) for member in model.members])
                 self.recorder.keep("disagreement", members.std(axis=0))
             if watched and self.outside is not None:
                 self.recorder.keep("outside", self.outside(texts))
-            return [float(value) for value in score(model, texts)]
+            found = rewarded(model, texts)
+            if watched:
+                for name, values in found.components.items():
+                    self.recorder.keep(f"{COMPONENT}{name}", values)
+            none = does_not_apply(found.total)  # the trainer leaves these out
+            return [None if n else float(v) for v, n in zip(found.total, none, strict=True)]
 
         return scored
 
     def _recorded(self, function: RewardFunction, name: str, shown: str) -> RewardFunction:
         @functools.wraps(function)
-        def record(*arguments: Any, **named: Any) -> list[float]:
+        def record(*arguments: Any, **named: Any) -> list[Any]:
             values = function(*arguments, **named)
             self.recorder.keep(name, [math.nan if v is None else float(v) for v in values])
             return values

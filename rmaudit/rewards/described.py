@@ -18,6 +18,7 @@ from rmaudit.rewards.base import Encoded, Rewarded, RewardModel, Text
 FACTS = (
     *("name", "kind", "signal", "signal_is_declared", "fingerprint", "scores_new_text"),
     *("length_unit", "pads_left", "shares_prefixes", "max_batch", "token_budget"),
+    "judged_on",
 )
 Card = dict[str, Any]
 
@@ -62,7 +63,8 @@ class DescribedModel(RewardModel):
 
     def __init__(self, facts: Mapping[str, Any], load: Callable[[], RewardModel]) -> None:
         for name in FACTS:
-            setattr(self, name, facts[name])
+            if name in facts:  # a card of an older version says less
+                setattr(self, name, facts[name])
         self.reads = tuple(facts["reads"])
         self._facts, self._load = facts, load
 

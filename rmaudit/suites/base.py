@@ -34,6 +34,7 @@ class Item:
     pairs: tuple[Pair, ...] = ()  # places of a better and a worse response
     rewards: tuple[float, ...] | None = None  # that the file records
     facts: Mapping[str, Any] = field(default_factory=dict)  # what the rule needs beside rewards
+    row: Mapping[str, Any] = field(default_factory=dict)  # as published: rewards may read columns
 
     @property
     def size(self) -> int:

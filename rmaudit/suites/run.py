@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from rmaudit.data.fields import field_names
 from rmaudit.data.types import Dataset, Source
 from rmaudit.errors import DataError
 from rmaudit.results import AuditResult, MetricSpec
-from rmaudit.rewards.base import RewardModel
+from rmaudit.rewards.base import MissingColumnError, RewardModel, leaves
 from rmaudit.scoring import Progress, Scores, score
 from rmaudit.scoring.requests import data_requests
 from rmaudit.scoring.store_types import Store
@@ -91,7 +93,7 @@ def run_suite(
     """
     suite = SUITES[name]()
     items, inputs, named = _read(suite, data, results, limit)
-    dataset = as_dataset(items, inputs["eval"])
+    dataset = with_columns(as_dataset(items, inputs["eval"]), items, model)
     scored, scores = _rewarded(suite, model, items, dataset, store, progress)
     scored = replace(scored, threshold=threshold)
     official = suite.official(scored)
@@ -182,6 +184,8 @@ def items_of(suite: Suite, entries: Sequence[Entry], source: Source) -> list[Ite
     """
     _check(suite, entries, source)
     items = suite.items(entries)
+    if len(items) == len(entries):
+        items = [replace(item, row=e.row) for item, e in zip(items, entries, strict=True)]
     seen: Counter[str] = Counter()
     distinct = []
     for item in items:
@@ -221,6 +225,27 @@ def as_dataset(items: Sequence[Item], source: Source) -> Dataset:
         }
     )
     return Dataset("samples", frame, source)
+
+
+def with_columns(dataset: Dataset, items: Sequence[Item], model: RewardModel) -> Dataset:
+    """The data with those columns of the published rows that the model, or a part of it, reads.
+
+    One that is missing is told when the texts are scored.
+    """
+    own = set(dataset.frame.columns)
+    names = [
+        name for name in dict.fromkeys(n for item in items for n in item.row) if name not in own
+    ]
+    frame = dataset.frame.assign(
+        **{name: pd.Series([item.row.get(name) for item in items], dtype=object) for name in names}
+    )
+    known = field_names(replace(dataset, frame=frame))
+    read: set[str] = set()
+    for each in leaves(model):
+        with contextlib.suppress(MissingColumnError):
+            read.update(each.columns(known))
+    kept = {name.partition(".")[0] for name in read}
+    return replace(dataset, frame=frame[[n for n in frame.columns if n in own or n in kept]])
 
 
 def _check(suite: Suite, entries: Sequence[Entry], source: Source) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from rmaudit.audits.mix.measure import (
     fitted_weights,
     gold_correlations,
 )
+from rmaudit.audits.mix.words import tilt, word_slopes
 
 
 def groups(components, weights, scale="none", total=None):
@@ -229,3 +232,62 @@ def test_recorded_components_are_enough():
         n: report.get("mix.advantage_share", component=n).value for n in ("correct", "format")
     }
     assert shares["correct"] == pytest.approx(0.8, abs=0.08)  # 1 : 1/4 in variance
+
+
+def slow_tilt(texts, advantage):
+    """By the definition: features by name, the kernel written out, the sample itself left out."""
+    tokens = [re.findall(r"\w+|[^\w\s]", text.lower()) for text in texts]
+    names = {f for words in tokens for f in [*words, *itertools.pairwise(words)]}
+    seen = set()
+    for name in names:
+        has = tuple(name in words or name in [*itertools.pairwise(words)] for words in tokens)
+        if any(has) and not all(has) and tuple(not h for h in has) not in seen:
+            seen.add(has)
+    columns = [np.array(has, dtype=float) - np.mean(has) for has in seen]
+    kernel = sum(np.outer(c, c) for c in columns)
+    return [
+        sum(kernel[i, j] * advantage[j] for j in range(len(texts)) if j != i)
+        for i in range(len(texts))
+    ]
+
+
+def test_the_tilt_by_words_is_its_definition():
+    rng = np.random.default_rng(4)
+    vocabulary = ["yes", "no", "call", "us", "now", "today."]
+    for _ in range(5):
+        texts = [" ".join(rng.choice(vocabulary, 4)) for _ in range(7)]
+        advantage = rng.normal(size=7)
+        np.testing.assert_allclose(tilt(texts, advantage), slow_tilt(texts, advantage), atol=1e-12)
+    same = tilt(["one text"] * 4, np.array([1.0, -1, 2, -2]))
+    assert same.tolist() == [0] * 4
+
+
+def test_where_no_word_is_shared_the_slopes_are_the_same():
+    rng = np.random.default_rng(11)
+    a, b = rng.normal(size=(2, 50, 6))
+    made = groups({"a": a, "b": b}, {"a": 1.0, "b": 0.3}, "group")
+    texts = [[f"word{g}x{k}" for k in range(6)] for g in range(50)]
+    free, worded = first_movers(made), word_slopes(made, texts, rng)
+    for name in ("a", "b"):
+        assert worded[name].value == pytest.approx(free[name].value, rel=1e-9)
+        assert worded[name].low == pytest.approx(free[name].low, rel=1e-9)
+
+
+def test_what_no_word_says_does_not_move_by_words():
+    # "same" is 1 where two independent words agree: no word says it, and it has the most advantage.
+    rng = np.random.default_rng(12)
+    first, second = rng.integers(0, 2, (2, 400, 16))
+    texts = [
+        [f"{'ab'[i]} {'cd'[j]}" for i, j in zip(*row, strict=True)]
+        for row in zip(first, second, strict=True)
+    ]
+    made = groups({"same": first == second, "first": first}, {"same": 1.0, "first": 0.5})
+    free, worded = first_movers(made), word_slopes(made, texts, rng)
+    assert free["same"].low > free["first"].high
+    # Adjacent words say it to a bigram model; as single words, with a word between, nothing does.
+    apart = [
+        [text.replace(" ", f" {'xyz'[k % 3]} ") for k, text in enumerate(row)] for row in texts
+    ]
+    worded = word_slopes(made, apart, rng)
+    assert worded["first"].low > worded["same"].high
+    assert worded["same"].low < 0.2

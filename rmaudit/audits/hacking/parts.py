@@ -50,7 +50,7 @@ def exploits_lack(case: Case) -> str | None:
     """What the exploit classes of a verifier need and the case does not have, in words."""
     if not case.new_text:
         return case.new_text_needs
-    if reference_column(case.eval, case.reference) is None:
+    if reference_column(case) is None:
         return "a reference answer in --eval"
     return None if verifier_cases(case) else "reference answers that can be read"
 

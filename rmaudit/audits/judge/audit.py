@@ -118,7 +118,7 @@ class Judge(Audit):
 
     def missing(self, case: Case) -> str | None:
         """Needs a judge that can be asked, and labelled pairs."""
-        if case.signal == "score" and not case.model.describe().get("scale"):
+        if case.signal == "score" and not case.model.judged_on:
             return (
                 "needs a judge: a language model behind a URL (--http-format openai), a function "
                 "f(prompts, responses_a, responses_b), or one with the attribute scale = (1, 10)"

@@ -49,8 +49,7 @@ class ScaleUse:
 
 def scale_of(case: Case) -> Scale | None:
     """The scale that a judge was given, or its function declares; None without one."""
-    scale = case.model.describe().get("scale")
-    return None if not isinstance(scale, str) or not scale else Scale.parse(scale)
+    return Scale.parse(case.model.judged_on) if case.model.judged_on else None
 
 
 def scale_use(case: Case, once: Mapping[str, Float], scale: Scale | None) -> ScaleUse:

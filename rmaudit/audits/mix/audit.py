@@ -12,7 +12,15 @@ import pandas as pd
 
 from rmaudit.audits.base import Audit, register_audit
 from rmaudit.audits.common.samples import gold_lacks, sample_rewards
-from rmaudit.audits.mix.findings import CONSTANT, SHARE, SLOPE, bought, dominant, starved
+from rmaudit.audits.mix.findings import (
+    CONSTANT,
+    SHARE,
+    SLOPE,
+    WORDS,
+    bought,
+    dominant,
+    starved,
+)
 from rmaudit.audits.mix.measure import (
     FEWEST,
     Groups,
@@ -24,6 +32,7 @@ from rmaudit.audits.mix.measure import (
     fitted_weights,
     gold_correlations,
 )
+from rmaudit.audits.mix.words import word_slopes
 from rmaudit.case import Case
 from rmaudit.data.types import Dataset
 from rmaudit.overoptimization.samples import first_policy, scored_matrix
@@ -76,8 +85,15 @@ class MixAudit(Audit):
         SLOPE: MetricSpec(
             "SD per sqrt(nat)",
             "none",
-            "rise of a component per square root of KL at the start of optimisation",
+            "rise of a component per square root of KL at the start of optimisation, of a policy "
+            "that can change each response by itself",
             "First-mover slope",
+        ),
+        WORDS: MetricSpec(
+            "SD per sqrt(nat)",
+            "none",
+            "the same, of a policy that moves responses together as far as they share words",
+            "First-mover slope by words",
         ),
     }
 
@@ -108,11 +124,14 @@ class MixAudit(Audit):
             return AuditResult(self.name, "not_run", reason)
         shares, constant = advantage_shares(groups), constant_shares(groups)
         slopes, unscaled = first_movers(groups), advantage_shares(groups, "none")
+        outputs = samples.frame["outputs"]
+        worded = word_slopes(groups, [outputs.iloc[row] for row in rows], case.rng(self.name))
         gold = _gold(case, scores, groups, rows)
         by_component: list[tuple[str, Mapping[str, Estimate]]] = [
             (SHARE, shares),
             (CONSTANT, constant),
             (SLOPE, slopes),
+            (WORDS, worded),
         ]
         return AuditResult(
             self.name,
@@ -133,7 +152,7 @@ class MixAudit(Audit):
                 *bought(slopes, gold),
             ),
             tables={
-                "components": _table(groups, shares, unscaled, constant, slopes, gold),
+                "components": _table(groups, shares, unscaled, constant, (slopes, worded), gold),
                 "best_of_n": _curve(groups),
             },
             figures=(_figure(shares, groups),),
@@ -179,7 +198,7 @@ def _table(
     shares: Mapping[str, Estimate],
     unscaled: Mapping[str, Estimate],
     constant: Mapping[str, Estimate],
-    slopes: Mapping[str, Estimate],
+    slopes: tuple[Mapping[str, Estimate], Mapping[str, Estimate]],
     gold: Mapping[str, Estimate],
 ) -> pd.DataFrame:
     """One row a component; the exchange rate is in units of the first component."""
@@ -196,7 +215,8 @@ def _table(
                 "share of the advantage": share.value,
                 "share before scaling": unscaled[name].value if name in unscaled else None,
                 "constant": constant[name].value if name in constant else None,
-                "slope": slopes[name].value if name in slopes else None,
+                "slope": slopes[0][name].value if name in slopes[0] else None,
+                "slope by words": slopes[1][name].value if name in slopes[1] else None,
                 "correlation with gold": gold[name].value if name in gold else None,
                 # How much of the first component buys one unit of this at an equal total.
                 "exchange rate": None if not weight or not first else weight / first,

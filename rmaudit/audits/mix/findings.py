@@ -11,6 +11,7 @@ from rmaudit.stats.law import p_at_least, p_at_most
 SHARE = "mix.advantage_share"
 CONSTANT = "mix.constant_share"
 SLOPE = "mix.first_mover_slope"
+WORDS = "mix.word_slope"
 MOSTLY = 0.5  # share of groups beyond which a component is called starved
 BEYOND = 0.15  # by which a share of the advantage exceeds what the weights give in a finding
 LEVEL = 0.05

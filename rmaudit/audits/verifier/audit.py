@@ -68,7 +68,7 @@ class Verifier(Audit):
 
     def missing(self, case: Case) -> str | None:
         """Needs reference answers, and a reward that reads them."""
-        column = reference_column(case.eval, case.reference)
+        column = reference_column(case)
         if column is None:
             named = ", ".join(REFERENCES)
             return f"needs a reference answer in --eval ({named}, or --reference-column NAME)"
@@ -85,7 +85,7 @@ class Verifier(Audit):
 
     def measure(self, case: Case, scores: Scores) -> AuditResult:
         """Error rates by class, what they leave of the signal, and what is best and wrong."""
-        column = reference_column(case.eval, case.reference) or ""
+        column = reference_column(case) or ""
         found = rated(case, scores)
         rates = {
             name: each.rate(case, rejected=name in _FALSE)

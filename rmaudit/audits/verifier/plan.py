@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,7 @@ from rmaudit.audits.verifier.cases import (
 from rmaudit.case import Case
 from rmaudit.data.fields import REFERENCES, field_names, field_values
 from rmaudit.data.types import Dataset, Prompt
+from rmaudit.rewards.base import MissingColumnError, leaves
 from rmaudit.scoring.requests import Request
 from rmaudit.typing import Integers
 
@@ -44,11 +46,20 @@ class Cases:
         return f"{self.kind.name} ({self.frame})"
 
 
-def reference_column(data: Dataset, given: str | None) -> str | None:
-    """The column with the reference answer: the one given, or the first of `REFERENCES`."""
-    names = field_names(data)
-    wanted = REFERENCES if given is None else (given,)
-    return next((name for name in wanted if name in names), None)
+def reference_column(case: Case) -> str | None:
+    """The column with the reference answer.
+
+    That is the one given, or of those of `REFERENCES` that the data have the first that the reward
+    reads; the first of all where it reads none.
+    """
+    names = field_names(case.eval)
+    wanted = REFERENCES if case.reference is None else (case.reference,)
+    there = [name for name in wanted if name in names]
+    read: set[str] = set()
+    for each in leaves(case.model):
+        with suppress(MissingColumnError):
+            read.update(each.columns(names))
+    return next((name for name in there if name in read), there[0] if there else None)
 
 
 def references(data: Dataset, column: str) -> list[Reference | None]:
@@ -59,7 +70,7 @@ def references(data: Dataset, column: str) -> list[Reference | None]:
 @memoize
 def planned(case: Case) -> tuple[Cases, ...]:
     """Every class of cases; the same for the same case."""
-    column = reference_column(case.eval, case.reference)
+    column = reference_column(case)
     if column is None:
         return ()
     known = references(case.eval, column)

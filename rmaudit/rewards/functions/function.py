@@ -89,6 +89,7 @@ class PythonReward(RewardModel):
         self.signal = cast(Signal, self.facts.signal)
         self.signal_is_declared = self.facts.declared
         self.reads = self.facts.reads.required
+        self.judged_on = self.facts.scale
         told = f"python\n{name}\n{self.facts.fingerprint}\n{reference or ''}\n{self.facts.source}\n"
         digest = hashlib.sha256(told.encode("utf-8", "surrogatepass"))
         digest.update(source)
@@ -165,7 +166,7 @@ class PythonReward(RewardModel):
             "reads": ", ".join(named) or "nothing of the row",
             "texts_a_call": MOST_TEXTS,
             "length_unit": "characters",
-            **({"scale": self.facts.scale} if self.facts.scale else {}),
+            **({"scale": self.judged_on} if self.judged_on else {}),
         }
 
     def _item(self, text: Text) -> Item:

@@ -75,7 +75,7 @@ class Judge(ChatJudge):
     ) -> None:
         usual = _RUBRIC.format(lowest=scale.lowest, highest=scale.highest)
         super().__init__(model, usual if rubric is None else rubric)
-        self._scale = scale
+        self._scale, self.judged_on = scale, str(scale)
         self._wording = wording
         self.recipe = f"openai judge {scale} {self._rubric}" + (f" {wording}" if wording else "")
 

@@ -88,6 +88,7 @@ class ServedReward(RewardModel):
         )
         as_they_are = self._activation.declared == "none" and wire.signal == "logit"
         self.signal = "score" if as_they_are else wire.signal
+        self.judged_on = wire.judged_on
         self._set_aside, self._lock = 0, threading.Lock()
         self.name = client.shown if model is None else f"{model} at {client.shown}"
         self.fingerprint = fingerprint(client.url, model, wire.recipe, self._activation.declared)

@@ -58,6 +58,7 @@ class WireFormat(ABC):
     recipe: str  # whatever decides about rewards beside URL and model: it enters the fingerprint
     texts_a_request: int = 16
     signal: Signal = "logit"
+    judged_on: str = ""  # the scale of a judge that scores one response: "1 to 10"
     asks_for_logits: bool = False  # the server is told to leave out its activation
     takes: frozenset[str] = frozenset()  # of format, head, max_length, rubric, scale
 

@@ -9,7 +9,8 @@ from typing import Protocol
 import numpy as np
 
 from rmaudit.data.types import Prompt
-from rmaudit.rewards.base import RewardModel, Text, one_number
+from rmaudit.errors import RewardModelError
+from rmaudit.rewards.base import Rewarded, RewardModel, Text, one_number
 from rmaudit.rewards.batching import length_batches
 from rmaudit.typing import Float, Integers
 
@@ -83,9 +84,26 @@ class ModelReward:
 
 def score(model: RewardModel, texts: Sequence[Text]) -> Float:
     """Rewards of texts, (n,), in batches of similar length within the model's token budget."""
+    return rewarded(model, texts).total
+
+
+def rewarded(model: RewardModel, texts: Sequence[Text]) -> Rewarded:
+    """Rewards of texts with their components, (n,) each: as `score`.
+
+    Raises
+    ------
+    RewardModelError
+        If the reward itself fails on a text.
+    """
     encoded = model.encode(texts)
-    rewards = np.empty(len(texts))
+    total = np.empty(len(texts))
+    components: dict[str, Float] = {}
     tokens = [text.tokens for text in encoded]
     for batch in length_batches(tokens, model.token_budget, model.max_batch):
-        rewards[batch] = model.forward([encoded[i] for i in batch])
-    return rewards
+        found = model.score_batch([encoded[i] for i in batch])
+        for reason in found.failures.values():
+            raise RewardModelError(f"{model.name} {reason}")
+        total[batch] = found.total
+        for name, values in found.components.items():
+            components.setdefault(name, np.full(len(texts), np.nan))[batch] = values
+    return Rewarded(total, components)
