@@ -259,7 +259,9 @@ def _worded(parts: dict[str, Float], rng: np.random.Generator) -> list[list[str]
     other = rng.integers(0, 8, parts["format"].shape)
     return [
         [
-            f"{'boxed' if f else 'plain'} {'right' if c else 'wrong'} {'long ' if n > 0 else ''}w{o}"
+            " ".join(
+                (("plain", "boxed")[int(f)], ("no", "yes")[int(c)], "long" * int(n > 0), f"w{o}")
+            )
             for f, c, n, o in zip(*row, strict=True)
         ]
         for row in zip(parts["format"], parts["correct"], parts["length"], other, strict=True)
