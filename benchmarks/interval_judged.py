@@ -113,14 +113,11 @@ class Asked(Recorded):
     """A judge whose answers are given."""
 
     scores_new_text = True
+    judged_on = "1 to 10"  # judges of pairs do not look at it
 
     def rewordings(self) -> tuple[RewardModel, ...]:
         """One."""
         return (self,)
-
-    def describe(self) -> dict[str, str]:
-        """The scale, which judges of pairs do not look at."""
-        return {"scale": "1-10"}
 
 
 def of_judge(draw: Draw) -> list[Measured]:
