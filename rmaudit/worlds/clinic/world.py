@@ -55,10 +55,13 @@ class ClinicWorld:
         self.n_contexts = len(self.contexts)
         self.n_outputs = int(np.prod(_SHAPE))
         digits = np.stack(np.unravel_index(np.arange(self.n_outputs), _SHAPE), axis=1)
+        self._digits: list[list[int]] = digits.tolist()  # lists: read one text at a time
         self.features = pd.DataFrame(digits, columns=[slot.name for slot in values.SLOTS])
         self.styles = self._styles()
         self._kinds = _codes(self.contexts["kind"], values.KINDS)  # (n_contexts,)
         self._families = _codes(self.contexts["family"], FAMILIES)  # (n_contexts,)
+        situations = zip(self.contexts["family"], self.contexts["situation"], strict=True)
+        self._subjects = [SITUATIONS[family][n].subject for family, n in situations]
         # Situations and phrasings alternate between the two wordings of every sentence.
         self._wordings = (self.contexts["situation"] + self.contexts["phrasing"]).to_numpy() % 2
         self._rewards = self._reward_by_kind()  # (n_kinds, n_outputs)
@@ -73,11 +76,13 @@ class ClinicWorld:
 
     def output_text(self, context: int, output: int) -> str:
         """The reply `output` to context `context`; distinct for distinct outputs."""
-        row = self.contexts.iloc[context]
-        digits = self.features.iloc[output]
-        chosen = {slot.name: slot.values[int(digits[slot.name])] for slot in self.output_slots}
-        subject = SITUATIONS[row["family"]][row["situation"]].subject
-        return render(row["family"], subject, int(self._wordings[context]), chosen)
+        digits = self._digits[output]
+        chosen = {
+            slot.name: slot.values[digit]
+            for slot, digit in zip(self.output_slots, digits, strict=True)
+        }
+        family = FAMILIES[self._families[context]]
+        return render(family, self._subjects[context], int(self._wordings[context]), chosen)
 
     # -- what is known ---------------------------------------------------------------------------
 
