@@ -29,6 +29,7 @@ from rmaudit.rewards.recorded import Recorded
 from rmaudit.scoring.requests import Column, Scores
 from rmaudit.support.conformal import (
     CALIBRATION_SHARE,
+    FEWEST_CALIBRATION,
     LEVEL,
     Calibration,
     neighbour_distance,
@@ -159,11 +160,16 @@ def _with_fault(
     return [row]
 
 
+def held_out(prompts: int) -> int:
+    """Calibration prompts of so many prompts of feedback, as the audits hold them out."""
+    return max(round(prompts * CALIBRATION_SHARE), FEWEST_CALIBRATION)
+
+
 def of_coverage(draw: Draw) -> list[Measured]:
     """Distances of prompts and of responses to fixed neighbours; types; a classifier's one axis."""
     rng = draw.rng(3)
     level = 0.95
-    m = round(draw.prompts * CALIBRATION_SHARE)
+    m = held_out(draw.prompts)
     calibration = Calibration(np.exp(0.3 * rng.normal(size=m)), draw.prompts)
     end = 0.3 * float(ndtri(1 - LEVEL))  # log of the true 95 % point
     codes = np.arange(draw.prompts)
@@ -245,11 +251,13 @@ def of_outside_share(draw: Draw) -> list[Measured]:
     """Samples that lie elsewhere than the feedback, of which the neighbours are the same ones."""
     rng = draw.rng(5)
     of = draw.prompt_of(rng)
-    m = round(draw.prompts * CALIBRATION_SHARE)
+    m = held_out(draw.prompts)
     near = _points(np.random.default_rng(0), draw.prompts - m)
-    held_out = _points(rng, m)
+    calibration = _points(rng, m)
     at = np.arange(draw.prompts)
-    where = Support(np.concatenate([near, held_out]), {}, at[: len(near)], at[len(near) :], len(at))
+    where = Support(
+        np.concatenate([near, calibration]), {}, at[: len(near)], at[len(near) :], len(at)
+    )
     samples = _points(rng, len(of) * OUTPUTS, SHIFT)
     distances = np.split(neighbour_distance(samples, near), len(of))
     own = pd.DataFrame({"cluster": of, "distances": pd.Series(distances, dtype=object)})

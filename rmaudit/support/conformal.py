@@ -27,9 +27,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.special import betainc
 
 from rmaudit.results import Estimate
-from rmaudit.stats.intervals import Bounds, cluster_ratios, count_codes
+from rmaudit.stats.intervals import Bounds, cluster_mean, cluster_ratios, count_codes
 from rmaudit.support.neighbours import nearest
 from rmaudit.typing import Float, Integers, Vectors
 
@@ -132,7 +134,7 @@ class Calibration:
         if self.undefined_reason:
             return np.full(np.shape(distance), math.nan)
         m = len(self.distance)
-        closer = np.searchsorted(self._ordered, distance, side="left")
+        closer = np.searchsorted(self.ordered, distance, side="left")
         return np.asarray((1 + m - closer) / (m + 1), dtype=np.float64)
 
     def outside(self, distance: Float, alpha: float = LEVEL) -> Float:
@@ -141,14 +143,15 @@ class Calibration:
         return np.where(np.isnan(p), math.nan, (p <= alpha).astype(np.float64))
 
     @cached_property
-    def _ordered(self) -> Float:
+    def ordered(self) -> Float:
+        """The distances, smallest first."""
         return np.sort(self.distance)
 
     def threshold(self, alpha: float) -> float:
         """The largest distance that is inside; NaN where no p-value is as low as alpha."""
         m = len(self.distance)
         beyond = math.floor(alpha * (m + 1) + 1e-9)  # calibration rows that may lie beyond
-        return float(self._ordered[m - beyond]) if beyond else math.nan
+        return float(self.ordered[m - beyond]) if beyond else math.nan
 
     def around(self, alpha: float) -> tuple[float, float, float]:
         """Distances two SDs of the threshold below and above it, and the share between them.
@@ -161,7 +164,102 @@ class Calibration:
         level = (place + 1) / (m + 1)
         step = max(1, round(2 * math.sqrt(m * level * (1 - level))))
         low, high = max(0, place - step), min(m - 1, place + step)
-        return float(self._ordered[low]), float(self._ordered[high]), (high - low) / m
+        return float(self.ordered[low]), float(self.ordered[high]), (high - low) / m
+
+    def ranks(self, alpha: float, confidence: float) -> tuple[float, float]:
+        """Ranks, in parts, between which the true threshold lies with this confidence.
+
+        The share of the population below the r-th smallest distance is Beta(r, m + 1 - r). The
+        upper rank may lie beyond the largest distance, up to m + 1.
+        """
+        m, tail = len(self.distance), (1 - confidence) / 2
+
+        def beyond(rank: float, chance: float) -> float:
+            return float(betainc(rank, m + 1 - rank, 1 - alpha)) - chance
+
+        low, high = (brentq(beyond, 1e-9, m + 1 - 1e-9, args=(c,)) for c in (1 - tail, tail))
+        return float(low), float(high)
+
+
+def threshold_mean(
+    values_at: Callable[[float], Float],
+    calibration: Calibration,
+    clusters: NDArray[Any],
+    *,
+    alpha: float = LEVEL,
+    confidence: float = 0.95,
+) -> Estimate:
+    r"""Mean of shares that rise, or fall, with where the support ends; that end's error included.
+
+    Parameters
+    ----------
+    values_at
+        From the largest distance that is inside, a value of each row, (n,), from 0 to 1.
+    calibration, clusters, alpha
+        As in `threshold_ratios`.
+
+    Returns
+    -------
+    Estimate
+        Undefined where the test is, or `cluster_mean`. Its influence is that at a given threshold.
+
+    Notes
+    -----
+    Where the reference's :math:`1 - \alpha` point lies is known between two order statistics of
+    the calibration part, exactly and whatever the distribution (`Calibration.ranks`). The mean at
+    these ends, and its interval at a given threshold, are joined as squared distances from the
+    value, end by end (Zou & Donner 2008, Statistics in Medicine 27). Beyond the largest distance
+    nothing was seen: the mean is continued as it changes before. Simulated coverage of 95 %
+    intervals: 94 to 97 % with 33 calibration prompts or more, 90 to 95 % with 19.
+    """
+    n, n_clusters = len(clusters), count_codes(np.asarray(clusters, dtype=np.int64))
+    threshold, reason = _threshold(calibration, alpha)
+    if reason:
+        return Estimate.undefined(reason, n=n, n_clusters=n_clusters, confidence=confidence)
+    bounds = (0.0, 1.0)
+    known = cluster_mean(values_at(threshold), clusters, confidence=confidence, bounds=bounds)
+    if not known.defined:
+        return known
+    ends = [
+        _mean_at(rank, values_at, calibration, alpha, confidence)
+        for rank in calibration.ranks(alpha, confidence)
+    ]
+    down = math.hypot(known.value - known.low, max(0.0, known.value - min(ends)))
+    up = math.hypot(known.high - known.value, max(0.0, max(ends) - known.value))
+    return replace(known, low=max(0.0, known.value - down), high=min(1.0, known.value + up))
+
+
+def _mean_at(
+    rank: float,
+    values_at: Callable[[float], Float],
+    calibration: Calibration,
+    alpha: float,
+    confidence: float,
+) -> float:
+    """The mean with the support ending at an order statistic, between two, or beyond the last."""
+    m = len(calibration.distance)
+    if rank <= m:
+        places = np.clip([math.floor(rank), math.ceil(rank)], 1, m)
+        lower, upper = (float(values_at(calibration.ordered[p - 1]).mean()) for p in places)
+        return lower + (rank - math.floor(rank)) * (upper - lower)
+    low, high, share = calibration.around(alpha)
+    means = [float(values_at(t).mean()) for t in (low, high, calibration.ordered[-1])]
+    slope = (means[1] - means[0]) / share if share > 0 else 0.0
+    further = 1 - alpha - ((1 - confidence) / 2) ** (1 / m)  # of the population, past the largest
+    return min(1.0, max(0.0, means[2] + slope * further))
+
+
+def _threshold(calibration: Calibration, alpha: float) -> tuple[float, str | None]:
+    """The largest distance that is inside; NaN and the reason where there is none."""
+    if calibration.undefined_reason:
+        return math.nan, calibration.undefined_reason
+    threshold = calibration.threshold(alpha)
+    if math.isnan(threshold):
+        return threshold, (
+            f"{len(calibration.distance)} prompts held out cannot resolve a level of {alpha:g}: "
+            f"{math.ceil(1 / alpha) - 1} are needed"
+        )
+    return threshold, None
 
 
 def threshold_ratios(
@@ -197,18 +295,13 @@ def threshold_ratios(
     The threshold is an order statistic of the calibration part. To first order (Bahadur 1966) the
     error of a value :math:`G(t)` at it is that at a fixed threshold, less :math:`G'/F'` times that
     of the calibration rows' share below it. The ratio of derivatives is the change of the value
-    between thresholds two SDs on either side over that of the share. A 95 % interval of a share
-    covers 94 % of the time with 400 calibration prompts and 92 % with 99 (simulated). Neighbours
-    and embedding are taken as given.
+    between thresholds two SDs on either side over that of the share. For values that rise or fall
+    with the threshold `threshold_mean` is nearer with few calibration prompts. Neighbours and
+    embedding are taken as given.
     """
     n, n_clusters = len(clusters), count_codes(np.asarray(clusters, dtype=np.int64))
-    reason = calibration.undefined_reason
-    threshold = math.nan if reason else calibration.threshold(alpha)
-    if math.isnan(threshold):
-        reason = reason or (
-            f"{len(calibration.distance)} prompts held out cannot resolve a level of {alpha:g}: "
-            f"{math.ceil(1 / alpha) - 1} are needed"
-        )
+    threshold, reason = _threshold(calibration, alpha)
+    if reason:
         return Estimate.undefined(reason, n=n, n_clusters=n_clusters, confidence=confidence)
     terms = terms_at(threshold)
     known = cluster_ratios(terms, clusters, confidence=confidence, bounds=bounds)
@@ -253,17 +346,15 @@ def support_share(
     Returns
     -------
     Estimate
-        See `threshold_ratios`. Undefined without points, or with one cluster of them. Without an
+        See `threshold_mean`. Undefined without points, or with one cluster of them. Without an
         influence: that would be over other prompts than the evaluation's, which pair nothing.
     """
 
-    def inside(threshold: float) -> Terms:
-        return [(1.0, (distance <= threshold).astype(np.float64), np.ones(len(distance)))]
+    def inside(threshold: float) -> Float:
+        return (distance <= threshold).astype(np.float64)
 
-    ratios = threshold_ratios(
-        inside, calibration, clusters, alpha=alpha, confidence=confidence, bounds=(0, 1)
-    )
-    return replace(ratios, influence=None)
+    share = threshold_mean(inside, calibration, clusters, alpha=alpha, confidence=confidence)
+    return replace(share, influence=None)
 
 
 def _value(terms: Terms) -> float:

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.stats import binom
 
 from rmaudit.support.conformal import (
     Calibration,
@@ -129,6 +130,33 @@ def test_interval_knows_that_the_threshold_is_estimated() -> None:
         found = support_share(rng.random(2000), calibration, np.arange(2000))
         inside += found.low <= truth <= found.high
     assert inside / 400 >= 0.95 - 4 * math.sqrt(0.95 * 0.05 / 400)
+
+
+def test_few_calibration_prompts_are_allowed_for() -> None:
+    """With 33 the threshold is the largest distance: a symmetric error of it would be zero."""
+    held = np.zeros(2)  # by number of calibration prompts
+    truth, sets = 0.95 / 1.2, 500  # points uniform on (0, 1.2)
+    for place, m in enumerate((33, 67)):
+        for seed in range(sets):
+            rng = np.random.default_rng([m, seed])
+            found = support_share(
+                1.2 * rng.random(200), Calibration(rng.random(m), 3 * m), np.arange(200)
+            )
+            held[place] += found.low <= truth <= found.high
+    error = math.sqrt(0.95 * 0.05 / sets)
+    assert (held / sets >= 0.95 - 3 * error).all()
+    assert (held / sets <= 0.985 + error).all()  # the allowance is no more than is needed
+
+
+def test_ranks_hold_the_true_threshold_by_the_binomial_law() -> None:
+    for m, confidence in ((99, 0.95), (400, 0.9), (1_000, 0.95)):
+        low, high = Calibration(np.arange(float(m)), 3 * m).ranks(0.05, confidence)
+        below = binom(m, 0.95)  # how many distances lie below the true 95 % point
+        tail = (1 - confidence) / 2
+        # X_(r) is above the point where fewer than r distances are below it.
+        assert below.cdf(math.floor(low) - 1) <= tail <= below.cdf(math.ceil(low) - 1)
+        assert below.sf(math.floor(high) - 1) >= tail >= below.sf(math.ceil(high) - 1)
+    assert Calibration(np.arange(33.0), 99).ranks(0.05, 0.95)[1] > 33  # 0.95 ** 33 is above 0.025
 
 
 def test_a_gap_between_the_sides_knows_it_too() -> None:

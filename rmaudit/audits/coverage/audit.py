@@ -48,6 +48,12 @@ LEAST_VERBATIM = (
 )
 
 
+FEW_CALIBRATION = (
+    "A third of the feedback's prompts tell where the support ends. The 95% interval holds the "
+    "value in 94 to 97% of simulated data sets; in 90 to 95% with under 75 prompts of feedback."
+)
+
+
 @register_audit
 class Coverage(Audit):
     """Exact, conformal and type-wise readings of kappa and rho; the ledger; what to label next."""
@@ -78,6 +84,7 @@ class Coverage(Audit):
             "higher",
             "deployment prompts inside the feedback's conformal support",
             "Prompt coverage (kappa)",
+            FEW_CALIBRATION,
         ),
         "coverage.kappa_mass": MetricSpec(
             "share",
@@ -98,6 +105,7 @@ class Coverage(Audit):
             "higher",
             "deployment responses inside the feedback's conformal support",
             "Response coverage (rho)",
+            FEW_CALIBRATION,
         ),
         "coverage.rho_mass": MetricSpec(
             "share",
@@ -106,10 +114,10 @@ class Coverage(Audit):
             "Response coverage by type",
         ),
         "coverage.kappa_deficit": MetricSpec(
-            "share", "zero", "0.95 minus kappa", "Prompt coverage deficit"
+            "share", "zero", "0.95 minus kappa", "Prompt coverage deficit", FEW_CALIBRATION
         ),
         "coverage.rho_deficit": MetricSpec(
-            "share", "zero", "0.95 minus rho", "Response coverage deficit"
+            "share", "zero", "0.95 minus rho", "Response coverage deficit", FEW_CALIBRATION
         ),
         "coverage.shift_auroc": MetricSpec(
             "probability",

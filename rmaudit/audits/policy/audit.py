@@ -32,7 +32,8 @@ from rmaudit.results import (
 from rmaudit.scoring.requests import Request, Scores
 from rmaudit.stats.intervals import cluster_mean, cluster_ratio, cluster_ratios
 from rmaudit.stats.law import p_at_least, p_at_most
-from rmaudit.support.conformal import Terms, threshold_ratios
+from rmaudit.support.conformal import threshold_mean
+from rmaudit.typing import Float
 
 LEVELS = ("kl", "distinct_2", "self_bleu", "embedding_diversity", "shared_share")
 CHANGES = ("proxy", "gold", "task_score", "heldout_nll")
@@ -174,14 +175,10 @@ def outside_share(where: Support | None, own: pd.DataFrame, confidence: float) -
     rows = [part for part in own["distances"] if len(part)]
     known = np.array([len(part) > 0 for part in own["distances"]], dtype=np.bool_)
 
-    def terms_at(threshold: float) -> Terms:
-        shares = np.array([np.mean(part > threshold) for part in rows], dtype=np.float64)
-        return [(1.0, shares, np.ones(len(rows)))]
+    def outside_at(threshold: float) -> Float:
+        return np.array([np.mean(part > threshold) for part in rows], dtype=np.float64)
 
-    codes = _codes(own)[known]
-    return threshold_ratios(
-        terms_at, where.calibration, codes, confidence=confidence, bounds=(0, 1)
-    )
+    return threshold_mean(outside_at, where.calibration, _codes(own)[known], confidence=confidence)
 
 
 def changes(rows: pd.DataFrame, first: str, name: str, confidence: float) -> Numbers:
