@@ -127,11 +127,12 @@ def _from_samples(wanted: OveroptSettings, settings: AuditConfig, console: Conso
     proxies = [load_reward_model(one, settings) for one in wanted.models or ("recorded",)]
     gold = None if wanted.gold is None else load_reward_model(wanted.gold, settings.of_gold())
     return from_samples(
-        load(str(wanted.samples), "samples", settings.limit),
+        [load(path, "samples", settings.limit) for path in wanted.samples],
         [one_number(proxy, "best of n") for proxy in proxies],
         gold=wanted.gold_column if gold is None else one_number(gold, "a gold score"),
         held_out=wanted.gold_held_out,
         with_aggregates=wanted.aggregates,
+        pooled=wanted.pooled,
         methods=wanted.method,
         ns=wanted.n,
         betas=wanted.beta,

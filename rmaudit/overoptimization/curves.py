@@ -133,6 +133,7 @@ class Curve:
     gold_unit: Float
     ess: Float  # (n_points,): median effective sample size; NaN where it does not apply
     standardized: bool = False  # strength is in SDs of the proxy: it moves with their estimate
+    size: int = 0  # samples per prompt; 0 of an exact curve
 
     @property
     def kl_at(self) -> Float:
@@ -154,14 +155,9 @@ class Curve:
         return np.asarray((self.proxy if which == "proxy" else self.gold).mean(axis=0))
 
     @property
-    def pool_size(self) -> float:
-        """Samples of a prompt."""
-        return float(self.gold_unit[:, 1].mean()) + 1
-
-    @property
     def usable(self) -> NDArray[np.bool_]:
         """Points that a fit may use, (n_points,): all but those of too few effective samples."""
-        return ~(self.ess < least_effective(self.pool_size))
+        return ~(self.ess < least_effective(self.size))
 
     def sd(self, which: Literal["proxy", "gold"]) -> float:
         """Pooled within-prompt SD of a reward, in its own unit."""
@@ -189,7 +185,7 @@ class Curve:
         return [cluster_mean(v, self.clusters, confidence=confidence) for v in gain.T]
 
 
-def least_effective(size: float) -> float:
+def least_effective(size: int) -> float:
     """The median effective sample size that a tilted point needs in pools of `size` samples."""
     return min(max(EFFECTIVE_SHARE * size, LEAST_EFFECTIVE), ENOUGH_EFFECTIVE)
 

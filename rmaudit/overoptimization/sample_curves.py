@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -22,13 +22,15 @@ from rmaudit.overoptimization.curves import (
 )
 from rmaudit.overoptimization.result import Overopt
 from rmaudit.overoptimization.samples import (
+    AGGREGATES,
     aggregates,
     first_policy,
     matrix,
     scored_matrix,
     widened,
 )
-from rmaudit.overoptimization.study import Study, study
+from rmaudit.overoptimization.seeds import over_seeds
+from rmaudit.overoptimization.study import METHOD_NAMES, Study, study
 from rmaudit.rewards.base import RewardModel
 from rmaudit.scoring import Progress, open_store
 from rmaudit.scoring import score as run_requests
@@ -37,16 +39,18 @@ from rmaudit.scoring.store_types import Store
 from rmaudit.typing import Float
 
 JUDGE = "judge_rewards"  # of every output, where gold is dear
+OVER_MODELS = "pooled models"
 CARRIED = 0.5  # of the KL that best of Poisson n reaches: a tilt that reaches less is joined by it
 
 
 def from_samples(
-    samples: Dataset,
+    samples: Dataset | Sequence[Dataset],
     models: Sequence[RewardModel],
     *,
     gold: RewardModel | str = "gold_rewards",
     held_out: bool = False,
     with_aggregates: bool = False,
+    pooled: bool = False,
     methods: Sequence[Method] = ("bon", "tilted"),
     ns: Sequence[int] | None = None,
     betas: Sequence[float] | None = None,
@@ -63,7 +67,7 @@ def from_samples(
     ----------
     samples
         Of type samples: several outputs a prompt. Of several policies (column ``policy``) the
-        first.
+        first. Of several pools each has its own curves.
     models
         What selects; each has a curve of its own.
     gold
@@ -76,6 +80,9 @@ def from_samples(
     with_aggregates
         Also mean, worst case and uncertainty-weighted reward of the models, each re-sorted by
         itself.
+    pooled
+        Several pools are seeds of one policy, or several models seeds of one: one curve, intervals
+        over the seeds.
     methods, ns, betas
         "bon" at each n, "tilted" at each beta; by default up to the pool, and by octaves.
     seed, resamples, confidence
@@ -88,33 +95,86 @@ def from_samples(
     UsageError
         If an n is above the pool, or a beta is not positive.
     DataError
-        If no curve can be drawn: one sample a prompt, a constant reward, no gold reward.
+        If no curve can be drawn: one sample a prompt, a constant reward, no gold reward, one seed.
     """
     if betas is not None and not all(beta > 0 for beta in betas):
         raise UsageError("every beta must be positive: small is strong optimisation")
-    chosen = samples.take(first_policy(samples))
+    several = [samples] if isinstance(samples, Dataset) else list(samples)
+    notes: list[str] = []
+    found: list[_Named] = []
     with open_store(store, cache=cache) as opened:
-        score = partial(_rewards, chosen, opened, progress)
-        proxies = {model.name.removeprefix("recorded:"): score(model) for model in models}
-        truth = _column(chosen, gold) if isinstance(gold, str) else score(gold)
-    judge = _column(chosen, JUDGE) if isinstance(gold, str) and JUDGE in chosen.frame else None
-    if with_aggregates and len(proxies) > 1:
-        every = np.stack(list(proxies.values()))
-        proxies |= aggregates(np.where(np.isfinite(every).all(axis=0), every, np.nan))
+        for data, pool_name in zip(several, _pool_names(several), strict=True):
+            chosen = data.take(first_policy(data))
+            score = partial(_rewards, chosen, opened, progress)
+            proxies = {model.name.removeprefix("recorded:"): score(model) for model in models}
+            if with_aggregates and len(proxies) > 1:
+                every = np.stack(list(proxies.values()))
+                proxies |= aggregates(np.where(np.isfinite(every).all(axis=0), every, np.nan))
+            truth = _column(chosen, gold) if isinstance(gold, str) else score(gold)
+            by_judge = isinstance(gold, str) and JUDGE in chosen.frame
+            judge = _column(chosen, JUDGE) if by_judge else None
+            notes += [data.source.losses] if data.source.losses else []
+            for name, proxy in proxies.items():
+                pool = _pool(chosen, name, proxy, truth, judge)
+                shown = ", ".join(filter(None, [name, pool_name]))
+                aside = pool.set_aside.items()
+                notes += [f"{shown}: {n} prompts set aside, {why}" for why, n in aside]
+                notes += [f"{shown}: gold reward {note}"] if (note := judged(pool)) else []
+                _check(ns, pool)
+                found += [_Named(name, pool_name, c) for c in _curves(pool, methods, ns, betas)]
+    if pooled:
+        found = _over_seeds(found, len(several), notes)
     studies: list[Study] = []
-    notes = [samples.source.losses] if samples.source.losses else []
-    for name, proxy in proxies.items():
-        pool = _pool(chosen, name, proxy, truth, judge)
-        notes += [f"{name}: {n} prompts set aside, {why}" for why, n in pool.set_aside.items()]
-        _check(ns, pool)
-        for curve in _curves(pool, methods, ns, betas):
-            rng = np.random.default_rng([seed, len(studies)])
-            one = study(name, curve, rng, resamples=resamples, confidence=confidence)
-            studies.append(one)
-            notes += _notes_on(one, pool)
-        notes += [f"{name}: gold reward {note}"] if (note := judged(pool)) else []
+    for one in found:
+        rng = np.random.default_rng([seed, len(studies)])
+        made = study(one.run, one.curve, rng, resamples=resamples, confidence=confidence)
+        studies.append(made)
+        notes += _notes_on(made)
     notes += _gold_notes(gold, held_out)
     return Overopt(tuple(studies), tuple(dict.fromkeys(notes)), confidence)
+
+
+class _Named(NamedTuple):
+    """A curve, what selected, and from which pool, where there are several."""
+
+    model: str
+    pool: str
+    curve: Curve
+
+    @property
+    def run(self) -> str:
+        return ", ".join(filter(None, [self.model, self.pool]))
+
+
+def _pool_names(several: Sequence[Dataset]) -> list[str]:
+    """Names of the files; none where there is one."""
+    if len(several) == 1:
+        return [""]
+    names = [Path(data.source.path).name.split(".")[0] for data in several]
+    if len(set(names)) == len(names):
+        return names
+    return [f"{name} {place}" for place, name in enumerate(names, 1)]
+
+
+def _over_seeds(found: Sequence[_Named], pools: int, notes: list[str]) -> list[_Named]:
+    """One curve for the seeds of each method: of a model over pools, or over models in one pool."""
+    groups: dict[tuple[str, str], list[Curve]] = {}
+    for one in found:
+        name = one.model if pools > 1 or one.model in AGGREGATES else OVER_MODELS
+        groups.setdefault((name, one.curve.method), []).append(one.curve)
+    out = []
+    for (name, method), curves in groups.items():
+        others = [len(c) for (other, _), c in groups.items() if other == name]
+        if method == "poisson" and len(curves) < max(others):
+            continue  # it joins the tilt of some seeds only
+        if pools == 1 and name in AGGREGATES:  # the seeds are its members: it has one curve
+            notes.append(f"{name}, {METHOD_NAMES[method]}: intervals over prompts")
+            out.append(_Named(name, "", curves[0]))
+            continue
+        seeds = f"{len(curves)} {'pools' if pools > 1 else 'models'}"
+        notes.append(f"{name}, {METHOD_NAMES[method]}: intervals over {seeds}")
+        out.append(_Named(name, "", over_seeds(curves)))
+    return out
 
 
 def _rewards(
@@ -131,13 +191,15 @@ def _rewards(
     return scored_matrix(samples, lambda side: scores.reward(side, data="samples"))
 
 
-def _notes_on(one: Study, pool: Pool) -> list[str]:
+def _notes_on(one: Study) -> list[str]:
     """What to know of a curve: what carries it on, and why it has no safe KL."""
-    method, safe, notes = one.curve.method, one.found.safe_kl, []
+    method, safe = one.curve.method, one.found.safe_kl
+    notes: list[str] = []
     if method == "poisson":
+        size = cast(Curve, one.curve).size
         notes.append(
-            f"{one.run}: {pool.size} samples per prompt carry a tilt to a small KL only; best "
-            "of Poisson n, nearly the same policy at equal KL, goes on from there"
+            f"{one.run}: {size} samples per prompt carry a tilt to a small KL only; best of "
+            "Poisson n, nearly the same policy at equal KL, goes on from there"
         )
     if not safe.defined:
         notes.append(f"{one.run}, {method}: {safe.undefined_reason}")

@@ -22,7 +22,9 @@ class OveroptSettings(CallSettings):
         If a value is outside its range.
     """
 
-    samples: str | None = option(None, "Policy responses, k per prompt.", CURVES, metavar="DATA")
+    samples: tuple[str, ...] = option(
+        (), "Policy responses, k per prompt; may be repeated.", CURVES, metavar="DATA"
+    )
     models: tuple[str, ...] = option(
         (),
         "What selects; may be repeated.",
@@ -71,7 +73,9 @@ class OveroptSettings(CallSettings):
         metavar="KEY|N|none",
         unset="a known key",
     )
-    pooled: bool = option(False, "The logs are seeds of one run: one curve.", LOGS)
+    pooled: bool = option(
+        False, "The logs, pools or models are seeds of one: one curve, a band over seeds.", LOGS
+    )
     world: Literal["clinic", "dose"] | None = option(
         None, "Train proxies in this world and optimise them there.", WORLDS
     )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t as student
 from typer.testing import CliRunner
 
 from rmaudit.cli import app
@@ -87,6 +88,53 @@ def test_files_of_a_run(tmp_path: Path) -> None:
     assert "<text" not in svg  # outlines: no font is needed
     width = float(re.search(r'width="([\d.]+)pt"', svg)[1])  # type: ignore[index]
     assert width == pytest.approx(3.03 * 72, abs=0.5)
+
+
+def test_seeds_are_one_curve_with_a_band_over_them(tmp_path: Path) -> None:
+    """Three pools of one policy: the gain is the mean over them, its interval Student's with 2."""
+    data = [load(samples(tmp_path / f"seed{k}.jsonl", seed=k), "samples") for k in range(3)]
+    settings: dict[str, Any] = {"gold": "truth", "resamples": 100, "cache": False}
+    result = from_samples(data, models("a", "b"), pooled=True, **settings)
+    best = [one for one in result.studies if one.curve.method == "bon"]
+    assert [one.run for one in best] == ["a", "b"]
+    gains, sds = [], []
+    for one in data:
+        gold = np.array(one.frame["truth"].tolist())
+        proxy = np.array([s["a"] for s in one.frame["scores"]])
+        gains.append((best_of_n_mean(gold, proxy, 4) - gold.mean(axis=1)).mean())
+        sds.append(((gold - gold.mean(axis=1, keepdims=True)) ** 2).sum() / (40 * 7))
+    gain = best[0].curve.gains("gold")[best[0].curve.strength.tolist().index(4)]
+    sd = np.mean(sds) ** 0.5
+    assert gain.value == pytest.approx(np.mean(gains) / sd)
+    assert (gain.n_clusters, gain.df) == (3, pytest.approx(2, abs=0.1))
+    off = np.array(gains) / sd - np.mean(gains) / sd * (np.array(sds) / sd**2 - 1) / 2
+    reach = student.ppf(0.975, 2) * off.std(ddof=1) / 3**0.5
+    assert gain.high - gain.value == pytest.approx(reach, rel=0.1)
+    assert "a, best of n: intervals over 3 pools" in result.notes
+    apart = from_samples(data, models("a"), **settings)
+    assert [s.run for s in apart.studies if s.curve.method == "bon"] == [
+        "a, seed0", "a, seed1", "a, seed2",
+    ]  # fmt: skip
+
+
+def test_models_of_several_seeds_are_one_curve_and_the_command_draws_its_band(
+    tmp_path: Path,
+) -> None:
+    path = samples(tmp_path / "s.jsonl")
+    arguments = ["overopt", "--samples", str(path), "--gold-column", "truth", "--pooled"]
+    arguments += ["--method", "bon", "--no-cache", "--resamples", "100", "--venue", "neurips"]
+    two = ["-m", "recorded:a", "-m", "recorded:b"]
+    out = tmp_path / "out"
+    done = CliRunner().invoke(app, [*arguments, *two, "--aggregates", "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    gains = pd.read_csv(out / "gains.csv").query("reward == 'gold'")
+    assert list(dict.fromkeys(gains["run"])) == ["pooled models", "mean", "wco", "uwo"]
+    band = gains[gains["run"] == "pooled models"]
+    assert (band["low"] <= band["gain"]).all()
+    assert (band["high"] > band["gain"]).sum() >= len(band) - 1
+    alone = CliRunner().invoke(app, [*arguments, *two[:2], "--out", str(out)])
+    assert alone.exit_code == 2
+    assert "an interval over seeds needs two or more" in " ".join(alone.stderr.split())
 
 
 @pytest.mark.parametrize(
