@@ -299,6 +299,7 @@ def _curve(
         unit_parts(pool.proxy),
         unit_parts(pool.gold),
         np.full(strength.size, math.nan) if ess is None else ess,
+        size=pool.size,
     )
 
 
