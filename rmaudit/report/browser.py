@@ -15,6 +15,7 @@ from markupsafe import Markup
 from rmaudit.data.types import Dataset, prompt_text
 from rmaudit.plots import visible
 from rmaudit.report.page import asset, environment
+from rmaudit.typing import Array, Float, Integers, Mask
 
 if TYPE_CHECKING:
     from rmaudit.report.document import Report
@@ -31,6 +32,7 @@ LIMITS = (
     120,
     60,
 )  # characters per text; the first that keeps the page small
+MOST_RESPONSES = 64  # of a row; of more, those with the lowest and the highest rewards
 FIRST_ROWS = 50  # readable without scripts
 
 
@@ -46,23 +48,39 @@ def samples_page(report: Report, data: Dataset) -> str | None:
     """
     if report.scores is None or not len(data):
         return None
-    rewards = rewarded_rows(data, report.scores)
-    worst = sorted(rewards, key=lambda row: np.inf if row.margin is None else row.margin)
-    left_out = max(0, len(worst) - MOST_ITEMS)
-    rows = items(data, worst[:MOST_ITEMS], _findings_of(report))
+    worst, left_out = worst_rows(data, report.scores)
+    rows = items(data, worst, _findings_of(report))
     if not rows:
         return None
     shown = [_visible(row) for row in rows]
-    page = ""
     for limit in LIMITS:
-        cut = [_cut(row, limit) for row in shown]
-        written = json.dumps(cut, ensure_ascii=False).replace("<", "\\u003c")
-        if limit != LIMITS[-1] and len(written.encode()) >= PAGE_BYTES:
-            continue  # the rows alone are too much: no page need be made of them
-        page = _render(report, cut, written, left_out, limit)
-        if len(page.encode()) < PAGE_BYTES:
-            break
-    return page
+        page = _page(report, shown, left_out, limit)
+        if page is not None:
+            return page
+    while len(shown) > 1:  # rows of many responses: fewer of them
+        left_out += len(shown) - len(shown) // 2
+        shown = shown[: len(shown) // 2]
+        page = _page(report, shown, left_out, LIMITS[-1])
+        if page is not None:
+            return page
+    return _render(report, *_as_json(shown, LIMITS[-1]), left_out, LIMITS[-1])
+
+
+def _page(
+    report: Report, shown: Sequence[Mapping[str, Any]], left_out: int, limit: int
+) -> str | None:
+    """The page with texts of so many characters; None where it is too large."""
+    cut, written = _as_json(shown, limit)
+    if len(written.encode()) >= PAGE_BYTES:
+        return None  # the rows alone are too much: no page need be made of them
+    page = _render(report, cut, written, left_out, limit)
+    return page if len(page.encode()) < PAGE_BYTES else None
+
+
+def _as_json(shown: Sequence[Mapping[str, Any]], limit: int) -> tuple[list[dict[str, Any]], str]:
+    """Rows whose texts are cut, and the same as JSON without a "<"."""
+    cut = [_cut(row, limit) for row in shown]
+    return cut, json.dumps(cut, ensure_ascii=False).replace("<", "\\u003c")
 
 
 class Rewards(NamedTuple):
@@ -73,34 +91,70 @@ class Rewards(NamedTuple):
     margin: float | None
 
 
-def rewarded_rows(data: Dataset, scores: pd.DataFrame) -> list[Rewards]:
-    """The rows that have a response with a reward.
+def worst_rows(data: Dataset, scores: pd.DataFrame) -> tuple[list[Rewards], int]:
+    """The rows with the smallest margins, in their order, and how many more have a reward.
 
     The margin is the chosen response's reward minus the rejected one's, or best-labelled minus the
-    highest of the others in a ranking; None where there is no comparison or a reward is missing.
+    highest of the others in a ranking; None where there is no comparison or a reward is missing:
+    these come last.
     """
     own = scores[(scores["request"].fillna("") == "") & (scores["side"] != "")]
-    rewards: dict[str, dict[str, float]] = {}
-    for id_, side, reward in zip(
-        own["id"].tolist(), own["side"].tolist(), own["reward"].tolist(), strict=True
-    ):
-        rewards.setdefault(str(id_), {})[str(side)] = float(reward)
-    frame = data.frame
-    several = [name for name in ("outputs", "ranking") if name in frame]
-    records = (
-        cast(list[dict[str, Any]], frame[several].to_dict("records"))
-        if several
-        else [{}] * len(frame)
-    )
-    columns = frozenset(frame.columns)
+    if "model" in own and len(own):
+        own = own[own["model"] == own["model"].iloc[0]]  # the members of an ensemble come after it
+    where = {str(id_): place for place, id_ in enumerate(data.frame["id"].tolist())}
+    place = np.array([where.get(str(id_), -1) for id_ in own["id"].tolist()], dtype=np.int64)
+    own, place = own[place >= 0], place[place >= 0]
+    side = own["side"].astype(str)
+    if side.str.startswith("output_").any():
+        return _of_lists(data, place, side.tolist(), own["reward"].tolist())
+    return _of_columns(data, place, side.to_numpy(), own["reward"].to_numpy(np.float64))
+
+
+def _of_columns(
+    data: Dataset, place: Integers, sides: Array, values: Float
+) -> tuple[list[Rewards], int]:
+    """`worst_rows` of data with a column a side: of a million pairs, few are looked at alone."""
+    rewards: dict[str, Float] = {}
+    there: dict[str, Mask] = {}
+    for side in [name for name in pd.unique(sides) if name in data.frame]:
+        here = sides == side
+        rewards[side], there[side] = np.full(len(data), np.nan), np.zeros(len(data), dtype=bool)
+        rewards[side][place[here]], there[side][place[here]] = values[here], True
+    margin = np.full(len(data), np.nan)
+    if {"chosen", "rejected"} <= rewards.keys():
+        margin = rewards["chosen"] - rewards["rejected"]
+    rows = np.flatnonzero(np.any(list(there.values()), axis=0)) if there else np.arange(0)
+    order = rows[np.argsort(np.where(np.isfinite(margin), margin, np.inf)[rows], kind="stable")]
+    found = [
+        Rewards(
+            row,
+            {side: float(rewards[side][row]) for side in rewards if there[side][row]},
+            _finite(float(margin[row])),
+        )
+        for row in order[:MOST_ITEMS].tolist()
+    ]
+    return found, max(0, len(order) - MOST_ITEMS)
+
+
+def _of_lists(
+    data: Dataset, place: Integers, sides: Sequence[str], values: Sequence[float]
+) -> tuple[list[Rewards], int]:
+    """`worst_rows` of data with a list of responses a row."""
+    given: dict[int, dict[str, float]] = {}
+    for row, side, reward in zip(place.tolist(), sides, values, strict=True):
+        given.setdefault(row, {})[side] = float(reward)
+    names = [name for name in ("outputs", "ranking") if name in data.frame]
+    records = cast(list[dict[str, Any]], data.frame[names].to_dict("records"))
+    columns = frozenset(data.frame.columns)
     found = []
-    for place, (id_, record) in enumerate(zip(frame["id"].tolist(), records, strict=True)):
-        given = rewards.get(str(id_), {})
+    for row in sorted(given):
+        record = records[row]
         # Samples of the policy may have the ids of the evaluation data: their sides are not its.
-        mine = {side: reward for side, reward in given.items() if _has(record, columns, side)}
+        mine = {side: reward for side, reward in given[row].items() if _has(record, columns, side)}
         if mine:
-            found.append(Rewards(place, mine, _margin(record, mine)))
-    return found
+            found.append(Rewards(row, mine, _margin(record, mine)))
+    found.sort(key=lambda row: np.inf if row.margin is None else row.margin)
+    return found[:MOST_ITEMS], max(0, len(found) - MOST_ITEMS)
 
 
 def items(
@@ -115,19 +169,30 @@ def items(
         id_ = str(record["id"])
         responses = [
             {"side": side, "text": _text(record, side), "reward": _finite(reward)}
-            for side, reward in row.by_side.items()
+            for side, reward in _ends(row.by_side).items()
         ]
         made.append(
             {
                 "id": id_,
                 "prompt": prompt_text(record["prompt"]),
                 "responses": responses,
+                "more": len(row.by_side) - len(responses),
                 "margin": row.margin,
                 "subset": subset,
                 "findings": list(findings.get(id_, ())),
             }
         )
     return made
+
+
+def _ends(rewards: Mapping[str, float]) -> Mapping[str, float]:
+    """The lowest and the highest of more rewards than are shown, in their own order."""
+    if len(rewards) <= MOST_RESPONSES:
+        return rewards
+    order = np.argsort(np.array(list(rewards.values())), kind="stable")  # NaN comes last
+    half = MOST_RESPONSES // 2
+    kept = set(order[:half].tolist()) | set(order[-half:].tolist())
+    return {side: reward for i, (side, reward) in enumerate(rewards.items()) if i in kept}
 
 
 def _has(record: Mapping[str, Any], columns: frozenset[str], side: str) -> bool:
@@ -145,8 +210,6 @@ def _text(record: Mapping[str, Any], side: str) -> str:
 
 
 def _margin(record: Mapping[str, Any], rewards: Mapping[str, float]) -> float | None:
-    if {"chosen", "rejected"} <= rewards.keys():
-        return _finite(rewards["chosen"] - rewards["rejected"])
     ranking = record.get("ranking")
     if not isinstance(ranking, list | tuple | np.ndarray) or len(ranking) < 2:
         return None

@@ -13,7 +13,8 @@ import pytest
 from report_samples import ATTACK
 
 import rmaudit as rma
-from rmaudit.report.browser import PAGE_BYTES, items, rewarded_rows
+from rmaudit.report import browser
+from rmaudit.report.browser import PAGE_BYTES, items, worst_rows
 
 
 def _rows(page: str) -> list[dict[str, Any]]:
@@ -64,7 +65,7 @@ def test_a_ranking_is_held_by_its_best_against_the_highest_other() -> None:
         }
     )
     data = rma.load(frame)
-    (row,) = items(data, rewarded_rows(data, scores), {"r": [3]})
+    (row,) = items(data, worst_rows(data, scores)[0], {"r": [3]})
     assert row["margin"] == 0.75  # 2.0 - max(0.5, 1.25)
     assert row["findings"] == [3]
     assert [r["text"] for r in row["responses"]] == ["a", "b", "c"]
@@ -121,3 +122,68 @@ def test_samples_with_the_ids_of_the_evaluation_data_are_none_of_its_responses(
     report.save(tmp_path)
     rows = _rows((tmp_path / "samples.html").read_text(encoding="utf-8"))
     assert {tuple(r["side"] for r in row["responses"]) for row in rows} == {("chosen", "rejected")}
+
+
+def _samples(prompts: int, each: int) -> pd.DataFrame:
+    rewards = np.random.default_rng(0).normal(size=(prompts, each))
+    return pd.DataFrame(
+        {
+            "prompt": [f"question {i}" for i in range(prompts)],
+            "outputs": [[f"answer {i} {j}" for j in range(each)] for i in range(prompts)],
+            "rewards": rewards.tolist(),
+        }
+    )
+
+
+def test_of_many_responses_the_lowest_and_highest_are_shown(tmp_path: Path) -> None:
+    few = pd.DataFrame({"prompt": ["q"], "outputs": [["a", "b"]], "rewards": [[1.0, 2.0]]})
+    frame = pd.concat([_samples(1, 500), few], ignore_index=True)
+    report = rma.audit("recorded", rma.load(frame), only=["length"], cache=False)
+    report.save(tmp_path)
+    page = (tmp_path / "samples.html").read_text()
+    first, second = _rows(page)
+    rewards = np.array(frame["rewards"][0])
+    ends = np.sort(np.argsort(rewards)[[*range(32), *range(-32, 0)]])
+    assert [r["side"] for r in first["responses"]] == [f"output_{j}" for j in ends]
+    assert [r["reward"] for r in first["responses"]] == rewards[ends].tolist()
+    assert first["more"] == 436
+    assert (len(second["responses"]), second["more"]) == (2, 0)
+    assert page.count("436 more responses") == 1
+
+
+def test_rows_of_many_responses_are_fewer_where_the_page_grows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(browser, "PAGE_BYTES", 200_000)
+    report = rma.audit("recorded", rma.load(_samples(60, 64)), only=["length"], cache=False)
+    report.save(tmp_path)
+    page = (tmp_path / "samples.html").read_text()
+    rows = _rows(page)
+    assert len(page.encode()) < 200_000
+    assert 1 < len(rows) < 60
+    assert f"{60 - len(rows)} more with larger margins" in page
+
+
+def test_the_rewards_are_the_models_own_and_not_a_members(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {
+            "prompt": ["p", "q"],
+            "chosen": ["a", "b"],
+            "rejected": ["c", "d"],
+            "scores": [
+                {"one": {"chosen": 1.0, "rejected": 0.0}, "two": {"chosen": 9.0, "rejected": 7.0}},
+                {"one": {"chosen": 2.0, "rejected": 3.0}, "two": {"chosen": 9.0, "rejected": 5.0}},
+            ],
+        }
+    )
+    report = rma.audit(
+        "recorded:one",
+        rma.load(frame),
+        ensemble=["recorded:two"],
+        only=["preference", "disagreement"],
+        cache=False,
+    )
+    report.save(tmp_path)
+    rows = _rows((tmp_path / "samples.html").read_text())
+    assert [row["margin"] for row in rows] == [-1.0, 1.0]
+    assert [[r["reward"] for r in row["responses"]] for row in rows] == [[2.0, 3.0], [1.0, 0.0]]

@@ -58,6 +58,10 @@ function item(row) {
     sides.append(side);
   }
   made.append(note, textBox(row.prompt), sides);
+  if (row.more) {
+    made.append(element("p", "note",
+      `${row.more} more responses, with rewards between these, are in scores.parquet`));
+  }
   return made;
 }
 
