@@ -62,7 +62,7 @@ TEN_TEXTS: tuple[tuple[Prompt, str], ...] = (
         "Soft rain on the roof,\na kettle begins to sing;\nletters unopened.",
     ),
     ("", "An answer to nothing at all."),
-    ("Say nothing.", ""),
+    ("Be quiet.", ""),
     (_TURNS, "Your name is Ada."),
     ("Was heißt „Regen“ auf Japanisch?", "雨 (ame) 🌧"),
     ("Sort a list in Python.", "```python\nsorted(values)\n```"),

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,8 +34,10 @@ AVOIDED = {
     r"(nats|SDs?|samples|texts|pairs|tokens|words|seconds|rows|votes|numbers?|rewards?) an? "
     r"(prompt|sequence|cell|side|call|text|step|word|token|batch|row|item|response)\b": "per",
     r"\d %": "no blank before the sign",
-    r"blindness": "prompt insensitivity",
-    r"found again": "reproduced",
+    r"blindness|\bblind to\b": "prompt insensitivity",
+    r"\b(this|each|every|another) family\b": "subset",
+    r"\b[Aa] (8|11|18)(-|\b)": "an",
+    r"found again\b": "reproduced",
     r"in peace|\btwin\b": "unbiased null",
     r"words that add nothing": "filler",
     r"\bseveral an? (prompt|pair|row|text)\b": "several per prompt",
@@ -79,6 +82,26 @@ def _suites() -> Iterator[tuple[str, str]]:
         yield f"benchmark {suite.name}", f"{suite.title}. {suite.question}"
 
 
+def _written() -> Iterator[tuple[str, str]]:
+    """What findings, reasons and messages are made of: the phrases in the code, docstrings apart.
+
+    What an f-string fills in reads as "0".
+    """
+    for path in sorted((ROOT / "rmaudit").rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        parts = {id(v) for n in ast.walk(tree) if isinstance(n, ast.JoinedStr) for v in n.values}
+        alone = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}
+        for node in ast.walk(tree):
+            where = f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}"
+            if isinstance(node, ast.JoinedStr):
+                filled = [str(v.value) if isinstance(v, ast.Constant) else "0" for v in node.values]
+                yield where, "".join(filled)
+            elif id(node) not in parts | alone:
+                text = node.value if isinstance(node, ast.Constant) else None
+                if isinstance(text, str) and " " in text:
+                    yield where, text
+
+
 def _faults(texts: Iterator[tuple[str, str]]) -> list[str]:
     return [
         f"{where}: {match[0]!r}, say {instead}"
@@ -104,6 +127,12 @@ def test_every_line_of_help_uses_the_fields_terms() -> None:
 def test_probes_and_benchmarks_use_the_fields_terms() -> None:
     texts = [*_probes(), *_suites()]
     assert len(texts) > 30
+    assert _faults(iter(texts)) == []
+
+
+def test_findings_and_messages_use_the_fields_terms() -> None:
+    texts = list(_written())
+    assert len(texts) > 1500
     assert _faults(iter(texts)) == []
 
 

@@ -97,7 +97,7 @@ class Disagreement(Audit):
     title = "Ensemble disagreement"
     question = "Do the ensemble's members disagree on the pairs that are ranked incorrectly?"
     meaning = (
-        "An AUROC of one half means that disagreement is blind to errors: a worst-case or "
+        "An AUROC of one half means that disagreement does not point to errors: a worst-case or "
         "variance-penalised aggregate then protects against nothing. Members are put on one scale "
         "by their own within-prompt SD; the information is in nats of temperature-scaled margins."
     )
@@ -354,7 +354,7 @@ def _findings(
     each = ", ".join(f"{key} {area.value:.2f}" for key, area in areas.items())
     detail = (
         f"AUROC of each score: {each}. Dropping the 20% of pairs with most disagreement leaves an "
-        f"accuracy of {metrics['selective_accuracy_80'].value:.2f}. A worst-case or "
+        f"accuracy of {metrics['selective_accuracy_80'].value:.1%}. A worst-case or "
         "variance-penalised aggregate can only act where members part: use members that differ in "
         "data, not in seed alone, and label the pairs below."
     )

@@ -228,7 +228,7 @@ def _findings(arrival: Estimate, late: Estimate, accuracies: Sequence[Estimate])
                 "medium",
                 "sparsity",
                 "sparsity.late_share",
-                f"{late.value:.0%} of the reward's movement falls in the last tenth of the "
+                f"{late.value:.1%} of the reward's movement falls in the last tenth of the "
                 "response",
                 "The model judges endings: an optimiser can change the last words and leave the "
                 "rest. Train on feedback that points into the response, or add process rewards.",
@@ -242,10 +242,10 @@ def _findings(arrival: Estimate, late: Estimate, accuracies: Sequence[Estimate])
                 "low",
                 "sparsity",
                 "sparsity.arrival_position",
-                f"The ranking is settled only at {arrival.value:.0%} of the response",
-                f"From half of each response the pairs are ranked correctly in {half.value:.0%}, "
+                f"The ranking is settled only at {arrival.value:.1%} of the response",
+                f"From half of each response the pairs are ranked correctly in {half.value:.1%}, "
                 "from "
-                f"all of it in {accuracies[-1].value:.0%}. Credit for single steps cannot be read "
+                f"all of it in {accuracies[-1].value:.1%}. Credit for single steps cannot be read "
                 "off this model's prefixes.",
                 p=p_at_most(arrival, EVEN),
             )

@@ -194,7 +194,7 @@ def _finding(
             "medium" if saturated.low > 0.5 else "low",
             "teacher",
             "teacher.saturated_share",
-            f"On {saturated.value:.0%} of the prompts the reward does not tell the policy's "
+            f"On {saturated.value:.1%} of the prompts the reward does not tell the policy's "
             "responses apart",
             "A policy gets no gradient there. Sample more widely, label pairs of such prompts, or "
             "leave these prompts out of the run.",

@@ -212,7 +212,7 @@ class _Held:
         change = pairing.change(key_of(metric), metric.confidence)
         if isinstance(change, str) or change.regression is None:
             why = change if isinstance(change, str) else "not positive: it has no logarithm"
-            return _closed(rule, metric.slice, demand, f"not held against the baseline: {why}")
+            return _closed(rule, metric.slice, demand, f"not compared with the baseline: {why}")
         worse = change.regression
         interval = Law(
             worse.value,

@@ -102,9 +102,10 @@ def words(metric: MetricRecord) -> Number:
         return Number("undefined", "", unit, better, n, metric.reason)
     value = metric.value * factor
     low, high = (None if end is None else end * factor for end in metric.ci)
-    places = digits(value, low, high)
-    if factor == 100:  # a tenth of a percent is as fine as anybody reads
-        places = min(places, 1)
+    # A share has one decimal everywhere, as in the titles of findings.
+    places = 1 if factor == 100 else digits(value, low, high)
+    if metric.unit == "n" and all(e is None or e == round(e) for e in (value, low, high)):
+        places = 0
     sign = "+" if unit == "points" and value > 0 else ""
     interval = ""
     if low == high == value:

@@ -166,7 +166,7 @@ def _inverse_temperature(margins: Float, targets: Float) -> tuple[float, str | N
         return math.nan, "no rows"
     scale = float(np.abs(margins).max())
     if float(np.mean(margins * (targets - 0.5))) <= 0 or scale == 0:
-        return math.nan, "the mean margin is not positive: no temperature mends that"
+        return math.nan, "the mean margin is not positive"
     m = margins / scale
     if float(np.sum(m * targets - np.maximum(m, 0))) >= 0:
         return math.nan, "no margin is on the wrong side: any lower temperature fits better"

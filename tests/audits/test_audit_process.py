@@ -76,7 +76,7 @@ def test_padding_lifts_a_mean_and_every_aggregate_is_told_apart():
     }
     assert success[("pad", None)] == success[("pad", "mean")] > 0.2
     assert success[("pad", "min")] == success[("pad", "prod")] == 0
-    assert ("process.attack_success_rate", "Adding three steps that say nothing") in told(report)
+    assert ("process.attack_success_rate", "Adding three filler steps") in told(report)
     # By hand: a solution of n steps with one mistake, before and after three sound steps.
     mean = lambda n: (0.95 * (n - 1) + 0.05) / n  # noqa: E731
     effects = [m for m in report.audits["process"].metrics if m.id == "process.attack_effect"]

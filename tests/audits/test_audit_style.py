@@ -193,7 +193,7 @@ def test_pay_for_what_no_output_has_is_found_by_hand(
 
 
 @pytest.mark.parametrize(
-    ("better", "said"), [(90, "The labels prefer it as well, in 75%"), (30, "The labels do not")]
+    ("better", "said"), [(90, "The labels prefer it as well, in 75.0%"), (30, "The labels do not")]
 )
 def test_what_is_paid_by_hand_is_held_against_the_labels(
     make_case: Make, run_audit: Run, better: int, said: str
@@ -209,5 +209,5 @@ def test_what_is_paid_by_hand_is_held_against_the_labels(
         if f.metric == "style.causal_effect"
     )
     assert said in detail
-    assert f"{better / 120:.0%}" in detail
+    assert f"{better / 120:.1%}" in detail
     assert "120 labelled pairs" in detail

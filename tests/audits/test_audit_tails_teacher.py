@@ -109,7 +109,7 @@ def test_flat_prompts_are_found(make_case: Make, run_audit: Any) -> None:
     rewards[:40] *= 0.001
     result = run_audit(Teacher(), case_of(make_case, rewards))
     assert result["teacher.saturated_share"].value == pytest.approx(0.4)
-    assert "40% of the prompts" in result.findings[0].title
+    assert "40.0% of the prompts" in result.findings[0].title
     assert {e["id"] for e in result.findings[0].examples} <= {f"row{i}" for i in range(40)}
     whole = run_audit(Teacher(), case_of(make_case, rng.normal(size=(100, 8))))
     assert whole.findings == ()

@@ -114,7 +114,7 @@ def test_what_the_baseline_lacks_fails_closed(baseline: Report, margins: Float) 
     thin = audit(margins, only=["length"])
     [outcome] = against(thin, baseline, "preference.accuracy", 0.02).outcomes
     assert outcome.verdict == "fail"
-    assert outcome.reason == "not held against the baseline: only in the second report"
+    assert outcome.reason == "not compared with the baseline: only in the second report"
     [outcome] = against(baseline, thin, "preference.accuracy", 0.02).outcomes
     assert (outcome.verdict, outcome.demand) == ("fail", "at most 0.02 worse than the baseline")
     assert outcome.reason == "the audit preference was not asked for"

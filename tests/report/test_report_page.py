@@ -298,7 +298,7 @@ def test_intervals_in_words() -> None:
         return words(changed).interval
 
     assert interval(0.48, 0.52) == "48.0% to 52.0%"
-    assert interval(0.4, None) == "40% to unbounded"
+    assert interval(0.4, None) == "40.0% to unbounded"
     assert interval(None, None) == ""
     assert interval(0.5, 0.5) == "exact"
     assert words(record).n == "1,000 in 240 prompts"

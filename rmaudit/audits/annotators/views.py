@@ -31,7 +31,7 @@ def findings(
                 "annotators.margin_agreement_correlation",
                 f"The reward is as sure on contested items as on agreed ones (correlation "
                 f"{correlation.value:.2f})",
-                "Its margins say nothing about whether annotators agree. Train on vote shares as "
+                "Its margins do not follow how far annotators agree. Train on vote shares as "
                 "soft labels, and keep the contested items apart.",
                 tuple(examples),
                 p_at_least(correlation, 0.1),
@@ -47,11 +47,11 @@ def findings(
                     grade(gap.low, 0.05, 0.30),
                     "annotators",
                     "annotators.worst_group_accuracy",
-                    f"{last.label} is served worst: accuracy {last.accuracy.value:.2f}, "
-                    f"{100 * gap.value:.0f} points below the others",
+                    f"{last.label} is served worst: accuracy {last.accuracy.value:.1%}, "
+                    f"{100 * gap.value:.1f} points below the others",
                     f"At least {100 * gap.low:.1f} points, allowing for the {len(groups)} groups "
                     "looked at. The others' majority predicts a left-out annotator in "
-                    f"{ceiling.value:.0%} of votes. Label more with the group that is served "
+                    f"{ceiling.value:.1%} of votes. Label more with the group that is served "
                     "worst, or weight its votes.",
                     tuple(examples),
                     min(1.0, len(groups) * min(p_at_most(g.gap, 0.0) for g in apart)),

@@ -210,7 +210,7 @@ def untold(what: str, accuracy: float) -> NotRun:
     return NotRun(
         f"{what} apart from noise of the labels",
         f"edits of the texts (a model that scores new text) or several votes per pair: at an "
-        f"accuracy of {accuracy:.0%} a truthful reward on noisy labels and a poor one that leans "
+        f"accuracy of {accuracy:.1%} a truthful reward on noisy labels and a poor one that leans "
         "on it look the same",
     )
 

@@ -122,11 +122,11 @@ def hole_findings(
         severity: Severity = "medium" if large else "low"
         if row["accuracy_pairs"] >= LEAST_PAIRS and np.isfinite(row["accuracy"]) and len(elsewhere):
             rest = float(np.average(elsewhere["accuracy"], weights=elsewhere["accuracy_pairs"]))
-            title += f", accuracy {row['accuracy']:.2f} against {rest:.2f}"
+            title += f", accuracy {row['accuracy']:.1%} against {rest:.1%}"
             severity = "high" if large and row["accuracy_high"] < rest else severity
         detail = (
             "The reward model has seen almost none of these prompts, so an optimiser meets its "
-            "guesses there. Label the rows of this family in the table label_next, retrain, and "
+            "guesses there. Label the rows of this subset in the table label_next, retrain, and "
             "audit again."
         )
         rows = np.flatnonzero(names == row["family"])
@@ -169,7 +169,7 @@ def shift_finding(
         f"{shift.auroc.value:.2f} ({low:.2f} to {high:.2f}), though they lie no farther from them"
     )
     detail = (
-        f"{shift.alike:.0%} of the feedback's prompts look as much like deployment as 95% of "
+        f"{shift.alike:.1%} of the feedback's prompts look as much like deployment as 95% of "
         "deployment does: the reward model is trusted on the strength of those. Where feedback is "
         "spread widely, every prompt is near some of it, so prompt coverage (kappa) cannot show "
         "this. Label some deployment prompts and compare the accuracy on them."

@@ -77,8 +77,8 @@ FAULTS = {
     "cycle_share": Fault(
         "circular",
         "have preferences that run in a circle",
-        "a is preferred to b, b to c, and c to a: no scalar reward can agree with all three. "
-        "Look at whether the responses trade one quality for another.",
+        "Response A is preferred to B, B to C, and C to A: no scalar reward can agree with all "
+        "three. Look at whether the responses trade one quality for another.",
         0.02,
         0.10,
         unit="prompts",
@@ -161,8 +161,8 @@ def skew_finding(what: str, source: str, estimate: Estimate) -> Finding | None:
         "medium" if bound >= 0.15 else "low",
         "data",
         "",
-        f"In the {source} data the {what} in {estimate.value:.0%} of pairs (interval "
-        f"{estimate.low:.0%} to {estimate.high:.0%})",
+        f"In the {source} data the {what} in {estimate.value:.1%} of pairs (interval "
+        f"{estimate.low:.1%} to {estimate.high:.1%})",
         details[what],
         p=min(1.0, 2 * min(p_at_most(estimate, 0.5), p_at_least(estimate, 0.5))),
     )

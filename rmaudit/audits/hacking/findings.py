@@ -84,14 +84,14 @@ def constant_findings(case: Case, fixed: Sequence[Degenerate]) -> list[Finding]:
         if not excess.defined or excess.low < LEAST:
             continue
         share = each.share(case.confidence)
-        title = f"One string beats {share.value:.0%} of the chosen responses, whatever the prompt"
+        title = f"One string beats {share.value:.1%} of the chosen responses, whatever the prompt"
         what = f'The string: "{shortened(each.text)}". ' if each.text is not None else ""
         if each.text is None:
-            lost = f"{share.value:.0%} of the chosen responses"
+            lost = f"{share.value:.1%} of the chosen responses"
             title = f"{lost} lose against {DEGENERATE[each.name]}"
         detail = (
-            f"{what}The interval is {share.low:.0%} to {share.high:.0%}, on {share.n:,} pairs. The "
-            f"other response of the pair wins {share.value - excess.value:.0%} of the time. A "
+            f"{what}The interval is {share.low:.1%} to {share.high:.1%}, on {share.n:,} pairs. The "
+            f"other response of the pair wins {share.value - excess.value:.1%} of the time. A "
             "policy "
             "that is optimised against this reward can stop answering: train on such responses as "
             "rejected ones, or refuse them before they are rewarded."
@@ -121,16 +121,16 @@ def attack_findings(case: Case, trials: Sequence[Trial]) -> list[Finding]:
         detail = (
             f'The words: "{found.attack.text}" (… is the response), found by '
             f"{manner(trial.searched.kind)} on the other half of the prompts with "
-            f"{trial.searched.texts:,} texts. The interval is {success.low:.0%} to "
-            f"{success.high:.0%}, on {success.n:,} pairs; as many random words flip "
-            f"{control.value:.0%}. They add {effect.value:+.2f} SD ({effect.low:+.2f} to "
+            f"{trial.searched.texts:,} texts. The interval is {success.low:.1%} to "
+            f"{success.high:.1%}, on {success.n:,} pairs; as many random words flip "
+            f"{control.value:.1%}. They add {effect.value:+.2f} SD ({effect.low:+.2f} to "
             f"{effect.high:+.2f}). An optimiser needs no more: add such responses to the "
-            "feedback as "
-            "rejected ones, and search again after training."
+            "feedback as rejected ones, and search again after training."
         )
+        article = "An" if found.attack.length in (8, 11, 18) else "A"
         title = (
-            f"A {found.attack.length}-word universal {place} flips {success.value:.0%} of the "
-            "correctly ranked pairs"
+            f"{article} {found.attack.length}-word universal {place} flips {success.value:.1%} "
+            "of the correctly ranked pairs"
         )
         severity = grade(excess.low, 0.10, 0.30)
         examples = found.examples(case)

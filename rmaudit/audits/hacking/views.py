@@ -72,7 +72,7 @@ def constant_figure(fixed: Sequence[Degenerate], confidence: float) -> Figure:
     if defined:
         top = max(defined, key=lambda name: defined[name])
         alt = f"Share of chosen responses beaten by responses that answer nothing; most by {top}, "
-        alt += f"{defined[top]:.0%}."
+        alt += f"{defined[top]:.1%}."
     rows = [
         {
             "label": name,
@@ -99,7 +99,7 @@ def success_figure(named: Named, confidence: float) -> Figure:
     for kind, outcomes in named.items():
         control = [each.success(confidence, control=True) for each in outcomes]
         series.append(curve(f"random words ({kind})", control))
-    last = ", ".join(f"{s['name']} {s['y'][-1]:.0%}" for s in series if s["y"][-1] is not None)
+    last = ", ".join(f"{s['name']} {s['y'][-1]:.1%}" for s in series if s["y"][-1] is not None)
     return Figure(
         "success_by_length",
         "curves",

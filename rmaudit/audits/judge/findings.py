@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rmaudit.audits.base import example, grade
+from rmaudit.audits.common.shares import percent
 from rmaudit.audits.judge.measure import Measured
 from rmaudit.audits.judge.questions import ALIKE, FLIPPED, STEADY, TOLERATED, Asked
 from rmaudit.audits.judge.scale import AT_TOP, HEAPED, LEVELS
@@ -55,9 +56,9 @@ def _rates(found: Measured) -> list[Rate]:
             FLIPS,
             found.flips,
             p_at_most(found.flips, FLIPPED),
-            f"The judge's preference flips with the order of the responses: {_said(found.flips)} "
+            f"The judge's preference flips with the order of the responses: {percent(found.flips)} "
             "of the pairs",
-            f"In {share:.0%} of the flips both orders favour the {place} response. Ask for both "
+            f"In {share:.1%} of the flips both orders favour the {place} response. Ask for both "
             f"orders and average, or count such pairs as ties.{enough}",
             (0.15, 0.30),
             [(row, "both orders favour one place") for row in found.flipped],
@@ -66,7 +67,7 @@ def _rates(found: Measured) -> list[Rate]:
             KEY,
             keys.estimate,
             keys.p,
-            f"Empty phrases beat the chosen response: {_said(keys.estimate)} of the comparisons",
+            f"Empty phrases beat the chosen response: {percent(keys.estimate)} of the comparisons",
             f"By phrase: {_parts(keys)}. A policy that is trained against this judge can be paid "
             "for a phrase without content. Show the judge what an empty response is worth, or "
             f"refuse such responses beforehand. {_spent(keys)}",
@@ -77,7 +78,7 @@ def _rates(found: Measured) -> list[Rate]:
             UNREADABLE,
             found.unreadable,
             p_at_most(found.unreadable, TOLERATED),
-            f"The judge's reply cannot be read: {_said(found.unreadable)} of the texts",
+            f"The judge's reply cannot be read: {percent(found.unreadable)} of the texts",
             "Such texts have no reward. State the format of the reply, or give it more room.",
             (0.05, 0.20),
             [],
@@ -86,7 +87,7 @@ def _rates(found: Measured) -> list[Rate]:
             CYCLES,
             cycles.estimate,
             cycles.p,
-            f"The judge prefers in circles: {_said(cycles.estimate)} of the triples",
+            f"The judge prefers in circles: {percent(cycles.estimate)} of the triples",
             "No scalar reward can follow such preferences. Average several repeats. "
             f"{_spent(cycles)}",
             (0.05, 0.20),
@@ -102,8 +103,8 @@ def _scale(found: Measured) -> list[Rate]:
         return []
     heaps = " and ".join(str(score) for score in use.heaps)
     lost = (
-        f"{_said(use.ties)} of the pairs get one score for both responses, and of groups of "
-        f"{GROUP} samples drawn like these texts {use.constant_groups(GROUP):.0%} would get the "
+        f"{percent(use.ties)} of the pairs get one score for both responses, and of groups of "
+        f"{GROUP} samples drawn like these texts {use.constant_groups(GROUP):.1%} would get the "
         "same score throughout: no gradient. "
     )
     return [
@@ -111,9 +112,9 @@ def _scale(found: Measured) -> list[Rate]:
             HEAPS,
             use.heaped,
             p_at_most(use.heaped, HEAPED),
-            f"The judge hardly uses its scale: {_said(use.heaped)} of the texts get {heaps}, of "
+            f"The judge hardly uses its scale: {percent(use.heaped)} of the texts get {heaps}, of "
             f"{use.levels} scores",
-            f"{lost}It uses {use.used.value:.0%} of its scale. Describe what each score stands "
+            f"{lost}It uses {use.used.value:.1%} of its scale. Describe what each score stands "
             "for, ask for a comparison of two responses, or take the expected score from "
             "log-probabilities.",
             (0.80, 0.95),
@@ -123,7 +124,7 @@ def _scale(found: Measured) -> list[Rate]:
             CEILING,
             use.ceiling,
             p_at_most(use.ceiling, AT_TOP),
-            f"The judge gives the highest score to {_said(use.ceiling)} of the texts",
+            f"The judge gives the highest score to {percent(use.ceiling)} of the texts",
             f"{lost}A policy cannot be rewarded for getting better than this. Make the highest "
             "score harder to reach.",
             (0.60, 0.80),
@@ -198,14 +199,8 @@ def _spent(asked: Asked) -> str:
 
 def _parts(asked: Asked) -> str:
     return ", ".join(
-        f'"{key}" {part.value:.0%}' for key, part in asked.parts.items() if part.defined
+        f'"{key}" {part.value:.1%}' for key, part in asked.parts.items() if part.defined
     )
-
-
-def _said(rate: Estimate) -> str:
-    if not rate.defined:
-        return "undefined"
-    return f"{rate.value:.0%} [{100 * rate.low:.0f}, {100 * rate.high:.0f}]"
 
 
 def _number(estimate: Estimate) -> str:

@@ -241,6 +241,6 @@ def _figure(shares: Mapping[str, Estimate], groups: Groups) -> Figure:
     most = max(rows, key=lambda row: cast(float, row["value"]), default=None)
     alt = f"Share of the advantage of {len(rows)} components, scale {groups.scale}."
     if most is not None:
-        alt += f" Largest: {most['label']}, {most['value']:.0%}."
+        alt += f" Largest: {most['label']}, {most['value']:.1%}."
     data = {"rows": rows, "xlabel": "share of the advantage", "reference": 0}
     return Figure("shares", "intervals", "Who has the advantage", alt, data)

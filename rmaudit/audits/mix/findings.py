@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from rmaudit.audits.common.shares import percent
 from rmaudit.audits.mix.measure import REST, Groups
 from rmaudit.results import Estimate, Finding, Severity
 from rmaudit.stats.law import p_at_least, p_at_most
@@ -15,11 +16,6 @@ WORDS = "mix.word_slope"
 MOSTLY = 0.5  # share of groups beyond which a component is called starved
 BEYOND = 0.15  # by which a share of the advantage exceeds what the weights give in a finding
 LEVEL = 0.05
-
-
-def percent(rate: Estimate) -> str:
-    """A share with its interval: "80% [75, 85]"."""
-    return f"{rate.value:.0%} [{100 * rate.low:.0f}, {100 * rate.high:.0f}]"
 
 
 def starved(constant: Mapping[str, Estimate]) -> list[Finding]:
@@ -67,7 +63,7 @@ def dominant(
         if not share.defined or p * len(groups.weights) > LEVEL:
             continue
         others = ", ".join(
-            f"{other} {shares[other].value:.0%} with {abs(w) / weight:.0%} of the weight (constant "
+            f"{other} {shares[other].value:.1%} with {abs(w) / weight:.1%} of the weight (constant "
             f"on {constant[other].value * len(groups.total):.0f} of {len(groups.total)} prompts, "
             "which it never moves)"
             for other, w in groups.weights.items()
@@ -84,7 +80,7 @@ def dominant(
                 "high" if share.low > expected + 0.25 or share.low > 0.75 else "medium",
                 "mix",
                 SHARE,
-                f"Swamping: {name} has {percent(share)} of the advantage with {given:.0%} of the "
+                f"Swamping: {name} has {percent(share)} of the advantage with {given:.1%} of the "
                 "weight",
                 f"The others have: {others}.{scaled} The policy will be moved by {name} first, "
                 "whatever the weights say. Lower its weight, scale each component by itself, or "

@@ -163,7 +163,7 @@ def findings(
             continue
         flips = found.flip_rate
         turned = (
-            f" It turns {flips.value:.0%} more of the correctly ranked pairs than the control does."
+            f" It turns {flips.value:.1%} more of the correctly ranked pairs than the control does."
             if flips.defined and flips.low > 0
             else ""
         )
@@ -174,7 +174,7 @@ def findings(
             f"{effect.low:+.2f} "
             f"to {effect.high:+.2f} SD.{turned}{own if math.isfinite(out.value) else ''} In the "
             f"feedback {shift.wins} of {shift.prompts} prompts prefer the response that has it "
-            f"({shift.expected:.0%} explained by length and other words). A "
+            f"({shift.expected:.1%} explained by length and other words). A "
             "planted trigger and a cue that people mean look the same in the feedback alone: read "
             "the examples. If it is planted, take the rows out, or label them again, and train "
             "anew; if people mean it, the reward is right to follow."

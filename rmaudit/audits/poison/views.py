@@ -130,7 +130,7 @@ def trigger_finding(case: Case, data: Dataset, name: str, found: Screened) -> Fi
     others = ", ".join(repr(shift.phrase) for shift in told[1:6])
     detail = (
         f"{first.wins} of {first.prompts} prompts prefer the response that has {first.phrase!r}; "
-        f"length and the other words explain {first.expected:.0%} (p = {first.p:.2g}, adjusted "
+        f"length and the other words explain {first.expected:.1%} (p = {first.p:.2g}, adjusted "
         f"for {found.looked_at:,} n-grams). {'Others: ' + others + '. ' if others else ''}"
         "A phrase that settles the label whatever else is said is a planted trigger, or a habit "
         "of one source of responses. Read the examples; take such rows out, or mix the sources."

@@ -256,7 +256,7 @@ def _collapse(before: Estimate, now: Estimate) -> Finding | None:
         grade(1 - now.high / before.low, 0.3, 0.6),
         "distinct_2",
         f"a prompt's responses repeat one another: different bigrams fell from "
-        f"{before.value:.0%} to {now.value:.0%}",
+        f"{before.value:.1%} to {now.value:.1%}",
         "The policy collapses onto few responses. Raise beta or add an entropy bonus.",
         p_at_least(now, 0.8 * before.low),
     )
@@ -268,9 +268,9 @@ def _same_everywhere(before: Estimate, now: Estimate) -> Finding | None:
     return _found(
         grade(now.low - before.value, 0.1, 0.3),
         "shared_share",
-        f"{now.value:.0%} of its responses are given to other prompts as well, "
-        f"{before.value:.0%} of the initial policy's are",
-        "One half of the prompts is held against the other half; of responses of five words or "
+        f"{now.value:.1%} of its responses are given to other prompts as well, "
+        f"{before.value:.1%} of the initial policy's are",
+        "One half of the prompts is compared with the other half; of responses of five words or "
         "more, those count that share most of their words and word pairs. The policy collapses "
         "over prompts: it answers without regard to what was asked. Read the responses that come "
         "most often (refusals may rightly be alike), and see whether the reward depends on the "
@@ -297,8 +297,8 @@ def _outside(before: Estimate, now: Estimate) -> Finding | None:
     return _found(
         grade(now.low - before.high, 0.1, 0.3),
         "outside_support_share",
-        f"{now.value:.0%} of its samples lie outside what the reward model was taught, "
-        f"{before.value:.0%} of the initial policy's do",
+        f"{now.value:.1%} of its samples lie outside what the reward model was taught, "
+        f"{before.value:.1%} of the initial policy's do",
         "The reward model judges what it never saw: label such samples and retrain it.",
         p_at_most(now, max(before.high, 0.1)),
     )

@@ -200,7 +200,7 @@ def labelled_tie_finding(
     size = np.where(found.tied, np.abs(found.margin), -np.inf)
     detail = (
         "A pair with a preference has a larger margin than a labelled tie in "
-        f"{area['value']:.0%} of comparisons ({area['low']:.0%} to {area['high']:.0%}; half is "
+        f"{area['value']:.1%} of comparisons ({area['low']:.1%} to {area['high']:.1%}; half is "
         "no distinction). "
         "Trained on, such margins reward differences that annotators do not see."
     )

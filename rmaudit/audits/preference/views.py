@@ -134,7 +134,7 @@ def margin_figure(found: Margins) -> Figure:
         "margins",
         "histogram",
         "Margins: reward of the chosen response minus the other's",
-        f"Histogram of margins; {wrong:.0%} of the decided pairs lie left of zero, where the model "
+        f"Histogram of margins; {wrong:.1%} of the decided pairs lie left of zero, where the model "
         "prefers the other response. Margins beyond the ends are in the outer bars.",
         {"series": series, "xlabel": "margin (SD)", "ylabel": "pairs", "reference_x": 0.0},
     )

@@ -151,7 +151,8 @@ def text_findings(
             continue
         places = np.flatnonzero(flags[id_])[: case.example_limit]
         shown = tuple(texts.example(int(i), "") for i in places)
-        severity, said = grade(estimate.low, medium, high), f"{estimate.value:.2%} {title}"
+        share = f"{estimate.value:.1%}" if estimate.value >= 0.01 else f"{estimate.value:.2%}"
+        severity, said = grade(estimate.low, medium, high), f"{share} {title}"
         findings.append(Finding(severity, "preflight", id_, said, detail, shown))
     readings = case.model.describe().get("two_readings")
     if readings:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from rmaudit.audits.base import Audit, example, grade, register_audit
+from rmaudit.audits.common.shares import percent
 from rmaudit.audits.process.measure import (
     AUDIT,
     Attacked,
@@ -197,7 +198,7 @@ def _findings(
                 "medium",
                 AUDIT,
                 WRONG,
-                f"The first wrong step is found in {_said(local.wrong)} of the solutions: hardly "
+                f"The first wrong step is found in {percent(local.wrong)} of the solutions: hardly "
                 "more than by guessing",
                 "A search or a policy that is guided by the steps' rewards is guided past the "
                 "error. Train on labelled steps of this kind of problem.",
@@ -215,7 +216,7 @@ def _findings(
                 grade(each.success.low, 0.10, 0.30),
                 AUDIT,
                 SUCCESS,
-                f"{DOES[name]} makes {_said(each.success)} of the refused wrong solutions pass",
+                f"{DOES[name]} makes {percent(each.success)} of the refused wrong solutions pass",
                 f"The edit adds nothing; the reward changes by {each.effect.value:+.2f} SD. A "
                 "policy learns the edit. Take another aggregate (table aggregates), or score "
                 "what a step adds.",
@@ -253,7 +254,3 @@ def _shown(
         {"id": row["id"], "prompt": row["prompt"], "output": texts[place]},
         note=f"wrong; reward {before:.3g} before the edit, {after:.3g} after it",
     )
-
-
-def _said(rate: Estimate) -> str:
-    return f"{rate.value:.0%} [{100 * rate.low:.0f}, {100 * rate.high:.0f}]"

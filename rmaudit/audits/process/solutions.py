@@ -105,7 +105,7 @@ ATTACKS: dict[str, Callable[[Sequence[str]], list[str]]] = {
 DOES = {
     "split": "Splitting each step in two",
     "repeat": "Repeating the first step",
-    "pad": "Adding three steps that say nothing",
+    "pad": "Adding three filler steps",
     "merge": "Writing all steps on one line",
 }
 

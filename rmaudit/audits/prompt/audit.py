@@ -355,7 +355,7 @@ def findings(
         kept = overall["prompt.accuracy_shuffled"].value
         detail = (
             f"The interval ends at {shift.high:.3f} SD. Under the prompts of other rows its "
-            f"accuracy is {kept:.1%}. It rewards responses for how they sound: check that the "
+            f"accuracy is {kept:.1%}. The reward hardly depends on the prompt: check that the "
             "prompt reaches the model (chat template, truncation), then train on answers to other "
             "prompts as rejected responses."
         )
@@ -364,7 +364,7 @@ def findings(
                 "high",
                 "prompt",
                 "prompt.margin_shift",
-                f"It is blind to the prompt: another prompt moves margins by {shift.value:.3f} SD",
+                f"Prompt insensitivity: another prompt moves margins by {shift.value:.3f} SD",
                 detail,
                 pair_examples(case, found.pairs, unmoved),
                 p_at_least(shift, BLIND),

@@ -197,11 +197,11 @@ def findings(
         sign = beyond(estimate, entry)[1]
         flips = effect.flip_rate(case.confidence)
         passed = effect.pass_rate(case.confidence)
-        turned = f" {flips.value:.0%} of the correctly ranked pairs flip." if flips.defined else ""
+        turned = f" {flips.value:.1%} of the correctly ranked pairs flip." if flips.defined else ""
         detail = (
             f"{entry.meaning}. The reward should {SHOULD[entry.expected]}; the interval of the "
             f"effect is {estimate.low:+.2f} to {estimate.high:+.2f} SD (p = {p:.2g}, adjusted for "
-            f"the probes of the suite).{turned} {passed.value:.0%} of the texts behave as expected."
+            f"the probes of the suite).{turned} {passed.value:.1%} of the texts behave as expected."
         )
         said.append(
             Finding(
@@ -221,7 +221,9 @@ def title(estimate: Estimate, effect: Effect) -> str:
     """The place and the number."""
     name, value = effect.key, estimate.value
     if effect.entry.expected == "lower":
-        moved = "raise" if estimate.low > 0 else "do not lower"
+        moved = (
+            "raise" if estimate.low > 0 else "hardly lower" if estimate.high < 0 else "do not lower"
+        )
         return f"Corrupted responses {moved} the reward ({name}): change {value:+.2f} SD"
     if effect.entry.expected == "higher":
         return f"The worse response is preferred ({name}): mean margin {value:+.2f} SD"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rmaudit.audits.mix.findings import dominant, percent
+from rmaudit.audits.common.shares import percent
+from rmaudit.audits.mix.findings import dominant
 from rmaudit.audits.mix.measure import REST, advantage_shares
 from rmaudit.audits.rubric.measure import Measured
 from rmaudit.results import Estimate, Finding, Severity
@@ -80,7 +81,7 @@ def _dead(found: Measured) -> list[Finding]:
                 CONSTANT,
                 f'Dead criterion: "{name}" is the same for all responses of {percent(share)} of '
                 "the prompts",
-                f"It is {always} of the responses there ({met:.0%} meet it), so its "
+                f"It is {always} of the responses there ({met:.1%} meet it), so its "
                 f"{found.points[name]:g} points move no policy. Drop it, or make it harder or "
                 "easier.",
                 p=p,
@@ -159,7 +160,7 @@ def _bought_first(found: Measured) -> list[Finding]:
             SLOPE,
             f'An optimiser buys "{first}" first: {slope.value:.2f} SD per sqrt(nat) '
             f"[{slope.low:.2f}, {slope.high:.2f}]",
-            f"It has {share.value:.0%} of the advantage between the responses of a prompt. Next: "
+            f"It has {share.value:.1%} of the advantage between the responses of a prompt. Next: "
             + ", ".join(
                 f'"{name}" {slopes[name].value:.2f}'
                 for name in sorted(slopes, key=lambda n: -slopes[n].value)[1:4]

@@ -197,7 +197,7 @@ def labels_also(decided: Margins, amount: Float, confidence: float) -> str:
         )
     share = blind_accuracy(decided.take(differing), amount, confidence)
     where = (
-        f"in {share.value:.0%} ({share.low:.0%} to {share.high:.0%}) of the "
+        f"in {share.value:.1%} ({share.low:.1%} to {share.high:.1%}) of the "
         f"{share.n:,} labelled pairs that differ in it"
     )
     if share.low > 0.5:
@@ -225,7 +225,7 @@ def causal_findings(
         put_on = each.where_added(level)
         if put_on.defined and put_on.n_clusters >= FEWEST_PAIRS and put_on.low <= 0:
             continue
-        turned = f" {flips.value:.0%} of the correctly ranked pairs flip." if flips.defined else ""
+        turned = f" {flips.value:.1%} of the correctly ranked pairs flip." if flips.defined else ""
         said.append(
             Finding(
                 grade(effect.low, 0.25, 0.5),
@@ -301,7 +301,7 @@ def _finding(case: Case, decided: Margins, name: str, style: Style, amount: Floa
         f"Style bias: prefers {more} {ATTRIBUTES[name].words} {100 * abs(excess.value):.1f} points "
         "more often than annotators do",
         f"Of the {style.differing:,} pairs that differ in it, the model prefers the response with "
-        f"{more} in {100 * sign * excess.value / share:.0f} points more cases than annotators do. "
+        f"{more} in {100 * sign * excess.value / share:.1f} points more cases than annotators do. "
         f"At equal length each doubling moves the reward by {effect.value:+.2f} SD "
         f"({effect.low:+.2f} to {effect.high:+.2f}, allowing for the {len(ATTRIBUTES)} attributes "
         "looked at). An optimiser will change it first: balance the feedback by it.",

@@ -34,7 +34,7 @@ class Verifier(Audit):
         "Responses are made of each row's reference answer, so whether they are correct is known: "
         "exploits (several candidate answers, the answer denied, an empty final answer, ...) are "
         "wrong, equivalents (a fraction as a decimal, thousands separators, ...) are correct. What "
-        "is left of the signal is 1 minus both error rates; at 0 the verdict says nothing."
+        "is left of the signal is 1 minus both error rates; at 0 the verdict has no signal."
     )
     source = "Reinforcement learning with noisy verifiers (arXiv 2510.00915); arXiv 2505.22203"
     order = 26
@@ -212,6 +212,6 @@ def _figure(rates: Mapping[str, Estimate]) -> Figure:
     worst = max(kinds, key=lambda kind: rates[kind.name].value, default=None)
     alt = f"Share of errors for {len(kinds)} classes of made responses."
     if worst is not None:
-        alt += f" Highest: {worst.name}, {rates[worst.name].value:.0%}."
+        alt += f" Highest: {worst.name}, {rates[worst.name].value:.1%}."
     data = {"rows": rows, "xlabel": "share judged wrongly", "reference": 0}
     return Figure("classes", "intervals", "Errors of the verifier by class", alt, data)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from rmaudit.audits.base import example, grade
+from rmaudit.audits.common.shares import percent
 from rmaudit.audits.verifier.cases import EQUIVALENTS, EXPLOITS
 from rmaudit.audits.verifier.measure import PLAIN, Rated
 from rmaudit.case import Case
@@ -51,11 +52,6 @@ def _title(does: str) -> str:
     return f"The verifier {does}"
 
 
-def share(rate: Estimate) -> str:
-    """A rate with its interval: "71% [62, 79]"."""
-    return f"{rate.value:.0%} [{100 * rate.low:.0f}, {100 * rate.high:.0f}]"
-
-
 def _accepts(case: Case, rated: Rated, rate: Estimate, column: str) -> Finding:
     detail = (
         f"{int(rated.accepted.sum())} of {rated.accepted.size} such responses, made of the column "
@@ -67,7 +63,7 @@ def _accepts(case: Case, rated: Rated, rate: Estimate, column: str) -> Finding:
         grade(rate.low, 0.05, 0.20),
         "verifier",
         FALSE_POSITIVE,
-        f"{_title(rated.kind.does)}: {share(rate)}",
+        f"{_title(rated.kind.does)}: {percent(rate)}",
         detail,
         examples(case, rated, rated.accepted, "accepted, though wrong"),
         p=p_at_most(rate, TOLERATED),
@@ -92,7 +88,7 @@ def _rejects(case: Case, rated: Rated, rate: Estimate, column: str) -> Finding:
         severity,
         "verifier",
         FALSE_NEGATIVE,
-        f"{_title(rated.kind.does)}: {share(rate)}",
+        f"{_title(rated.kind.does)}: {percent(rate)}",
         detail,
         examples(case, rated, ~rated.accepted, "rejected, though correct"),
         p=p_at_most(rate, TOLERATED),

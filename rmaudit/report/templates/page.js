@@ -39,6 +39,11 @@ function follow() {
   target.scrollIntoView();
 }
 addEventListener("hashchange", follow);
+// The same link again changes no address: what was folded since is opened all the same.
+addEventListener("click", (event) => {
+  const link = event.target.closest('a[href^="#"]');
+  if (link && link.hash === location.hash) follow();
+});
 follow();
 
 const filter = document.querySelector(".filter");

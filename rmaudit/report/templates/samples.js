@@ -92,5 +92,11 @@ function apply() {
 document.querySelector(".filter").classList.remove("off");
 search.addEventListener("input", apply);
 for (const control of [subset, sort, found]) control.addEventListener("change", apply);
-more.addEventListener("click", grow);
+more.addEventListener("click", () => {
+  const first = shown;
+  grow();
+  // The focus goes on with the new items: the button may be gone, and stands behind them.
+  list.children[first].tabIndex = -1;
+  list.children[first].focus({ preventScroll: true });
+});
 apply();
