@@ -24,9 +24,10 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable .
 	touch $@
 
-# One thread a worker: two processes of two threads each would fight for two cores.
+# One thread a worker: two processes of two threads each would fight for two cores. Bytecode is
+# kept, whatever the machine's habit: tests start some hundred interpreters.
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal --durations=10
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist worksteal --durations=10
 
 # The fast tests in environments of their own: the lowest releases that pyproject.toml allows, and
 # the newest. torch is the constraints' (a processor's build where pip is given one); what only an
@@ -44,7 +45,7 @@ test-lowest test-latest: test-%:
 	  | grep -vE '^(nvidia|cuda|triton)' > build/$*/releases.txt
 	build/$*/bin/python -m pip install --quiet --requirement build/$*/releases.txt
 	build/$*/bin/python -m pip install --quiet --no-deps --editable .
-	OMP_NUM_THREADS=1 build/$*/bin/python -m pytest -n auto --dist worksteal -m "not slow" \
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= build/$*/bin/python -m pytest -n auto --dist worksteal -m "not slow" \
 	  -o filterwarnings=default
 
 check: $(STAMP)
