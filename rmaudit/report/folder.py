@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ SCORES = "scores.parquet"
 INFLUENCE = "influence.parquet"
 SET_ASIDE = "set_aside.jsonl"
 SAMPLES = "samples.html"
+QUEUES = frozenset({"label_next", "disagreements"})  # tables of what a person should look at next
 TEXT = ("categorical", "string", "empty")  # empty: a report without any defined number
 _STEP = re.compile(r"(?:checkpoint|step|global_step|iter)[-_]?(\d+)", re.IGNORECASE)
 NAMED = ("metric", "slice", "prompt")  # columns of the influences that say whose a value is
@@ -74,6 +76,9 @@ def write(report: Report, folder: Path, paper: str) -> None:
             path = _table(name, title)
             files.write(folder / path, files.csv_text(content.columns, content.rows))
             stale.discard(path)
+            if title in QUEUES:
+                files.write(folder / _queue(name, title), _lines(content.columns, content.rows))
+                stale.discard(_queue(name, title))
     drawn = drawings(report)
     for (name, figure), drawing in drawn.items():
         svg, pdf = _figures(name, figure)
@@ -172,6 +177,7 @@ def _named_before(folder: Path) -> set[str]:
     named = {SCORES, INFLUENCE, SET_ASIDE, SAMPLES}
     for name, audit in audits.items():
         named.update(_table(name, title) for title in audit.tables)
+        named.update(_queue(name, title) for title in audit.tables if title in QUEUES)
         for figure in audit.figures:
             named.update(_figures(name, figure.name))
     return named
@@ -179,6 +185,16 @@ def _named_before(folder: Path) -> set[str]:
 
 def _table(audit: str, title: str) -> str:
     return f"tables/{files.file_name(audit, title)}.csv"
+
+
+def _queue(audit: str, title: str) -> str:
+    return f"tables/{files.file_name(audit, title)}.jsonl"
+
+
+def _lines(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A table as JSON Lines, as tools for labels read it."""
+    records = (plain(dict(zip(columns, row, strict=True))) for row in rows)
+    return "".join(f"{json.dumps(record, ensure_ascii=False)}\n" for record in records)
 
 
 def _figures(audit: str, figure: str) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from fractions import Fraction
 
@@ -230,3 +231,38 @@ def test_columns_that_a_verifier_reads_are_not_said_to_be_unused(caplog):
     rma.score(reward, rows, cache=False)
     (said,) = [r.getMessage() for r in caplog.records if "not used" in r.getMessage()]
     assert said.endswith("not used (kept as metadata): origin")
+
+
+def test_disagreements_with_gold_are_queued_in_the_order_to_look_at_them(tmp_path):
+    rows = [
+        {
+            "prompt": f"{i} plus 1?",
+            "chosen": f"It is {i + 1}.",
+            "rejected": "No.",
+            "answer": f"{i + 1}",
+        }
+        for i in range(3)
+    ]
+    samples = [
+        {"prompt": r["prompt"], "answer": r["answer"], "outputs": outputs}
+        for r, outputs in zip(
+            rows,
+            (["It is 1.", "1 or 2", "1 or 9", "one"], ["It is 2.", "It is 2."], ["3 or 7", "x"]),
+            strict=True,
+        )
+    ]
+
+    def anywhere(completions, answer):
+        return [float(a in c) for a, c in zip(answer, completions, strict=True)]
+
+    def gold(completions, answer):
+        return [
+            float(c in (f"It is {a}.", "one")) for a, c in zip(answer, completions, strict=True)
+        ]
+
+    report = rma.audit(anywhere, rows, samples=samples, gold=gold, only=["verifier"], cache=False)
+    report.save(tmp_path)
+    text = (tmp_path / "tables" / "verifier-disagreements.jsonl").read_text()
+    queued = [(q["output"], q["verdict"], q["gold"]) for q in map(json.loads, text.splitlines())]
+    # The first of each prompt (1 or 2, 3 or 7), then further ones; the rejected correct one last.
+    assert queued == [("1 or 2", 1, 0), ("3 or 7", 1, 0), ("1 or 9", 1, 0), ("one", 0, 1)]

@@ -145,3 +145,15 @@ def test_a_function_handed_over_cannot_end_the_process():
     model = given_function(leaves)
     with pytest.raises(RewardModelError, match="tried to end the process"):
         model.score_batch(model.encode(TEXTS))
+
+
+def test_a_function_that_always_ends_its_process_is_told_after_three_texts(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "always_leaves.py").write_text(
+        "import os\ndef reward(pairs):\n    open('calls', 'a').write('x')\n    os._exit(3)\n"
+    )
+    model = load_python("python:always_leaves:reward")
+    texts = model.encode([Text("q", str(k)) for k in range(20)])
+    with pytest.raises(RewardModelError, match=r"ended its process \(exit code 3\)"):
+        model.score_batch(texts)
+    assert (tmp_path / "calls").read_text() == "x" * 4  # together, then three one by one

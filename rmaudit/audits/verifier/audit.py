@@ -19,6 +19,7 @@ from rmaudit.data.fields import REFERENCES, field_names
 from rmaudit.results import AuditResult, Estimate, Figure, Metric, MetricSpec, NotRun
 from rmaudit.rewards.base import Signal, leaves
 from rmaudit.scoring.requests import Request, Scores
+from rmaudit.typing import Float, Integers, Mask
 
 _FALSE = frozenset(kind.name for kind in EQUIVALENTS)
 
@@ -123,6 +124,9 @@ class Verifier(Audit):
         )
 
 
+QUEUED = 500  # disagreements that a table holds
+
+
 def _in(kinds: Sequence, rates: Mapping[str, Estimate]) -> list:  # type: ignore[type-arg]
     return [kind for kind in kinds if kind.name in rates]
 
@@ -141,7 +145,7 @@ def _best(case: Case, scores: Scores) -> tuple[Estimate, pd.DataFrame | None, tu
         undefined = Estimate.undefined("no gold rewards", confidence=case.confidence)
         return undefined, None, ()
     share, disagree = best_wrong(rewards.proxy, gold, samples.clusters, case.confidence)
-    rows, columns = np.nonzero(disagree)
+    rows, columns = _queued(disagree, rewards.proxy, gold)
     frame = samples.frame
     table = pd.DataFrame(
         {
@@ -154,7 +158,21 @@ def _best(case: Case, scores: Scores) -> tuple[Estimate, pd.DataFrame | None, tu
             "gold": gold[rows, columns],
         }
     )
-    return share, table.head(500), ()
+    return share, table, ()
+
+
+def _queued(disagree: Mask, verdicts: Float, gold: Float) -> tuple[Integers, Integers]:
+    """The samples on which verifier and gold disagree, in the order in which to look at them.
+
+    One sample of each prompt comes first, then a second: of each prompt the one that is rewarded
+    most beyond its gold, for that is what the policy learns; at most 500.
+    """
+    excess = np.where(disagree, verdicts - gold, -np.inf)
+    order = np.argsort(-excess, axis=1, kind="stable")
+    ranked = np.take_along_axis(excess, order, axis=1)
+    rows, ranks = np.nonzero(np.isfinite(ranked))
+    first = np.lexsort((-ranked[rows, ranks], ranks))[:QUEUED]
+    return rows[first], order[rows[first], ranks[first]]
 
 
 def _table(found: Mapping[str, Rated], rates: Mapping[str, Estimate]) -> pd.DataFrame:

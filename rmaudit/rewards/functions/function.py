@@ -32,7 +32,7 @@ from rmaudit.rewards.functions.opening import find
 
 MOST_TEXTS = 64
 TIME_LIMIT = 60.0  # seconds per text
-_HANGS = 3  # texts in a row that take too long: the function, not the texts, is at fault
+_HANGS = 3  # texts in a row that take too long (or end the process, where none worked yet)
 RewardFunction = Any
 """A callable in one of the signatures of `rmaudit.rewards.functions.signatures`."""
 
@@ -201,7 +201,9 @@ class PythonReward(RewardModel):
                 hung = 0
             except CallError as error:
                 told[place] = str(error)
-                hung = hung + 1 if error.kind == "time" else 0
+                # Ending the process costs a new one each time: so does a function that always does.
+                costs = error.kind == "time" or (error.kind == "left" and not self._has_worked)
+                hung = hung + 1 if costs else 0
             if hung == _HANGS:
                 break
         if hung == _HANGS or all(isinstance(answer, str) for answer in told.values()):
