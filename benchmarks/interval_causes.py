@@ -259,12 +259,14 @@ def _scored(data: Dataset, rewards: list[Float], draw: Draw) -> tuple[Case, Scor
     return case, Scores([], there, members=[there], member_names=["recorded"])
 
 
+def of_edits(draw: Draw) -> list[Measured]:
+    """All that is measured on the same pairs with rewards of further texts."""
+    groups = (of_probes, of_style, of_poison, of_attacks, of_responses)
+    return [each for group in groups for each in group(draw)]
+
+
 GROUPS: dict[str, Group] = {
-    "probes": of_probes,
-    "style": of_style,
-    "poison": of_poison,
-    "attacks": of_attacks,
-    "responses": of_responses,
+    "edited texts": of_edits,
     "style sets": of_style_sets,
     "turns": of_turns,
     "regions": of_regions,

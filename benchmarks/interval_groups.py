@@ -28,7 +28,7 @@ GROUPS: dict[str, Group] = {
 
 # Prompts of a data set that stands for the population, and how many such sets; "" of all others.
 POPULATIONS = {
-    "": (10_000, 4),
+    "": (10_000, 2),
     "policy": (1_000, 20),
     "rubric": (2_000, 10),
     "ratings": (2_000, 20),

@@ -5,7 +5,7 @@
 
 Data sets are simulated with one pair a prompt, and with one to five; numbers are those of the
 audits themselves. Where the simulation does not know the population value, it is the mean over
-data sets of 20,000 prompts (of 2,000, of texts). Cells of 50 data sets are kept in
+20,000 prompts or more. Cells of 50 data sets are kept in
 ``benchmarks/cells/intervals.jsonl``: a run that was stopped goes on where it was, and a group is
 measured anew by taking its lines out. Prints the coverage of every metric, and why the others have
 no value to cover.
