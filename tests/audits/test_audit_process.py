@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 
 import rmaudit as rma
+from rmaudit.audits.process.measure import asked, attacked, pay_per_step
+from rmaudit.audits.process.solutions import ATTACKS, Solution
+from rmaudit.case import Case
+from rmaudit.rewards.recorded import Recorded
 from rmaudit.rewards.steps import aggregate_steps
+from rmaudit.scoring.requests import Column, Scores
 
 RNG = np.random.default_rng(4)
 
@@ -123,3 +128,31 @@ def test_data_without_steps_are_not_run():
     rows = [{"prompt": f"{i}?", "chosen": "a", "rejected": "b"} for i in range(3)]
     report = rma.audit(lambda pairs: [1.0] * len(pairs), rows, only=["process"], cache=False)
     assert report.audits["process"].status == "not_run"
+
+
+def test_intervals_in_sds_know_that_the_sd_is_estimated():
+    """Each edit moves all rewards by nearly the same: the SD's error is most of the effect's."""
+    rows = [{"prompt": f"Q {i}", "output": f"S {i}", "label": True} for i in range(150)]
+    case = Case(Recorded(), rma.load(rows, "unpaired"))
+    found = [Solution((i,), ("Two words; two more",) * 4, i % 2 - 1) for i in range(150)]
+    places, sets, held = asked(case, found), 250, np.zeros(2)
+    for seed in range(sets):
+        rng = np.random.default_rng(seed)
+        whole = rng.normal(size=150)
+        columns = {("eval", "", "output", "plain"): column(whole)}
+        for name in ATTACKS:
+            moved = 0.4 if name == "split" else 0.5
+            after = whole[places] + moved + 0.1 * rng.normal(size=len(places))
+            columns["eval", "process", name, "plain"] = column(after)
+        scores = Scores([], columns)
+        effect = attacked(case, found, scores, None, 0.0)["pad"].effect
+        pay = pay_per_step(case, found, scores, None)  # of four steps that splitting adds
+        held += [effect.low <= 0.5 <= effect.high, pay.low <= 0.1 <= pay.high]
+    error = np.sqrt(0.95 * 0.05 / sets)
+    assert (held / sets >= 0.935 - 2 * error).all()  # 0.3 and 0.5 with the SD taken for known
+    assert (held / sets <= 0.965 + 2 * error).all()
+
+
+def column(reward):
+    no = np.zeros(len(reward), dtype=bool)
+    return Column(reward, np.ones(len(reward), int), np.ones(len(reward), int), no, no, no)

@@ -12,12 +12,14 @@ import pandas as pd
 import pytest
 from known_rewards import FunctionModel, table
 from numpy.typing import NDArray
+from scipy.special import ndtr
 from town_world import broken, clean, town_pairs
 
 import rmaudit as rma
-from rmaudit.audits.common.pairs import comparisons
+from rmaudit.audits.common.pairs import Unit, comparisons
 from rmaudit.audits.robustness import audit as robustness
 from rmaudit.audits.robustness.audit import Robustness
+from rmaudit.audits.robustness.effects import Effect
 from rmaudit.audits.robustness.plan import PAIR_LIMIT, plan
 from rmaudit.case import Case
 from rmaudit.probes.loading import Suite, load_suite, load_suites
@@ -291,3 +293,28 @@ def test_what_it_needs(make_case: Make) -> None:
     assert prompts is not None
     assert "--eval" in prompts
     assert Robustness().missing(make_case(frame, clean)) is None
+
+
+def test_a_pass_rate_knows_that_its_half_sd_is_estimated() -> None:
+    """Two-sided: with the SD taken for known, 85 % of these intervals held the value."""
+    suite, probe = next(
+        (suite, probe)
+        for suite in load_suites()
+        for probe in suite.file.probes
+        if probe.expected == "same"
+    )
+    n, sets, held = 200, 600, 0
+    truth = float(ndtr((0.5 - 0.4) / 0.3) - ndtr((-0.5 - 0.4) / 0.3))
+    for seed in range(sets):
+        rng = np.random.default_rng(seed)
+        rewards = rng.normal(size=(n, 2))  # of an SD of 1
+        square = ((rewards - rewards.mean(axis=1, keepdims=True)) ** 2).ravel()
+        unit = Unit(square, np.full(2 * n, 0.5), np.repeat(np.arange(n), 2))
+        change, none, at = rng.normal(0.4, 0.3, n), np.zeros(n), np.arange(n)
+        effect = Effect(suite, probe, change, at, at, none, none, unit, 0, ())
+        rate = effect.pass_rate(0.95)
+        assert rate.value == pytest.approx(effect.passed.mean())
+        assert (rate.n, rate.n_clusters) == (n, n)
+        held += rate.low <= truth <= rate.high
+    error = math.sqrt(0.95 * 0.05 / sets)
+    assert 0.935 - 2 * error <= held / sets <= 0.965 + 2 * error

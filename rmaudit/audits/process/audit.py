@@ -217,9 +217,8 @@ def _findings(
                 AUDIT,
                 SUCCESS,
                 f"{DOES[name]} makes {percent(each.success)} of the refused wrong solutions pass",
-                f"The edit adds nothing; the reward changes by {each.effect.value:+.2f} SD. A "
-                "policy learns the edit. Take another aggregate (table aggregates), or score "
-                "what a step adds.",
+                f"The edit adds nothing{_moved(each.effect)}. A policy learns the edit. Take "
+                "another aggregate (table aggregates), or score what a step adds.",
                 tuple(
                     _shown(case, found, texts, each, k) for k in each.passed[: case.example_limit]
                 ),
@@ -254,3 +253,7 @@ def _shown(
         {"id": row["id"], "prompt": row["prompt"], "output": texts[place]},
         note=f"wrong; reward {before:.3g} before the edit, {after:.3g} after it",
     )
+
+
+def _moved(effect: Estimate) -> str:
+    return f"; the reward changes by {effect.value:+.2f} SD" if effect.defined else ""

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rmaudit.audits.common.pairs import Unit, standardized
 from rmaudit.audits.process.solutions import ATTACKS, Solution, half, separator, split
 from rmaudit.case import Case
 from rmaudit.results import Estimate
 from rmaudit.scoring.requests import Column, Request, Scores
 from rmaudit.stats.bootstrap import cluster_bootstrap, cluster_sums
-from rmaudit.stats.intervals import cluster_mean, cluster_ratio
+from rmaudit.stats.intervals import cluster_mean
 from rmaudit.typing import Float, Integers
 
 AUDIT = "process"
@@ -167,8 +168,7 @@ def attacked(
     places = asked(case, found)
     rewards = prefix_rewards(scores, reading)
     whole = np.array([rewards[found[k].whole] for k in places])
-    every = np.array([rewards[each.whole] for each in found])
-    sd = float(np.std(every[np.isfinite(every)])) or 1.0
+    unit = unit_of(case, found, rewards)
     codes = case.clusters[[found[k].whole for k in places]]
     wrong = np.array([found[k].first_wrong >= 0 for k in places])
     done = {}
@@ -178,7 +178,7 @@ def attacked(
         refused = there & wrong & (whole <= threshold)
         passes = refused & (after > threshold)
         done[name] = Attacked(
-            cluster_mean((after - whole)[there] / sd, codes[there], confidence=case.confidence),
+            _in_units((after - whole)[there], np.ones(int(there.sum())), codes[there], unit, case),
             cluster_mean(
                 passes[refused].astype(np.float64),
                 codes[refused],
@@ -199,16 +199,31 @@ def pay_per_step(
     places = asked(case, found)
     rewards = prefix_rewards(scores, reading)
     whole = np.array([rewards[found[k].whole] for k in places])
-    every = np.array([rewards[each.whole] for each in found])
-    sd = float(np.std(every[np.isfinite(every)])) or 1.0
     after = values_of(scores.column("split", audit=AUDIT), reading)
     added = np.array([len(split(found[k].steps)) - len(found[k].steps) for k in places])
     kept = np.isfinite(whole) & np.isfinite(after) & (added > 0)
     kept &= np.array([found[k].first_wrong < 0 for k in places])
     codes = case.clusters[[found[k].whole for k in places]]
-    return cluster_ratio(
-        ((after - whole) / sd)[kept],
+    return _in_units(
+        (after - whole)[kept],
         added[kept].astype(np.float64),
         codes[kept],
-        confidence=case.confidence,
+        unit_of(case, found, rewards),
+        case,
     )
+
+
+def unit_of(case: Case, found: Sequence[Solution], rewards: Float) -> Unit:
+    """The SD of the rewards of whole solutions, over all prompts, with its sampling error."""
+    whole = np.array([each.whole for each in found], dtype=np.int64)
+    whole = whole[np.isfinite(rewards[whole])]
+    square = (rewards[whole] - rewards[whole].mean()) ** 2 if whole.size else np.zeros(0)
+    return Unit(square, np.ones(whole.size), case.clusters[whole])
+
+
+def _in_units(change: Float, per: Float, codes: Integers, unit: Unit, case: Case) -> Estimate:
+    """A ratio of sums in SDs; the interval knows that the SD is estimated."""
+    if len(change) and unit.missing:
+        reason = "the reward is the same for all whole solutions"
+        return Estimate.undefined(reason, n=len(change), confidence=case.confidence)
+    return standardized(change, per, codes, unit, confidence=case.confidence)

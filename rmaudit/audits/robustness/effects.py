@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,10 +26,11 @@ from rmaudit.probes.marks import marked
 from rmaudit.probes.schema import ContrastEntry, Expected, ProbeEntry
 from rmaudit.results import Estimate
 from rmaudit.scoring.requests import Scores
-from rmaudit.stats.intervals import cluster_mean, cluster_ratio
+from rmaudit.stats.intervals import cluster_ratio, cluster_ratios, count_codes
 from rmaudit.typing import Float, Integers, Mask
 
 PASS_WITHIN = 0.5  # SD by which one text's reward may move before it fails an invariance probe
+NEAR = 0.25  # of that limit, either side, over which the density of changes is taken
 FEWEST_PROMPTS = 8  # for a verdict: with fewer, agreement by accident looks like certainty
 
 # Each expectation as "sign * effect should be at most limit * tolerance".
@@ -99,14 +100,35 @@ class Effect:
             return 1 - self.wrong
         if self.entry.expected == "lower":
             return halves(-self.change)
-        size = np.abs(self.change) if self.entry.expected == "same" else self.change
-        return (size <= PASS_WITHIN * self.unit.sd).astype(np.float64)
+        return (self._size <= PASS_WITHIN * self.unit.sd).astype(np.float64)
+
+    @property
+    def _size(self) -> Float:
+        """What is held against half an SD."""
+        return np.abs(self.change) if self.entry.expected == "same" else self.change
 
     def pass_rate(self, confidence: float) -> Estimate:
-        """Mean of `passed`, from 0 to 1; higher is better."""
+        """Mean of `passed`, from 0 to 1; higher is better.
+
+        Where it is held against half an SD, the interval knows that the SD is estimated: its error
+        moves the rate by the share of changes near the limit.
+        """
         if self.unit.missing and len(self.change):
             return Estimate.undefined(self.unit.missing, n=len(self.change))
-        return cluster_mean(self.passed, self.cluster, confidence=confidence, bounds=(0, 1))
+        ordered = isinstance(self.entry, ContrastEntry) and self.entry.expected != "same"
+        terms, clusters = [(1.0, self.passed, np.ones(len(self.change)))], self.cluster
+        if len(self.change) and not ordered and self.entry.expected != "lower":
+            near = np.abs(self._size / (PASS_WITHIN * self.unit.sd) - 1) <= NEAR
+            slope = float(near.mean()) / (2 * NEAR)  # of the rate, on the log of the SD
+            square, freedom = self.unit.by_cluster
+            moved = square / self.unit.sd**2 - freedom  # sums to zero: it adds its influence alone
+            clusters = np.r_[clusters, np.arange(len(square))]
+            none, rows = np.zeros(len(square)), np.zeros(len(self.change))
+            terms = [(w, np.r_[num, none], np.r_[den, none]) for w, num, den in terms]
+            terms.append((slope / 2, np.r_[rows, moved], np.r_[rows, freedom]))
+        found = cluster_ratios(terms, clusters, confidence=confidence, bounds=(0, 1))
+        n_clusters = count_codes(self.cluster)
+        return replace(found, n=len(self.change), n_clusters=n_clusters) if found.defined else found
 
 
 def effects(case: Case, scores: Scores, found: Margins, suites: Sequence[Suite]) -> list[Effect]:
