@@ -167,6 +167,7 @@ def _components(result: Studies, standard: bool) -> list[dict[str, Any]]:
             gains[name] = curve.components[name], changes
         for name, (windows, changes) in gains.items():
             at = windows.place.tolist()
+            cells: list[list[Any]]
             cells = [[float(curve.kl_at[k]) for k in at], [float(curve.strength[k]) for k in at]]
             for end in ("value", "low", "high"):
                 cells.append([_finite(getattr(changes[k], end)) for k in at])

@@ -140,14 +140,10 @@ def _with_completions(run: Run, rollouts: Rollouts, notes: list[str]) -> Run:
     prompts = int(np.unique(own.prompt).size)
     notes.append(f"{', '.join(own.values)}: by prompt, from completions of {prompts} prompts")
     sds = {name: own.start_sd(name) for name in own.values}
-    spreads = {
-        f"{what}_sd": sds[what]
-        for what in ("gold", "proxy")
-        if not math.isfinite(getattr(run, f"{what}_sd")) and what in sds
-    }
     return replace(
         run,
-        **spreads,
+        gold_sd=run.gold_sd if math.isfinite(run.gold_sd) else sds.get("gold", math.nan),
+        proxy_sd=run.proxy_sd if math.isfinite(run.proxy_sd) else sds.get("proxy", math.nan),
         components={**run.components, **parts},
         component_sd={**sds, **run.component_sd},
         rollouts=own,

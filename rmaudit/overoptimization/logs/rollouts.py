@@ -79,8 +79,8 @@ def read_rollouts(folder: Path, reward: Reward | None) -> Rollouts | None:
     kept = np.isfinite(steps)
     if not kept.any() or not columns:
         return None
-    values = {name: np.array(column)[kept] for name, column in columns.items()}
-    return Rollouts(np.array(steps)[kept], np.array(codes, dtype=np.int64)[kept], values)
+    arrays = {name: np.array(column)[kept] for name, column in columns.items()}
+    return Rollouts(np.array(steps)[kept], np.array(codes, dtype=np.int64)[kept], arrays)
 
 
 def gold_records(rollouts: Rollouts | None) -> list[Record]:
@@ -117,7 +117,9 @@ def matched(
     }
     found: dict[str, Float] = {}
     for name, series in logged.items():
-        for column in sorted(candidates, key=lambda one, name=name: one != name):  # type: ignore[misc]
+        for column in dict.fromkeys((name, *candidates)):  # its own name first
+            if column not in candidates:
+                continue
             if _agree(series, means[column], float(np.nanstd(candidates[column]))):
                 found[name] = candidates[column]
                 break
@@ -141,7 +143,7 @@ def _agree(series: Mapping[float, float], means: Mapping[float, float], sd: floa
 def _numbers(rows: Sequence[Record]) -> dict[str, list[float]]:
     """Columns of numbers of one file; a reward that a row lacks is NaN."""
     names = dict.fromkeys(name for row in rows for name in row)
-    found = {}
+    found: dict[str, list[float]] = {}
     for name in names:
         cells = [row.get(name) for row in rows]
         given = [cell for cell in cells if cell is not None]
