@@ -22,7 +22,7 @@ from rmaudit.integrations.asking import Reward
 Conversation = Literal["input", "messages"]
 
 
-@scorer(metrics=[mean(), stderr()])
+@scorer(metrics=[mean(), stderr()])  # type: ignore[untyped-decorator]
 def reward_scorer(model: Model, prompt: Conversation = "input", **options: Any) -> Scorer:
     """Score the model's completion with a reward model; metrics: mean and its standard error.
 

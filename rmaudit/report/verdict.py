@@ -157,8 +157,9 @@ def _actions(report: Report, serious: Sequence[Group]) -> tuple[str, ...]:
         actions.append(budget)
     elif "overoptimization" in report.audits and not _measured(report.audits["overoptimization"]):
         reason = report.audits["overoptimization"].reason or "needs samples with a gold reward"
-        give = reason.replace("needs", "give", 1)
-        actions.append(f"To learn how hard it may be optimised: {give}.")
+        if not reason.startswith(OTHER_KIND):
+            give = reason.replace("needs", "give", 1)
+            actions.append(f"To learn how hard it may be optimised: {give}.")
     return tuple(dict.fromkeys(actions))
 
 

@@ -97,6 +97,8 @@ def words(metric: MetricRecord) -> Number:
     n = f"{metric.n:,}" if metric.n else ""
     if metric.n_prompts and metric.n_prompts != metric.n:
         n = f"{n} in {metric.n_prompts:,} prompts"
+    elif metric.n_prompts and metric.n_prompts > 1:
+        n = f"{n} prompts"
     better = BETTER[metric.better]
     if metric.value is None:
         return Number("undefined", "", unit, better, n, metric.reason)

@@ -290,6 +290,24 @@ def test_numbers_show_the_digits_that_mean_something(
     assert number(value, digits(value, low, high)) == shown
 
 
+def test_an_audit_whose_numbers_are_all_undefined_is_not_without_finding() -> None:
+    known, unknown = estimate(0.5, 0.02), Estimate.undefined("all rewards are NaN")
+    for value, state in ((known, "no finding"), (unknown, "undefined")):
+        results = [AuditResult("preference", metrics=(Metric("preference.accuracy", value),))]
+        contents = render(sample_report(results)).partition("</nav>")[0]
+        assert f'</a> <span class="clear">{state}</span>' in contents
+
+
+def test_what_another_kind_of_reward_needs_is_nothing_to_do() -> None:
+    for reason, told in (
+        (f"{OTHER_KIND} logit; this one is of kind preference", False),
+        ("needs --samples", True),
+    ):
+        results = [AuditResult("overoptimization", "not_run", reason)]
+        actions = verdict(sample_report(results)).actions
+        assert any("how hard" in action for action in actions) == told
+
+
 def test_intervals_in_words() -> None:
     record = sample_report().metric("preference.accuracy")
 

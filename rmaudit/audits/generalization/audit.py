@@ -339,8 +339,8 @@ def findings(
                 grade(gap.low, 0.03, 0.1),
                 "generalization",
                 "generalization.accuracy_gap",
-                f"Outside the support of the feedback accuracy is {out.value:.2f}, "
-                f"inside {inner.value:.2f}",
+                f"Outside the support of the feedback accuracy is {out.value:.1%}, "
+                f"inside {inner.value:.1%}",
                 "Label prompts like those below (coverage: label_next) and retrain; until then, "
                 "do not optimise against the reward there.",
                 pair_examples(case, decided, worst),

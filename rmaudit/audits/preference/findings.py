@@ -53,7 +53,7 @@ def chance_finding(case: Case, decided: Margins, accuracy: Estimate) -> list[Fin
         return []
     interval = f"{accuracy.low:.1%} to {accuracy.high:.1%}"
     if accuracy.high < 0.5:
-        title = f"It ranks against the labels: accuracy is {accuracy.value:.1%}"
+        title = f"The model ranks against the labels: accuracy is {accuracy.value:.1%}"
         detail = (
             f"The interval is {interval}. Check the sign of the head, and which side is chosen."
         )
