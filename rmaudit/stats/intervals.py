@@ -12,7 +12,10 @@ each has 20 effective prompts or more, their degrees of freedom are combined by 
 formula under equal variance within strata, as Bell & McCaffrey do. A smaller stratum may show no
 variation at all; then the fewest decide. Bounded values use the score (Wilson) interval on the
 effective sample size ``x (1 - x) / SE**2`` (Korn & Graubard 1998), or one more than the degrees of
-freedom where no variation was seen.
+freedom where no variation was seen. A difference of two shares takes its ends from the score
+intervals of both (the hybrid of Newcombe 1998, Stat. Med. 17, 873; with the correlation of shares
+that have prompts in common, Zou & Donner 2008, Stat. Med. 27, 1693): a share of 0 or 1 shows no
+variation, and is not certain.
 """
 
 from __future__ import annotations
@@ -28,6 +31,9 @@ from rmaudit.results import Estimate
 from rmaudit.typing import Array
 
 Bounds = tuple[float, float]
+Part = tuple[float, NDArray[np.float64], float]
+"""A ratio, its influence per prompt and its effective number of prompts."""
+DIFFERENCE: Bounds = (-1, 1)  # of two shares
 FEW = 20  # effective prompts of a stratum, below which it may show no variation at all
 
 
@@ -85,7 +91,10 @@ def cluster_ratios(
         [(effective, leverage, weight * part) for weight, _, part, effective, leverage in parts]
     )
     quantile = float(stdtrit(df, (1 + confidence) / 2))
-    low, high = _interval(value, error, quantile, df + 1, bounds)
+    if bounds == DIFFERENCE and _are_shares(arrays):
+        low, high = _difference([p[1:4] for p in parts], confidence, [p[0] for p in parts])
+    else:
+        low, high = _interval(value, error, quantile, df + 1, bounds)
     return Estimate(
         value,
         low,
@@ -181,6 +190,36 @@ def _degrees(terms: Sequence[tuple[float, NDArray[np.float64], NDArray[np.float6
         square += variance
         inverse += variance**2 / (float(prompts[own].min()) - 1)
     return square**2 / inverse if inverse > 0 else fewest - 1
+
+
+def _are_shares(terms: Sequence[tuple[float, Array, Array]]) -> bool:
+    """Whether the terms are one share less another."""
+    if [weight for weight, *_ in terms] not in ([1, -1], [-1, 1]):
+        return False
+    return all(bool(((num >= 0) & (num <= den)).all()) for _, num, den in terms)
+
+
+def _difference(parts: Sequence[Part], confidence: float, signs: Sequence[float]) -> Bounds:
+    """The hybrid score interval of one share less another."""
+    if signs[0] < 0:
+        parts = parts[::-1]
+    ends, errors = [], []
+    for value, influence, effective in parts:
+        errors.append(math.sqrt(float(np.sum(influence**2))))
+        quantile = float(stdtrit(effective - 1, (1 + confidence) / 2))
+        ends.append(_interval(value, errors[-1], quantile, effective, (0, 1)))
+    (first, influence, _), (second, other, _) = parts
+    (low, high), (other_low, other_high) = ends
+    both = errors[0] * errors[1]
+    common = float(np.sum(influence * other)) / both if both > 0 else 0.0
+
+    def reach(one: float, two: float) -> float:
+        return math.sqrt(max(one**2 + two**2 - 2 * common * one * two, 0.0))
+
+    return (
+        max(first - second - reach(first - low, other_high - second), -1.0),
+        min(first - second + reach(high - first, second - other_low), 1.0),
+    )
 
 
 def _strata(takes_part: NDArray[np.bool_]) -> NDArray[np.int32]:

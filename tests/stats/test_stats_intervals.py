@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from rmaudit.results import Estimate
 from rmaudit.stats.intervals import cluster_mean, cluster_ratio, cluster_ratios
+from rmaudit.stats.law import p_at_most
 
 
 def test_mean_of_independent_rows_is_student() -> None:
@@ -195,3 +197,56 @@ def test_difference_intervals_cover() -> None:
         ).ci
         hits += low <= 0.75 * 0.8 - 0.75 <= high
     assert abs(hits / replications - 0.95) < 0.015 + 4 * 0.005
+
+
+def wilson(share: float, size: float, quantile: float) -> tuple[float, float]:
+    """The score interval, by its definition: where |share - p| is the quantile's errors of p."""
+    roots = np.roots([1 + quantile**2 / size, -(2 * share + quantile**2 / size), share**2]).real
+    return float(roots.min()), float(roots.max())
+
+
+def gap(first: np.ndarray, second: np.ndarray) -> Estimate:
+    values = np.r_[first, second].astype(float)
+    a = (np.arange(values.size) < len(first)).astype(float)
+    terms = [(1.0, values * a, a), (-1.0, values * (1 - a), 1 - a)]
+    return cluster_ratios(terms, np.arange(values.size), bounds=(-1, 1))
+
+
+def test_a_difference_of_shares_has_the_hybrid_score_interval() -> None:
+    first, second = np.arange(70) < 56, np.arange(80) < 48
+    found = gap(first, second)
+    # CR2 divides by n - 1, so the effective size is n - 1; quantiles are Student's.
+    ends = [
+        wilson(values.mean(), len(values) - 1, float(stats.t.ppf(0.975, len(values) - 1)))
+        for values in (first, second)
+    ]
+    low = 0.2 - np.hypot(0.8 - ends[0][0], ends[1][1] - 0.6)
+    high = 0.2 + np.hypot(ends[0][1] - 0.8, 0.6 - ends[1][0])
+    assert (found.value, found.low, found.high) == pytest.approx((0.2, low, high), abs=1e-9)
+    # Newcombe 1998, Table II, method 10, with the normal quantile.
+    assert (found.low, found.high) == pytest.approx((0.0524, 0.3339), abs=0.006)
+    turned = gap(second, first)
+    assert (turned.low, turned.high) == pytest.approx((-found.high, -found.low))
+
+
+def test_a_share_without_variation_is_not_certain() -> None:
+    rng = np.random.default_rng(0)
+    inside, sure, sets = 0, 0, 1500
+    for _ in range(sets):
+        found = gap(rng.random(26) < 0.9, rng.random(72) < 0.9)
+        inside += found.low <= 0 <= found.high
+        sure += p_at_most(found, 0.0) < 0.005
+    assert inside >= 0.95 * sets - 3 * np.sqrt(sets * 0.95 * 0.05)  # 92 % by the errors alone
+    assert sure <= 0.005 * sets + 3 * np.sqrt(sets * 0.005)  # 3.7 % by the errors alone
+    assert gap(np.ones(30), np.zeros(30)).low > 0.75  # and what is plain stays so
+    # Prompts in common: the same verdicts differ by nothing, and nearly surely so.
+    same = (np.arange(200) % 5 > 0).astype(float)
+    ones = np.ones(200)
+    paired = cluster_ratios(
+        [(1.0, np.r_[same, 0 * same], np.r_[ones, 0 * ones]),
+         (-1.0, np.r_[0 * same, same], np.r_[0 * ones, ones])],
+        np.tile(np.arange(200), 2),
+        bounds=(-1, 1),
+    )  # fmt: skip
+    assert paired.high - paired.low < 0.04
+    assert gap(same, same).high - gap(same, same).low > 0.14
