@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from rmaudit.audits.base import Audit, register_audit
 from rmaudit.audits.common.pairs import (
-    LABELLED,
     Margins,
     Unit,
     halves,
+    lacks_labels,
     margins,
     pair_examples,
     shifted,
@@ -149,8 +149,8 @@ class Disagreement(Audit):
 
     def missing(self, case: Case) -> str | None:
         """Needs labels and two members."""
-        if case.eval.type not in LABELLED:
-            return f"needs pairs, rankings, ratings or labels in --eval, not {case.eval.type}"
+        if unlabelled := lacks_labels(case):
+            return unlabelled
         if len(case.model.members) + sum(len(model.members) for model in case.ensemble) < 2:
             return (
                 "needs two members or more: an ensemble as --model, --ensemble MODEL, or "

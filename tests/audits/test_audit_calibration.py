@@ -68,7 +68,7 @@ def test_needs_labels() -> None:
     prompts = dataset(pd.DataFrame({"prompt": ["q"]}), "deployment")
     reason = Calibration().missing(Case(model=None, eval=prompts))  # type: ignore[arg-type]
     assert reason is not None
-    assert "needs labels" in reason
+    assert "needs pairs, rankings, ratings or labels" in reason
 
 
 def test_a_ranking_is_measured_on_its_pairs() -> None:

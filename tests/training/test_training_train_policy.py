@@ -230,6 +230,9 @@ def test_what_can_be_imitated() -> None:
         assert prompts[0] == "p"
     bad = rma.load(pd.DataFrame([rows["unpaired"], {**rows["unpaired"], "label": False}]))
     assert len(_demonstrations(bad)[1]) == 1
+    samples = pd.DataFrame([rows["samples"], {"prompt": "q", "outputs": ["d"]}, rows["samples"]])
+    prompts, outputs = _demonstrations(rma.load(samples))
+    assert list(zip(prompts, outputs, strict=True)) == [*zip("ppqpp", "acdac", strict=True)]
 
 
 def test_bad_input_is_one_clear_line(causal: Path, data: Path, tmp_path: Path) -> None:

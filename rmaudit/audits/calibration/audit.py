@@ -16,7 +16,7 @@ from rmaudit.audits.calibration.views import (
     subset_table,
     temperature_figure,
 )
-from rmaudit.audits.common.pairs import LABELLED
+from rmaudit.audits.common.pairs import lacks_labels
 from rmaudit.case import Case
 from rmaudit.results import AuditResult, Estimate, Figure, Metric, MetricSpec, NotRun
 from rmaudit.rewards.base import Signal
@@ -127,9 +127,7 @@ class Calibration(Audit):
 
     def missing(self, case: Case) -> str | None:
         """Needs labels that compare outputs."""
-        if case.eval.type not in LABELLED:
-            return f"needs labels ({', '.join(LABELLED)}) in --eval, not {case.eval.type} data"
-        return None
+        return lacks_labels(case)
 
     def measure(self, case: Case, scores: Scores) -> AuditResult:
         """Calibration overall and per subset."""

@@ -34,6 +34,13 @@ MOST_OUTPUTS = 50  # of one prompt, beyond which a sample is compared: pairs gro
 MOST_SLICES = 100  # of one column, the largest
 
 
+def lacks_labels(case: Case) -> str | None:
+    """Why an audit that needs to know the better response cannot run; None where it can."""
+    if case.eval.type in LABELLED:
+        return None
+    return f"needs pairs, rankings, ratings or labels in --eval, not {case.eval.type}"
+
+
 @dataclass(frozen=True)
 class Outputs:
     """Every output of the evaluation data, (m,) each, side by side as in `Case.data_requests`."""

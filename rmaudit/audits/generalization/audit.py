@@ -13,8 +13,8 @@ from scipy.special import expit
 from rmaudit.audits.base import Audit, grade, register_audit
 from rmaudit.audits.common.attribute import overpaid
 from rmaudit.audits.common.pairs import (
-    LABELLED,
     Margins,
+    lacks_labels,
     margins,
     optional,
     pair_examples,
@@ -124,8 +124,8 @@ class Generalization(Audit):
 
     def missing(self, case: Case) -> str | None:
         """Needs labels and feedback."""
-        if case.eval.type not in LABELLED:
-            return f"needs pairs, rankings, ratings or labels in --eval, not {case.eval.type}"
+        if unlabelled := lacks_labels(case):
+            return unlabelled
         searched = count_codes(case.clusters) >= 4 * LEAST_PROMPTS  # regions need labels alone
         return None if searched else lacking(case)
 

@@ -23,7 +23,7 @@ from typing import ClassVar
 import numpy as np
 
 from rmaudit.audits.base import Audit, register_audit
-from rmaudit.audits.common.pairs import LABELLED, comparisons, margins
+from rmaudit.audits.common.pairs import comparisons, lacks_labels, margins
 from rmaudit.audits.common.samples import gold_lacks, proxy_lacks, sample_requests
 from rmaudit.audits.hacking.attacks import (
     Searched,
@@ -143,8 +143,8 @@ class Hacking(Audit):
             if case.eval.type != "preference":
                 return "needs pairs (chosen and rejected) in --eval"
             return None if case.new_text else f"needs {case.new_text_needs}"
-        if case.eval.type not in LABELLED:
-            return f"needs pairs, rankings, ratings or labels in --eval, not {case.eval.type}"
+        if unlabelled := lacks_labels(case):
+            return unlabelled
         if not case.new_text:
             if recurring(case, comparisons(case)):
                 return None

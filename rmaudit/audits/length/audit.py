@@ -24,8 +24,8 @@ from rmaudit.audits.common.attribute import (
     untold,
 )
 from rmaudit.audits.common.pairs import (
-    LABELLED,
     Margins,
+    lacks_labels,
     margins,
     near_end,
     pair_examples,
@@ -128,9 +128,7 @@ class Length(Audit):
 
     def missing(self, case: Case) -> str | None:
         """Needs labels."""
-        if case.eval.type not in LABELLED:
-            return f"needs pairs, rankings, ratings or labels in --eval, not {case.eval.type}"
-        return None
+        return lacks_labels(case)
 
     def requests(self, case: Case) -> Sequence[Request]:
         """Three edits of the less preferred outputs of at most 1,000 pairs."""

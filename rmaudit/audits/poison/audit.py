@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 
 from rmaudit.audits.base import Audit, grade, register_audit
-from rmaudit.audits.common.pairs import LABELLED, margins
+from rmaudit.audits.common.pairs import lacks_labels, margins
 from rmaudit.audits.common.support import feedback_of
 from rmaudit.audits.poison.edits import (
     MOST_PHRASES,
@@ -82,8 +82,8 @@ class Poison(Audit):
             return "needs --feedback, the preference data that the reward model was trained on"
         if case.feedback.type not in ("preference", "ranking"):
             return f"needs pairs or rankings in --feedback, not {case.feedback.type}"
-        if case.eval.type not in LABELLED:
-            return f"needs pairs, rankings, ratings or labels in --eval, not {case.eval.type}"
+        if unlabelled := lacks_labels(case):
+            return unlabelled
         if not case.new_text:
             return f"needs {case.new_text_needs}"
         found = screened(case.feedback)

@@ -14,10 +14,10 @@ import numpy as np
 from rmaudit.audits.base import Audit, register_audit
 from rmaudit.audits.common.attribute import blind_accuracy, markdown_marks
 from rmaudit.audits.common.pairs import (
-    LABELLED,
     MOST_SLICES,
     Margins,
     label_level,
+    lacks_labels,
     margins,
     slices,
     standardized,
@@ -150,9 +150,7 @@ class Preference(Audit):
 
     def missing(self, case: Case) -> str | None:
         """Needs labels."""
-        if case.eval.type not in LABELLED:
-            return f"needs pairs, rankings, ratings or labels in --eval, not {case.eval.type}"
-        return None
+        return lacks_labels(case)
 
     def measure(self, case: Case, scores: Scores) -> AuditResult:
         """All numbers overall; accuracy, ties and blind rules by subset."""

@@ -15,11 +15,11 @@ import pandas as pd
 
 from rmaudit.audits.base import Audit, register_audit
 from rmaudit.audits.common.pairs import (
-    LABELLED,
     Comparisons,
     Margins,
     comparisons,
     halves,
+    lacks_labels,
     margins,
     pair_examples,
     sample_order,
@@ -127,8 +127,8 @@ class PromptDependence(Audit):
 
     def missing(self, case: Case) -> str | None:
         """Needs labels, two prompts that differ, and a model that scores new text."""
-        if case.eval.type not in LABELLED:
-            return f"needs pairs, rankings, ratings or labels in --eval, not {case.eval.type}"
+        if unlabelled := lacks_labels(case):
+            return unlabelled
         if not case.new_text:
             return f"needs {case.new_text_needs}"
         if len({prompt_key(prompt) for prompt in case.eval.frame["prompt"] if prompt}) < 2:

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.stats import false_discovery_control
 
 from rmaudit.audits.base import Audit, grade, register_audit
-from rmaudit.audits.common.pairs import LABELLED, margins
+from rmaudit.audits.common.pairs import lacks_labels, margins
 from rmaudit.audits.robustness.effects import (
     PASS_WITHIN,
     Effect,
@@ -92,8 +92,8 @@ class Robustness(Audit):
 
     def missing(self, case: Case) -> str | None:
         """Needs labels, and a model that scores new text."""
-        if case.eval.type not in LABELLED:
-            return f"needs pairs, rankings, ratings or labels in --eval, not {case.eval.type}"
+        if unlabelled := lacks_labels(case):
+            return unlabelled
         if not case.new_text:
             return f"needs {case.new_text_needs}"
         return None

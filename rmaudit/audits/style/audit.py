@@ -19,8 +19,8 @@ from rmaudit.audits.common.attribute import (
     explained_by_labels,
 )
 from rmaudit.audits.common.pairs import (
-    LABELLED,
     Margins,
+    lacks_labels,
     margins,
     near_end,
     pair_examples,
@@ -96,8 +96,8 @@ class StyleAudit(Audit):
 
     def missing(self, case: Case) -> str | None:
         """Needs labels, and texts beside the rewards."""
-        if case.eval.type not in LABELLED:
-            return f"needs pairs, rankings, ratings or labels in --eval, not {case.eval.type}"
+        if unlabelled := lacks_labels(case):
+            return unlabelled
         if not any(text for request in case.data_requests for text in request.outputs):
             return "needs the responses' texts in --eval, not rewards alone"
         return None

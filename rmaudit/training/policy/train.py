@@ -158,25 +158,21 @@ def _reward(
 
 def _demonstrations(data: Dataset) -> tuple[list[Prompt], list[str]]:
     """Prompts and the outputs to imitate: chosen ones, good ones, the best of a ranking."""
-    frame = data.frame
-    if data.type == "unpaired":
-        frame = frame[frame["label"].to_numpy(dtype=bool)]
-    if data.type == "ranking":
-        ranked = zip(frame["outputs"], frame["ranking"], strict=True)
-        return frame["prompt"].tolist(), [
-            outputs[rank.index(min(rank))] for outputs, rank in ranked
-        ]
-    if data.type in ("deployment", "samples") and "outputs" in frame:
-        pairs = [
-            (prompt, output)
-            for prompt, outputs in zip(frame["prompt"], frame["outputs"], strict=True)
-            for output in outputs
-        ]
-        return [prompt for prompt, _ in pairs], [output for _, output in pairs]
-    column = "chosen" if data.type == "preference" else "output"
-    if column not in frame:
+    pairs = data.pairs()
+    if pairs is not None:
+        return data.frame["prompt"].tolist(), pairs.chosen
+    sides = data.outputs()
+    if not sides:
         raise DataError(f"{data.source.path}: no outputs to imitate")
-    return frame["prompt"].tolist(), frame[column].tolist()
+    shown = [
+        each
+        for side in sides
+        for each in zip(side.rows, side.prompts, side.texts, side.level, strict=True)
+    ]
+    if data.type == "unpaired":
+        shown = [each for each in shown if each[3]]
+    shown.sort(key=lambda each: each[0])  # row by row, as they stand there
+    return [prompt for _, prompt, _, _ in shown], [text for _, _, text, _ in shown]
 
 
 def _measure(
