@@ -1,6 +1,7 @@
 """The table of the dose world: where gold turns and what is lost after it, by seed, resumable.
 
     python benchmarks/dose.py --seeds 20 [--rl]
+    python benchmarks/dose.py --seeds 20 --ppo-wco     # PPO against the worst case of four
     python benchmarks/dose.py --figure docs/figures    # the figure of the documentation, seed 0
 
 One cell per (pairs, noise, RL or not, seed) is appended to benchmarks/cells/dose.jsonl; cells that
@@ -13,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -53,12 +54,17 @@ def numbers(gold: np.ndarray, kl: np.ndarray) -> dict[str, float]:
     return {"kl": float(kl[peak]), "gain": float(gold[peak]), "loss": lost, "end": float(kl[-1])}
 
 
-def cell(world: DoseWorld, pairs: int, noise: float, seed: int, rl: bool) -> dict[str, Any]:
-    """Every proxy under best of n and the tilt, exact; or one model under RL."""
+def cell(world: DoseWorld, pairs: int, noise: float, seed: int, rl: bool | str) -> dict[str, Any]:
+    """Every proxy under best of n and the tilt, exact; or under RL one model, or ("wco") WCO."""
     feedback = world.draw_pairs(pairs, np.random.default_rng(seed), noise=noise)
     proxies = train_proxies(world, feedback, seed=seed)
     tables, unit = proxy_tables(world, proxies), within_sd(world, world.gold)
-    found = rl_gains(world, tables[SINGLE], seed, unit) if rl else exact_gains(world, tables, unit)
+    if rl == "wco":
+        found = rl_gains(world, tables["wco"], seed, unit, "WCO", ("ppo",))
+    elif rl:
+        found = rl_gains(world, tables[SINGLE], seed, unit)
+    else:
+        found = exact_gains(world, tables, unit)
     return {
         "pairs": pairs,
         "noise": noise,
@@ -87,18 +93,23 @@ def exact_gains(
 
 
 def rl_gains(
-    world: DoseWorld, table: np.ndarray, seed: int, unit: float
+    world: DoseWorld,
+    table: np.ndarray,
+    seed: int,
+    unit: float,
+    name: str = SINGLE,
+    methods: Sequence[str] = METHODS,
 ) -> dict[str, dict[str, float]]:
-    """Peak and loss of one model under RLOO, PPO and A2C."""
+    """Peak and loss of one proxy under RLOO, PPO and A2C."""
     gains = {}
-    for method in METHODS:
+    for method in methods:
         with tempfile.TemporaryDirectory() as folder:
             _rl(DoseSetting(world, seed=seed), table, method, 150, Path(folder), seed)
             lines = (Path(folder) / method / "training-log.jsonl").read_text().splitlines()
         rows = [row for row in map(json.loads, lines) if "gold_exact" in row]
         gold = np.array([row["gold_exact"] for row in rows])
         kl = np.array([row["kl_exact"] for row in rows])
-        gains[f"{method} {SINGLE}"] = numbers((gold - gold[0]) / unit, kl)
+        gains[f"{method} {name}"] = numbers((gold - gold[0]) / unit, kl)
     return gains
 
 
@@ -119,11 +130,14 @@ def table(cells: list[dict[str, Any]]) -> str:
     ]
     for pairs, noise in SETTINGS:
         mine = [c for c in cells if (c["pairs"], c["noise"]) == (pairs, noise)]
-        for name in dict.fromkeys(key for c in mine for key in c["found"]):
-            here = [c["found"] for c in mine if name in c["found"]]
+        seeds: dict[int, dict[str, Any]] = {}
+        for c in mine:
+            seeds.setdefault(c["seed"], {}).update(c["found"])
+        for name in dict.fromkeys(key for found in seeds.values() for key in found):
+            one = f"{name.partition(' ')[0]} {SINGLE}"
+            here = [f for f in seeds.values() if name in f and one in f]
             of = {k: np.array([f[name][k] for f in here]) for k in ("kl", "gain", "loss")}
-            method = name.partition(" ")[0]
-            base = np.array([f[f"{method} {SINGLE}"]["loss"] for f in here])
+            base = np.array([f[one]["loss"] for f in here])
             paired = "" if name.endswith(SINGLE) else interval(of["loss"] - base)
             shown = " | ".join(interval(of[k]) for k in ("kl", "gain", "loss"))
             lines.append(f"| {pairs} | {noise:.0%} | {name} | {len(here)} | {shown} | {paired} |")
@@ -146,6 +160,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--figure", type=Path, help="a folder for the figure; no table")
     parser.add_argument("--rl", action="store_true", help="also RLOO, PPO and A2C (a minute each)")
+    parser.add_argument("--ppo-wco", action="store_true", help="also PPO against WCO")
     asked = parser.parse_args()
     if asked.figure:
         figure(asked.figure)
@@ -153,8 +168,10 @@ def main() -> None:
     cells = list(read(CELLS))
     done = {(c["pairs"], c["noise"], c["rl"], c["seed"]) for c in cells}
     world = DoseWorld()
+    wanted: list[tuple[int, float, bool | str]]
     wanted = [(pairs, noise, False) for pairs, noise in SETTINGS]
     wanted += [(*SETTINGS[0], True)] if asked.rl else []
+    wanted += [(*SETTINGS[0], "wco")] if asked.ppo_wco else []
     for seed in range(asked.seeds):
         for pairs, noise, rl in wanted:
             if (pairs, noise, rl, seed) in done:

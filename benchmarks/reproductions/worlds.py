@@ -27,13 +27,20 @@ from rmaudit.worlds.dose.world import UTILITY
 from rmaudit.worlds.exact import best_of_n
 
 WORLD = DoseWorld()
-SEEDS = range(5)
+SEEDS, OF_SIZES = range(5), range(15)
+
+
+WIDTH = 32  # hidden units where the feedback differs
 
 
 def gao() -> None:
     """Both forms of Gao et al., and their coefficients by feedback and by proxy size."""
-    settings = [(200, 32), (800, 32), (3200, 32), (800, 8), (800, 128)]
-    keys = [{"pairs": p, "width": w, "seed": s} for p, w in settings for s in SEEDS]
+    settings = [(200, WIDTH), (800, WIDTH), (3200, WIDTH), (800, 8), (800, 128)]
+    keys = [
+        {"pairs": p, "width": w, "seed": s}
+        for p, w in settings
+        for s in (OF_SIZES if w != WIDTH else SEEDS)
+    ]
     cells = make("gao", keys, _gao_cell)
     rows = []
     for pairs, width in settings:
