@@ -290,3 +290,20 @@ def test_a_keyword_that_must_be_there_is_a_column_that_must_be_there():
 def test_what_only_a_running_trainer_has_is_refused_by_name():
     with pytest.raises(UsageError, match="stateful needs trainer_state, which only a running"):
         given_function(stateful)
+
+
+def test_a_trainers_function_that_wants_the_other_form_is_told_which_it_got():
+    def of_messages(completions, **columns):
+        return [float(len(completion[0]["content"])) for completion in completions]
+
+    def of_texts(completions, **columns):
+        return [float(len(completion.strip())) for completion in completions]
+
+    pairs = [{"prompt": "q", "chosen": "a", "rejected": "bb"}]
+    talks = [{**pairs[0], "prompt": [{"role": "user", "content": "q"}]}]
+    assert rma.score(of_messages, talks, cache=False).reward.tolist() == [1, 2]
+    assert rma.score(of_texts, pairs, cache=False).reward.tolist() == [1, 2]
+    with pytest.raises(RmauditError, match=r"TypeError.* needs prompts that are lists of messages"):
+        rma.score(of_messages, pairs, cache=False)
+    with pytest.raises(RmauditError, match=r"AttributeError.* needs prompts that are texts"):
+        rma.score(of_texts, talks, cache=False)

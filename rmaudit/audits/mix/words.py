@@ -57,7 +57,8 @@ def word_slopes(
     for place, row in enumerate(rows.tolist()):
         kept = np.flatnonzero(there[place])
         if np.any(advantage[place]):
-            moved[place, kept] = tilt([texts[row][k] for k in kept], advantage[place, kept])
+            own = [texts[row][k] for k in kept.tolist()]
+            moved[place, kept] = tilt(own, advantage[place, kept])
     return {
         name: _root_two(correlation_within(few, moved, values))
         for name, values in few.components.items()

@@ -190,7 +190,7 @@ class PythonReward(RewardModel):
         except CallError as error:
             if len(items) == 1:
                 if not self._has_worked:
-                    raise RewardModelError(f"{self.name} {error}") from error
+                    raise RewardModelError(f"{self.name} {error}{self._form(items)}") from error
                 return {start: str(error)}
             first = error
         told: dict[int, tuple[float | None, dict[str, float]] | str] = {}
@@ -209,8 +209,22 @@ class PythonReward(RewardModel):
         if hung == _HANGS or all(isinstance(answer, str) for answer in told.values()):
             if self._has_worked and hung < _HANGS:
                 return told
-            raise RewardModelError(f"{self.name} {first}")
+            raise RewardModelError(f"{self.name} {first}{self._form(items)}")
         return told
+
+    def _form(self, items: Sequence[Item]) -> str:
+        """What a trainer's function was given, where it fails on all: text, or messages."""
+        if self.facts.signature != "trl":
+            return ""
+        if isinstance(items[0].prompt, str):
+            return (
+                " (it got completions as texts, for the prompts are texts; one that reads messages "
+                "needs prompts that are lists of messages)"
+            )
+        return (
+            " (it got completions as lists of messages, for the prompts are such lists; one that "
+            "reads texts needs prompts that are texts)"
+        )
 
     def _call(self, items: Sequence[Item]) -> Answers:
         try:
