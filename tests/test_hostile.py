@@ -408,3 +408,36 @@ def test_too_large_rewards_alone_are_made_infinite() -> None:
     changed = measurable(Scores(requests=(), by_request={key: column})).by_request[key].reward
     assert changed[:3].tolist() == [np.inf, -np.inf, 1e139]
     assert np.isnan(changed[3])
+
+
+DEEP = "[" * 100_000 + "]" * 100_000
+"""JSON that no parser of depth-first calls can hold."""
+
+
+def test_deep_json_is_no_crash_wherever_a_stranger_writes_it(tmp_path: Path) -> None:
+    import sqlite3
+
+    from rmaudit.overoptimization.logs.stores import read_database
+    from rmaudit.rewards.local.recipe import declared
+    from rmaudit.rewards.served.replies import _json_scores
+    from rmaudit.scoring import ScoreStore
+    from rmaudit.suites.entries import _is_one_value
+
+    with sqlite3.connect(tmp_path / "run.db") as database:
+        database.execute("CREATE TABLE metrics (id INTEGER, run_name TEXT, step INTEGER, metrics)")
+        database.execute("INSERT INTO metrics VALUES (1, 'a', 3, ?)", (DEEP,))
+    database.close()
+    assert [row["step"] for row in read_database(tmp_path / "run.db")] == [3]
+    assert _is_one_value(DEEP)
+    assert _json_scores('{"score": ' + DEEP + "}") is None
+    for name in ("config.json", "tokenizer_config.json", "adapter_config.json"):
+        (tmp_path / name).write_text(DEEP)
+    assert declared(tmp_path).source == ""
+    store = ScoreStore(tmp_path / "store.sqlite")
+    store.keep_card("key", {"name": "m"})
+    store.close()
+    with sqlite3.connect(tmp_path / "store.sqlite") as database:
+        database.execute("UPDATE cards SET card = ?", (DEEP,))
+    database.close()
+    with ScoreStore(tmp_path / "store.sqlite") as store:
+        assert store.card("key") is None

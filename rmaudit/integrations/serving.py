@@ -248,7 +248,12 @@ def server(service: RewardService, host: str, port: int) -> ThreadingHTTPServer:
             body = self.rfile.read(size)
             try:
                 self._send(200, service.answer(json.loads(body)))
-            except (RequestError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            except (
+                RequestError,
+                UnicodeDecodeError,
+                json.JSONDecodeError,
+                RecursionError,
+            ) as error:
                 self._send(400, {"error": str(error)})
             except Exception as error:  # the trainer is told and tries again; the server goes on
                 service.say(f"a request failed: {error}")

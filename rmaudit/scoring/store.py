@@ -146,7 +146,10 @@ class ScoreStore:
         """See `Cards.card`."""
         statement = "SELECT card FROM cards WHERE key = ?"
         row = self._guarded(lambda c: c.execute(statement, (key,)).fetchone())
-        kept = None if row is None else json.loads(row[0])
+        try:
+            kept = None if row is None else json.loads(row[0])
+        except (ValueError, RecursionError, TypeError):  # whoever wrote it: the model is opened
+            kept = None
         return kept if isinstance(kept, dict) else None
 
     def keep_card(self, key: str, card: dict[str, Any]) -> None:

@@ -231,7 +231,7 @@ def _is_one_value(text: str) -> bool:
     first = text.strip().partition("\n")[0]
     try:
         json.loads(first)
-    except ValueError:
+    except (ValueError, RecursionError):
         return True
     return first == text.strip()
 

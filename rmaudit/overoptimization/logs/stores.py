@@ -53,7 +53,7 @@ def _unfolded(row: Mapping[str, Any]) -> Mapping[str, Any]:
     if isinstance(inner, (str, bytes)):
         try:
             inner = json.loads(inner)
-        except ValueError:
+        except (ValueError, RecursionError):
             inner = None
     if not isinstance(inner, dict):
         return row

@@ -123,7 +123,7 @@ def declared(folder: Path) -> Declared:
     path = folder / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except ValueError:  # said where the model is loaded
+    except (ValueError, RecursionError):  # said where the model is loaded
         config = {}
     if _by_trl(folder):  # the last to train it: an entry below may be its base's
         source = "TRL's RewardTrainer, as the folder shows"
@@ -169,7 +169,7 @@ def _by_sentence_transformers(folder: Path) -> Declared:
 def _json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -223,7 +223,7 @@ def _json_scores(text: str) -> list[Score] | None:
         return None
     try:
         content: Any = json.loads(text[start : end + 1])
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(content, dict):
         return None
