@@ -46,6 +46,7 @@ CURVES = "Curves from samples"
 LOGS = "Curves from logs of RL"
 WORLDS = "Curves from a world whose true reward is known"
 FIGURES = "Figures and tables"
+MOST = 2**32 - 1  # of counts and seeds
 _LIMITS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
 
@@ -72,7 +73,7 @@ class Option:
             f"{words} {getattr(each, name)}"
             for each in field.metadata
             for name, words in _LIMITS.items()
-            if hasattr(each, name)
+            if hasattr(each, name) and getattr(each, name) != MOST
         ]
         return "; ".join(([f"default: {default}"] if default else []) + limits)
 
@@ -81,7 +82,17 @@ def option(default: Any, help: str, panel: str, *, limits: Any = None, **more: A
     """A field of a settings model; `limits` are pydantic's (``{"ge": 1}``), `more` `Option`'s."""
     described = Option(help=help, panel=panel, **more)
     extra: Any = {"option": described}
-    return Field(default, json_schema_extra=extra, **(limits or {}))
+    return Field(default, json_schema_extra=extra, **_closed(default, limits or {}))
+
+
+def _closed(default: Any, limits: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Limits with an upper end where they have a lower one: no number is beyond what is reckoned.
+
+    Counts and seeds end where NumPy's and scikit-learn's seeds do; other numbers are finite.
+    """
+    if limits.keys().isdisjoint({"ge", "gt"}) or not limits.keys().isdisjoint({"le", "lt"}):
+        return limits
+    return {**limits, **({"allow_inf_nan": False} if isinstance(default, float) else {"le": MOST})}
 
 
 def option_of(field: FieldInfo) -> Option | None:

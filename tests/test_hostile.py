@@ -441,3 +441,26 @@ def test_deep_json_is_no_crash_wherever_a_stranger_writes_it(tmp_path: Path) -> 
     database.close()
     with ScoreStore(tmp_path / "store.sqlite") as store:
         assert store.card("key") is None
+
+
+@pytest.mark.parametrize("digits", [11, 400])
+def test_a_number_beyond_what_is_reckoned_is_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data, huge = rows(tmp_path), "9" * digits
+    settings = tmp_path / "audit.toml"
+    settings.write_text(f"seed = {huge}\n")
+    for more in (("--config", str(settings)), ("--seed", huge), ("--resamples", huge)):
+        code, out, err = run("audit", "-m", "recorded", "--eval", data, "--out", "out", *more)
+        assert code == 2
+        assert "4294967295" in out + err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_huge_number_of_a_report_takes_no_screen(tmp_path: Path) -> None:
+    from rmaudit.report.wording import number
+
+    assert number(1e308) == number(10**308) == "1.00e+308"
+    assert number(-(10**400)) == "\u22121.00e+400"
+    assert number(10**14) == "100,000,000,000,000"

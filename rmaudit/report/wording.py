@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
 from rmaudit.report.schema import MetricRecord
 from rmaudit.results import Better
@@ -37,6 +38,7 @@ DIFFERENCES = (
     *("region_gap", "detectable_difference", ".overconfidence"),
 )
 MOST_DIGITS = 4
+LARGE = 10**15  # from which on a number is no longer written out
 
 
 def digits(value: float, low: float | None = None, high: float | None = None) -> int:
@@ -51,12 +53,14 @@ def digits(value: float, low: float | None = None, high: float | None = None) ->
 
 
 def number(value: float | None, decimals: int | None = None) -> str:
-    """A number for people: thousands parted, a true minus sign, 3.1e-06 where it is tiny."""
+    """A number for people: thousands parted, a true minus sign, 3.1e-06 where tiny, 1.00e+18 huge."""
     if value is None:
         return "undefined"
     places = digits(value) if decimals is None else decimals
     if places > MOST_DIGITS and 0 < abs(value) < 10**-MOST_DIGITS * 10:
         return f"{value:.2g}".replace("-", "\u2212")
+    if math.inf > abs(value) >= LARGE:  # integers of any length, too
+        return f"{Decimal(value):.3g}".replace("-", "\u2212")
     text = f"{value:,.{min(places, MOST_DIGITS)}f}"
     zero = float(text.replace(",", "")) == 0
     return (text.removeprefix("-") if zero else text).replace("-", "\u2212")
