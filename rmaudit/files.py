@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import io
 import re
 import tempfile
@@ -21,6 +22,26 @@ if TYPE_CHECKING:
 # behind what it may drop: spaces and whatever has no shape, such as U+FEFF and U+200B.
 _FORMULA = "=+-@＝＋－＠"
 _SHAPELESS = {"Cc", "Cf", "Zs", "Zl", "Zp"}
+
+
+MOST_TEXT = 256 << 20  # bytes of a report, or of a file of a model's folder
+
+
+def read_text(path: Path, most: int = MOST_TEXT) -> str:
+    """The UTF-8 text of a file, which may be a link to what never ends.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read, or holds more than `most` bytes.
+    UnicodeDecodeError
+        If it is no UTF-8.
+    """
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"larger than {most:,} bytes")
+    return content.decode("utf-8")
 
 
 def write(path: Path, content: str | bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import tomllib
 from collections.abc import Collection
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rmaudit.errors import SchemaError, nearest
+from rmaudit.files import read_text
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -20,15 +22,15 @@ KEY_PARTS = 200  # of a.b.c, at most
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file as a dictionary; `SchemaError` names the file and the fault."""
     try:
-        if path.stat().st_size > SIZE_LIMIT:
-            raise SchemaError(f"{path}: larger than {SIZE_LIMIT:,} bytes; not a settings file")
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path, SIZE_LIMIT)
         # The parser's time grows with the square of a key's parts: minutes for the half a million
         # that fit.
         if any(part.count(".") > KEY_PARTS for part in re.split("[=\n]", text)):
             raise SchemaError(f"{path}: nested too deeply")
         return tomllib.loads(text)
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise SchemaError(f"{path}: {error.strerror}; not a settings file") from None
         raise SchemaError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:  # no UTF-8, no TOML, a number of 5,000 digits
         raise SchemaError(f"{path}: not TOML: {error}") from None

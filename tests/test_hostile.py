@@ -464,3 +464,36 @@ def test_a_huge_number_of_a_report_takes_no_screen(tmp_path: Path) -> None:
     assert number(1e308) == number(10**308) == "1.00e+308"
     assert number(-(10**400)) == "\u22121.00e+400"
     assert number(10**14) == "100,000,000,000,000"
+
+
+def test_a_file_without_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("rmaudit.files.MOST_TEXT", 1 << 20)
+    monkeypatch.setattr("rmaudit.files.read_text.__defaults__", (1 << 20,))
+    data = rows(tmp_path)
+    for name in ("endless/report.json", "endless.jsonl", "endless.toml", "endless.txt"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).symlink_to("/dev/zero")
+    for command, said in (
+        (("gate", "endless"), "larger than"),
+        (("compare", "endless", "endless"), "larger than"),
+        (("validate", "endless.jsonl"), "is a device"),
+        (("audit", "-m", "recorded", "--eval", "endless.jsonl"), "is a device"),
+        (("audit", "--config", "endless.toml"), "larger than"),
+        (("audit", "-m", "mix:endless.toml", "--eval", data), "larger than"),
+        (("audit", "-m", "http://127.0.0.1:9", "--http-format", "openai", "--http-model", "m",
+          "--rubric", "endless.txt", "--eval", data), "larger than"),
+    ):  # fmt: skip
+        code, out, err = run(*command)
+        assert code == 2, command
+        assert said in " ".join((out + err).split()), (command, out + err)
+
+
+def test_a_recorded_reward_of_a_benchmark_that_fits_no_float_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = published(tmp_path, scores_chosen=10**400)
+    code, out, err = run("bench", "rewardbench", "--data", file, "--model", "recorded")
+    assert code == 2
+    assert "fits no float64" in " ".join((out + err).split())

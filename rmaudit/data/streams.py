@@ -5,6 +5,8 @@ from __future__ import annotations
 import bz2
 import hashlib
 import lzma
+import os
+import stat
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -35,6 +37,8 @@ class HashedFile:
     def _read(self, path: Path) -> Iterator[bytes]:
         try:
             with path.open("rb") as file:
+                if stat.S_ISCHR(os.fstat(file.fileno()).st_mode) and not file.isatty():
+                    raise DataError(f"{path}: is a device, and no file of data")
                 while block := file.read(BLOCK):
                     self._hash.update(block)
                     yield block

@@ -15,6 +15,7 @@ from rmaudit.data.classlabels import Names, feature_names, schema_names, with_na
 from rmaudit.data.faults import Damage, Fault
 from rmaudit.data.streams import HashedFile, digest, too_large, unpacks_too_far, unreadable
 from rmaudit.errors import DataError
+from rmaudit.files import read_text
 
 MEMORY = "<memory>"
 
@@ -173,7 +174,7 @@ def _inside(where: Path, names: object) -> list[str]:
 
 def _json_file(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(read_text(path))
     except OSError as error:
         raise unreadable(path, error) from error
     except (ValueError, RecursionError) as error:

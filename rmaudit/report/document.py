@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import pandas as pd
 from pydantic import ValidationError
 
+from rmaudit import files
 from rmaudit._version import __version__
 from rmaudit.data.types import Dataset, SetAside, Source
 from rmaudit.errors import SchemaError, UsageError, nearest
@@ -160,7 +161,7 @@ class Report:
         file = Path(path)
         file = report_file(file) if file.is_dir() else file
         try:
-            text = file.read_text(encoding="utf-8")
+            text = files.read_text(file)
         except OSError as error:
             raise UsageError(
                 f"no report at {file} ({error.strerror}); `rmaudit audit --out DIR` writes one"

@@ -53,7 +53,7 @@ def digits(value: float, low: float | None = None, high: float | None = None) ->
 
 
 def number(value: float | None, decimals: int | None = None) -> str:
-    """A number for people: thousands parted, a true minus sign, 3.1e-06 where tiny, 1.00e+18 huge."""
+    """A number for people: thousands parted, a true minus sign; else 3.1e-06, 1.00e+18."""
     if value is None:
         return "undefined"
     places = digits(value) if decimals is None else decimals

@@ -98,7 +98,10 @@ class Entry:
                 f"column {name!r} holds {value!r:.60}; a reward is a number, a list with one "
                 "number, or null"
             )
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:  # JSON knows integers of any length
+            raise self.fault(f"column {name!r} holds a number that fits no float64") from None
 
 
 def read_entries(data: str | Path, limit: int | None = None) -> tuple[list[Entry], Source]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rmaudit.errors import RewardModelError
+from rmaudit.files import read_text
 from rmaudit.permissions import Permissions as Permissions
 
 _PICKLED = ("*.bin", "*.pt", "*.pth")
@@ -113,7 +114,7 @@ def read_json(path: Path) -> dict[str, Any]:
         If there is no such file, or no object in it.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path))
     except (OSError, ValueError, RecursionError) as error:
         raise RewardModelError(f"{path}: cannot be read: {first_line(error)}") from error
     if not isinstance(content, dict):

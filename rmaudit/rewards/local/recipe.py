@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rmaudit.errors import RewardModelError, UsageError
+from rmaudit.files import read_text
 from rmaudit.rewards.local.rendering import DEFAULT_FORMAT
 from rmaudit.settings import ModelSettings
 
@@ -122,8 +123,8 @@ def declared(folder: Path) -> Declared:
     """
     path = folder / "config.json"
     try:
-        config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except (ValueError, RecursionError):  # said where the model is loaded
+        config = json.loads(read_text(path)) if path.is_file() else {}
+    except (OSError, ValueError, RecursionError):  # said where the model is loaded
         config = {}
     if _by_trl(folder):  # the last to train it: an entry below may be its base's
         source = "TRL's RewardTrainer, as the folder shows"
@@ -168,8 +169,8 @@ def _by_sentence_transformers(folder: Path) -> Declared:
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-    except (ValueError, RecursionError):
+        return json.loads(read_text(path)) if path.is_file() else None
+    except (OSError, ValueError, RecursionError):
         return None
 
 
@@ -281,7 +282,7 @@ def _dated(asked: Asked, recipe: Recipe) -> Recipe:
 
 def _read(path: Path) -> str:
     try:
-        text = path.expanduser().read_text(encoding="utf-8")
+        text = read_text(path.expanduser())
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--template {path}: cannot be read as UTF-8 text ({error})") from None
     if "messages" not in text:

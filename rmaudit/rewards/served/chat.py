@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from rmaudit.errors import UsageError
+from rmaudit.files import read_text
 from rmaudit.rewards.base import Text
 from rmaudit.rewards.served.client import JsonClient, RefusedError
 from rmaudit.rewards.served.wire import WireFormat, unexpected
@@ -214,7 +215,7 @@ def read_rubric(path: Path | None) -> str | None:
     if path is None:
         return None
     try:
-        rubric = path.read_text(encoding="utf-8").strip()
+        rubric = read_text(path, 4 * _SIZE_LIMIT).strip()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--rubric {path}: cannot be read as UTF-8 text ({error})") from None
     if not rubric or len(rubric) > _SIZE_LIMIT:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -243,4 +244,5 @@ def _numbers(values: Iterable[Any]) -> Iterable[float]:
         if isinstance(value, str) and re.fullmatch(_SIGNED, value.strip()):
             yield _number(value.strip())
         elif isinstance(value, int | float) and not isinstance(value, bool):
-            yield float(value)
+            with suppress(OverflowError):  # JSON knows integers of any length
+                yield float(value)

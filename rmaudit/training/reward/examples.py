@@ -189,7 +189,7 @@ def _numbers(data: Dataset, name: str) -> Float:
     for place, value in enumerate(_column(data, name)):
         try:
             numbers[place] = np.nan if value is None else float(value)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise DataError(
                 f"{data.source.path}, row {data.frame['row'].iloc[place]}, column {name}: needs a "
                 f"number, not {value!r}"
