@@ -497,3 +497,37 @@ def test_a_recorded_reward_of_a_benchmark_that_fits_no_float_is_named(
     code, out, err = run("bench", "rewardbench", "--data", file, "--model", "recorded")
     assert code == 2
     assert "fits no float64" in " ".join((out + err).split())
+
+
+def test_half_a_surrogate_pair_in_a_benchmark_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = published(tmp_path, subset="\udfff x")
+    code, out, err = run("bench", "rewardbench", "--data", file, "--model", "recorded")
+    assert code == 2
+    assert "row 1: text is not valid Unicode" in " ".join((out + err).split())
+
+
+def test_a_report_that_nests_deeper_than_one_can_be_written_is_refused(tmp_path: Path) -> None:
+    from rmaudit import Report
+    from rmaudit.report.plain import deeper_than
+
+    assert not deeper_than([[1]], 3)
+    assert deeper_than([[1]], 2)
+    nested: dict[str, Any] = {}
+    for _ in range(400):
+        nested = {"further": nested}
+    example = Path(__file__).parents[1] / "reports" / "example" / "report.json"
+    (tmp_path / "report.json").write_text(json.dumps(json.loads(example.read_text()) | nested))
+    with pytest.raises(SchemaError, match="nested too deeply"):
+        Report.load(tmp_path)
+
+
+def test_names_as_long_as_a_book_keep_the_page_small(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = rows(tmp_path, subset=lambda i: "s" * 200_000 + str(i % 2))
+    run("audit", "-m", "recorded", "--eval", data, "--only", "preference,length", "--out", "out")
+    assert (tmp_path / "out" / "report.html").stat().st_size < 1_000_000

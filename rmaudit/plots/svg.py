@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET  # parses what matplotlib wrote a moment
 from rmaudit.plots.style import GRID, INK, MUTED, SERIES, SURFACE
 from rmaudit.plots.text import visible
 
+MOST_WORDS = 2_000  # characters of a title or a description
 SVG = "http://www.w3.org/2000/svg"
 _HREF = "{http://www.w3.org/1999/xlink}href"
 _LONG = re.compile(r"(-?\d+\.\d)\d+")
@@ -42,6 +43,7 @@ def tidy_svg(raw: str, *, title: str, alt: str) -> str:
     for element in root.iter():
         _tidy(element)
     _unwrap(root)
+    title, alt = (text[:MOST_WORDS] for text in (title, alt))
     root.set("style", "stroke-linejoin: round; stroke-linecap: butt")
     root.set("role", "img")
     root.set("aria-label", visible(f"{title}. {alt}"))

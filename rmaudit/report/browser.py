@@ -122,7 +122,8 @@ def _of_columns(
         rewards[side][place[here]], there[side][place[here]] = values[here], True
     margin = np.full(len(data), np.nan)
     if {"chosen", "rejected"} <= rewards.keys():
-        margin = rewards["chosen"] - rewards["rejected"]
+        with np.errstate(over="ignore", invalid="ignore"):  # told where margins are measured
+            margin = rewards["chosen"] - rewards["rejected"]
     rows = np.flatnonzero(np.any(list(there.values()), axis=0)) if there else np.arange(0)
     order = rows[np.argsort(np.where(np.isfinite(margin), margin, np.inf)[rows], kind="stable")]
     found = [

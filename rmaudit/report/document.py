@@ -30,7 +30,7 @@ from rmaudit.report.folder import (
     write,
 )
 from rmaudit.report.influence import influence_frame
-from rmaudit.report.plain import dumps, example, plain
+from rmaudit.report.plain import deeper_than, dumps, example, plain
 from rmaudit.report.schema import (
     SCHEMA_VERSION,
     AuditRecord,
@@ -59,6 +59,9 @@ class UnknownMetricError(UsageError, KeyError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+MOST_LEVELS = 100  # of a report: what writes it again ends at 255
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,6 +175,8 @@ class Report:
             document = json.loads(text, parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:
             raise SchemaError(f"{file}: not JSON: {error}") from error
+        if deeper_than(document, MOST_LEVELS):
+            raise SchemaError(f"{file}: nested too deeply to be a report")
         return cls(_parse(document, str(file)), file.parent)
 
     @property

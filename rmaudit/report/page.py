@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 PAGE_BYTES = 1_000_000
 TEXT_LIMITS = (4_000, 1_500, 500, 200)  # characters of an example's text; the first that fits
+MOST_OF_TEXT = 8_000  # characters of any other text, such as the name of a subset
 PREVIEW = 280  # characters of a long text that show before it is opened
 TALL = 15  # rows of a figure from which on it stands alone in its line
 LONG = 600  # characters from which on a text beside another scrolls
@@ -216,9 +217,7 @@ def environment(text_limit: int) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         # Every value that is put out, without a template having to remember it.
-        finalize=lambda value: (
-            visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-        ),
+        finalize=_shown,
     )
     environment.filters.update(
         words=wording.words,
@@ -232,6 +231,13 @@ def environment(text_limit: int) -> Environment:
     )
     environment.globals.update(preview_length=PREVIEW, long_text=LONG, tall=TALL)
     return environment
+
+
+def _shown(value: Any) -> Any:
+    """A value as it is put out: of a name as long as a book, its beginning."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return visible(value if len(value) <= MOST_OF_TEXT else f"{value[:MOST_OF_TEXT]} …")
 
 
 def _shorten(text: str, limit: int) -> str:

@@ -45,6 +45,19 @@ def plain(value: Any) -> Any:
     return plain(str(value))
 
 
+def deeper_than(value: Any, levels: int) -> bool:
+    """Whether JSON nests further than that: no serialiser's own depth is asked."""
+    level = [value]
+    for _ in range(levels):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return bool(level)
+
+
 def example(row: Mapping[str, Any]) -> dict[str, Any]:
     """An example of a finding; a very long text is cut, and says by how much."""
     return {key: _cut(value) for key, value in plain(row).items()}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from rmaudit.data.types import Prompt, Source
 from rmaudit.errors import DataError
 
 ENDINGS = (".json", ".jsonl", ".parquet")
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")  # of a surrogate pair, as JSON writes it
 _PACKED = (".gz", ".zst")
 
 
@@ -199,7 +201,21 @@ def _rows(file: Path) -> tuple[Sequence[object], str]:
         raise DataError(f"{file}: {damage}; download it again") from damage
     except UnicodeDecodeError as error:
         raise DataError(f"{file}: not UTF-8 text at byte {error.start + 1}") from error
-    return list(_parsed(text, file)), hashed.sha256
+    rows = list(_parsed(text, file))
+    if _HALF.search(text):
+        _refuse_halves(rows, file)
+    return rows, hashed.sha256
+
+
+def _refuse_halves(rows: Sequence[object], file: Path) -> None:
+    """Half a surrogate pair is no text: no file can hold it, and no table."""
+    for number, row in enumerate(rows, 1):
+        try:
+            json.dumps(row, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise DataError(f"{file}: row {number}: text is not valid Unicode") from None
+        except RecursionError:
+            raise DataError(f"{file}: row {number}: nested too deeply") from None
 
 
 def _parquet(file: Path) -> list[object]:
