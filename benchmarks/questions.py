@@ -101,10 +101,13 @@ QUESTIONS = (
 def ask(page: Page, question: Question) -> str:
     """A row of the table."""
     for link in question.clicks:
+        if not page.locator(link).count():
+            return f"| {question.text} | not there | | | |"
         page.locator(link).first.click()
     page.wait_for_timeout(150)
-    answer = page.locator(question.answer).first
-    if not answer.is_visible():
+    found = page.locator(question.answer)
+    answer = found.first
+    if not found.count() or not answer.is_visible():
         return f"| {question.text} | not there | | | |"
     box = answer.bounding_box()
     windows = max(0, -(-int(box["y"] - 899) // 900)) if box else 0
