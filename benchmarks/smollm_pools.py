@@ -17,6 +17,7 @@ import argparse
 import gzip
 import json
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -83,30 +84,28 @@ def reward(folder: Path, data: Path) -> None:
 
 
 def table() -> None:
-    """Gold gain of best of n under each proxy and aggregate, with intervals over prompts."""
+    """Gold gain of best of n under each proxy and aggregate, by prompt; of all proxies by proxy."""
     with gzip.open(POOLS, "rt", encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pools.jsonl"
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        result = from_samples(
+        given = (
             rma.load(path, "samples"),
             [rma.load_reward_model(f"recorded:{name}") for name in rows[0]["scores"]],
-            with_aggregates=True,
-            methods=("bon",),
-            ns=[1, *SHOWN],
-            cache=False,
         )
+        draw = partial(from_samples, *given, methods=("bon",), ns=[1, *SHOWN], cache=False)
+        apart, pooled = draw(with_aggregates=True), draw(pooled=True)
     print(f"{len(rows)} prompts, {len(rows[0]['outputs'])} responses each\n")
     print("| selected by | " + " | ".join(f"n = {n}" for n in SHOWN) + " | lost after the peak |")
     print("| --- |" + " --- |" * (len(SHOWN) + 1))
-    for one in result.studies:
+    for one in (*apart.studies, *pooled.studies):
         gains = one.curve.gains("gold")[1:]
         cells = [f"{g.value:.2f} [{g.low:.2f}, {g.high:.2f}]" for g in gains]
         lost = one.found.loss_after_peak
         print(f"| {one.run} | {' | '.join(cells)} | "
               f"{lost.value:.2f} [{lost.low:.2f}, {lost.high:.2f}] |")  # fmt: skip
-        if one is result.studies[0]:
+        if one is apart.studies[0]:
             proxy = one.curve.gains("proxy")[1:]
             shown = " | ".join(f"{g.value:.2f}" for g in proxy)
             print(f"| (its own reward) | {shown} | |")
