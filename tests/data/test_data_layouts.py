@@ -11,7 +11,7 @@ import pytest
 
 from rmaudit.data import load
 from rmaudit.data.layouts import Layout, layouts, register_layout
-from rmaudit.data.layouts.shapes import Fields
+from rmaudit.data.layouts.shapes import Fields, word
 
 EXAMPLES = {name: dict(layout.example) for name, layout in layouts.items()}
 
@@ -278,3 +278,8 @@ def test_a_harness_s_samples_are_read_once_whatever_the_number_of_filters() -> N
     assert frame["outputs"].tolist() == [["4"], ["4", "5"]]
     assert frame["prompt"].tolist() == ["What is 2 plus 2?", "3 plus 1?"]
     assert frame["question"].tolist() == ["What is 2 plus 2?", "3 plus 1?"]
+
+
+def test_a_verdict_of_any_number_is_a_word() -> None:
+    words = [word(value) for value in (2.0, 2.5, float("inf"), float("nan"), " B ")]
+    assert words == ["2", "2.5", "inf", "nan", "b"]

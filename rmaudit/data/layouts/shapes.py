@@ -74,7 +74,7 @@ def lists(record: Mapping[str, Any], spec: Spec | None) -> list[Any]:
 
 def word(value: Any) -> str:
     """A verdict as it is compared: lower case, whole numbers without a point."""
-    if isinstance(value, float) and value == value and value == int(value):
+    if isinstance(value, float) and value.is_integer():  # no infinity is
         value = int(value)
     return str(value).strip().lower()
 
