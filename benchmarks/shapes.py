@@ -3,9 +3,9 @@
     python benchmarks/shapes.py [--pairs 20000] [--only subsets] [--results DIR]
 
 Each audit is a process of its own on recorded rewards: `data`, `preference`, `length` and what the
-shape is about. A shape may cost three times its rows without it; its page stays under 2 MB, and it and the page of
-samples open in Chromium in under 2 s (the least of three openings, by the browser's own clock).
-Writes a JSON line per shape and a Markdown table; exit 1 where one does not hold.
+shape is about. A shape may cost three times its rows without it; its page stays under 2 MB, and it
+and the page of samples open in Chromium in under 2 s (the least of three openings, by the browser's
+own clock). Writes a JSON line per shape and a Markdown table; exit 1 where one does not hold.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ SHAPES: dict[str, Callable[[int], tuple[Columns, Columns]]] = {
 
 
 def audited(columns: Columns, more: list[str], *, opening: bool = False) -> dict[str, float]:
-    """Processor seconds, peak memory in GB, bytes of the pages of one audit, seconds to open them."""
+    """Processor seconds, peak memory in GB, bytes of its pages, seconds to open them."""
     with tempfile.TemporaryDirectory() as folder:
         data, out = Path(folder) / "rows.parquet", Path(folder) / "out"
         pq.write_table(pa.table(columns), data)
@@ -120,7 +120,7 @@ def audited(columns: Columns, more: list[str], *, opening: bool = False) -> dict
         opened = [seconds_to_open(page) for page in pages] if opening else []
         return {"processor": usage.ru_utime + usage.ru_stime, "gb": usage.ru_maxrss / 1024**2,
                 "page": pages[0].stat().st_size, "samples": pages[1].stat().st_size,
-                "opened": max((each for each in opened if each is not None), default=0.0)}  # fmt: skip
+                "opened": max((s for s in opened if s is not None), default=0.0)}  # fmt: skip
 
 
 def main() -> int:
@@ -130,7 +130,8 @@ def main() -> int:
     parser.add_argument("--only", choices=list(SHAPES))
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
     given = parser.parse_args()
-    lines = ["| shape | processor s without | with | times | peak GB | page kB | samples kB | opens in s |",
+    lines = ["| shape | processor s without | with | times | peak GB | page kB | samples kB "
+             "| opens in s |",
              "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"]  # fmt: skip
     kept, broken = [], False
     for name in [given.only] if given.only else list(SHAPES):
