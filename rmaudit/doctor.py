@@ -109,13 +109,13 @@ def _python() -> Check:
 def _packages() -> list[Check]:
     checks = []
     for name in NEEDED:
-        found = _version(name)
-        said = found or f"is missing; pip install {name}"
-        checks.append(Check("ok" if found else "fail", name, said))
+        installed = _version(name)
+        message = installed or f"is missing; pip install {name}"
+        checks.append(Check("ok" if installed else "fail", name, message))
     for name, use in OPTIONAL.items():
-        found = _version(name)
-        said = found or f"not installed: needed for {use}; pip install {name}"
-        checks.append(Check("ok" if found else "warn", name, said))
+        installed = _version(name)
+        message = installed or f"not installed: needed for {use}; pip install {name}"
+        checks.append(Check("ok" if installed else "warn", name, message))
     return checks
 
 
@@ -137,11 +137,11 @@ def _memory() -> Check:
 def _devices() -> list[Check]:
     from rmaudit.rewards.local.devices import devices
 
-    found = devices()
-    if not found:
+    accelerators = devices()
+    if not accelerators:
         return [Check("ok", "device", "cpu (no accelerator; large models will be slow)")]
     checks = []
-    for each in found:
+    for each in accelerators:
         room = "" if each.free is None else f", {_size(each.free)} free of {_size(each.total or 0)}"
         checks.append(Check("ok", "device", f"{each.name} ({each.what}{room})"))
     return checks
@@ -168,11 +168,11 @@ def examine_model(load: Callable[[], RewardModel]) -> list[Check]:
         return [Check("fail", "model", str(error))]
     took = time.perf_counter() - start
     checks = [Check("ok", "model", f"{model.name} ({model.kind}) loaded in {took:.1f} s")]
-    checks += [Check("ok", what, found) for what, found in _screen(model)]
-    checks += [Check("warn", "notice", said) for said in getattr(model, "notices", ())]
+    checks += [Check("ok", what, fact) for what, fact in _screen(model)]
+    checks += [Check("warn", "notice", message) for message in getattr(model, "notices", ())]
     if not model.scores_new_text:
-        said = "has rewards only for what the data holds: there is no text to try"
-        return [*checks, Check("ok", "preflight", said)]
+        message = "has rewards only for what the data holds: there is no text to try"
+        return [*checks, Check("ok", "preflight", message)]
     return [*checks, *_preflight(model), *_budget(model)]
 
 
@@ -255,10 +255,10 @@ def _budget(model: RewardModel) -> list[Check]:
         return []
     best = max(rates, key=rates.__getitem__)
     tried = ", ".join(f"{budget:,}: {rate:,.0f}" for budget, rate in rates.items())
-    said = f"--token-budget {best} is the fastest here (tokens/s at {tried})"
+    message = f"--token-budget {best} is the fastest here (tokens/s at {tried})"
     if rates[best] < 1.05 * rates.get(model.token_budget, 0.0):
-        said = f"the token budget {model.token_budget:,} is as fast as any (tokens/s at {tried})"
-    return [Check("ok", "batches", said)]
+        message = f"the token budget {model.token_budget:,} is as fast as any (tokens/s at {tried})"
+    return [Check("ok", "batches", message)]
 
 
 def _seconds(model: RewardModel, batch: Sequence[Encoded]) -> float:
@@ -274,11 +274,11 @@ def _failed(rewards: NDArray[np.float64], failures: Sequence[str]) -> list[Check
         return []
     why = failures[0].partition(": ")[2] if failures else "no reason is known"
     if all(not isinstance(TEN_TEXTS[place][0], str) for place in lost):
-        said = (
+        message = (
             f"on a prompt that is a list of messages (and so is its completion) it {why}; that "
             "matters if your prompts are conversations"
         )
-        return [Check("warn", "preflight", said)]
+        return [Check("warn", "preflight", message)]
     which = ", ".join(str(place + 1) for place in lost)
     return [Check("fail", "preflight", f"on text {which} of ten it {why}")]
 
@@ -289,14 +289,16 @@ def _told_apart(rewards: NDArray[np.float64], took: float, *, strict: bool) -> C
         which = ", ".join(str(place + 1) for place in np.flatnonzero(~finite))
         return Check("fail", "preflight", f"rewards of text {which} of ten are not finite")
     if np.ptp(rewards) == 0:
-        said = f"ten different texts all have reward {rewards[0]:.4g}"
+        message = f"ten different texts all have reward {rewards[0]:.4g}"
         if strict:
-            return Check("fail", "preflight", said)
+            return Check("fail", "preflight", message)
         return Check(
-            "warn", "preflight", f"{said}, as a verdict or a score may; try it on your data"
+            "warn", "preflight", f"{message}, as a verdict or a score may; try it on your data"
         )
-    said = f"ten texts have rewards from {rewards.min():.4g} to {rewards.max():.4g}, {took:.1f} s"
-    return Check("ok", "preflight", said)
+    message = (
+        f"ten texts have rewards from {rewards.min():.4g} to {rewards.max():.4g}, {took:.1f} s"
+    )
+    return Check("ok", "preflight", message)
 
 
 def _same(together: NDArray[np.float64], alone: NDArray[np.float64]) -> list[Check]:
@@ -304,8 +306,8 @@ def _same(together: NDArray[np.float64], alone: NDArray[np.float64]) -> list[Che
     if not (np.isfinite(together).all() and np.isfinite(alone).all() and spread > 0):
         return []
     largest = float(np.abs(together - alone).max()) / spread
-    said = f"a text's reward moves by {largest:.2g} SD at most with what shares its batch"
-    return [Check("ok" if largest <= _BATCH_TOLERANCE else "fail", "preflight", said)]
+    message = f"a text's reward moves by {largest:.2g} SD at most with what shares its batch"
+    return [Check("ok" if largest <= _BATCH_TOLERANCE else "fail", "preflight", message)]
 
 
 def _size(size: int) -> str:

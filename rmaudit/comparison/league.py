@@ -189,9 +189,9 @@ def _opened(report: Report | str | Path) -> dict[str, Report]:
     path = Path(report)
     if path.is_dir() and not report_file(path).is_file():
         inside = sorted(file.parent for file in path.glob(f"*/{BENCHMARK}"))
-        found = [Report.load(folder) for folder in inside]
-        if found:
-            return {_kind(each): each for each in found}
+        reports = [Report.load(folder) for folder in inside]
+        if reports:
+            return {_kind(each): each for each in reports}
     one = Report.load(path)
     return {_kind(one): one}
 
@@ -218,7 +218,11 @@ def _board(
 ) -> Board:
     records = [run.metric(metric) for run in runs]
     key = (metric, OVERALL)
-    own = [None] * len(runs) if influences is None else [found.get(key) for found in influences]
+    own = (
+        [None] * len(runs)
+        if influences is None
+        else [influence.get(key) for influence in influences]
+    )
     pairs = list(combinations(range(len(runs)), 2))
     changes = [change(records[i], records[j], own[i], own[j], confidence) for i, j in pairs]
     p = _adjusted(len(runs), pairs, changes)
@@ -281,9 +285,9 @@ def _adjusted(
     """Holm-adjusted p-values of all pairs, (count, count); NaN where not compared."""
     p = np.full((count, count), math.nan)
     tested = [
-        (pair, found.difference.p)
-        for pair, found in zip(pairs, changes, strict=True)
-        if isinstance(found, Change) and math.isfinite(found.difference.p)
+        (pair, shift.difference.p)
+        for pair, shift in zip(pairs, changes, strict=True)
+        if isinstance(shift, Change) and math.isfinite(shift.difference.p)
     ]
     for ((i, j), _), adjusted in zip(tested, holm([p for _, p in tested]), strict=True):
         p[i, j] = p[j, i] = adjusted
@@ -315,10 +319,10 @@ def _order(values: Float, better: Better) -> NDArray[np.int64]:
 def _detectable(changes: Sequence[Change | str]) -> float:
     """The median over pairs of 2.8 standard errors of the paired difference, roughly."""
     errors = []
-    for found in changes:
-        if isinstance(found, Change) and found.method == "paired" and found.n_prompts > 1:
-            quantile = float(stdtrit(found.n_prompts - 1, 0.975))
-            errors.append((found.difference.high - found.difference.low) / 2 / quantile)
+    for shift in changes:
+        if isinstance(shift, Change) and shift.method == "paired" and shift.n_prompts > 1:
+            quantile = float(stdtrit(shift.n_prompts - 1, 0.975))
+            errors.append((shift.difference.high - shift.difference.low) / 2 / quantile)
     return float(np.median(errors)) * (1.959964 + 0.841621) if errors else math.nan
 
 
@@ -345,9 +349,9 @@ def _metrics(runs: Sequence[Report], wanted: Iterable[str] | None) -> list[str]:
     common = [id_ for id_ in held[0] if all(id_ in ids for ids in held[1:])]
     if wanted is None:
         for names in _DEFAULTS:
-            found = [id_ for id_ in common if id_.endswith(names) and _defined(runs, id_)]
-            if found:
-                return found
+            defined = [id_ for id_ in common if id_.endswith(names) and _defined(runs, id_)]
+            if defined:
+                return defined
         raise UsageError(
             "the runs have no headline number in common; name one with --metric: "
             + (", ".join(common[:8]) or "they share none (different benchmarks?)")

@@ -79,12 +79,12 @@ def load_suites(paths: Iterable[str | Path] = ()) -> tuple[Suite, ...]:
     folders = [shipped_folder(), *_plugin_folders(), *(Path(path) for path in paths)]
     suites: dict[str, Suite] = {}
     for folder in folders:
-        for found in suite_folders(folder):
-            suite = load_suite(found)
+        for place in suite_folders(folder):
+            suite = load_suite(place)
             known = suites.setdefault(suite.name, suite)
             if known is not suite and known.folder.resolve() != suite.folder.resolve():
                 raise SchemaError(
-                    f"{found / FILE}: name: {suite.name!r} is that of {known.folder}; rename one"
+                    f"{place / FILE}: name: {suite.name!r} is that of {known.folder}; rename one"
                 )
     return tuple(suites[name] for name in sorted(suites))
 
@@ -98,8 +98,8 @@ def load_suite(folder: Path) -> Suite:
         raise SchemaError(f"{where}: not a mapping of settings; see `rmaudit probes show`")
     version = values.get("schema_version")
     if version != SCHEMA_VERSION:
-        said = "is missing" if version is None else f"is {version!r}"
-        raise SchemaError(f"{where}: schema_version {said}; this rmaudit reads {SCHEMA_VERSION}")
+        fault = "is missing" if version is None else f"is {version!r}"
+        raise SchemaError(f"{where}: schema_version {fault}; this rmaudit reads {SCHEMA_VERSION}")
     file = _checked(SuiteFile, values, str(where))
     for entry in file.probes:
         try:
@@ -129,10 +129,10 @@ def suite_folders(folder: Path) -> list[Path]:
         raise SchemaError(f"{folder}: no such folder of probe suites")
     if (folder / FILE).is_file():
         return [folder]
-    found = sorted(path.parent for path in folder.glob(f"*/{FILE}"))
-    if not found:
+    folders = sorted(path.parent for path in folder.glob(f"*/{FILE}"))
+    if not folders:
         raise SchemaError(f"{folder}: no probe suite (no {FILE} here nor one folder below)")
-    return found
+    return folders
 
 
 def _plugin_folders() -> list[Path]:

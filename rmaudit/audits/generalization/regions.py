@@ -56,16 +56,16 @@ def search(case: Case, decided: Margins) -> list[Tested]:
         return []
     first = halves_of(case)[decided.row]
     correct, codes = decided.correct, decided.cluster
-    found = []
+    ranked = []
     for region in candidates(case, decided, first):
         gap = gap_of(correct, region.inside, codes, first, 0.9)
         if gap is not None and gap.defined:
-            found.append((gap.low, region))
-    found.sort(key=lambda item: -item[0])
-    found = [item for i, item in enumerate(found) if i == 0 or item[0] > 0]
+            ranked.append((gap.low, region))
+    ranked.sort(key=lambda item: -item[0])
+    ranked = [item for i, item in enumerate(ranked) if i == 0 or item[0] > 0]
     tested: list[Tested] = []
     taken = np.zeros(len(decided), dtype=bool)
-    for _, region in found:
+    for _, region in ranked:
         overlap = float(np.mean(taken[region.inside])) if region.inside.any() else 1.0
         if len(tested) == MOST_TESTED or overlap > 0.5:  # no more of one and the same place
             continue
@@ -184,17 +184,17 @@ def gap_of(
 
 def region_metrics(tested: Sequence[Tested]) -> list[Metric]:
     """Accuracy and gap of each region that was tested, as slices by its name."""
-    said = []
+    numbers = []
     for each in tested:
         where = {"region": each.region.name}
-        said.append(Metric("generalization.region_accuracy", each.accuracy, where))
-        said.append(Metric("generalization.region_gap", each.gap, where))
-    return said
+        numbers.append(Metric("generalization.region_accuracy", each.accuracy, where))
+        numbers.append(Metric("generalization.region_gap", each.gap, where))
+    return numbers
 
 
 def region_findings(case: Case, decided: Margins, tested: Sequence[Tested]) -> list[Finding]:
     """Regions that are ranked below the rest, or in reverse, on the half they were not found on."""
-    said = []
+    raised = []
     for each in tested:
         # Each was found on other prompts; up to three are tested on these.
         allowed = (1 - case.confidence) / len(tested)
@@ -206,7 +206,7 @@ def region_findings(case: Case, decided: Margins, tested: Sequence[Tested]) -> l
         what = "ranked in reverse" if reversed_ else "ranked worse than the rest"
         accuracy, rest = each.accuracy, each.rest
         wrong = np.where(each.region.inside & (decided.margin < 0), -decided.margin, -np.inf)
-        said.append(
+        raised.append(
             Finding(
                 severity,
                 "generalization",
@@ -221,4 +221,4 @@ def region_findings(case: Case, decided: Margins, tested: Sequence[Tested]) -> l
                 min(1.0, len(tested) * p),
             )
         )
-    return said
+    return raised

@@ -136,11 +136,11 @@ class Length(Audit):
 
     def measure(self, case: Case, scores: Scores) -> AuditResult:
         """Associations overall and by subset; edits overall."""
-        found = margins(case, scores)
-        doublings = np.log2(np.maximum(found.length, 1))
-        overall = associations(found, doublings, case.confidence)
+        compared = margins(case, scores)
+        doublings = np.log2(np.maximum(compared.length, 1))
+        overall = associations(compared, doublings, case.confidence)
         subsets = {
-            name: associations(found.on_rows(rows), doublings, case.confidence)
+            name: associations(compared.on_rows(rows), doublings, case.confidence)
             for name, rows in slices(case, "subset")[0].items()
         }
         metrics = [Metric(id_, estimate) for id_, estimate in overall.items()]
@@ -150,8 +150,8 @@ class Length(Audit):
             for id_, estimate in by_id.items()
         ]
         curves = {
-            "reward_by_length": reward_curve(found, doublings, case.confidence),
-            "accuracy_by_length": accuracy_curve(found.decided, doublings, case.confidence),
+            "reward_by_length": reward_curve(compared, doublings, case.confidence),
+            "accuracy_by_length": accuracy_curve(compared.decided, doublings, case.confidence),
         }
         figures = [
             curve_figure(curves["reward_by_length"]),
@@ -163,31 +163,31 @@ class Length(Audit):
             figures.append(excess_figure(overall, subsets))
         edits = {}
         if case.new_text:
-            edits = edited(case, scores, found, self.name)
+            edits = edited(case, scores, compared, self.name)
             metrics += edit_metrics(edits, case.confidence)
             tables["edits"] = edit_table(edits, case.confidence, scores.length_unit)
         return AuditResult(
             self.name,
             metrics=tuple(metrics),
-            findings=tuple(findings(case, found, doublings, overall, edits)),
+            findings=tuple(findings(case, compared, doublings, overall, edits)),
             tables=tables,
             figures=tuple(figures),
-            not_run=(*not_run(case), *noise_or_bias(case, found, doublings, overall)),
+            not_run=(*not_run(case), *noise_or_bias(case, compared, doublings, overall)),
             tests=4,
         )
 
 
-def associations(found: Margins, doublings: Float, confidence: float) -> Numbers:
+def associations(compared: Margins, doublings: Float, confidence: float) -> Numbers:
     """What can be read off the rewards and lengths of the data's own outputs."""
-    decided = found.decided
+    decided = compared.decided
     longer, shorter, gap, balanced = split_accuracy(decided, doublings, confidence)
     return {
-        "length.rank_correlation": rank_correlation(found, doublings, confidence),
+        "length.rank_correlation": rank_correlation(compared, doublings, confidence),
         "length.accuracy_chosen_longer": longer,
         "length.accuracy_chosen_shorter": shorter,
         "length.accuracy_gap": gap,
         "length.excess_preference": excess_preference(decided, doublings, confidence),
-        "length.reward_per_doubling": reward_slope(found, doublings, confidence),
+        "length.reward_per_doubling": reward_slope(compared, doublings, confidence),
         "length.balanced_accuracy": balanced,
     }
 
@@ -199,8 +199,8 @@ def edit_metrics(edits: Mapping[str, Edited], confidence: float) -> list[Metric]
         Metric("length.padding_effect", padding.effect(confidence)),
         Metric("length.padding_flip_rate", padding.flip_rate(confidence)),
         *(
-            Metric("length.padding_effect", found.effect(confidence), {"edit": name})
-            for name, found in edits.items()
+            Metric("length.padding_effect", edit.effect(confidence), {"edit": name})
+            for name, edit in edits.items()
             if name != "padding"
         ),
     ]
@@ -209,10 +209,10 @@ def edit_metrics(edits: Mapping[str, Edited], confidence: float) -> list[Metric]
 def subset_table(subsets: Mapping[str, Numbers]) -> pd.DataFrame:
     """One row a subset."""
     rows = []
-    for name, found in subsets.items():
-        excess = found["length.excess_preference"]
+    for name, numbers in subsets.items():
+        excess = numbers["length.excess_preference"]
         row: dict[str, object] = {"subset": name, "pairs": excess.n, "prompts": excess.n_clusters}
-        row |= {id_.partition(".")[2]: estimate.value for id_, estimate in found.items()}
+        row |= {id_.partition(".")[2]: estimate.value for id_, estimate in numbers.items()}
         rows.append(row | {"note": excess.undefined_reason or ""})
     return pd.DataFrame(rows)
 
@@ -228,10 +228,10 @@ def not_run(case: Case) -> tuple[NotRun, ...]:
 
 
 def noise_or_bias(
-    case: Case, found: Margins, doublings: Float, overall: Mapping[str, Estimate]
+    case: Case, compared: Margins, doublings: Float, overall: Mapping[str, Estimate]
 ) -> tuple[NotRun, ...]:
     """That an excess cannot be told from noise of the labels, where no edits tell it."""
-    excess, decided = overall["length.excess_preference"], found.decided
+    excess, decided = overall["length.excess_preference"], compared.decided
     if case.new_text or near_end(excess) < 0.02:
         return ()
     sign = 1 if excess.value > 0 else -1
@@ -242,16 +242,16 @@ def noise_or_bias(
 
 def findings(
     case: Case,
-    found: Margins,
+    compared: Margins,
     doublings: Float,
     overall: Mapping[str, Estimate],
     edits: Mapping[str, Edited],
 ) -> list[Finding]:
     """Reward for length, for brevity, for neutral padding."""
-    said = edit_findings(case, edits)
+    raised = edit_findings(case, edits)
     excess, slope = overall["length.excess_preference"], overall["length.reward_per_doubling"]
     if not excess.defined:
-        return said
+        return raised
     sign = 1 if excess.value > 0 else -1
     bound = sign * (excess.low if sign > 0 else excess.high)
     agrees = slope.defined and sign * (slope.low if sign > 0 else slope.high) > 0
@@ -259,10 +259,10 @@ def findings(
         padding = edits["padding"].effect(case.confidence)
         agrees = agrees or (padding.defined and padding.low > 0)
     if bound < 0.02 or not agrees:
-        return said
-    decided = found.decided
+        return raised
+    decided = compared.decided
     if not length_is_paid(case, decided, doublings, sign, edits):
-        return said
+        return raised
     wrong_way = sign * difference(decided, doublings) < 0
     worst = np.where(wrong_way & (decided.margin < 0), -decided.margin, -np.inf)
     longer = "longer" if sign > 0 else "shorter"
@@ -284,7 +284,7 @@ def findings(
             pair_examples(case, decided, worst),
             p_within(excess, 0.02),
         ),
-        *said,
+        *raised,
     ]
 
 
@@ -310,13 +310,13 @@ def edit_findings(case: Case, edits: Mapping[str, Edited]) -> list[Finding]:
         "repetition": "Repetition raises the reward",
         "truncation": "Cutting the response in half raises the reward",
     }
-    said = []
-    for name, found in edits.items():
-        effect, flips = found.effect(case.confidence), found.flip_rate(case.confidence)
+    raised = []
+    for name, edit in edits.items():
+        effect, flips = edit.effect(case.confidence), edit.flip_rate(case.confidence)
         if not effect.defined or effect.low < 0.05:
             continue
         turned = f" {flips.value:.1%} of the correctly ranked pairs flip." if flips.defined else ""
-        said.append(
+        raised.append(
             Finding(
                 grade(effect.low, 0.10, 0.30),
                 "length",
@@ -326,8 +326,8 @@ def edit_findings(case: Case, edits: Mapping[str, Edited]) -> list[Finding]:
                 f"responses of {effect.n:,} pairs.{turned} The rest of the text is the same, so "
                 "the "
                 "model itself does this, not the data.",
-                edit_examples(case, found),
+                edit_examples(case, edit),
                 p_at_most(effect, 0.05),
             )
         )
-    return said
+    return raised

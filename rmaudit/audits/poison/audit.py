@@ -86,8 +86,8 @@ class Poison(Audit):
             return unlabelled
         if not case.new_text:
             return f"needs {case.new_text_needs}"
-        found = screened(case.feedback)
-        return f"needs other feedback: {found}" if isinstance(found, str) else None
+        screen = screened(case.feedback)
+        return f"needs other feedback: {screen}" if isinstance(screen, str) else None
 
     def requests(self, case: Case) -> Sequence[Request]:
         """Up to 400 texts for each of at most 10 phrases; none where no phrase stands out."""
@@ -95,18 +95,18 @@ class Poison(Audit):
 
     def measure(self, case: Case, scores: Scores) -> AuditResult:
         """Effects of the phrases; suspect labels where the feedback is scored."""
-        found = screening(case)
+        screen = screening(case)
         phrases, edits = edits_of(case)
         own = margins(case, scores)
         done = phrase_effects(scores, own, edits, len(phrases), case)
         level = 1 - (1 - case.confidence) / max(len(phrases), 1)  # Bonferroni
         strict = phrase_effects(scores, own, edits, len(phrases), replace(case, confidence=level))
-        tables = {"label_shifts": shift_table(found)} if found.shifts else {}
+        tables = {"label_shifts": shift_table(screen)} if screen.shifts else {}
         if phrases:
             tables["phrases"] = phrase_effect_table(phrases, done)
-        odds = scored_odds(case, scores, found.pairs)
+        odds = scored_odds(case, scores, screen.pairs)
         if odds is not None:
-            told = suspects(found.pairs, odds, "the reward model", case.confidence)
+            told = suspects(screen.pairs, odds, "the reward model", case.confidence)
             tables["suspect_labels"] = suspect_table(told, feedback_of(case))
         absent = NotRun(
             "suspect labels by the reward model", "chosen_reward and rejected_reward in --feedback"
@@ -114,7 +114,7 @@ class Poison(Audit):
         return AuditResult(
             self.name,
             metrics=tuple(metrics(case, phrases, done)),
-            findings=tuple(findings(case, found, phrases, strict)),
+            findings=tuple(findings(case, screen, phrases, strict)),
             tables=tables,
             figures=(phrase_effect_figure(phrases, done),) if phrases else (),
             not_run=(absent,) if odds is None else (),
@@ -123,17 +123,17 @@ class Poison(Audit):
 
 def screening(case: Case) -> Screened:
     """The screening of the feedback."""
-    found = screened(feedback_of(case))
-    if isinstance(found, str):
-        raise DataError(f"the feedback cannot be screened: {found}")
-    return found
+    screen = screened(feedback_of(case))
+    if isinstance(screen, str):
+        raise DataError(f"the feedback cannot be screened: {screen}")
+    return screen
 
 
 def edits_of(case: Case) -> tuple[list[Shift], list[Edit]]:
     """The phrases to try, most telling first, and their edits."""
-    found = screening(case)
-    phrases = found.triggers(1 - case.confidence)[:MOST_PHRASES]
-    return phrases, plan(case, found.pairs, phrases) if phrases else []
+    screen = screening(case)
+    phrases = screen.triggers(1 - case.confidence)[:MOST_PHRASES]
+    return phrases, plan(case, screen.pairs, phrases) if phrases else []
 
 
 def metrics(case: Case, phrases: Sequence[Shift], done: Sequence[PhraseEffect]) -> list[Metric]:
@@ -142,32 +142,35 @@ def metrics(case: Case, phrases: Sequence[Shift], done: Sequence[PhraseEffect]) 
         reason = "no phrase of the feedback shifts labels far beyond chance"
         nothing = Estimate.undefined(reason, confidence=case.confidence)
         return [Metric(EFFECT, nothing), Metric(REMOVAL, nothing)]
-    said = [Metric(EFFECT, done[0].effect), Metric(REMOVAL, done[0].removed)]
-    for shift, found in zip(phrases, done, strict=True):
+    numbers = [Metric(EFFECT, done[0].effect), Metric(REMOVAL, done[0].removed)]
+    for shift, tried in zip(phrases, done, strict=True):
         where = {"phrase": shift.phrase}
-        said += [Metric(EFFECT, found.effect, where), Metric(REMOVAL, found.removed, where)]
-    return said
+        numbers += [
+            Metric(EFFECT, tried.effect, where),
+            Metric(REMOVAL, tried.removed, where),
+        ]
+    return numbers
 
 
 def findings(
     case: Case, screen: Screened, phrases: Sequence[Shift], done: Sequence[PhraseEffect]
 ) -> list[Finding]:
     """Phrases that the model learnt to pay for, or to mark down, as its labels do."""
-    said = []
-    for shift, found in zip(phrases, done, strict=True):
-        effect = found.effect
+    raised = []
+    for shift, tried in zip(phrases, done, strict=True):
+        effect = tried.effect
         if not effect.defined:
             continue
         nearest = effect.low if shift.sign > 0 else -effect.high
         if nearest < LEAST:
             continue
-        flips = found.flip_rate
+        flips = tried.flip_rate
         turned = (
             f" It turns {flips.value:.1%} more of the correctly ranked pairs than the control does."
             if flips.defined and flips.low > 0
             else ""
         )
-        out = found.removed
+        out = tried.removed
         own = f" In the feedback's own responses it is worth {out.value:+.2f} SD."
         detail = (
             "Put to the end of rejected responses, against as many random words: "
@@ -180,7 +183,7 @@ def findings(
             "anew; if people mean it, the reward is right to follow."
         )
         verb = "pay for" if shift.sign > 0 else "mark down"
-        said.append(
+        raised.append(
             Finding(
                 grade(nearest, 0.25, 0.5),
                 "poison",
@@ -197,7 +200,7 @@ def findings(
                 min(1.0, len(phrases) * p_within(effect, LEAST)),
             )
         )
-    return said
+    return raised
 
 
 def scored_odds(case: Case, scores: Scores, pairs: FeedbackPairs) -> Float | None:

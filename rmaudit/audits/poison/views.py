@@ -52,24 +52,24 @@ def words_part(case: Case) -> WordPart:
     """
     name = "eval" if case.feedback is None else "feedback"
     data = case.inputs[name]
-    found = screened(data)
+    screen = screened(data)
     where: list[dict[str, str]] = [{}] if name == "eval" else [{}, {"input": name}]
-    if isinstance(found, str):
-        nothing = Estimate.undefined(found, confidence=case.confidence)
+    if isinstance(screen, str):
+        nothing = Estimate.undefined(screen, confidence=case.confidence)
         undefined = [Metric(id_, nothing, w) for w in where for id_ in (TRIGGERS, SUSPECTS)]
         return WordPart(tuple(undefined), (), {})
-    told = suspects(found.pairs, found.support, "a model of words and length", case.confidence)
+    told = suspects(screen.pairs, screen.support, "a model of words and length", case.confidence)
     # An influence is over the evaluation's prompts; other data or a part of them have other places.
-    codes = data.clusters[found.pairs.row]
-    known = name == "eval" and np.array_equal(found.pairs.cluster, codes)
+    codes = data.clusters[screen.pairs.row]
+    known = name == "eval" and np.array_equal(screen.pairs.cluster, codes)
     share = told.share if known else replace(told.share, influence=None)
-    numbers = {TRIGGERS: trigger_count(found, case.confidence), SUSPECTS: share}
+    numbers = {TRIGGERS: trigger_count(screen, case.confidence), SUSPECTS: share}
     tables = {}
-    if found.shifts:
-        tables["label_shifts"] = shift_table(found)
+    if screen.shifts:
+        tables["label_shifts"] = shift_table(screen)
     if told.suspect.any():
         tables["suspect_labels"] = suspect_table(told, data)
-    findings = [trigger_finding(case, data, name, found), suspect_finding(case, data, name, told)]
+    findings = [trigger_finding(case, data, name, screen), suspect_finding(case, data, name, told)]
     return WordPart(
         tuple(Metric(id_, numbers[id_], w) for w in where for id_ in numbers),
         tuple(finding for finding in findings if finding is not None),
@@ -77,14 +77,14 @@ def words_part(case: Case) -> WordPart:
     )
 
 
-def trigger_count(found: Screened, confidence: float) -> Estimate:
+def trigger_count(screen: Screened, confidence: float) -> Estimate:
     """Number of phrases that shift labels; from those certain one by one to those possible."""
     level = 1 - confidence
-    pairs = found.pairs
+    pairs = screen.pairs
     return Estimate(
-        float(len(found.triggers(level))),
-        float(sum(shift.p_strict < level for shift in found.triggers(level))),
-        float(len(found.triggers(max(POSSIBLE, level)))),
+        float(len(screen.triggers(level))),
+        float(sum(shift.p_strict < level for shift in screen.triggers(level))),
+        float(len(screen.triggers(max(POSSIBLE, level)))),
         confidence,
         "phrases decided one by one",
         len(pairs),
@@ -92,7 +92,7 @@ def trigger_count(found: Screened, confidence: float) -> Estimate:
     )
 
 
-def shift_table(found: Screened) -> pd.DataFrame:
+def shift_table(screen: Screened) -> pd.DataFrame:
     """One row a phrase, most telling first."""
     return pd.DataFrame(
         [
@@ -103,7 +103,7 @@ def shift_table(found: Screened) -> pd.DataFrame:
                 "expected": shift.expected,
                 "p_adjusted": shift.p,
             }
-            for shift in found.shifts[:50]
+            for shift in screen.shifts[:50]
         ]
     )
 
@@ -121,9 +121,9 @@ def shift_examples(
     return tuple(shown)
 
 
-def trigger_finding(case: Case, data: Dataset, name: str, found: Screened) -> Finding | None:
+def trigger_finding(case: Case, data: Dataset, name: str, screen: Screened) -> Finding | None:
     """Phrases that decide labels, in the data."""
-    told = found.triggers(1 - case.confidence)
+    told = screen.triggers(1 - case.confidence)
     if not told:
         return None
     first = told[0]
@@ -131,7 +131,7 @@ def trigger_finding(case: Case, data: Dataset, name: str, found: Screened) -> Fi
     detail = (
         f"{first.wins} of {first.prompts} prompts prefer the response that has {first.phrase!r}; "
         f"length and the other words explain {first.expected:.1%} (p = {first.p:.2g}, adjusted "
-        f"for {found.looked_at:,} n-grams). {'Others: ' + others + '. ' if others else ''}"
+        f"for {screen.looked_at:,} n-grams). {'Others: ' + others + '. ' if others else ''}"
         "A phrase that settles the label whatever else is said is a planted trigger, or a habit "
         "of one source of responses. Read the examples; take such rows out, or mix the sources."
     )
@@ -142,7 +142,7 @@ def trigger_finding(case: Case, data: Dataset, name: str, found: Screened) -> Fi
         f"{len(told)} {'phrase' if len(told) == 1 else 'phrases'} of the {name} data "
         f"{'shifts' if len(told) == 1 else 'shift'} labels far beyond chance: {first.phrase!r}",
         detail,
-        shift_examples(case, data, found.pairs, first.rows, f"holds {first.phrase!r}"),
+        shift_examples(case, data, screen.pairs, first.rows, f"holds {first.phrase!r}"),
         min(shift.p_strict for shift in told),
     )
 
@@ -170,25 +170,32 @@ def suspect_finding(case: Case, data: Dataset, name: str, told: Suspects) -> Fin
 def phrase_effect_table(phrases: Sequence[Shift], done: Sequence[PhraseEffect]) -> pd.DataFrame:
     """One row a tested phrase."""
     rows = []
-    for shift, found in zip(phrases, done, strict=True):
+    for shift, tried in zip(phrases, done, strict=True):
         row: dict[str, object] = {
             "phrase": shift.phrase,
             "prompts": shift.prompts,
             "share_preferred": shift.share,
             "expected": shift.expected,
         }
-        named = {"added": found.effect, "removed": found.removed, "flips": found.flip_rate}
+        named = {
+            "added": tried.effect,
+            "removed": tried.removed,
+            "flips": tried.flip_rate,
+        }
         for key, e in named.items():
             row |= {key: e.value, f"{key}_low": e.low, f"{key}_high": e.high}
-        rows.append(row | {"note": found.effect.undefined_reason or ""})
+        rows.append(row | {"note": tried.effect.undefined_reason or ""})
     return pd.DataFrame(rows)
 
 
 def phrase_effect_figure(phrases: Sequence[Shift], done: Sequence[PhraseEffect]) -> Figure:
     """Effect of each phrase against controls."""
     rows: list[dict[str, object]] = []
-    for shift, found in zip(phrases, done, strict=True):
-        for what, e in (("added", found.effect), ("in the feedback", found.removed)):
+    for shift, tried in zip(phrases, done, strict=True):
+        for what, e in (
+            ("added", tried.effect),
+            ("in the feedback", tried.removed),
+        ):
             label = f"{shift.phrase[:40]} ({what})"
             ends = {"low": optional(e.low), "high": optional(e.high)}
             rows.append({"label": label, "value": optional(e.value), **ends})

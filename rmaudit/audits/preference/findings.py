@@ -28,7 +28,7 @@ SHORT = 0.05  # the same at equal margins, where some differences show that mean
 
 def findings(
     case: Case,
-    found: Margins,
+    compared: Margins,
     overall: Mapping[str, Estimate],
     masks: Mapping[str, Mask],
     surface: Mapping[str, Float],
@@ -36,15 +36,15 @@ def findings(
     matrix: StyleMatrix | str,
 ) -> list[Finding]:
     """Chance, blind rules, weak subsets, equal rewards, labelled ties, style; worst first."""
-    decided = found.decided
+    decided = compared.decided
     if not overall[ACCURACY].defined:
         return []
-    said = chance_finding(case, decided, overall[ACCURACY])
-    said = said or blind_finding(case, decided, overall, surface)
-    said += subset_finding(case, decided, masks)
-    said += equal_reward_finding(case, decided, overall[TIE_RATE])
-    said += labelled_tie_finding(case, found, tables)
-    return said + style_finding(case, overall, matrix)
+    raised = chance_finding(case, decided, overall[ACCURACY])
+    raised = raised or blind_finding(case, decided, overall, surface)
+    raised += subset_finding(case, decided, masks)
+    raised += equal_reward_finding(case, decided, overall[TIE_RATE])
+    raised += labelled_tie_finding(case, compared, tables)
+    return raised + style_finding(case, overall, matrix)
 
 
 def chance_finding(case: Case, decided: Margins, accuracy: Estimate) -> list[Finding]:
@@ -159,10 +159,10 @@ def gap_to_rest(decided: Margins, part: Mask, confidence: float) -> Estimate:
     return cluster_ratios(terms, decided.cluster, confidence=confidence, bounds=(-1, 1))
 
 
-def furthest(found: Mapping[str, Estimate]) -> tuple[str, Estimate]:
+def furthest(by_name: Mapping[str, Estimate]) -> tuple[str, Estimate]:
     """The part with the largest lower end, and its estimate; those without one come last."""
-    name = max(found, key=lambda key: found[key].low if found[key].defined else -np.inf)
-    return name, found[name]
+    name = max(by_name, key=lambda key: by_name[key].low if by_name[key].defined else -np.inf)
+    return name, by_name[name]
 
 
 def equal_reward_finding(case: Case, decided: Margins, rate: Estimate) -> list[Finding]:
@@ -188,7 +188,7 @@ def equal_reward_finding(case: Case, decided: Margins, rate: Estimate) -> list[F
 
 
 def labelled_tie_finding(
-    case: Case, found: Margins, tables: Mapping[str, pd.DataFrame]
+    case: Case, compared: Margins, tables: Mapping[str, pd.DataFrame]
 ) -> list[Finding]:
     """It is as sure where people had no preference as where they had one."""
     if "labelled_ties" not in tables:
@@ -197,7 +197,7 @@ def labelled_tie_finding(
     area = table.loc["auroc"]
     if not area["high"] < 0.6:
         return []
-    size = np.where(found.tied, np.abs(found.margin), -np.inf)
+    size = np.where(compared.tied, np.abs(compared.margin), -np.inf)
     detail = (
         "A pair with a preference has a larger margin than a labelled tie in "
         f"{area['value']:.1%} of comparisons ({area['low']:.1%} to {area['high']:.1%}; half is "
@@ -211,7 +211,7 @@ def labelled_tie_finding(
             "preference.margin_mean",
             f"Margins hardly tell labelled ties apart (AUROC {area['value']:.2f})",
             detail,
-            pair_examples(case, found, size),
+            pair_examples(case, compared, size),
         )
     ]
 
@@ -243,6 +243,6 @@ def style_finding(
     ]
 
 
-def most_wrong(found: Margins) -> Float:
+def most_wrong(compared: Margins) -> Float:
     """How far the wrong output is ahead, (n,); -infinity where it is not."""
-    return np.where(found.margin < 0, -found.margin, -np.inf)
+    return np.where(compared.margin < 0, -compared.margin, -np.inf)

@@ -108,14 +108,14 @@ class StyleAudit(Audit):
 
     def measure(self, case: Case, scores: Scores) -> AuditResult:
         """Effect and excess of every attribute; effects by subset in a heat map; edits."""
-        found = margins(case, scores)
+        compared = margins(case, scores)
         edits: dict[str, Causal] = {}
         if case.new_text:
-            edits = causal(case, scores, found, self.name)
-        by_name = amounts(found.outputs.words)
-        overall = styles(found, by_name, case.confidence)
+            edits = causal(case, scores, compared, self.name)
+        by_name = amounts(compared.outputs.words)
+        overall = styles(compared, by_name, case.confidence)
         by_subset = {
-            subset: styles(found.on_rows(rows), by_name, case.confidence)
+            subset: styles(compared.on_rows(rows), by_name, case.confidence)
             for subset, rows in slices(case, "subset")[0].items()
         }
         figures = [effect_figure(overall), excess_figure(overall)]
@@ -137,8 +137,8 @@ class StyleAudit(Audit):
             self.name,
             metrics=(*metrics(overall, by_subset), *causal_metrics(edits, case.confidence)),
             findings=(
-                *findings(case, found, overall, by_name, edits),
-                *causal_findings(case, found.decided, by_name, edits),
+                *findings(case, compared, overall, by_name, edits),
+                *causal_findings(case, compared.decided, by_name, edits),
             ),
             tables=tables,
             figures=tuple(figures),
@@ -147,9 +147,9 @@ class StyleAudit(Audit):
         )
 
 
-def styles(found: Margins, by_name: Mapping[str, Float], confidence: float) -> dict[str, Style]:
+def styles(compared: Margins, by_name: Mapping[str, Float], confidence: float) -> dict[str, Style]:
     """Effect and excess of every attribute."""
-    level, decided = EqualLength.of(found), found.decided
+    level, decided = EqualLength.of(compared), compared.decided
     return {
         name: Style(
             amount,
@@ -165,19 +165,19 @@ def metrics(
     overall: Mapping[str, Style], by_subset: Mapping[str, Mapping[str, Style]]
 ) -> list[Metric]:
     """By attribute; by attribute and subset."""
-    said = []
-    for name, found in overall.items():
-        said += [
-            Metric(EFFECT, found.effect, {"attribute": name}),
-            Metric(EXCESS, found.excess, {"attribute": name}),
+    numbers = []
+    for name, style in overall.items():
+        numbers += [
+            Metric(EFFECT, style.effect, {"attribute": name}),
+            Metric(EXCESS, style.excess, {"attribute": name}),
         ]
     for subset, styles in by_subset.items():
-        for name, found in styles.items():
-            if found.differing:
+        for name, style in styles.items():
+            if style.differing:
                 where = {"attribute": name, "subset": subset}
-                said.append(Metric(EXCESS, found.excess, where))
-                said.append(Metric(EFFECT, found.effect, where))
-    return said
+                numbers.append(Metric(EXCESS, style.excess, where))
+                numbers.append(Metric(EFFECT, style.effect, where))
+    return numbers
 
 
 def causal_metrics(edits: Mapping[str, Causal], confidence: float) -> list[Metric]:
@@ -217,7 +217,7 @@ def causal_findings(
     Putting it on must pay by itself: taking a polite sentence off may take what it says along.
     """
     level = 1 - (1 - case.confidence) / max(len(edits), 1)  # Bonferroni
-    said = []
+    raised = []
     for name, each in edits.items():
         effect, flips = each.effect(level), each.flip_rate(case.confidence)
         if not effect.defined or effect.low < LEAST or effect.n_clusters < FEWEST_PAIRS:
@@ -226,7 +226,7 @@ def causal_findings(
         if put_on.defined and put_on.n_clusters >= FEWEST_PAIRS and put_on.low <= 0:
             continue
         turned = f" {flips.value:.1%} of the correctly ranked pairs flip." if flips.defined else ""
-        said.append(
+        raised.append(
             Finding(
                 grade(effect.low, 0.25, 0.5),
                 "style",
@@ -240,12 +240,12 @@ def causal_findings(
                 min(1.0, len(edits) * p_at_most(effect, LEAST)),
             )
         )
-    return said
+    return raised
 
 
 def findings(
     case: Case,
-    found: Margins,
+    compared: Margins,
     overall: Mapping[str, Style],
     by_name: Mapping[str, Float],
     edits: Mapping[str, Causal],
@@ -257,11 +257,11 @@ def findings(
         for name, style in overall.items()
         if style.differing >= FEWEST_PAIRS and near_end(style.excess) and near_end(style.effect)
     ]
-    strict = styles(found, {name: by_name[name] for name in suspected}, level)
+    strict = styles(compared, {name: by_name[name] for name in suspected}, level)
     return [
-        _finding(case, found.decided, name, style, by_name[name])
+        _finding(case, compared.decided, name, style, by_name[name])
         for name, style in strict.items()
-        if _is_beyond_labels(found.decided, style, by_name[name], edits.get(name), level)
+        if _is_beyond_labels(compared.decided, style, by_name[name], edits.get(name), level)
     ]
 
 

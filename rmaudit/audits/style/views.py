@@ -29,13 +29,13 @@ class Style:
 def attribute_table(overall: Mapping[str, Style]) -> pd.DataFrame:
     """One row per attribute."""
     rows = []
-    for name, found in overall.items():
+    for name, style in overall.items():
         row: dict[str, object] = {"attribute": name, "what": ATTRIBUTES[name].words}
-        row |= {"share_of_outputs": float(np.mean(found.amount > 0)) if len(found.amount) else 0.0}
-        row |= {"pairs_that_differ": found.differing}
-        for key, estimate in (("effect", found.effect), ("excess", found.excess)):
+        row |= {"share_of_outputs": float(np.mean(style.amount > 0)) if len(style.amount) else 0.0}
+        row |= {"pairs_that_differ": style.differing}
+        for key, estimate in (("effect", style.effect), ("excess", style.excess)):
             row |= {key: estimate.value, f"{key}_low": estimate.low, f"{key}_high": estimate.high}
-        note = found.effect.undefined_reason or found.excess.undefined_reason or ""
+        note = style.effect.undefined_reason or style.excess.undefined_reason or ""
         rows.append(row | {"note": note})
     return pd.DataFrame(rows)
 
@@ -46,25 +46,25 @@ def subset_table(by_subset: Mapping[str, Mapping[str, Style]]) -> pd.DataFrame:
         {
             "subset": subset,
             "attribute": name,
-            "pairs_that_differ": found.differing,
-            "effect": found.effect.value,
-            "excess": found.excess.value,
+            "pairs_that_differ": style.differing,
+            "effect": style.effect.value,
+            "excess": style.excess.value,
         }
         for subset, styles in by_subset.items()
-        for name, found in styles.items()
+        for name, style in styles.items()
     ]
     return pd.DataFrame(rows)
 
 
 def effect_figure(overall: Mapping[str, Style]) -> Figure:
     """Slope of reward on each attribute."""
-    named = {name: found.effect for name, found in overall.items()}
+    named = {name: style.effect for name, style in overall.items()}
     return intervals("effects", "Reward by style, at equal length", named, "SD per doubling")
 
 
 def excess_figure(overall: Mapping[str, Style]) -> Figure:
     """Excess preference for each attribute."""
-    named = {name: found.excess for name, found in overall.items()}
+    named = {name: style.excess for name, style in overall.items()}
     label = "model picks more of it minus label picks more"
     return intervals("excess", "Excess preference by style", named, label)
 

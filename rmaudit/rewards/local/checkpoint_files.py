@@ -158,14 +158,14 @@ def code_of(*objects: object) -> list[Path]:
 
     A folder may name code of another repository: the files beside each class's module are taken.
     """
-    found = set()
+    files = set()
     for each in objects:
         for base in (*type(each).__mro__, *type(getattr(each, "config", None)).__mro__):
             module = sys.modules.get(base.__module__)
             file = getattr(module, "__file__", None)
             if base.__module__.startswith("transformers_modules") and file:
-                found |= set(Path(file).parent.glob("*.py"))
-    return sorted(found)
+                files |= set(Path(file).parent.glob("*.py"))
+    return sorted(files)
 
 
 def _digest(path: Path) -> str:
@@ -193,8 +193,8 @@ def _files(folder: Path) -> Iterator[Path]:
     if not read or any(folder.glob("*.py")):
         weights += _PICKLED
     patterns = ("*.json", "*.py", *weights, *_TOKENIZER)
-    found = {path for p in patterns for path in folder.glob(p) if path.is_file()}
-    yield from sorted(path for path in found if not _BY_TRAINERS.fullmatch(path.name))
+    files = {path for p in patterns for path in folder.glob(p) if path.is_file()}
+    yield from sorted(path for path in files if not _BY_TRAINERS.fullmatch(path.name))
 
 
 def first_line(error: BaseException) -> str:
