@@ -129,7 +129,8 @@ def main() -> None:
         if metric.value is not None:
             where = " ".join(metric.slice.values())
             print(
-                f"  {metric.id} {where}: {metric.value:.2f} [{metric.low:.2f}, {metric.high:.2f}]"
+                f"  {metric.id} {where}: {metric.value:.2f}"
+                f" [{metric.ci[0]:.2f}, {metric.ci[1]:.2f}]"
             )
     for finding in report.findings:
         print(f"  {finding.severity}: {finding.title}")

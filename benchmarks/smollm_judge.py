@@ -115,7 +115,7 @@ def main() -> None:
                 and not metric.slice
                 and metric.value is not None
             ):
-                print(f"  {metric.id} {metric.value:.2f} [{metric.low:.2f}, {metric.high:.2f}]")
+                print(f"  {metric.id} {metric.value:.2f} [{metric.ci[0]:.2f}, {metric.ci[1]:.2f}]")
         for finding in report.findings:
             print(f"  {finding.severity}: {finding.title}. {finding.detail}")
 
