@@ -246,7 +246,7 @@ def _mean_at(
     means = [float(values_at(t).mean()) for t in (low, high, calibration.ordered[-1])]
     slope = (means[1] - means[0]) / share if share > 0 else 0.0
     further = 1 - alpha - ((1 - confidence) / 2) ** (1 / m)  # of the population, past the largest
-    return min(1.0, max(0.0, means[2] + slope * further))
+    return float(min(1.0, max(0.0, means[2] + slope * further)))
 
 
 def _threshold(calibration: Calibration, alpha: float) -> tuple[float, str | None]:
@@ -321,7 +321,16 @@ def threshold_ratios(
         confidence=confidence,
         bounds=bounds,
     )
-    return replace(wider, n=known.n, n_clusters=known.n_clusters, influence=known.influence)
+    # The value without what rounding leaves of the term of zero, and never less wide than without.
+    return replace(
+        wider,
+        value=known.value,
+        low=min(known.low, wider.low),
+        high=max(known.high, wider.high),
+        n=known.n,
+        n_clusters=known.n_clusters,
+        influence=known.influence,
+    )
 
 
 def support_share(
