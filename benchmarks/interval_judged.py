@@ -198,7 +198,7 @@ def of_scale(draw: Draw) -> list[Measured]:
     ]
 
 
-def _levels(rng: np.random.Generator, of: Integers) -> Float:
+def _levels(rng: np.random.Generator, of: Integers) -> list[Float]:
     """Scores of both responses, (2, n)."""
     chance = ndtr(related(rng, np.r_[of, of], 0.3))
     return np.split(1.0 + np.searchsorted(np.cumsum(SCORES)[:-1], chance), 2)

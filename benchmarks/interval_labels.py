@@ -131,7 +131,8 @@ def of_ranked(draw: Draw) -> list[Measured]:
     rng = draw.rng(22)
     of = draw.prompt_of(rng)
     truth = rng.normal(size=(len(of), RANKED))
-    reward = 0.8 * truth + rng.normal(size=truth.shape) * np.exp(rng.normal(size=(len(of), 1)))
+    spread = np.exp(0.4 * rng.normal(size=(len(of), 1)))  # of the rewards, by row
+    reward = 0.8 * truth + spread * rng.normal(size=truth.shape)
     rows = [
         {
             "prompt": f"Question {p}",

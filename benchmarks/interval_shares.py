@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 import pandas as pd
-from interval_draws import Draw, Float, Group, Integers, Measured
+from interval_draws import Draw, Group, Integers, Measured
 from scipy.special import ndtr, ndtri
 
 import rmaudit as rma
@@ -36,7 +36,7 @@ from rmaudit.support.conformal import (
     support_share,
 )
 from rmaudit.support.two_sample import told_apart
-from rmaudit.typing import Vectors
+from rmaudit.typing import Mask, Vectors
 
 FAULTS = {
     "duplicate": 0.1,
@@ -65,7 +65,7 @@ def known(numbers: Mapping[str, tuple[Estimate, float]]) -> list[Measured]:
     return [(Metric(id_, estimate), truth) for id_, (estimate, truth) in numbers.items()]
 
 
-def alike(rng: np.random.Generator, of: Integers, chance: float, strength: float = 4.0) -> Float:
+def alike(rng: np.random.Generator, of: Integers, chance: float, strength: float = 4.0) -> Mask:
     """True or false, (n,), of a chance that differs by prompt and is `chance` on average."""
     by_prompt = rng.beta(strength * chance, strength * (1 - chance), int(of.max()) + 1)
     return rng.random(len(of)) < by_prompt[of]
@@ -188,10 +188,14 @@ def of_coverage(draw: Draw) -> list[Measured]:
     sides = [rng.normal(at, 1, (draw.prompts, 1)) for at in (0.0, shift)]
     names = [[f"{side} {i}" for i in range(draw.prompts)] for side in ("feedback", "deployment")]
     apart = told_apart((sides[0], names[0]), (sides[1], names[1]), rng, confidence=level)
+    exact = (rng.random(draw.prompts) < 0.3).astype(np.float64)
     return known(
         {
-            "coverage.kappa_exact": (share_of(rng.random(draw.prompts) < 0.3, codes, level), 0.3),
-            "coverage.rho_exact": (share_of(alike(rng, of, 0.1), of, level), 0.1),
+            "coverage.kappa_exact": (share_of(exact, codes, level), 0.3),
+            "coverage.rho_exact": (
+                share_of(alike(rng, of, 0.1).astype(np.float64), of, level),
+                0.1,
+            ),
             "coverage.kappa": (kappa, inside),
             "coverage.kappa_deficit": (deficit(kappa), 1 - LEVEL - inside),
             "coverage.rho": (rho, inside_pairs),
