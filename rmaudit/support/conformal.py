@@ -241,7 +241,7 @@ def _mean_at(
     if rank <= m:
         places = np.clip([math.floor(rank), math.ceil(rank)], 1, m)
         lower, upper = (float(values_at(calibration.ordered[p - 1]).mean()) for p in places)
-        return lower + (rank - math.floor(rank)) * (upper - lower)
+        return float(lower + (rank - math.floor(rank)) * (upper - lower))
     low, high, share = calibration.around(alpha)
     means = [float(values_at(t).mean()) for t in (low, high, calibration.ordered[-1])]
     slope = (means[1] - means[0]) / share if share > 0 else 0.0
