@@ -260,7 +260,9 @@ def _documented() -> set[int]:
                 held = [n for n, value in vars(thing).items() if _module(value) == path]
                 names = members[1].split(", ") if members else held
                 named |= {id(getattr(thing, name)) for name in names}
-            except ModuleNotFoundError:
+            except ModuleNotFoundError as error:
+                if not str(error.name).startswith("rmaudit"):
+                    continue  # a module of an extra that is not installed
                 home, _, name = path.rpartition(".")
                 named.add(id(getattr(importlib.import_module(home), name)))
     return named
