@@ -27,7 +27,6 @@ from rmaudit.report.folder import (
     read_set_aside,
     read_table,
     report_file,
-    write,
 )
 from rmaudit.report.influence import influence_frame
 from rmaudit.report.plain import deeper_than, dumps, example, plain
@@ -327,6 +326,8 @@ class Report:
             from rmaudit.report.benchmark import write_benchmark
 
             return write_benchmark(self, Path(folder))
+        from rmaudit.report.writing import write
+
         write(self, Path(folder), paper)
         return Path(folder)
 

@@ -5,7 +5,8 @@ Modules of this room: `base` (what a suite declares), `entries` (published files
 numbers), `run` (from a suite and a reward model to a result); one further file per suite.
 """
 
-from rmaudit.suites.base import SUITES, Item, Suite, register_suite
+from rmaudit.suites.base import SUITES, Suite, register_suite
+from rmaudit.suites.item import Item
 from rmaudit.suites.measures import suite_specs
 from rmaudit.suites.pairs import preferences
 from rmaudit.suites.run import SuiteRun, run_suite

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rmaudit.audits.common.attribute import markdown_marks
+from rmaudit.suites.item import Item
 from rmaudit.typing import Float
-
-if TYPE_CHECKING:
-    from rmaudit.suites.base import Item
 
 
 def rewards(items: Sequence[Item], *, first: bool) -> dict[str, list[Float]]:

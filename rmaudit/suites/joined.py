@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from rmaudit.data.types import Source
 from rmaudit.errors import DataError
-from rmaudit.suites.base import Item, Suite
+from rmaudit.suites.base import Suite
+from rmaudit.suites.item import Item
 
 
 def joined(

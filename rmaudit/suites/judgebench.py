@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from rmaudit.suites.base import Item, Suite, register_suite
+from rmaudit.suites.base import Suite, register_suite
 from rmaudit.suites.entries import Entry
+from rmaudit.suites.item import Item
 from rmaudit.suites.scored import NO_ROWS, Number, Official, Scored
 
 CATEGORIES = ("mmlu-pro", "livebench-reasoning", "livebench-math", "livecodebench")

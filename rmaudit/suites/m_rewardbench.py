@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from rmaudit.suites.base import Item, Suite, register_suite, uncounted
+from rmaudit.suites.base import Suite, register_suite, uncounted
 from rmaudit.suites.entries import Entry
+from rmaudit.suites.item import Item
 from rmaudit.suites.rewardbench import accuracies, pair_item, sections
 from rmaudit.suites.scored import Number, Official, Scored, mean_of
 

@@ -9,8 +9,9 @@ import pandas as pd
 
 from rmaudit.data.types import Dataset, Source
 from rmaudit.errors import UsageError
-from rmaudit.suites.base import SUITES, Item
+from rmaudit.suites.base import SUITES
 from rmaudit.suites.entries import read_entries
+from rmaudit.suites.item import Item
 from rmaudit.suites.run import items_of
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from rmaudit.suites.base import Item, Pair, Suite, register_suite
+from rmaudit.suites.base import Suite, register_suite
 from rmaudit.suites.entries import Entry
+from rmaudit.suites.item import Item, Pair
 from rmaudit.suites.scored import NO_ROWS, Number, Official, Scored, mean_of
 
 _NUMBERED = re.compile(r"(response|score)_(\d+)")

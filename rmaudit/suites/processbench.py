@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rmaudit.suites.base import Item, Suite, register_suite
+from rmaudit.suites.base import Suite, register_suite
 from rmaudit.suites.entries import Entry
+from rmaudit.suites.item import Item
 from rmaudit.suites.scored import NO_ROWS, Number, Official, Scored, combined, mean_of
 from rmaudit.suites.steps import all_good, good, prefixes, threshold, threshold_note
 from rmaudit.typing import Float

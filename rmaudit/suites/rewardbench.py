@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from rmaudit.suites.base import Item, Suite, register_suite, stable_keys, uncounted
+from rmaudit.suites.base import Suite, register_suite, stable_keys, uncounted
 from rmaudit.suites.entries import Entry
+from rmaudit.suites.item import Item
 from rmaudit.suites.scored import Number, Official, Scored, mean_of
 
 # rewardbench/constants.py: the weights are these counts, whatever rows there are.

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rmaudit.suites.base import Item, Suite, register_suite, stable_keys, uncounted
+from rmaudit.suites.base import Suite, register_suite, stable_keys, uncounted
 from rmaudit.suites.entries import Entry
+from rmaudit.suites.item import Item
 from rmaudit.suites.scored import Number, Official, Scored, combined, whole
 from rmaudit.typing import Float
 

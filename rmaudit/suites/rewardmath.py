@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from rmaudit.suites.base import Item, Suite, register_suite
+from rmaudit.suites.base import Suite, register_suite
 from rmaudit.suites.entries import Entry
+from rmaudit.suites.item import Item
 from rmaudit.suites.scored import Number, Official, Scored, as_array
 from rmaudit.typing import Float
 

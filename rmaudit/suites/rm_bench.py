@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rmaudit.suites.base import Item, Suite, register_suite
+from rmaudit.suites.base import Suite, register_suite
 from rmaudit.suites.entries import Entry
+from rmaudit.suites.item import Item
 from rmaudit.suites.scored import Number, Official, Scored, mean_of, whole
 
 DOMAINS = ("chat", "math", "code", "safety")

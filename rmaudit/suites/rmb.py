@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rmaudit.data.types import prompt_key
-from rmaudit.suites.base import Item, Suite, register_suite
+from rmaudit.suites.base import Suite, register_suite
 from rmaudit.suites.entries import Entry
+from rmaudit.suites.item import Item
 from rmaudit.suites.scored import Number, Official, Scored, whole
 
 KINDS = {"Pairwise_set": "pairwise", "BoN_set": "bon"}

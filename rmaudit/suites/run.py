@@ -21,9 +21,10 @@ from rmaudit.scoring import Progress, Scores, score
 from rmaudit.scoring.requests import data_requests
 from rmaudit.scoring.store_types import Store
 from rmaudit.suites import measures
-from rmaudit.suites.base import SUITES, Item, Suite, suites
+from rmaudit.suites.base import SUITES, Suite, suites
 from rmaudit.suites.entries import Entry, read_entries
 from rmaudit.suites.findings import findings
+from rmaudit.suites.item import Item
 from rmaudit.suites.joined import joined
 from rmaudit.suites.scored import Official, Scored, as_array
 from rmaudit.typing import Float

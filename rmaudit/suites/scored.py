@@ -10,17 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rmaudit.results import NO_INTERVAL, Estimate
 from rmaudit.stats.intervals import cluster_ratios
+from rmaudit.suites.item import Item
 from rmaudit.typing import Float
-
-if TYPE_CHECKING:
-    from rmaudit.suites.base import Item
 
 NO_ROWS = "no rows of it in the data"
 ALL_MISSING = "every row of it has a missing reward"

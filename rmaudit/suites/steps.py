@@ -8,7 +8,7 @@ from itertools import accumulate
 
 import numpy as np
 
-from rmaudit.suites.base import Item
+from rmaudit.suites.item import Item
 from rmaudit.suites.scored import Scored
 from rmaudit.typing import Float
 

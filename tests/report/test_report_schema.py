@@ -122,7 +122,7 @@ def test_a_report_may_be_nested_too_deeply(document: dict[str, Any], tmp_path: P
     deep = text.replace('{"x": 1}', '{"x": ' + "[" * 400 + "]" * 400 + "}")
     assert deep != text
     (tmp_path / "report.json").write_text(deep)
-    with pytest.raises(SchemaError, match=r"depth exceeded|Recursion error") as error:
+    with pytest.raises(SchemaError, match=r"nested too deeply") as error:
         Report.load(tmp_path)
     assert "\n" not in str(error.value)
 

@@ -96,6 +96,7 @@ def test_gradients_of_micro_batches_add_up(method: str, tmp_path: Path) -> None:
 
 
 def test_adapters_are_trained_alone_and_merged_at_the_end(tmp_path: Path) -> None:
+    pytest.importorskip("peft")
     policy = llama_policy(0)
     before = weights(policy)
     policy.model = _with_adapters(policy.model, 2, seed=0)
