@@ -95,7 +95,7 @@ def _show_league(console: Console, result: League) -> None:
     from rmaudit.comparison.page import detectable_words, standing_words
 
     for board in result.boards:
-        rows = [standing_words(standing) for standing in board.standings]
+        rows = [standing_words(standing, board) for standing in board.standings]
         columns = ["", "run", "value", f"{result.confidence:.0%} interval", "ranks", "letters"]
         if any(s.step is not None for s in board.standings):
             columns.append("step")

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from rmaudit._version import __version__
 from rmaudit.comparison.paired import BOUNDED
 from rmaudit.report.page import asset, environment
-from rmaudit.report.wording import BETTER, MOST_DIGITS, UNITS, digits, number
+from rmaudit.report.wording import BETTER, MOST_DIGITS, UNITS, digits, number, unit_of
 
 if TYPE_CHECKING:
     from rmaudit.comparison.compare import Comparison, Difference, Verdict
@@ -110,17 +110,19 @@ def detectable_words(board: Board) -> str:
     return f"A difference of two of these runs would show with 80% power from about {size} on."
 
 
-def standing_words(standing: Standing) -> list[str]:
-    """A row of the table: place, name, value, interval, rank, letters."""
+def standing_words(standing: Standing, board: Board) -> list[str]:
+    """A row of the table: place, name, value, interval, rank, letters; shares in percent."""
     s = standing
     step = [] if s.step is None else [f"{s.step:g}"]
     if not math.isfinite(s.value):
         return ["", s.name, "undefined", s.reason or "", "", "", *step]
-    places = digits(s.value, s.low, s.high)
+    factor, sign, _ = unit_of(board.metric, board.unit)
+    places = 1 if factor > 1 else digits(s.value, s.low, s.high)
+    value, low, high = (f"{number(factor * n, places)}{sign}" for n in (s.value, s.low, s.high))
     known = math.isfinite(s.low) and math.isfinite(s.high)
-    interval = f"{number(s.low, places)} to {number(s.high, places)}" if known else ""
+    interval = f"{low} to {high}" if known else ""
     ranks = f"{s.rank_low}" if s.rank_low == s.rank_high else f"{s.rank_low} to {s.rank_high}"
-    return [f"{s.rank}", s.name, number(s.value, places), interval, ranks, s.letters, *step]
+    return [f"{s.rank}", s.name, value, interval, ranks, s.letters, *step]
 
 
 def _rendered(template: str, comparison: Comparison) -> str:
