@@ -95,8 +95,16 @@ def test_counts_and_tables_by_hand(benchmark: Any, tmp_path: Path) -> None:
     # Over-confidence must be found as such: a finding of the opposite does not count.
     under = ["calibration", "calibration.overconfidence", "low", "Under-confident: ..."]
     assert not cells.raised({"flaw": "over-confidence", "findings": [under]})
-    true = ["data", "", "low", "In the feedback data the chosen output is longer in 57% of pairs"]
-    assert tables.false_alarms({"findings": [true, under]}) == [tuple(under[:2])]
+    true = ["data", "", "low", "In the feedback data the chosen response is longer in 57% of pairs"]
+    near = [
+        "data",
+        "data.near_leakage_share",
+        "high",
+        "9 rows are in it with a word or two changed",
+    ]
+    for world, false in (("clinic", [under]), ("real", [near, under])):
+        told = tables.false_alarms({"world": world, "findings": [true, near, under]})
+        assert told == [tuple(each[:2]) for each in false]
     file = tmp_path / "cells.jsonl"
     file.write_text('{"seed": 1}\n{"seed": 2}\n{"see', encoding="utf-8")
     assert [each["seed"] for each in benchmark["run"].read(file)] == [1, 2]

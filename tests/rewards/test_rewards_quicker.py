@@ -35,8 +35,8 @@ def test_the_trial_says_how_far_rewards_move_and_changes_none(able, tmp_path, ki
     moved = float(said.split("at most ")[1].split(",")[0])
     rounded = load_reward_model(save(tmp_path, kind), dtype="bfloat16")
     apart = np.abs(rounded.forward(batch) - before).max()
-    if "--backend" not in said:  # the same rounding, which the message shows two digits of
-        assert moved == pytest.approx(apart, rel=0.06)
+    if "--backend" not in said:  # the largest of 40 errors of rounding: sums of other shapes differ
+        assert apart / 2 <= moved <= 2 * apart
     assert 0 < moved < 0.1
     assert model.forward(batch).tolist() == before.tolist()
 
