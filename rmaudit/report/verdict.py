@@ -70,7 +70,8 @@ def verdict(report: Report) -> Verdict:
     groups = grouped(report.findings)
     serious = [group for group in groups if group.severity in ("high", "medium")]
     lacking = undecided(report)
-    tone, answer, first = _answer(counts, lacking, bool(not_run))
+    picked = bool(report.record.config.get("only"))
+    tone, answer, first = _answer(counts, lacking, bool(not_run) or picked)
     sentences = [first]
     if lacking and serious:
         sentences.append(f"More is not known: {lacking}.")
@@ -79,6 +80,9 @@ def verdict(report: Report) -> Verdict:
         sentences.append(f"{len(failed)} {verb} ({', '.join(failed)}).")
         if tone != "high":
             tone, answer = "medium", "Not enough was measured to say."
+    if picked:
+        many = f"{len(defined)} audits were" if len(defined) != 1 else "One audit was"
+        sentences.append(f"{many} asked for, and no others ran: there more may be wrong.")
     if not_run:
         sentences.append(
             f"{len(not_run)} of {len(defined)} audits for this kind of reward did not run: "

@@ -215,6 +215,11 @@ def test_no_fault_is_told_only_where_ranking_and_exploits_were_measured() -> Non
     assert answer(ranked, length, budget) == "Nothing found against it."
     gap = AuditResult("tails", "not_run", "needs samples")
     assert answer(ranked, length, budget, gap) == "No fault found in what was measured."
+    # Audits that were not asked for are not known to be good, though the report does not hold them.
+    picked = sample_report([ranked, length, budget])
+    picked.record.config["only"] = ["preference", "length", "overoptimization"]
+    assert verdict(picked).answer == "No fault found in what was measured."
+    assert "3 audits were asked for, and no others ran" in " ".join(verdict(picked).sentences)
     assert answer(ranked) == answer(ranked, length) == answer(length, budget)
     assert answer(ranked) == "Not enough was measured to say."
     # Numbers that are all undefined are not measured.
