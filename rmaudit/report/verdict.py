@@ -82,7 +82,9 @@ def verdict(report: Report) -> Verdict:
             tone, answer = "medium", "Not enough was measured to say."
     if picked:
         many = f"{len(defined)} audits were" if len(defined) != 1 else "One audit was"
-        sentences.append(f"{many} asked for, and no others ran: there more may be wrong.")
+        sentences.append(
+            f"{many} asked for, and no others ran: what was not measured is not known to be safe."
+        )
     if not_run:
         sentences.append(
             f"{len(not_run)} of {len(defined)} audits for this kind of reward did not run: "
