@@ -111,8 +111,8 @@ CAUSES = (
     Cause(
         "Miscalibration",
         ("calibration.*", "annotators.vote_ece"),
-        "Where the error has one direction, divide the rewards by the fitted temperature; then check "
-        "each subset.",
+        "Where the error has one direction, divide the rewards by the fitted temperature; then "
+        "check each subset.",
         40,
     ),
     Cause(
