@@ -124,7 +124,8 @@ def test_a_kept_score_does_not_outlive_what_it_hangs_on(tmp_path, monkeypatch):
     other = [{**noted[0], "key": "no"}, *noted[1:]]
     assert rewards(model, other, tmp_path) == ([0.0, *[1.0] * 3, 1.0, *[0.0] * 3], 2)
     # A module that is imported by a module that the function imports when it is called.
-    factor.write_text("FACTOR = 3.0\n")
+    # Of another size: Python keeps bytecode of a file that is as large and of the same second.
+    factor.write_text("FACTOR = 1.0 + 2.0\n")
     assert rewards(model, ROWS, tmp_path) == ([3.0] * 4 + [0.0] * 4, 8)
 
 
