@@ -14,7 +14,8 @@ from rmaudit.data.values import boolean, is_null, label, number, ranking
 Row = dict[str, Any]
 SLICES = ("subset", "family", "style")
 NO_SLICE = "(none)"  # a row that belongs to no subset, in data that have subsets
-_LISTS = ("rewards", "proxy_rewards", "gold_rewards", "judge_rewards")
+_REWARDS = ("rewards", "proxy_rewards", "gold_rewards")
+_LISTS = (*_REWARDS, "judge_rewards")
 SHARED = ("id", "group", *SLICES, "annotator_votes", "annotators")
 GROUP = "annotator_"  # of columns that say who voted, a list as long as the votes
 COLUMNS: Mapping[DataType, tuple[str, ...]] = {
@@ -22,9 +23,9 @@ COLUMNS: Mapping[DataType, tuple[str, ...]] = {
         *("prompt", "chosen", "rejected", "prompt_rejected", "tie"),
         *("chosen_reward", "rejected_reward"),
     ),
-    "ranking": ("prompt", "outputs", "ranking", *_LISTS),
-    "rating": ("prompt", "output", "rating", *_LISTS),
-    "unpaired": ("prompt", "output", "label", *_LISTS),
+    "ranking": ("prompt", "outputs", "ranking", *_REWARDS),
+    "rating": ("prompt", "output", "rating", *_REWARDS),
+    "unpaired": ("prompt", "output", "label", *_REWARDS),
     "deployment": ("prompt", "outputs", *_LISTS),
     "samples": ("prompt", "outputs", *_LISTS),
 }

@@ -53,6 +53,7 @@ class Pool:
     clusters: Integers
     set_aside: Mapping[str, int] = field(default_factory=dict)  # prompts, by reason
     judge: Float | None = None  # a cheap stand-in of the gold reward on every prompt, any scale
+    judge_aside: str = ""  # why one that was given is not used
 
     @classmethod
     def of(cls, proxy: Float, gold: Float, clusters: Integers, judge: Float | None = None) -> Pool:
@@ -73,10 +74,13 @@ class Pool:
             what the judge is worth on those with gold (see `rmaudit.stats.prediction_powered`).
             Left aside under `LEAST_GOLD` prompts with gold, or where all prompts have it.
         """
-        there = np.isfinite(proxy) & np.isfinite(gold)
+        there, aside = np.isfinite(proxy) & np.isfinite(gold), ""
         if judge is not None:
             carried = _with_judge(there, np.isfinite(proxy) & np.isfinite(judge), clusters)
-            there, judge = (there, None) if carried is None else (carried, judge)
+            if isinstance(carried, str):
+                judge, aside = None, carried
+            else:
+                there = carried
         counts = there.sum(axis=1)
         size = _common_size(counts)
         kept = counts >= max(size, 2)
@@ -95,6 +99,7 @@ class Pool:
             np.unique(clusters[kept], return_inverse=True)[1].astype(np.int64),
             {reason: count for reason, count in reasons.items() if count},
             None if judge is None else np.take_along_axis(judge[kept], order, axis=1),
+            aside,
         )
 
     @property
@@ -317,8 +322,8 @@ def _carried(pool: Pool, gold: Float, judge: Float) -> tuple[Float, Float]:
 
 def _with_judge(
     gold: NDArray[np.bool_], judge: NDArray[np.bool_], clusters: Integers
-) -> NDArray[np.bool_] | None:
-    """Samples of a pool in which a judge stands in for gold; None where it does not help.
+) -> NDArray[np.bool_] | str:
+    """Samples of a pool in which a judge stands in for gold; in words, why it cannot.
 
     A prompt has gold on all its rows or counts as one without.
     """
@@ -326,8 +331,11 @@ def _with_judge(
     codes = np.unique(clusters, return_inverse=True)[1]
     whole = (np.bincount(codes, ~has_gold) == 0)[codes]
     there = np.where(whole[:, None], gold & judge, judge)
-    if whole.all() or count_codes(codes[whole]) < LEAST_GOLD:
-        return None
+    if whole.all():
+        return "every prompt has gold"
+    labelled = count_codes(codes[whole])
+    if labelled < LEAST_GOLD:
+        return f"{labelled} prompts have gold, {LEAST_GOLD} are needed"
     return np.asarray(there)
 
 
@@ -336,7 +344,7 @@ def judged(pool: Pool) -> str:
     if pool.judge is not None:
         total = count_codes(pool.clusters)
         return f"on {pool.labelled} of {total} prompts, the judge on all (prediction-powered)"
-    return ""
+    return f"(judge_rewards are left aside: {pool.judge_aside})" if pool.judge_aside else ""
 
 
 def _common_size(counts: Integers) -> int:

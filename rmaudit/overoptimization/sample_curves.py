@@ -131,6 +131,10 @@ def from_samples(
         studies.append(made)
         notes += _notes_on(made)
     notes += _gold_notes(gold, held_out)
+    if not isinstance(gold, str) and any(JUDGE in data.frame for data in several):
+        notes.append(
+            f"{JUDGE} are not used: the model {gold.name} gives every sample a gold reward"
+        )
     return Overopt(tuple(studies), tuple(dict.fromkeys(notes)), confidence)
 
 

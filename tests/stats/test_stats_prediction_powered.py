@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rmaudit.overoptimization.curves import Pool, best_of_n_curve
+from rmaudit.overoptimization.curves import Pool, best_of_n_curve, judged
 from rmaudit.stats.intervals import cluster_mean
 from rmaudit.stats.prediction_powered import (
     prediction_powered_mean,
@@ -119,5 +119,6 @@ def test_a_judge_that_is_worth_nothing_is_left_aside() -> None:
 def test_under_thirty_prompts_with_gold_they_stand_alone() -> None:
     alone, both = pools(0, 0.9, gold=29)
     assert both.judge is None
+    assert judged(both) == "(judge_rewards are left aside: 29 prompts have gold, 30 are needed)"
     assert len(both.gold) == len(alone.gold) == 29
     assert both.set_aside == {"no sample has both rewards": 91}

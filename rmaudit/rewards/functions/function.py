@@ -51,7 +51,7 @@ class PythonReward(RewardModel):
     runner
         Where it runs; None: in this process, without a time limit.
     time_limit
-        Seconds a text, in a worker. A call of several texts that takes longer is made again text
+        Seconds per text, in a worker. A call of several texts that takes longer is made again text
         by text.
     reference
         The column with the reference answer (None: the first of `REFERENCES`).

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from rmaudit.rewards.served.replies import without_thoughts
+from rmaudit.rewards.served.replies import readable
 
 _THING = r"(?:answer|response|reply|assistant|option|candidate|model|output)"
 _TIE = r"tie|tied|equal|both|neither|same|draw"
@@ -65,12 +65,10 @@ def read_verdict(reply: str) -> Verdict | str:
     all there is, or stands alone on the first or the last line; "Winner: A"; "Answer A is better".
     T, C or "tie" is a tie. Two different verdicts in one of these forms leave open which is meant.
     """
-    visible = without_thoughts(reply)
-    if visible is None:
-        return "its thinking does not end"
-    if not visible.strip():
-        return "it is empty"
-    plain = re.sub(r"[*`_#\"]", " ", visible)  # marks of Markdown; places stay what they are
+    read = readable(reply)
+    if isinstance(read, str):
+        return read
+    visible, plain = read
     for found in (
         _matches((_BRACKETS,), visible),
         _matches((_TAGGED,), visible),

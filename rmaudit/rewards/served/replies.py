@@ -115,12 +115,10 @@ def read_score(reply: str, scale: Scale) -> Score | str:
     "Overall: 8/10"); "I give this an 8"; "8/10". Two different numbers in one of these forms leave
     open which is meant.
     """
-    visible = without_thoughts(reply)
-    if visible is None:
-        return "its thinking does not end"
-    if not visible.strip():
-        return "it is empty"
-    plain = re.sub(r"[*`_#\"]", " ", visible)  # marks of Markdown; places stay what they are
+    read = readable(reply)
+    if isinstance(read, str):
+        return read
+    visible, plain = read
     for found in (
         _matches(_BRACKETS, visible, scale),
         _matches(_TAGGED, visible, scale),
@@ -142,7 +140,20 @@ def read_score(reply: str, scale: Scale) -> Score | str:
     return "no number in it is said to be the score"
 
 
-def without_thoughts(reply: str) -> str | None:
+def readable(reply: str) -> tuple[str, str] | str:
+    """A reply without its thinking, and the same without Markdown's marks; or why there is none.
+
+    Both keep the places of the reply.
+    """
+    visible = _without_thoughts(reply)
+    if visible is None:
+        return "its thinking does not end"
+    if not visible.strip():
+        return "it is empty"
+    return visible, re.sub(r"[*`_#\"]", " ", visible)
+
+
+def _without_thoughts(reply: str) -> str | None:
     """The reply with its thinking blanked, place for place; None if the thinking does not end."""
     visible = _THOUGHT.sub(lambda m: " " * len(m.group()), reply)
     ends = list(_THOUGHT_ENDS.finditer(visible))
