@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -104,18 +104,10 @@ def from_samples(
     found: list[_Named] = []
     with open_store(store, cache=cache) as opened:
         for data, pool_name in zip(several, _pool_names(several), strict=True):
+            notes += [data.source.losses] if data.source.losses else []
             chosen = data.take(first_policy(data))
             score = partial(_rewards, chosen, opened, progress)
-            proxies = {model.name.removeprefix("recorded:"): score(model) for model in models}
-            if with_aggregates and len(proxies) > 1:
-                every = np.stack(list(proxies.values()))
-                proxies |= aggregates(np.where(np.isfinite(every).all(axis=0), every, np.nan))
-            truth = _column(chosen, gold) if isinstance(gold, str) else score(gold)
-            by_judge = isinstance(gold, str) and JUDGE in chosen.frame
-            judge = _column(chosen, JUDGE) if by_judge else None
-            notes += [data.source.losses] if data.source.losses else []
-            for name, proxy in proxies.items():
-                pool = _pool(chosen, name, proxy, truth, judge)
+            for name, pool in _pools(chosen, score, models, gold, with_aggregates):
                 shown = ", ".join(filter(None, [name, pool_name]))
                 aside = pool.set_aside.items()
                 notes += [f"{shown}: {n} prompts set aside, {why}" for why, n in aside]
@@ -179,6 +171,25 @@ def _over_seeds(found: Sequence[_Named], pools: int, notes: list[str]) -> list[_
         notes.append(f"{name}, {METHOD_NAMES[method]}: intervals over {seeds}")
         out.append(_Named(name, "", over_seeds(curves)))
     return out
+
+
+def _pools(
+    chosen: Dataset,
+    score: Callable[[RewardModel], Float],
+    models: Sequence[RewardModel],
+    gold: RewardModel | str,
+    with_aggregates: bool,
+) -> Iterator[tuple[str, Pool]]:
+    """The samples under each model, and under the aggregates of all, by name."""
+    proxies = {model.name.removeprefix("recorded:"): score(model) for model in models}
+    if with_aggregates and len(proxies) > 1:
+        every = np.stack(list(proxies.values()))
+        proxies |= aggregates(np.where(np.isfinite(every).all(axis=0), every, np.nan))
+    truth = _column(chosen, gold) if isinstance(gold, str) else score(gold)
+    by_judge = isinstance(gold, str) and JUDGE in chosen.frame
+    judge = _column(chosen, JUDGE) if by_judge else None
+    for name, proxy in proxies.items():
+        yield name, _pool(chosen, name, proxy, truth, judge)
 
 
 def _rewards(
