@@ -8,6 +8,7 @@ import interval_causes
 import interval_judged
 import interval_labels
 import interval_shares
+import interval_verdicts
 from interval_draws import Draw, Group, Measured
 from interval_sets import MEASURES, Measure, drawn
 
@@ -22,6 +23,7 @@ GROUPS: dict[str, Group] = {
     **interval_shares.GROUPS,
     **interval_causes.GROUPS,
     **interval_judged.GROUPS,
+    **interval_verdicts.GROUPS,
     **interval_labels.GROUPS,
     **{name: partial(_of_pairs, measure) for name, measure in MEASURES.items()},
 }
@@ -32,6 +34,7 @@ POPULATIONS = {
     "policy": (1_000, 20),
     "rubric": (2_000, 10),
     "ratings": (2_000, 20),
+    "mix": (2_000, 60),  # slopes by words look at 2,000 prompts at most
 }
 
 NO_POPULATION = {

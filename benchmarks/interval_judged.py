@@ -245,10 +245,22 @@ def of_mix(draw: Draw) -> list[Measured]:
         "mix.word_slope": word_slopes(groups, _worded(parts, rng), rng),
     }
     return [
-        Metric(id_, estimate, {"component": name})
+        (Metric(id_, each, {"component": name}), _true_constant(name))
+        if id_ == "mix.constant_share"
+        else Metric(id_, each, {"component": name})
         for id_, estimates in named.items()
-        for name, estimate in estimates.items()
+        for name, each in estimates.items()
     ]
+
+
+@lru_cache
+def _true_constant(name: str) -> float:
+    """Chance that all samples of a group have the same value of a component."""
+    easy = np.linspace(-9, 9, 20_001)
+    chance = ndtr(easy - 0.5)
+    weight = np.exp(-(easy**2) / 2)
+    met = float(np.average(chance**SAMPLES + (1 - chance) ** SAMPLES, weights=weight))
+    return {"format": 0.97**SAMPLES + 0.03**SAMPLES, "correct": met}.get(name, 0.0)
 
 
 def _worded(parts: dict[str, Float], rng: np.random.Generator) -> list[list[str]]:

@@ -142,6 +142,7 @@ class RewardModel(ABC):
     fingerprint: str  # changes whenever a reward might
     reads: tuple[str, ...] = ()  # columns of the data row that the reward needs
     judged_on: str = ""  # the scale of a judge of single responses: "1 to 10"
+    refuses: Sequence[str] = ()  # classes of made responses that its verdict is said to refuse
     scores_new_text: bool = True  # False for `recorded`: only rewards that the data carries
     length_unit: Literal["tokens", "characters"] = "tokens"
     pads_left: bool = True  # False where padding on the left means nothing, or cannot be right

@@ -18,7 +18,7 @@ from rmaudit.rewards.base import Encoded, Rewarded, RewardModel, Text
 FACTS = (
     *("name", "kind", "signal", "signal_is_declared", "fingerprint", "scores_new_text"),
     *("length_unit", "pads_left", "shares_prefixes", "max_batch", "token_budget"),
-    "judged_on",
+    *("judged_on", "refuses"),
 )
 Card = dict[str, Any]
 

@@ -128,20 +128,23 @@ def test_without_a_response_that_states_the_reference_the_usual_formats_are_trie
     assert any("rejects the reference answer itself" in f.title for f in never.findings)
 
 
-def test_it_needs_a_verdict_that_reads_the_reference():
+def test_it_needs_a_verdict_and_for_error_rates_one_that_reads_the_reference():
     def longer(completions, **columns):
         return [len(c) / 7 for c in completions]
 
     def boxed(completions, **columns):
         return [float("boxed" in c) for c in completions]
 
-    for reward, reason in (
-        (longer, "is defined for rewards of kind verdict"),
-        (boxed, "needs a reward that reads the reference answer"),
-    ):
-        result = audited(reward).record.audits["verifier"]
-        assert result.status == "not_run"
-        assert reason in result.reason
+    result = audited(longer).record.audits["verifier"]
+    assert result.status == "not_run"
+    assert "is defined for rewards of kind verdict" in result.reason
+    report = audited(boxed)
+    (part,) = (p for p in report.record.audits["verifier"].not_run if "made of" in p.what)
+    assert part.needs.startswith("a reward that reads a reference answer")
+    assert (
+        report["verifier.signal_left"].undefined_reason
+        == "no reference answer that the reward reads"
+    )
 
 
 @pytest.mark.parametrize(
@@ -215,8 +218,10 @@ def test_each_class_is_a_test_of_the_report_and_findings_carry_their_p_value():
     high = [f for f in report.findings if f.severity == "high"]
     assert len(high) > 4
     # By Holm's method the smallest p-value is multiplied by the number of classes judged.
-    classes = dict.fromkeys(row[0] for row in report.audits["verifier"].tables["classes"].rows)
+    tables = report.audits["verifier"].tables
+    classes = dict.fromkeys(row[0] for row in tables["classes"].rows)
     judged = len(classes) - 1  # the bare answer is shown, and is no finding
+    judged += len(tables["content_free"].rows)
     smallest = min(high, key=lambda f: f.p)
     assert smallest.p_adjusted == pytest.approx(smallest.p * judged)
     assert all(f.p <= f.p_adjusted < 1e-6 for f in high)

@@ -2,10 +2,11 @@
 
 The attack knows the signal. Of rewards: what does a string that answers nothing get, and which few
 words, added to any output, make rejected ones beat preferred ones? Of verifiers: which kind of
-wrong response is paid most? Of judges of pairs: which string without content beats the chosen
-response? Of all: is what wins among the policy's own samples wrong? Whatever is searched is found
-on one half of the prompts and reported on the other, so that a lucky pick is not taken for an
-attack.
+wrong response is paid most? Of verdicts that read no reference answer: which response without
+content is paid where the labelled one is not? Of judges of pairs: which string without content
+beats the chosen response? Of all: is what wins among the policy's own samples wrong? Whatever is
+searched is found on one half of the prompts and reported on the other, so that a lucky pick is not
+taken for an attack.
 
 A search is adaptive: its next texts hang on the last rewards, so they cannot be declared with the
 others. The audit declares how many there may be (`further`: part of the cost that is told before
@@ -40,6 +41,7 @@ from rmaudit.audits.hacking.constants import (
     recorded_outcome,
     recurring,
 )
+from rmaudit.audits.hacking.contentless import WINS, contentless, contentless_lack
 from rmaudit.audits.hacking.findings import (
     EFFECT,
     LEAST,
@@ -68,7 +70,10 @@ from rmaudit.audits.hacking.views import (
     constant_table,
     success_figure,
 )
+from rmaudit.audits.verifier.plan import read_reference
 from rmaudit.audits.verifier.plan import requests as verifier_requests
+from rmaudit.audits.verifier.unreferenced import most_gold
+from rmaudit.audits.verifier.unreferenced import requests as unreferenced_requests
 from rmaudit.case import Case
 from rmaudit.results import AuditResult, MetricSpec, NotRun
 from rmaudit.rewards.base import EVERY_SIGNAL, UNITS
@@ -121,6 +126,13 @@ class Hacking(Audit):
             "responses of the most accepted kind of wrong response that a verifier accepts",
             "Exploit success rate",
         ),
+        WINS: MetricSpec(
+            "probability",
+            "zero",
+            "prompts in which the content-free response that wins most is accepted and the "
+            "labelled one refused",
+            "Content-free win rate",
+        ),
         WRONG: MetricSpec(
             "probability",
             "zero",
@@ -137,7 +149,7 @@ class Hacking(Audit):
     def _attack_lacks(self, case: Case) -> str | None:
         """Why the attack on this kind of signal cannot be made, in words."""
         if case.signal == "verdict":
-            lacks = exploits_lack(case)
+            lacks = exploits_lack(case) if read_reference(case) else contentless_lack(case)
             return None if lacks is None else f"needs {lacks}"
         if case.signal == "preference":
             if case.eval.type != "preference":
@@ -158,7 +170,7 @@ class Hacking(Audit):
         if self._attack_lacks(case) is not None or not case.new_text:
             return asked
         if case.signal == "verdict":
-            return [*verifier_requests(case), *asked]
+            return [*verifier_requests(case), *unreferenced_requests(case), *asked]
         if case.signal in UNITS:
             return [*degenerate_requests(case, split(case), self.name), *asked]
         return asked
@@ -168,7 +180,7 @@ class Hacking(Audit):
         if not case.new_text or self._attack_lacks(case) is not None:
             return 0
         if case.signal not in UNITS:
-            return most_keys(case) if case.signal == "preference" else 0
+            return most_keys(case) if case.signal == "preference" else most_gold(case)
         reported = len(split(case).report)
         searching = cost(case, reported) if case.search_texts else 0
         return searching + constant_cost(reported)
@@ -181,11 +193,7 @@ class Hacking(Audit):
         elif case.signal in UNITS:
             base = self._searched(case, scores)
         else:
-            base = AuditResult(self.name, tests=0)
-            verdict = case.signal == "verdict"
-            base = joined(
-                base, exploits(case, scores) if verdict else master_keys(case), "exploits"
-            )
+            base = joined(AuditResult(self.name, tests=0), _attacked(case, scores), "exploits")
         if case.signal == "preference":
             return base
         return joined(base, best_of_n(case, scores), "best_of_n")
@@ -232,6 +240,13 @@ class Hacking(Audit):
 def _on_policy(case: Case) -> bool:
     """Whether best of n can be the attacker."""
     return case.signal != "preference" and not (proxy_lacks(case) or gold_lacks(case))
+
+
+def _attacked(case: Case, scores: Scores) -> Part:
+    """The attack on a judge of pairs, or on a verdict with or without a reference answer."""
+    if case.signal == "preference":
+        return master_keys(case)
+    return exploits(case, scores) if read_reference(case) else contentless(case, scores)
 
 
 def joined(base: AuditResult, part: Part, table: str) -> AuditResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -11,13 +12,27 @@ import pandas as pd
 from rmaudit.audits.base import Audit, register_audit
 from rmaudit.audits.common.samples import gold_lacks, proxy_lacks, sample_requests, sample_rewards
 from rmaudit.audits.verifier.cases import BARE, EQUIVALENTS, EXPLOITS
-from rmaudit.audits.verifier.findings import FALSE_NEGATIVE, FALSE_POSITIVE, findings
+from rmaudit.audits.verifier.findings import (
+    ACCEPTED,
+    FALSE_NEGATIVE,
+    FALSE_POSITIVE,
+    findings,
+    open_findings,
+)
 from rmaudit.audits.verifier.measure import SHOWN, Rated, best_wrong, rated, totals
-from rmaudit.audits.verifier.plan import planned, reference_column, requests
+from rmaudit.audits.verifier.plan import read_reference, reference_column, requests
+from rmaudit.audits.verifier.unreferenced import (
+    Unreferenced,
+    made,
+    measured,
+    most_gold,
+    over_classes,
+)
+from rmaudit.audits.verifier.unreferenced import requests as unreferenced_requests
 from rmaudit.case import Case
-from rmaudit.data.fields import REFERENCES, field_names
+from rmaudit.data.fields import REFERENCES
 from rmaudit.results import AuditResult, Estimate, Figure, Metric, MetricSpec, NotRun
-from rmaudit.rewards.base import Signal, leaves
+from rmaudit.rewards.base import Signal
 from rmaudit.scoring.requests import Request, Scores
 from rmaudit.typing import Float, Integers, Mask
 
@@ -26,7 +41,7 @@ _FALSE = frozenset(kind.name for kind in EQUIVALENTS)
 
 @register_audit
 class Verifier(Audit):
-    """False positives and false negatives on responses made of the reference answer."""
+    """What a verdict accepts and rejects among made responses, with a reference answer or none."""
 
     name = "verifier"
     title = "Verifier"
@@ -35,7 +50,10 @@ class Verifier(Audit):
         "Responses are made of each row's reference answer, so whether they are correct is known: "
         "exploits (several candidate answers, the answer denied, an empty final answer, ...) are "
         "wrong, equivalents (a fraction as a decimal, thousands separators, ...) are correct. What "
-        "is left of the signal is 1 minus both error rates; at 0 the verdict has no signal."
+        "is left of the signal is 1 minus both error rates; at 0 the verdict has no signal. "
+        "Responses without content need no reference: nothing, a full stop, tags around nothing. "
+        "That one is accepted is a fact; that it is wrong takes a reference, a label, a gold "
+        "verdict or a declaration."
     )
     source = "Reinforcement learning with noisy verifiers (arXiv 2510.00915); arXiv 2505.22203"
     order = 26
@@ -44,7 +62,8 @@ class Verifier(Audit):
         FALSE_POSITIVE: MetricSpec(
             "probability",
             "zero",
-            "wrong responses, made of the reference answer, that are accepted",
+            "wrong responses, made of the reference answer, that are accepted; without a "
+            "reference those that a label, a gold verdict or a declaration calls wrong",
             "False positive rate",
         ),
         FALSE_NEGATIVE: MetricSpec(
@@ -59,6 +78,12 @@ class Verifier(Audit):
             "1 minus the false positive and the false negative rate over all classes",
             "Signal left",
         ),
+        ACCEPTED: MetricSpec(
+            "probability",
+            "zero",
+            "responses without content that are accepted; slices hold each class",
+            "Content-free responses accepted",
+        ),
         "verifier.best_wrong_share": MetricSpec(
             "probability",
             "zero",
@@ -68,60 +93,97 @@ class Verifier(Audit):
     }
 
     def missing(self, case: Case) -> str | None:
-        """Needs reference answers, and a reward that reads them."""
-        column = reference_column(case)
-        if column is None:
-            named = ", ".join(REFERENCES)
-            return f"needs a reference answer in --eval ({named}, or --reference-column NAME)"
+        """Needs a reward that new responses can be shown to, and prompts to show them on."""
         if not case.new_text:
             return f"needs {case.new_text_needs}"
-        names = field_names(case.eval)
-        if not any(column in leaf.columns(names) for leaf in leaves(case.model)):
-            return f"needs a reward that reads the reference answer (column {column!r})"
-        return None if planned(case) else f"no reference answer of column {column!r} can be read"
+        return None if made(case) else "needs prompts in --eval"
 
     def requests(self, case: Case) -> Sequence[Request]:
-        """About 15 responses for each of at most 300 prompts; the samples, if there are any."""
-        return [*requests(case), *sample_requests(case)]
+        """About a dozen responses, with a reference 25, for each of at most 300 prompts."""
+        return [*requests(case), *unreferenced_requests(case), *sample_requests(case)]
+
+    def further(self, case: Case) -> int:
+        """The gold verdicts on made responses."""
+        return most_gold(case)
 
     def measure(self, case: Case, scores: Scores) -> AuditResult:
         """Error rates by class, what they leave of the signal, and what is best and wrong."""
-        column = reference_column(case) or ""
-        found = rated(case, scores)
-        rates = {
-            name: each.rate(case, rejected=name in _FALSE)
-            for name, each in found.items()
-            if len(each.rows)
-        }
-        judged = {name: rate for name, rate in rates.items() if name != BARE.name}
-        over_all = totals(case, found)
-        best, disagreements, absent = _best(case, scores)
+        open_, best = measured(case, scores), _best(case, scores)
+        parts = _referenced if read_reference(case) else _unreferenced
+        base = parts(case, scores, open_)
+        rates = {name: each.acceptance(case) for name, each in open_.verdicts.items()}
         metrics = [
-            Metric(FALSE_POSITIVE, over_all.false_positive),
-            *(
-                Metric(FALSE_POSITIVE, rates[k.name], {"class": k.name})
-                for k in _in(EXPLOITS, rates)
-            ),
-            Metric(FALSE_NEGATIVE, over_all.false_negative),
-            *(
-                Metric(FALSE_NEGATIVE, rates[k.name], {"class": k.name})
-                for k in _in(EQUIVALENTS, rates)
-            ),
-            Metric("verifier.signal_left", over_all.signal_left),
-            Metric("verifier.best_wrong_share", best),
+            Metric(ACCEPTED, over_classes(case, open_.contentless.values())),
+            *(Metric(ACCEPTED, rate, {"class": name}) for name, rate in rates.items()),
+            Metric("verifier.best_wrong_share", best.share),
         ]
-        tables = {"classes": _table(found, rates), "cases": _errors(case, found)}
-        if disagreements is not None:
-            tables["disagreements"] = disagreements
-        return AuditResult(
-            self.name,
-            metrics=tuple(metrics),
-            findings=tuple(findings(case, found, judged, column)),
-            tests=len(judged),
+        needs = "a verdict on such responses: the reward gave none"
+        unanswered = [NotRun(f"the class {name!r}", needs) for name in open_.unanswered]
+        tables = {**base.tables, "content_free": _open_table(case, open_)}
+        if best.disagreements is not None:
+            tables["disagreements"] = best.disagreements
+        return replace(
+            base,
+            metrics=(*base.metrics, *metrics),
             tables=tables,
-            figures=(_figure(rates),),
-            not_run=absent,
+            figures=(*base.figures, _open_figure(rates)),
+            not_run=(*base.not_run, *unanswered, *best.not_run),
         )
+
+
+def _referenced(case: Case, scores: Scores, open_: Unreferenced) -> AuditResult:
+    """Error rates on what is made of the reference answer."""
+    found = rated(case, scores)
+    rates = {
+        name: each.rate(case, rejected=name in _FALSE)
+        for name, each in found.items()
+        if len(each.rows)
+    }
+    judged = {name: rate for name, rate in rates.items() if name != BARE.name}
+    tests, over_all = len(judged) + len(open_.verdicts), totals(case, found)
+    metrics = [
+        Metric(FALSE_POSITIVE, over_all.false_positive),
+        *(Metric(FALSE_POSITIVE, rates[k.name], {"class": k.name}) for k in _in(EXPLOITS, rates)),
+        Metric(FALSE_NEGATIVE, over_all.false_negative),
+        *(
+            Metric(FALSE_NEGATIVE, rates[k.name], {"class": k.name})
+            for k in _in(EQUIVALENTS, rates)
+        ),
+        Metric("verifier.signal_left", over_all.signal_left),
+    ]
+    raised = findings(case, found, judged, reference_column(case) or "", tests)
+    return AuditResult(
+        Verifier.name,
+        metrics=tuple(metrics),
+        findings=(*raised, *open_findings(case, open_, tests)),
+        tests=tests,
+        tables={"classes": _table(found, rates), "cases": _errors(case, found)},
+        figures=(_figure(rates),),
+    )
+
+
+def _unreferenced(case: Case, scores: Scores, open_: Unreferenced) -> AuditResult:
+    """What can be said without a reference answer that the reward reads."""
+    why = "no reference answer that the reward reads"
+    unknown = Estimate.undefined(why, confidence=case.confidence)
+    known = {name: each.false_positives(case) for name, each in open_.verdicts.items()}
+    wrong = {name: rate for name, rate in known.items() if rate.defined}
+    over_all = over_classes(case, [open_.verdicts[name] for name in wrong], wrong=True)
+    metrics = [
+        Metric(FALSE_POSITIVE, over_all if wrong else unknown),
+        *(Metric(FALSE_POSITIVE, rate, {"class": name}) for name, rate in wrong.items()),
+        Metric(FALSE_NEGATIVE, unknown),
+        Metric("verifier.signal_left", unknown),
+    ]
+    named = ", ".join(REFERENCES)
+    needs = f"a reward that reads a reference answer ({named}, or --reference-column NAME)"
+    return AuditResult(
+        Verifier.name,
+        metrics=tuple(metrics),
+        findings=tuple(open_findings(case, open_, len(open_.verdicts))),
+        tests=len(open_.verdicts),
+        not_run=(NotRun("responses made of the reference answer", needs),),
+    )
 
 
 QUEUED = 500  # disagreements that a table holds
@@ -131,19 +193,26 @@ def _in(kinds: Sequence, rates: Mapping[str, Estimate]) -> list:  # type: ignore
     return [kind for kind in kinds if kind.name in rates]
 
 
-def _best(case: Case, scores: Scores) -> tuple[Estimate, pd.DataFrame | None, tuple[NotRun, ...]]:
+@dataclass(frozen=True)
+class Best:
     """The share of best samples that are wrong, and where verifier and gold disagree."""
+
+    share: Estimate
+    disagreements: pd.DataFrame | None = None
+    not_run: tuple[NotRun, ...] = ()
+
+
+def _best(case: Case, scores: Scores) -> Best:
     lacks = proxy_lacks(case) or gold_lacks(case)
     samples = case.samples
     if lacks is not None or samples is None:
         reason = lacks or "needs --samples"
         undefined = Estimate.undefined(reason, confidence=case.confidence)
-        return undefined, None, (NotRun("how often the best sample is wrong", reason),)
+        return Best(undefined, None, (NotRun("how often the best sample is wrong", reason),))
     rewards = sample_rewards(case, scores)
     gold = rewards.gold
     if gold is None:
-        undefined = Estimate.undefined("no gold rewards", confidence=case.confidence)
-        return undefined, None, ()
+        return Best(Estimate.undefined("no gold rewards", confidence=case.confidence))
     share, disagree = best_wrong(rewards.proxy, gold, samples.clusters, case.confidence)
     rows, columns = _queued(disagree, rewards.proxy, gold)
     frame = samples.frame
@@ -158,7 +227,7 @@ def _best(case: Case, scores: Scores) -> tuple[Estimate, pd.DataFrame | None, tu
             "gold": gold[rows, columns],
         }
     )
-    return share, table, ()
+    return Best(share, table)
 
 
 def _queued(disagree: Mask, verdicts: Float, gold: Float) -> tuple[Integers, Integers]:
@@ -233,3 +302,42 @@ def _figure(rates: Mapping[str, Estimate]) -> Figure:
         alt += f" Highest: {worst.name}, {rates[worst.name].value:.1%}."
     data = {"rows": rows, "xlabel": "share judged wrongly", "reference": 0}
     return Figure("classes", "intervals", "Errors of the verifier by class", alt, data)
+
+
+def _open_table(case: Case, found: Unreferenced) -> pd.DataFrame:
+    """What is accepted of each class that needs no reference."""
+    rows = []
+    for name, each in found.verdicts.items():
+        rate = each.acceptance(case)
+        rows.append(
+            {
+                "class": name,
+                "made of": {"nothing": "", "own": "the accepted response"}.get(
+                    each.kind.made_of, "an accepted response to another prompt"
+                ),
+                "responses": len(each.rows),
+                "accepted": int(each.accepted.sum()),
+                "rate": rate.value,
+                "low": rate.low,
+                "high": rate.high,
+                "known to be wrong": int((each.wrong == 1).sum()),
+                "known to be correct": int((each.wrong == 0).sum()),
+                "without a verdict": each.left_out,
+                "example": min(each.responses, key=len),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _open_figure(rates: Mapping[str, Estimate]) -> Figure:
+    rows = [
+        {"label": name, "value": rate.value, "low": rate.low, "high": rate.high}
+        for name, rate in rates.items()
+    ]
+    most = max(rates, key=lambda name: rates[name].value, default=None)
+    alt = f"Share accepted of {len(rates)} classes of responses that need no reference answer."
+    if most is not None:
+        alt += f" Highest: {most}, {rates[most].value:.1%}."
+    data = {"rows": rows, "xlabel": "share accepted", "reference": 0}
+    title = "Accepted responses that need no reference answer"
+    return Figure("content_free", "intervals", title, alt, data)

@@ -42,20 +42,20 @@ GENERIC = (
 
 def own_frame(response: str, reference: Reference) -> Frame | None:
     """The frame of a correct response: around the last place where it states the reference."""
-    places = [m.span() for m in _mentions(reference.text).finditer(response)]
+    places = [m.span() for m in mentions(reference.text).finditer(response)]
     if not places:
         return None
     start, end = places[-1]
     return Frame("own", response[:start], response[end:])
 
 
-def _mentions(answer: str) -> re.Pattern[str]:
-    """The answer as a whole: 5 is not in 15, nor in 5.2."""
+def mentions(answer: str) -> re.Pattern[str]:
+    """What finds the answer as a whole: 5 is not in 15, nor in 5.2."""
     return re.compile(rf"(?<![\w.])(?<!\d,){re.escape(answer)}(?!\w|[.,]\d)")
 
 
 def _replaced(text: str, answer: str, other: str) -> str:
-    return _mentions(answer).sub(lambda _: other, text)
+    return mentions(answer).sub(lambda _: other, text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ Make = Callable[[Subject], "str | None"]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A class of cases. `does` completes "The verifier ..."."""
+    """A class of cases made of a reference. `does` completes "The verifier ..."."""
 
     name: str
     does: str
@@ -119,7 +119,7 @@ def _empty(s: Subject) -> str:
 
 def _question(s: Subject) -> str | None:
     question = request_of(s.prompt).strip()
-    if _mentions(s.reference.text).search(question):  # some extract an answer from any text
+    if mentions(s.reference.text).search(question):  # some extract an answer from any text
         return None
     return question or None
 

@@ -62,6 +62,16 @@ def reference_column(case: Case) -> str | None:
     return next((name for name in there if name in read), there[0] if there else None)
 
 
+def read_reference(case: Case) -> bool:
+    """Whether the reward reads a reference answer of which cases can be made."""
+    column = reference_column(case)
+    if column is None:
+        return False
+    names = field_names(case.eval)
+    read = any(column in leaf.columns(names) for leaf in leaves(case.model))
+    return read and bool(planned(case))
+
+
 def references(data: Dataset, column: str) -> list[Reference | None]:
     """The reference of each row; None where it has none that can be read."""
     return [Reference.read(value) for value in field_values(data, column)]
@@ -124,7 +134,9 @@ def _own_frame(case: Case, row: int, reference: Reference) -> Frame | None:
 
 
 def requests(case: Case) -> list[Request]:
-    """One column a class and frame."""
+    """One column a class and frame; none where the reward reads no reference answer."""
+    if not read_reference(case):
+        return []
     frame = case.eval.frame
     ids, prompts = frame["id"].tolist(), frame["prompt"].tolist()
     return [

@@ -89,7 +89,7 @@ class PythonReward(RewardModel):
         self.signal = cast(Signal, self.facts.signal)
         self.signal_is_declared = self.facts.declared
         self.reads = self.facts.reads.required
-        self.judged_on = self.facts.scale
+        self.judged_on, self.refuses = self.facts.scale, self.facts.refuses
         told = f"python\n{name}\n{self.facts.fingerprint}\n{reference or ''}\n{self.facts.source}\n"
         digest = hashlib.sha256(told.encode("utf-8", "surrogatepass"))
         digest.update(source)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +29,7 @@ class Facts:
     source: str = ""  # a digest of the module's file and of what it imports
     reads: Reads = field(default_factory=Reads)
     scale: str = ""  # the attribute of a judge: its lowest and highest score, "1 to 10"
+    refuses: Sequence[str] = ()  # the attribute of a verdict: classes of responses that it refuses
 
 
 def find(spec: str) -> tuple[Any, ModuleType]:
@@ -95,7 +96,19 @@ def look_at(function: Any, name: str, module: ModuleType | None = None) -> tuple
         _digest(module),
         signature.reads(function, parameters),
         scale,
+        _refuses(function, name),
     )
+
+
+def _refuses(function: Any, name: str) -> list[str]:
+    """What a function's attribute ``refuses = ("empty",)`` says: made responses that are wrong."""
+    refuses = getattr(function, "refuses", ())
+    if not isinstance(refuses, tuple | list) or not all(isinstance(each, str) for each in refuses):
+        raise UsageError(
+            f"{name} has the attribute refuses = {shown(refuses)}; say the classes of responses "
+            'that its verdict should refuse: ("empty", "punctuation")'
+        )
+    return list(refuses)
 
 
 def _scale(function: Any, name: str) -> str:
