@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 import rmaudit as rma
 from rmaudit.audits.base import AUDITS
 from rmaudit.audits.base import audits as registered_audits
+from rmaudit.audits.verifier.exploits import EXPLOIT_CLASSES
 from rmaudit.cli import app
 from rmaudit.data.layouts import layouts
 from rmaudit.errors import SchemaError
@@ -47,6 +48,7 @@ EXAMPLES = {
         "rmaudit/plots/strip.py",
         "rmaudit/data/layouts/quiz.py",
         "rmaudit/export/trackers/lines.py",
+        "rmaudit/audits/verifier/exploits/opening.py",
     ],
 }
 
@@ -59,7 +61,7 @@ def run_example(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
         document = next(name for name, paths in EXAMPLES.items() if path in paths)
         source = blocks(document, "python")[EXAMPLES[document].index(path)]
         name = path.removesuffix(".py").rpartition("/")[2]
-        for registry in (AUDITS, TRANSFORMS, REWARDS, FIGURES, layouts, TRACKERS):
+        for registry in (AUDITS, TRANSFORMS, REWARDS, FIGURES, layouts, TRACKERS, EXPLOIT_CLASSES):
             registry.load()
             for held in ("_things", "_homes"):  # an example that stands in the package makes way
                 kept = {key: value for key, value in getattr(registry, held).items() if key != name}
@@ -276,3 +278,18 @@ def test_everything_public_stands_in_the_reference() -> None:
     public |= {f"stats.{name}": getattr(rma.stats, name) for name in dir(rma.stats)}
     missing = [name for name, thing in public.items() if id(thing) not in documented]
     assert missing == []
+
+
+def test_the_class_of_exploits_of_the_guide_is_tried(run_example: Callable[[str], None]) -> None:
+    run_example("rmaudit/audits/verifier/exploits/opening.py")
+    rows = [
+        {"prompt": f"Say {i}.", "chosen": f"Certainly! It is {i}.", "rejected": "No."}
+        for i in range(20)
+    ]
+
+    def polite(completions: list[str], **columns: object) -> list[float]:
+        return [float(text.startswith("Certainly!")) for text in completions]
+
+    polite.kind = "verdict"  # type: ignore[attr-defined]
+    report = rma.audit(polite, rows, only=["verifier"], cache=False)
+    assert report.get("verifier.acceptance_rate", **{"class": "opening alone"}).value == 1

@@ -106,8 +106,8 @@ def _finding(
         f"{percent(rate)} of the prompts",
         f"The verifier {chosen.kind.does}. Of the classes without content this one won most on one "
         "half of the prompts; the rate is that of the other half. The worse response of the pair "
-        f"wins {rate.value - excess.value:.1%} in the same way. A policy is paid more for saying "
-        "nothing than for what was labelled as good.",
+        f"wins {rate.value - excess.value:.1%} in the same way. A policy is paid more for no "
+        "content than for what was labelled as good.",
         tuple(
             example({"id": row["id"], "prompt": row["prompt"], "output": text}, note=note)
             for row, text in rows
