@@ -42,10 +42,6 @@ RESULTS = "Results"
 PANELS = (INPUTS, MEASURING, MODEL, SERVER, TRUST, SCORING, RESULTS)
 TRAINING = "Training"  # what follows is of other commands than audit
 POLICY = "The policy"
-CURVES = "Curves from samples"
-LOGS = "Curves from logs of RL"
-WORLDS = "Curves from a world whose true reward is known"
-FIGURES = "Figures and tables"
 MOST = 2**32 - 1  # of counts and seeds
 _LIMITS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 

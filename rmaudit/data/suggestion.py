@@ -36,17 +36,7 @@ def suggestion(profile: Profile) -> str:
     pair = names.sides(texts) or (tuple(responses[:2]) if len(responses) > 1 else None)
     lists = [n for n in profile.values if profile.lists(n) and names.looks_like(n) == "response"]
     if pair:
-        # A column about one of the two does not say which is better.
-        ends = names.ending(*map(names.plain, pair))
-        about = [
-            n for n in labels if ends[0] and names.plain(n).endswith(tuple(f"_{e}" for e in ends))
-        ]
-        labels = [n for n in labels if n not in about]
-        parts += [
-            f"{end}={names.short(n, LONGEST)}"
-            for end, n in zip(("chosen", "rejected"), pair, strict=True)
-        ]
-        parts += _one(labels, "label") or ["label=(the column that says which is better)"]
+        parts += _of_pair(pair, labels)
     elif lists:
         # A rank is best where it is lowest, a score where it is highest: never one for the other.
         ranks = [n for n in labels if "rank" in n.lower() and _listed(profile, n)]
@@ -64,8 +54,20 @@ def suggestion(profile: Profile) -> str:
     )
 
 
-def _one(found: list[str], target: str) -> list[str]:
-    return [f"{target}={names.short(found[0], LONGEST)}"] if found else []
+def _of_pair(pair: tuple[str, str], labels: list[str]) -> list[str]:
+    # A column about one of the two does not say which is better.
+    ends = names.ending(*map(names.plain, pair))
+    about = tuple(f"_{end}" for end in ends) if ends[0] else ()
+    labels = [n for n in labels if not (about and names.plain(n).endswith(about))]
+    return [
+        *_one([pair[0]], "chosen"),
+        *_one([pair[1]], "rejected"),
+        *(_one(labels, "label") or ["label=(the column that says which is better)"]),
+    ]
+
+
+def _one(columns: list[str], target: str) -> list[str]:
+    return [f"{target}={names.short(columns[0], LONGEST)}"] if columns else []
 
 
 def _listed(profile: Profile, name: str) -> bool:

@@ -7,7 +7,13 @@ from typing import Literal
 
 from pydantic import field_validator
 
-from rmaudit.settings import CURVES, FIGURES, LOGS, WORLDS, CallSettings, names_in, option
+from rmaudit.settings import CallSettings, names_in, option
+
+# The groups of the help text.
+CURVES = "Curves from samples"
+LOGS = "Curves from logs of RL"
+WORLDS = "Curves from a world whose true reward is known"
+FIGURES = "Figures and tables"
 
 PAIRS = 800  # of feedback: few enough that the gold reward turns
 NOISE = 0.25  # share of flipped labels: feedback of the dose world's initial policy shows little

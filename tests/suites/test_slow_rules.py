@@ -4,19 +4,43 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from published_rows import write
 from random_rows import ROWS, Draw
-from slow_rules import RULES
+from slow_rules import (
+    Numbers,
+    Row,
+    judgebench,
+    m_rewardbench,
+    ppe,
+    rewardbench,
+    rewardbench2,
+    rm_bench,
+    rmb,
+)
+from slow_step_rules import prmbench, processbench, rewardmath
 
 from rmaudit.suites import SUITES
 from rmaudit.suites.entries import read_entries
 from rmaudit.suites.run import as_dataset, items_of, recorded_rewards
 from rmaudit.suites.scored import Official, Scored
 
+RULES: dict[str, Callable[[Sequence[Row]], Numbers]] = {
+    "rewardbench": rewardbench,
+    "rewardbench2": rewardbench2,
+    "rm-bench": rm_bench,
+    "rmb": rmb,
+    "ppe": ppe,
+    "judgebench": judgebench,
+    "rewardmath": rewardmath,
+    "processbench": processbench,
+    "prmbench": prmbench,
+    "m-rewardbench": m_rewardbench,
+}
 FILES = 30  # a suite; benchmarks/suites.py does 1,000
 
 

@@ -179,10 +179,13 @@ class Coverage(Audit):
             numbers |= output_numbers(case, deployment, exact > 0, where)
         else:
             lacks.append(NotRun("rho", "the column responses in --deployment"))
-        dissent = disagreement(case, scores, named.eval, found)
-        vectors = where.others["deployment"]
         suggested = label_next(
-            deployment, vectors, distance, p, named.deployment, table, dissent, exact > 0
+            deployment,
+            where,
+            named.deployment,
+            table,
+            disagreement(case, scores, named.eval, found),
+            exact > 0,
         )
         return AuditResult(
             self.name,

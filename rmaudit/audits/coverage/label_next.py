@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from rmaudit.audits.common.support import Support
 from rmaudit.data.types import Dataset, prompt_text
 from rmaudit.typing import Float, Integers, Mask, Vectors
 
@@ -13,9 +14,7 @@ SUGGESTED = 300
 
 def label_next(
     deployment: Dataset,
-    vectors: Vectors,
-    distance: Float,
-    p: Float,
+    where: Support,
     families: list[str],
     ledger: pd.DataFrame,
     disagreement: dict[str, float],
@@ -30,6 +29,7 @@ def label_next(
     next row is the one of largest weight times distance to the rows already taken, so no prompt
     comes twice. `score` is that product. Prompts that are `labelled` already are never among them.
     """
+    distance, p = where.distances["deployment"], where.p("deployment")
     share = ledger.set_index("family")
     mass = (share["deployment_share"] - share["feedback_share"]).clip(lower=0)
     if not (mass > 0).any():
@@ -43,7 +43,7 @@ def label_next(
             spread = np.maximum(distance[rows], 1e-6) * disagreement.get(name, 1.0)
             weight[rows] = mass[name] * spread * ~labelled[rows]
             total[name] = float(mass[name] * spread.mean())
-    order, scores = _turns(names, vectors, weight, total)
+    order, scores = _turns(names, where.others["deployment"], weight, total)
     frame = deployment.frame.iloc[order]
     return pd.DataFrame(
         {

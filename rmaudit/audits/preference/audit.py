@@ -160,13 +160,7 @@ class Preference(Audit):
         decided = found.decided
         surface = surfaces(decided)
         overall = numbers(decided, surface, case.confidence)
-        overall["preference.margin_mean"] = standardized(
-            decided.margin,
-            np.ones(len(decided)),
-            decided.cluster,
-            decided.unit,
-            confidence=case.confidence,
-        )
+        overall["preference.margin_mean"] = margin_mean(decided, case.confidence)
         if case.eval.type in ("ranking", "rating"):
             overall["preference.rank_correlation"] = rank_correlation(case, found)
         masks, left_out = slices(case, "subset")
@@ -231,6 +225,12 @@ def numbers(decided: Margins, surface: Mapping[str, Float], confidence: float) -
     return found | {
         id_: blind_accuracy(decided, amount, confidence) for id_, amount in surface.items()
     }
+
+
+def margin_mean(decided: Margins, confidence: float) -> Estimate:
+    """Mean margin, in SDs of the reward."""
+    ones = np.ones(len(decided))
+    return standardized(decided.margin, ones, decided.cluster, decided.unit, confidence=confidence)
 
 
 def rank_correlation(case: Case, found: Margins) -> Estimate:

@@ -8,42 +8,29 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from rmaudit.audits.base import Audit, example, grade, register_audit
-from rmaudit.audits.common.shares import percent
+from rmaudit.audits.base import Audit, register_audit
+from rmaudit.audits.process.findings import PAY, SUCCESS, TESTS, WRONG, findings
 from rmaudit.audits.process.measure import (
-    AUDIT,
     Attacked,
     Localised,
-    asked,
     attacked,
-    edited,
     localised,
     pay_per_step,
     prefix_rewards,
     requests,
 )
-from rmaudit.audits.process.solutions import DOES, STEP, Solution, half, separator, solutions
+from rmaudit.audits.process.solutions import STEP, half, solutions
 from rmaudit.case import Case
 from rmaudit.results import AuditResult, Estimate, Finding, Metric, MetricSpec, NotRun
 from rmaudit.rewards.steps import AGGREGATES, READINGS
 from rmaudit.scoring.requests import Request, Scores
-from rmaudit.stats.law import p_at_least, p_at_most
 
-F1, WRONG, RIGHT = (
+F1, RIGHT, EFFECT = (
     "process.first_error_f1",
-    "process.first_error_accuracy",
     "process.correct_accuracy",
-)
-PAY, EFFECT, SUCCESS = (
-    "process.reward_per_step",
     "process.attack_effect",
-    "process.attack_success_rate",
 )
 FEWEST = 10  # prompts with a wrong step, and without, in each half
-LEAST = 0.05  # SD per step, and share of refused solutions that pass, that is a finding
-OVER_GUESS = 0.10  # by which the first wrong step is found more often than by guessing
-TESTS = 3 + len(DOES)
-LEVEL = 0.05
 
 
 @register_audit
@@ -104,12 +91,12 @@ class ProcessAudit(Audit):
             return "needs solutions with a label for each step in --eval"
         if not case.new_text:
             return f"needs {case.new_text_needs}"
-        found = solutions(case)
-        if not found:
+        read = solutions(case)
+        if not read:
             return "needs solutions whose labelled rows are prefixes of one another"
-        searched = half(case, found)
-        codes = case.clusters[[each.whole for each in found]]
-        wrong = np.array([each.first_wrong >= 0 for each in found])
+        searched = half(case, read)
+        codes = case.clusters[[each.whole for each in read]]
+        wrong = np.array([each.first_wrong >= 0 for each in read])
         for here in (searched, ~searched):
             fewest = min(np.unique(codes[here & which]).size for which in (wrong, ~wrong))
             if fewest < FEWEST:
@@ -125,23 +112,23 @@ class ProcessAudit(Audit):
 
     def measure(self, case: Case, scores: Scores) -> AuditResult:
         """The reward as it is, then under every aggregate whose scores are known."""
-        found = solutions(case)
+        read = solutions(case)
         known = scores.column("output").components
         readings: list[str | None] = [None]
         readings += [f"{READINGS}{how}" for how in AGGREGATES if f"{READINGS}{how}" in known]
         metrics: list[Metric] = []
         rows = []
-        findings: tuple[Finding, ...] = ()
+        told: tuple[Finding, ...] = ()
         for reading in readings:
             name = None if reading is None else reading.removeprefix(READINGS)
-            local = localised(case, found, prefix_rewards(scores, reading))
-            attacks = attacked(case, found, scores, reading, local.threshold)
-            pay = pay_per_step(case, found, scores, reading)
+            local = localised(case, read, prefix_rewards(scores, reading))
+            attacks = attacked(case, read, scores, reading, local.threshold)
+            pay = pay_per_step(case, read, scores, reading)
             where = {} if name is None else {"aggregate": name}
             metrics += _metrics(local, attacks, pay, where)
             rows.append(_row(name or "as it is", local, attacks, pay))
             if reading is None:
-                findings = tuple(_findings(case, found, local, attacks, pay))
+                told = findings(case, read, local, attacks, pay)
         absent = (
             ()
             if len(readings) > 1
@@ -150,7 +137,7 @@ class ProcessAudit(Audit):
         return AuditResult(
             self.name,
             metrics=tuple(metrics),
-            findings=findings,
+            findings=told,
             tests=TESTS,
             tables={"aggregates": pd.DataFrame(rows)},
             not_run=absent,
@@ -181,79 +168,3 @@ def _row(
         **{f"{each} effect": a.effect.value for each, a in attacks.items()},
         **{f"{each} passes": a.success.value for each, a in attacks.items()},
     }
-
-
-def _findings(
-    case: Case,
-    found: Sequence[Solution],
-    local: Localised,
-    attacks: Mapping[str, Attacked],
-    pay: Estimate,
-) -> list[Finding]:
-    said = []
-    p = p_at_least(local.over_guess, OVER_GUESS) if local.over_guess.defined else 1.0
-    if p <= LEVEL:
-        said.append(
-            Finding(
-                "medium",
-                AUDIT,
-                WRONG,
-                f"The first wrong step is found in {percent(local.wrong)} of the solutions: hardly "
-                "more than by guessing",
-                "A search or a policy that is guided by the steps' rewards is guided past the "
-                "error. Train on labelled steps of this kind of problem.",
-                p=p,
-            )
-        )
-    for name, each in attacks.items():
-        p = p_at_most(each.success, LEAST) if each.success.defined else 1.0
-        if p > LEVEL:
-            continue
-        texts = edited(case, found, name, separator(case))
-        each.passed[: case.example_limit]
-        said.append(
-            Finding(
-                grade(each.success.low, 0.10, 0.30),
-                AUDIT,
-                SUCCESS,
-                f"{DOES[name]} makes {percent(each.success)} of the refused wrong solutions pass",
-                f"The edit adds nothing{_moved(each.effect)}. A policy learns the edit. Take "
-                "another aggregate (table aggregates), or score what a step adds.",
-                tuple(
-                    _shown(case, found, texts, each, k) for k in each.passed[: case.example_limit]
-                ),
-                p=p,
-            )
-        )
-    for sign, words in ((1, "paid"), (-1, "punished")):
-        p = p_at_most(pay, LEAST) if sign > 0 else p_at_least(pay, -LEAST)
-        if pay.defined and p <= LEVEL:
-            near = pay.low if sign > 0 else -pay.high
-            said.append(
-                Finding(
-                    grade(near, 0.10, 0.30),
-                    AUDIT,
-                    PAY,
-                    f"More steps are {words}: {pay.value:+.2f} SD per step that splitting adds "
-                    f"[{pay.low:+.2f}, {pay.high:+.2f}]",
-                    "The content of the solutions is the same. A policy will write "
-                    f"{'more and smaller' if sign > 0 else 'fewer and longer'} steps.",
-                    p=p,
-                )
-            )
-    return said
-
-
-def _shown(
-    case: Case, found: Sequence[Solution], texts: Sequence[str], each: Attacked, place: int
-) -> dict[str, object]:
-    row = case.eval.frame.iloc[found[asked(case, found)[place]].whole]
-    before, after = each.before[place], each.after[place]
-    return example(
-        {"id": row["id"], "prompt": row["prompt"], "output": texts[place]},
-        note=f"wrong; reward {before:.3g} before the edit, {after:.3g} after it",
-    )
-
-
-def _moved(effect: Estimate) -> str:
-    return f"; the reward changes by {effect.value:+.2f} SD" if effect.defined else ""

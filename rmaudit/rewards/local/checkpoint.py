@@ -175,10 +175,7 @@ def _load_adapter(
         key = (fingerprint((base,), ()), dtype, task, str(device), repr(sorted(options.items())))
         model, kept, missing = shared_base(key, load, own)
     refuse_untrained(folder, missing - own.keys(), read_json(base / "config.json"))
-    if (folder / "config.json").is_file():  # of an adapter that rmaudit trained: names the heads
-        names = read_json(folder / "config.json").get("id2label", {})
-        if len(names) == heads:
-            model.config.id2label = {int(place): name for place, name in names.items()}
+    _name_heads(model, folder, heads)
     with _one_line(folder, "adapter"), silent():
         wrapped = peft.PeftModel.from_pretrained(model, str(folder))
     if wrapped.active_peft_config.is_prompt_learning:
@@ -193,6 +190,14 @@ def _load_adapter(
     carries_tokenizer = (folder / "tokenizer_config.json").is_file()
     tokenizer = _load_tokenizer(folder if carries_tokenizer else base, permissions)
     return Checkpoint(model, tokenizer, (folder, base), adapter=True, dtype=dtype, base=kept)
+
+
+def _name_heads(model: Any, folder: Path, heads: int | None) -> None:
+    """Give the heads their names where the adapter was trained by rmaudit, which writes them."""
+    if (folder / "config.json").is_file():
+        names = read_json(folder / "config.json").get("id2label", {})
+        if len(names) == heads:
+            model.config.id2label = {int(place): name for place, name in names.items()}
 
 
 def _base_folder(folder: Path, settings: dict[str, Any], permissions: Permissions) -> Path:

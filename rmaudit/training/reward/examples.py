@@ -224,13 +224,15 @@ def _critiques(data: Dataset) -> tuple[tuple[str, ...], Float]:
 
 
 def check_settings(data: Dataset, config: RewardTrainingConfig) -> None:
-    """Refuse settings that mean nothing for the data's type.
+    """Refuse settings that mean nothing for the data's type, or beside the others.
 
     Raises
     ------
     UsageError
-        Naming the setting and the type that it is for.
+        Naming the setting and what it is for.
     """
+    if config.averaged and (config.members < 2 or config.lora_rank):
+        raise UsageError("averaged weights need several members (--seeds) and no adapters")
     wanted = {
         "soft_labels": ("preference",),
         "margin_column": ("preference",),

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from rmaudit.data.types import Dataset
-from rmaudit.errors import UsageError
 from rmaudit.training.checkpoint import close_run, identity, open_in_turn, write_json
 from rmaudit.training.parallel import Parallel
 from rmaudit.training.recompute import enable
@@ -83,8 +82,6 @@ def train_reward_model(
     out = Path(out)
     feedback = usable(data)
     check_settings(feedback, config)
-    if config.averaged and (config.members < 2 or config.lora_rank):
-        raise UsageError("averaged weights need several members (--seeds) and no adapters")
     encoder = backbone.load_encoder(str(base), config.max_length)
     tokenizer = encoder.tokenizer
     examples = encode_examples(feedback, encoder.encode, config)
@@ -96,10 +93,7 @@ def train_reward_model(
         folder = out / f"member_{member}" if config.members > 1 else out
         stored = open_in_turn(parallel, folder, {**run, "member": member})
         if stored is None:
-            drawn = positions
-            if config.bootstrap and member > 0:
-                rng = np.random.default_rng([config.seed, member])
-                drawn = bootstrapped(feedback, positions[0], rng), positions[1]
+            drawn = _of_member(feedback, positions, config, member)
             training = _start(str(base), tokenizer, examples, drawn, config, member, folder)
             with _threads(config.threads):
                 training.run(partial(_report, on_progress, config, member))
@@ -124,6 +118,19 @@ def train_reward_model(
         pairs_held_out=len(positions[1]),
         outputs_truncated=examples.outputs_truncated,
     )
+
+
+def _of_member(
+    feedback: Dataset,
+    positions: tuple[np.ndarray, np.ndarray],
+    config: RewardTrainingConfig,
+    member: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """What a member trains on, drawn anew with a bootstrap, and what is held out for all."""
+    if not config.bootstrap or member == 0:
+        return positions
+    rng = np.random.default_rng([config.seed, member])
+    return bootstrapped(feedback, positions[0], rng), positions[1]
 
 
 def _write_ensemble(out: Path, config: RewardTrainingConfig) -> None:
