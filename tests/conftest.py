@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -34,3 +37,31 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the real preference data (../shared/data) is not on this machine")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def figures_are_drawn_once() -> Iterator[None]:
+    """Reports of the same figures draw them once a session.
+
+    A drawing depends on nothing but the figure and its style, which the tests of plots hold.
+    """
+    from rmaudit.report import page
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("to_svg", "to_pdf"):
+            patch.setattr(page, name, _once(getattr(page, name)))
+        yield
+
+
+def _once(draw: Callable[..., Any]) -> Callable[..., Any]:
+    drawn: dict[str, Any] = {}
+
+    def draw_once(*arguments: Any) -> Any:
+        key = json.dumps(arguments, default=repr)
+        if key not in drawn:
+            if len(drawn) >= 500:
+                drawn.clear()
+            drawn[key] = draw(*arguments)
+        return drawn[key]
+
+    return draw_once
