@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -69,21 +70,32 @@ def from_logs(
         except ValueError as error:
             raise DataError(f"{name}: {error}") from error
         if not curve.standard:
-            notes.append(
-                f"{name}: gains are in the rewards' own units, for their spread is not logged"
-            )
+            notes.append(f"{name}: gains are in the rewards' own units, for {_no_sds(group)}")
         if len(group) < RUNS_ALONE:
             over = "prompts" if curve.gold_windows.points.prompts else "steps"
             notes.append(f"intervals are over {over}: runs with another seed may differ by more")
         rng = np.random.default_rng([seed, place])
         one = study(name, curve, rng, resamples=resamples, confidence=confidence)
         studies.append(one)
-        if not one.found.safe_kl.defined:
-            notes.append(f"{name}: safe KL {one.found.safe_kl.undefined_reason}")
+        safe, what = (
+            (one.found.safe_kl, "KL") if curve.has_kl else (one.found.safe_strength, "step")
+        )
+        if not safe.defined:
+            notes.append(f"{name}: safe {what} {safe.undefined_reason}")
     sources = {log.name: _source(path, log) for path, log in zip(paths, logs, strict=True)}
     tables = [log.run.rollouts.frame(log.name, confidence) for log in logs if log.run.rollouts]
     steps = pd.concat(tables, ignore_index=True) if tables else None
     return Overopt(tuple(studies), tuple(dict.fromkeys(notes)), confidence, sources, steps)
+
+
+def _no_sds(logs: Sequence[Log]) -> str:
+    """Whose spread is missing, in words."""
+    lacking = [
+        what
+        for what in ("gold", "proxy")
+        if not all(math.isfinite(getattr(log.run, f"{what}_sd")) for log in logs)
+    ]
+    return f"no SD of the {' or the '.join(lacking)} reward is logged"
 
 
 def _source(path: str | Path, log: Log) -> Source:

@@ -19,7 +19,14 @@ from rmaudit.errors import UsageError, nearest
 from rmaudit.files import csv_frame, write
 from rmaudit.overoptimization.rl_curve import RlCurve
 from rmaudit.overoptimization.rl_findings import FITS_AT
-from rmaudit.overoptimization.study import Studies, Study, curve_frame, fit_frame, fit_line
+from rmaudit.overoptimization.study import (
+    Studies,
+    Study,
+    curve_frame,
+    fit_frame,
+    fit_line,
+    has_kl,
+)
 
 COMPONENTS = "components"
 VENUES = ("neurips", "icml", "icml-wide", "acl", "acl-wide")
@@ -77,7 +84,7 @@ def save_figures(
         If the folder cannot be written.
     """
     from rmaudit.plots import STYLES
-    from rmaudit.plots.gain_lines import gain_axes
+    from rmaudit.plots.gain_lines import axes_of, gain_axes
     from rmaudit.plots.paper import paper_files
 
     for names, known, what in ((venues, STYLES, "venue"), (xs, XS, "axis")):
@@ -105,20 +112,13 @@ def save_figures(
         if not chosen:
             continue
         own = [mark for mark in marks if mark["method"] == method]
-        for x in axes_of(method, xs):
+        for x in axes_of(method, xs, chosen):
             name = f"gain-{method}" + ("" if x == "kl" or method == COMPONENTS else f"-{x}")
             draw = partial(gain_axes, lines=chosen, marks=own, x=x, unit=chosen[0]["unit"])
             for venue in venues:
                 for ending, content in paper_files(draw, venue, f"{title}: gain").items():
                     put(f"{name}-{venue}.{ending}", content)
     return written
-
-
-def axes_of(method: str, xs: Sequence[str]) -> Sequence[str]:
-    """What a method's gains are drawn against: components by step, steps for runs alone."""
-    if method == COMPONENTS:
-        return ("step",)
-    return xs if method == "rl" else [x for x in xs if x != "step"]
 
 
 def script(width: float, font: float, xs: Sequence[str]) -> str:
@@ -168,7 +168,7 @@ def _components(result: Studies, standard: bool) -> list[dict[str, Any]]:
         for name, (windows, changes) in gains.items():
             at = windows.place.tolist()
             cells: list[list[Any]]
-            cells = [[float(curve.kl_at[k]) for k in at], [float(curve.strength[k]) for k in at]]
+            cells = [[_finite(curve.kl_at[k]) for k in at], [float(curve.strength[k]) for k in at]]
             for end in ("value", "low", "high"):
                 cells.append([_finite(getattr(changes[k], end)) for k in at])
             line = _named(one, "gold", *cells) | {"run": name + of, "method": COMPONENTS}
@@ -192,7 +192,7 @@ def _line(one: Study, which: Any, confidence: float, *, weak: bool) -> dict[str,
     return _named(
         one,
         "weak" if weak else which,
-        [float(curve.kl_at[k]) for k in places],
+        [_finite(curve.kl_at[k]) for k in places],
         steps,
         [gains[k].value for k in places],
         [_finite(low) for low, _ in ends],
@@ -208,16 +208,19 @@ def _marks(one: Study) -> list[dict[str, Any]]:
     start = {"run": one.run, "method": one.curve.method}
     at = {name: gold[name][best] for name in ("kl", "step", "gain")}
     marks = [start | {"kind": "peak"} | at]
-    safe = one.found.safe_kl
+    safe, step = one.found.safe_kl, one.found.safe_strength
     if safe.defined and safe.value > 0:
-        step = one.found.safe_strength.value if one.curve.method == "rl" else None
         gain = float(np.interp(safe.value, gold["kl"], gold["gain"]))
-        marks.append(start | {"kind": "safe", "kl": safe.value, "step": step, "gain": gain})
+        at = {"kl": safe.value, "step": step.value if one.curve.method == "rl" else None}
+        marks.append(start | {"kind": "safe"} | at | {"gain": gain})
+    elif step.defined and not has_kl(one.curve):
+        gain = float(np.interp(step.value, gold["step"], gold["gain"]))
+        marks.append(start | {"kind": "safe", "kl": None, "step": step.value, "gain": gain})
     return marks
 
 
 def _finite(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else value
+    return None if value is None or not math.isfinite(value) else float(value)
 
 
 def _table(lines: Sequence[dict[str, Any]]) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import pandas as pd
 from rmaudit.data.types import Source
 from rmaudit.overoptimization.rl_findings import FITS_AT
 from rmaudit.overoptimization.sentences import run_sentences
-from rmaudit.overoptimization.study import Study, curve_frame, fit_frame
+from rmaudit.overoptimization.study import Study, curve_frame, fit_frame, has_kl
 from rmaudit.results import Estimate, Metric
 
 
@@ -64,18 +64,19 @@ class Overopt:
             if fit.lack_of_fit < FITS_AT:
                 peak = "- (does not fit)"
             names = {"bon": "n", "tilted": "beta", "poisson": "mean n", "rl": "step"}
-            strength = f"{names[one.curve.method]} {_shown(found.safe_strength, ends=False)}"
+            safe = found.safe_strength
+            strength = (
+                f"{names[one.curve.method]} {_shown(safe, ends=False)}" if safe.defined else ""
+            )
             rows.append(
                 [
                     one.run,
                     one.curve.method,
-                    f"{found.measured_kl:.2f}",
+                    f"{found.measured_kl:.2f}" if has_kl(one.curve) else "-",
                     _shown(found.gain_at_peak),
                     _shown(found.loss_after_peak),
                     peak,
-                    f"{_shown(found.safe_kl, ends=False)} ({strength})"
-                    if found.safe_kl.defined
-                    else "-",
+                    _budget(found.safe_kl, strength),
                 ]
             )
         return rows
@@ -96,8 +97,17 @@ SUMMARY = ("run", "method", "KL measured", "gold gain", "loss after", "fitted pe
 """The columns of `Overopt.summary`; gains in the unit of `Overopt.unit_words`."""
 
 
+def _budget(kl: Estimate, strength: str) -> str:
+    """The safe KL with its step or n; either may be missing."""
+    if not kl.defined:
+        return strength or "-"
+    return _shown(kl, ends=False) + (f" ({strength})" if strength else "")
+
+
 def _shown(estimate: Estimate, *, ends: bool = True) -> str:
     if not estimate.defined:
         return "-"
     value = f"{estimate.value:.2f}"
-    return f"{value} [{estimate.low:.2f}, {estimate.high:.2f}]" if ends else f"{estimate.value:.3g}"
+    if ends:
+        return f"{value} [{estimate.low:.2f}, {estimate.high:.2f}]"
+    return f"{estimate.value:.0f}" if abs(estimate.value) >= 100 else f"{estimate.value:.3g}"

@@ -35,7 +35,7 @@ class Run:
     """What one run logged, by step; NaN where a quantity was not logged at a step."""
 
     step: Float  # (n,), ascending
-    kl: Float  # nats per sequence
+    kl: Float  # nats per sequence; all NaN of a run that logs none
     proxy: Float
     gold: Float
     components: Mapping[str, Float] = field(default_factory=dict)  # of the proxy
@@ -58,7 +58,7 @@ class Windows:
     step: Float  # (p,): the mean of the steps
     first: Float  # (p,): the first and the last step of each window
     last: Float
-    kl: Float  # (p,): mean KL over the window, nats
+    kl: Float  # (p,): mean KL over the window, nats; NaN where none is logged
     points: Points
     place: NDArray[np.int64]  # (p,): rows of the curve
 
@@ -83,6 +83,11 @@ class RlCurve:
     def standard(self) -> bool:
         """Whether gains are in SDs; else in the rewards' own units."""
         return not (self.gold_sd == 1.0 and self.proxy_sd == 1.0)
+
+    @property
+    def has_kl(self) -> bool:
+        """Whether the runs log a KL; without one gains are known by step alone."""
+        return bool(np.isfinite(self.kl_at).all())
 
     @property
     def usable(self) -> NDArray[np.bool_]:
@@ -164,12 +169,15 @@ def rl_curve(
     Raises
     ------
     ValueError
-        If a run has too few gold values, or no KL at two steps.
+        If a run has too few gold values.
     """
     for run in runs:
         count = int(np.isfinite(run.gold).sum())
         if count < LEAST_GOLD:
-            raise ValueError(f"{count} gold values in a run: {LEAST_GOLD} are needed")
+            values = "1 gold value" if count == 1 else f"{count} gold values"
+            raise ValueError(
+                f"{values} in a run: {LEAST_GOLD} are needed, a start and one to compare with it"
+            )
     if gold_sd is None or proxy_sd is None:
         gold_sd, proxy_sd = (
             float(np.mean([getattr(run, name) for run in runs])) for name in ("gold_sd", "proxy_sd")
@@ -203,7 +211,7 @@ def rl_curve(
         len(runs),
         components,
         _component_sds(runs, components),
-        kl_start=max(float(made["gold"].kl[0]), 0.0),
+        kl_start=float(np.maximum(made["gold"].kl[0], 0.0)),
     )
 
 
@@ -249,6 +257,8 @@ def _windows(runs: Sequence[Run], name: str, edges: Float) -> Part:
 
 def _kl_at(step: Float, edges: Float, logged: Float, kl: Float) -> Float:
     """KL at steps where it need not be logged: the mean around a lonely one, else interpolated."""
+    if logged.size == 0:
+        return np.full(step.size, math.nan)
     if step.size > edges.size - 1:
         return np.interp(step, logged, kl)
     around = [kl[(logged > a) & (logged < b)] for a, b in pairwise(edges)]

@@ -24,7 +24,7 @@ from rmaudit.overoptimization.fits import (
     peak_estimate,
     peak_of,
 )
-from rmaudit.overoptimization.rl_curve import RlCurve, Windows
+from rmaudit.overoptimization.rl_curve import RlCurve
 from rmaudit.results import Estimate
 from rmaudit.stats.best_of_n import n_of_best_of_n
 from rmaudit.stats.series import Points, argmax_set, highest_over
@@ -32,6 +32,7 @@ from rmaudit.typing import Float
 
 NEAR_END = 0.8  # of the KL measured: gold that rose so far and did not fall is safe up to there
 MANY = 3  # runs or prompts a point, from which on their joint error is inverted
+NO_KL = "no KL is logged"
 FITS_AT = 0.05  # p-value of the lack-of-fit test, below which a form's peak is not given
 
 
@@ -58,24 +59,22 @@ def rl_overoptimization(
     """
     windows = curve.gold_windows
     points = _scaled(windows.points, curve.gold_sd)
-    measured = float(max(np.max(curve.kl_at), 0.0))
+    measured = float(np.maximum(np.max(curve.kl_at), 0.0))  # NaN where none is logged
     if not np.isfinite(points.covariance).all():
-        reason = f"{points.n} gold values: three are needed for an error"
+        reason = f"undecided: of {points.n} gold values no error is known; three are needed"
         return _nothing(reason, curve, measured, confidence)
     gain = highest_over(points, 0, rng, confidence=confidence)
     last = points.value.size - 1
     loss = highest_over(points, last, rng, confidence=confidence)
     inside = argmax_set(points, rng, confidence=confidence)
     onset = _onset(curve, points, inside, confidence)
-    safe_kl, safe_step = _safe(windows, points, inside, onset, confidence)
+    safe_kl, safe_step = _safe(curve, points, inside, onset, confidence)
     best = int(np.argmax(points.value))
-    kls = windows.kl[inside]
-    best_kl = points.estimate(
-        max(float(windows.kl[best]), 0.0),
-        max(float(kls.min()), 0.0),
-        max(float(kls.max()), 0.0),
-        confidence,
-    )
+    kls = np.maximum(windows.kl, 0.0)
+    best_kl = points.undefined(NO_KL, confidence)
+    if curve.has_kl:
+        ends = float(kls[inside].min()), float(kls[inside].max())
+        best_kl = points.estimate(float(kls[best]), *ends, confidence)
     fits = tuple(_fit(form, curve, points, rng, confidence) for form in FORMS)
     return Overoptimization(
         fits, best_kl, gain, loss, _gap(curve, points, confidence), safe_kl, safe_step,
@@ -126,26 +125,34 @@ def _onset(
 
 
 def _safe(
-    windows: Windows, points: Points, inside: NDArray[np.bool_], onset: Estimate, confidence: float
+    curve: RlCurve, points: Points, inside: NDArray[np.bool_], onset: Estimate, confidence: float
 ) -> tuple[Estimate, Estimate]:
     """KL and step up to which the gold reward is shown to have risen."""
+    windows = curve.gold_windows
+    far = windows.kl if curve.has_kl else windows.step
     first = int(np.flatnonzero(inside)[0])
 
     def undecided(reason: str) -> tuple[Estimate, Estimate]:
         return points.undefined(reason, confidence), points.undefined(reason, confidence)
 
     kl, step = max(float(windows.kl[first]), 0.0), float(round(windows.step[first]))
-    if first > 0 and (math.isfinite(onset.high) or kl >= NEAR_END * windows.kl.max()):
-        made = points.estimate(kl, kl, kl, confidence, "one-sided bound of the turn")
-        return made, replace(made, value=step, low=step, high=step)
+    if first > 0 and (math.isfinite(onset.high) or far[first] >= NEAR_END * far.max()):
+        made = points.estimate(step, step, step, confidence, "one-sided bound of the turn")
+        if not curve.has_kl:
+            return points.undefined(NO_KL, confidence), made
+        return replace(made, value=kl, low=kl, high=kl), made
     if first > 0:
+        where = f"KL {kl:.2f} (step {step:.0f})" if curve.has_kl else f"step {step:.0f}"
         return undecided(
-            f"undecided: gold rises up to KL {kl:.2f} (step {step:.0f}); from there to the end "
+            f"undecided: gold rises up to {where}; from there to the end "
             "neither a rise nor a fall is more than noise"
         )
     if int(np.argmax(points.value)) == 0 and math.isfinite(onset.high):
+        at_start = points.undefined("the gold reward is highest at the start", confidence)
+        if not curve.has_kl:
+            return at_start, at_start
         made = points.estimate(0.0, 0.0, kl, confidence, "one-sided bound of the turn")
-        return made, undecided("the gold reward is highest at the start")[1]
+        return made, at_start
     return undecided(
         f"undecided: with {points.n} gold values and their noise no rise over the start is shown "
         "to be more than noise"
@@ -176,8 +183,9 @@ def _fit(
     kl = np.maximum(curve.gold_windows.kl, 0.0)
     x, z = form_terms(np.sqrt(kl), form)
     p = points.value.size
-    if p < LEAST_POINTS + 1:
+    if p < LEAST_POINTS + 1 or not curve.has_kl:
         reason = f"{p} gold points: {LEAST_POINTS + 1} are needed for a fit"
+        reason = reason if curve.has_kl else NO_KL
         empty = points.undefined(reason, confidence)
         return Fit(form, empty, empty, empty, empty, False, math.nan)
     design = np.stack([np.ones(p), x, z], axis=1)

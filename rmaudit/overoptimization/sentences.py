@@ -17,8 +17,9 @@ def run_sentences(one: Study) -> list[str]:
     onset = found.onset_step
     percent = round(100 * onset.confidence)
     if math.isinf(onset.high):
+        end = curve.gold_windows.last[-1]
         turn = (
-            f"no fall of the gold reward is shown by step {curve.strength[-1]:.0f}; if it has "
+            f"no fall of the gold reward is shown by step {end:.0f}; if it has "
             f"turned, after step {onset.low:.0f} ({percent}% confidence)"
         )
     else:

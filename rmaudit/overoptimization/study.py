@@ -103,7 +103,7 @@ def curve_frame(studies: Sequence[Study], confidence: float = 0.95) -> pd.DataFr
             row: dict[str, Any] = dict.fromkeys(COLUMNS)
             whole = strength if curve.method == "tilted" else int(strength)
             row |= {"method": curve.method, _STRENGTH[curve.method]: whole, "run": one.run}
-            row |= {"kl": float(curve.kl_at[k]), "ess": _number(curve.ess[k])}
+            row |= {"kl": _number(curve.kl_at[k]), "ess": _number(curve.ess[k])}
             for name, estimate in (("proxy", proxy[k]), ("gold", gold[k])):
                 row |= {name: _number(raw[name][k])}
                 row |= {f"{name}_low": _number(estimate.low)}
@@ -162,6 +162,7 @@ def gain_figure(
     """
     series = []
     unit = "SD" if all(one.curve.standard for one in studies) else "own units"
+    by_step = not all(has_kl(one.curve) for one in studies)
     methods = len({one.curve.method for one in studies})
     for place, one in enumerate(studies):
         parts = [one.run] if len(studies) > methods or methods == 1 < len(studies) else []
@@ -169,13 +170,14 @@ def gain_figure(
         label = ", ".join(parts)
         alone = len(studies) == 1
         gold = {"color": place, "line": 0 if with_proxy else place + place // 6}
-        series.append(_series(one, "gold", _name(label, "gold", with_proxy), confidence) | gold)
-        if with_fit and one.found.fit(one.form).alpha.defined:
+        named = _name(label, "gold", with_proxy)
+        series.append(_series(one, "gold", named, confidence, by_step) | gold)
+        if with_fit and not by_step and one.found.fit(one.form).alpha.defined:
             series.append(
                 _fit_series(one, _name(label, "gold, fitted")) | {"color": place, "line": 3}
             )
         if with_proxy:
-            shown = _series(one, "proxy", _name(label, "proxy"), confidence)
+            shown = _series(one, "proxy", _name(label, "proxy"), confidence, by_step)
             series.append(shown | {"color": 1 if alone else place, "line": 1})
         if not one.curve.usable.all():
             series.append(_weak_series(one, _name(label, "gold, too few effective samples")))
@@ -186,7 +188,7 @@ def gain_figure(
         " ".join(_sentence(one) for one in studies[:4]),
         {
             "series": series,
-            "xlabel": "KL from the initial policy (nats)",
+            "xlabel": "training step" if by_step else "KL from the initial policy (nats)",
             "ylabel": f"{'gain' if with_proxy else 'gold gain'} ({unit})",
             "xscale": "linear",
             "diagonal": False,
@@ -200,14 +202,20 @@ def _name(label: str, what: str, shown: bool = True) -> str:
     return f"{label}: {what}" if label and shown else label or what
 
 
-def _series(one: Study, which: Any, name: str, confidence: float) -> dict[str, Any]:
+def has_kl(curve: Curve | RlCurve) -> bool:
+    """Whether the KL of the points is known: of samples always, of a run where it logs one."""
+    return not isinstance(curve, RlCurve) or curve.has_kl
+
+
+def _series(one: Study, which: Any, name: str, confidence: float, by_step: bool) -> dict[str, Any]:
     measured = np.isfinite(one.curve.raw(which))
     used = np.flatnonzero(one.curve.usable & measured)
     every = one.curve.gains(which, confidence)
     gains = [every[k] for k in used]
+    at = one.curve.strength if by_step else one.curve.kl_at
     return {
         "name": name,
-        "x": one.curve.kl_at[used].tolist(),
+        "x": at[used].tolist(),
         "y": [_number(e.value) for e in gains],
         "low": [_number(e.low) for e in gains],
         "high": [_number(e.high) for e in gains],
@@ -264,10 +272,11 @@ def _sentence(one: Study) -> str:
     safe = ""
     if found.safe_kl.defined:
         safe = f"; its lower bound rises up to KL {found.safe_kl.value:.2f}"
-    return (
-        f"{one.run}, {how}, up to KL {found.measured_kl:.2f}: the gold reward gains "
-        f"{found.gain_at_peak.value:.2f}{unit} at KL {found.best_kl.value:.2f} {turn}{safe}."
-    )
+    reach, at = f", up to KL {found.measured_kl:.2f}", f" at KL {found.best_kl.value:.2f}"
+    if not has_kl(one.curve):
+        reach = at = ""
+    gain = f"{found.gain_at_peak.value:.2f}{unit}{at}"
+    return f"{one.run}, {how}{reach}: the gold reward gains {gain} {turn}{safe}."
 
 
 def _spread(name: str, estimate: Estimate) -> dict[str, float]:

@@ -188,6 +188,13 @@ def read_lines(folder: str | Path) -> tuple[list[Line], list[Mark], str]:
     return list(lines.values()), _rows(Path(folder) / "marks.csv"), unit or "SD"
 
 
+def axes_of(method: str, xs: Sequence[str], lines: Sequence[Line]) -> Sequence[str]:
+    """What gains are drawn against: components and runs without a KL by step, steps for runs."""
+    if method == "components" or not any(kl is not None for line in lines for kl in line["kl"]):
+        return ("step",)
+    return xs if method == "rl" else [x for x in xs if x != "step"]
+
+
 def _rows(path: Path) -> list[Mark]:
     """Rows of a table: numbers where a column holds numbers, None where a cell is empty."""
     with path.open(newline="", encoding="utf-8") as file:
@@ -210,7 +217,7 @@ def main(folder: str | Path, width: float, font: float, xs: Sequence[str] = ("kl
             chosen = [line for line in lines if line["method"] == method]
             own = [mark for mark in marks if mark["method"] == method]
             unit = str(chosen[0]["unit"])
-            for x in ("step",) if method == "components" else xs:
+            for x in axes_of(method, xs, chosen):
                 figure = Figure(figsize=(width, min(0.6 * width, 3.2)), layout="constrained")
                 gain_axes(figure.add_subplot(), chosen, own, x=x, unit=unit)
                 written.append(Path(folder) / f"my-gain-{method}-{x}.pdf")

@@ -241,7 +241,7 @@ def test_logs_overlaid_and_pooled(tmp_path: Path) -> None:
     assert fit.alpha.value == pytest.approx(0.6, abs=0.05)
     assert fit.beta.value == pytest.approx(0.4, abs=0.05)
     assert not any("another seed" in note for note in together.notes)
-    with pytest.raises(DataError, match="1 gold values in a run: 2 are needed"):
+    with pytest.raises(DataError, match="1 gold value in a run: 2 are needed"):
         from_logs([log(tmp_path / "short.jsonl", 0, steps=1)])
 
 

@@ -16,20 +16,21 @@ from pathlib import Path
 import numpy as np
 
 from rmaudit.errors import DataError
+from rmaudit.overoptimization.logs.folders import IN_FOLDER, log_files, run_folder, run_name
 from rmaudit.overoptimization.logs.keys import Keys, Known, find_keys
 from rmaudit.overoptimization.logs.records import Record, number, read_records
 from rmaudit.overoptimization.logs.rollouts import (
     Reward,
     gold_records,
     matched,
+    proxy_records,
     read_rollouts,
 )
 from rmaudit.overoptimization.rl_curve import Run
 from rmaudit.overoptimization.rollouts import Rollouts
 from rmaudit.typing import Float
 
-IN_FOLDER = ("trainer_state.json", "training-log.jsonl", "metrics.jsonl", "log.jsonl")
-STORES = ("**/*tfevents*", "**/metrics", "*.db", "*.log", "*.csv", "*.parquet", "*.jsonl")
+MOST_RESUMED = 0.1  # of the records may go back a step where a log is in the order of writing
 LARGEST_STEP = 2.0**53  # a float holds no larger whole number exactly
 
 
@@ -81,9 +82,11 @@ def read_log(
     DataError
         If the file cannot be read, or has no KL, proxy and gold reward.
     """
-    file = _file(Path(path))
-    records, notes = read_records(file)
-    rollouts = _completions(Path(path), records, gold, gold_reward, notes)
+    path = run_folder(Path(path))
+    file, records, notes = _logged(path)
+    rollouts = _completions(path, records, gold, gold_reward, notes)
+    if rollouts is not None and not records:
+        records = proxy_records(rollouts, notes)
     logged = gold is not None or any("gold" in key.lower() for r in records for key in r)
     added = gold_records(rollouts) if gold_reward is not None or not logged else []
     if added:
@@ -91,12 +94,18 @@ def read_log(
         notes.append(f"gold: mean over the completions of {len(added)} steps")
     if not records:
         raise DataError(
-            f"{file}: no record in it; give a trainer_state.json, JSON Lines, CSV, Parquet, "
+            f"{file}: holds no {', '.join(IN_FOLDER)} and no TensorBoard or MLflow run"
+            if file.is_dir()
+            else f"{file}: no record in it; give a trainer_state.json, JSON Lines, CSV, Parquet, "
             "console output, or TensorBoard events"
         )
-    known = Known((key for record in records for key in record), file)
+    known = Known((key for record in records for key in record), file, rollouts is not None)
     keys = find_keys(known, kl=kl, proxy=proxy, gold=gold, length=length)
+    if keys.passed_over:
+        others = ", ".join(keys.passed_over[:5])
+        notes.append(f"gold is {keys.gold}; --log-gold takes another ({others})")
     steps = _steps(records, keys, notes)
+    steps = _without_what_was_redone(records, steps, keys, notes)
     table = _Table(file, records, steps, notes)
     run = table.joined(keys)
     if rollouts is not None:
@@ -104,7 +113,21 @@ def read_log(
     if np.ptp(run.proxy[np.isfinite(run.proxy)]) == 0:
         notes.append(f"the proxy ({keys.proxy}) never changes: nothing was optimised")
     named = {"step": keys.step, "kl": keys.kl, "proxy": keys.proxy, "gold": keys.gold}
-    return Log(name or _run_name(file), run, named, tuple(notes), keys.trainer)
+    return Log(name or run_name(file), run, named, tuple(notes), keys.trainer)
+
+
+def _logged(path: Path) -> tuple[Path, list[Record], list[str]]:
+    """The file that a path leads to, or the folder that has none; its records, and notes."""
+    files = log_files(path)
+    records: list[Record] = []
+    notes: list[str] = []
+    for file in files:
+        found, wrong = read_records(file)
+        records += found
+        notes += wrong
+    if len(files) > 1:
+        notes.append(f"{len(files)} event files, in the order in which they were begun")
+    return files[-1] if files else path, records, notes
 
 
 def _completions(
@@ -120,7 +143,7 @@ def _completions(
             raise DataError(f"{path}: a gold model needs the run's folder, with its completions")
         return None
     try:
-        return read_rollouts(path, reward)
+        return read_rollouts(path, reward, notes)
     except DataError as error:
         if reward is not None or not records:
             raise
@@ -150,43 +173,6 @@ def _with_completions(run: Run, rollouts: Rollouts, notes: list[str]) -> Run:
     )
 
 
-def _run_name(file: Path) -> str:
-    """The file's name, or that of the run's folder where every run's file is named alike."""
-    if file.name not in IN_FOLDER and "tfevents" not in file.name:
-        return file.name.split(".")[0] if file.is_file() else file.name
-    folder = file.resolve().parent
-    return folder.parent.name if folder.name.startswith("checkpoint-") else folder.name
-
-
-def _file(path: Path) -> Path:
-    """The file or store that a path leads to."""
-    if not path.exists():
-        raise DataError(f"{path}: no such log; give a file or the folder of a run")
-    if path.is_file():
-        return path
-    for name in IN_FOLDER:
-        if (path / name).is_file():
-            return path / name
-    checkpoints = sorted(path.glob("checkpoint-*/trainer_state.json"), key=_checkpoint_step)
-    if checkpoints:
-        return checkpoints[-1]
-    for pattern in STORES:
-        paths = sorted(path.glob(pattern))
-        if pattern == "**/metrics":  # MLflow's: the run's folder holds it
-            paths = [one.parent for one in paths if one.is_dir()]
-        if len(paths) > 1 and "tfevents" not in pattern:
-            shown = ", ".join(one.name for one in paths[:5])
-            raise DataError(f"{path}: holds {len(paths)} logs ({shown}); name one")
-        if paths:
-            return max(paths, key=lambda one: one.stat().st_size)
-    raise DataError(f"{path}: holds no {', '.join(IN_FOLDER)} and no TensorBoard or MLflow run")
-
-
-def _checkpoint_step(path: Path) -> int:
-    digits = path.parent.name.partition("-")[2]
-    return int(digits) if digits.isdecimal() else -1
-
-
 def _steps(records: Sequence[Record], keys: Keys, notes: list[str]) -> Float:
     """The step of each record; of one without its own that of the record before."""
     if not keys.step:
@@ -207,6 +193,40 @@ def _steps(records: Sequence[Record], keys: Keys, notes: list[str]) -> Float:
     return steps
 
 
+def _without_what_was_redone(
+    records: Sequence[Record], steps: Float, keys: Keys, notes: list[str]
+) -> Float:
+    """Steps of the records, NaN where the run went back and did those steps again.
+
+    A resumed run goes on from an earlier checkpoint: what it had written from there on, in steps
+    that come again and in steps that it never reached again, is of a policy that was thrown away.
+    Of records in no order nothing can be told; nor of one that comes late.
+    """
+    there = np.isfinite(steps) & [math.isfinite(number(r.get(keys.proxy))) for r in records]
+    places = np.flatnonzero(there)
+    falls = int((np.diff(steps[places]) < 0).sum())
+    if not falls or falls > max(1, places.size * MOST_RESUMED):
+        return steps
+    out, seen, last = steps.copy(), set[float](), -math.inf
+    backs: list[tuple[float, float]] = []
+    for place, step in zip(places.tolist(), steps[places].tolist(), strict=True):
+        if step < last and step in seen:
+            backs.append((last, step))
+            out[:place][out[:place] >= step] = math.nan
+            seen = {at for at in seen if at < step}
+            last = step
+        seen.add(step)
+        last = max(last, step)
+    if backs:
+        dropped = int((np.isfinite(steps) & np.isnan(out)).sum())
+        went = ", ".join(f"{a:.0f} to {b:.0f}" for a, b in backs[:3])
+        text = f"the run went back (from step {went}): {dropped} records before that are left out"
+        if any(back == np.nanmin(steps[places]) for _, back in backs):
+            text += "; if a counter was set back within one run, number its steps anew"
+        notes.append(text)
+    return out
+
+
 class _Table:
     """The quantities of a log by step."""
 
@@ -223,7 +243,7 @@ class _Table:
         lost = {what: self._lost(key) for what, key in
                 (("kl", keys.kl), ("proxy", keys.proxy), ("gold", keys.gold))}  # fmt: skip
         self.notes += [f"{what}: {text}: left out" for what, text in lost.items() if text]
-        never = [what for what, values in series.items() if not values]
+        never = [what for what, values in series.items() if not values and getattr(keys, what)]
         if never:
             shown = ", ".join(f"{what} ({getattr(keys, what)})" for what in never)
             raise DataError(
@@ -231,9 +251,8 @@ class _Table:
                 "name other keys with --log-kl, --log-proxy, --log-gold"
             )
         if self.repeated:
-            self.notes.append(
-                f"{self.repeated} records of steps that come again (a resumed run): the last counts"
-            )
+            self.notes.append(f"{self.repeated} steps were written twice: the last record counts")
+        series["kl"] = self._measured(keys.kl, kl)
         step = np.array(sorted(set().union(*series.values())))
         at = {what: _at(values, step) for what, values in series.items()}
         components = {n: _at(self._series(key), step) for n, key in keys.components.items()}
@@ -259,9 +278,27 @@ class _Table:
         lost = sum(not math.isfinite(number(value)) for value in written)
         return f"{lost} of {len(written)} values are no finite number" if lost else ""
 
+    def _measured(self, key: str, kl: Mapping[float, float]) -> Mapping[float, float]:
+        """KL by step; nothing, and said, where it is none: not logged, always 0, or negative."""
+        values = np.array(list(kl.values()))
+        by_step = "gains are drawn by step, without fits and safe KL"
+        if not key:
+            self.notes.append(f"no KL is logged under a known key (--log-kl names one): {by_step}")
+        elif not values.any():
+            self.notes.append(f"{key} is 0 throughout, so the KL was not measured: {by_step}")
+        elif values.mean() < 0:
+            count = int((values < 0).sum())
+            self.notes.append(
+                f"{key} is negative at {count} of {values.size} steps, and so no KL from the "
+                f"initial policy: {by_step}"
+            )
+        else:
+            return kl
+        return {}
+
     def _kl(self, keys: Keys) -> dict[float, float]:
         """KL of a sequence in nats, by step."""
-        values = self._series(keys.kl)
+        values = self._series(keys.kl) if keys.kl else {}
         if keys.assumed:
             self.notes.append(
                 f"{keys.kl} is taken as nats per sequence: a mean over tokens needs --log-length, "

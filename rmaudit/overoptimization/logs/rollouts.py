@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from numbers import Real
@@ -19,11 +20,16 @@ from rmaudit.typing import Float
 
 # TRL (log_completions): <output_dir>/completions/completions_00010.parquet, one row per completion.
 # verl (trainer.rollout_data_dir): <dir>/10.jsonl, input, output, score and what else was returned.
-PATTERNS = ("completions/*.parquet", "completions_*.parquet", "**/rollout*/*.jsonl", "*.jsonl")
+# Files of several steps tell them by the column "step".
+PATTERNS = (
+    "completions/*.parquet", "completions*.parquet", "**/rollout*/*.jsonl", "rollout*.jsonl",
+    "*.jsonl",
+)  # fmt: skip
 _STEP = re.compile(r"(\d+)$")
 PROMPT, RESPONSE = ("prompt", "input"), ("completion", "output")
 NO_REWARD = ("step", "advantage", "gts")  # numbers of a completion that are none
 TOTAL = "score"  # verl's own reward, of which the other columns are parts
+SUM = "their sum"
 _GOLD = re.compile("gold", re.IGNORECASE)
 AGREES = 1e-3  # of a column's SD: so near its step means lie to a series that was made from it
 COVERED = 0.9  # of a series' steps, for which completions must be there
@@ -33,13 +39,22 @@ Reward = Callable[[Sequence[Any], Sequence[str]], np.ndarray]  # prompts, respon
 def rollout_files(folder: Path) -> list[Path]:
     """Files of rollouts in a run's folder, in the order of their steps."""
     for pattern in PATTERNS:
-        files = [path for path in folder.glob(pattern) if _STEP.search(path.stem)]
+        # A file of its own name anywhere is a log; verl's are named by the step alone.
+        files = [f for f in folder.glob(pattern) if pattern != "*.jsonl" or f.stem.isdecimal()]
         if files:
-            return sorted(files, key=lambda path: int(_STEP.search(path.stem)[1]))  # type: ignore[index]
+            return sorted(files, key=lambda path: (np.nan_to_num(_step(path), nan=-1.0), path))
     return []
 
 
-def read_rollouts(folder: Path, reward: Reward | None) -> Rollouts | None:
+def _step(path: Path) -> float:
+    """The step that a file's name ends with; NaN of another name."""
+    match = _STEP.search(path.stem)
+    return float(match[1]) if match else math.nan
+
+
+def read_rollouts(
+    folder: Path, reward: Reward | None, notes: list[str] | None = None
+) -> Rollouts | None:
     """Rewards of every completion in a run's folder by their columns; None where there are none.
 
     Parameters
@@ -48,6 +63,8 @@ def read_rollouts(folder: Path, reward: Reward | None) -> Rollouts | None:
         Of a run.
     reward
         Scores what was written as "gold"; without one the column with "gold" in its name is read.
+    notes
+        Gets what was left out, in words.
 
     Raises
     ------
@@ -60,23 +77,25 @@ def read_rollouts(folder: Path, reward: Reward | None) -> Rollouts | None:
     columns: dict[str, list[float]] = {}
     for path in rollout_files(folder):
         rows = list(_rows(path))
-        fallback = _STEP.search(path.stem)[1]  # type: ignore[index]
         found = _numbers(rows)
         if reward is not None:
             found["gold"] = _scored(path, rows, reward)
-        for name in found.keys() - columns.keys():
+        for name in [name for name in found if name not in columns]:
             columns[name] = [np.nan] * len(steps)
         for name, values in columns.items():
             values += found.get(name, [np.nan] * len(rows))
         prompts = [_prompt(row, len(steps) + i) for i, row in enumerate(rows)]
         codes += [known.setdefault(prompt, len(known)) for prompt in prompts]
-        steps += [number(row.get("step", fallback)) for row in rows]
+        steps += [number(row.get("step", _step(path))) for row in rows]
     if reward is not None and not np.isfinite(columns.get("gold", [])).any():
         raise DataError(
             f"{folder}: no completions to score as gold; let the trainer write them "
             "(TRL: log_completions=True; verl: trainer.rollout_data_dir)"
         )
     kept = np.isfinite(steps)
+    if notes is not None and not kept.all():
+        lost = f"{int((~kept).sum())} of {kept.size}"
+        notes.append(f"{lost} completions have no step, in a column or in the name: left out")
     if not kept.any() or not columns:
         return None
     arrays = {name: np.array(column)[kept] for name, column in columns.items()}
@@ -88,6 +107,33 @@ def gold_records(rollouts: Rollouts | None) -> list[Record]:
     if rollouts is None or "gold" not in rollouts.values:
         return []
     return [{"step": s, "rmaudit/gold": mean} for s, mean in rollouts.means("gold").items()]
+
+
+def proxy_records(rollouts: Rollouts, notes: list[str]) -> list[Record]:
+    """Records of a run that left no log: the mean proxy of its completions, ``rmaudit/proxy``."""
+    parts = component_columns(rollouts)
+    if TOTAL not in rollouts.values and not parts:
+        return []
+    of = TOTAL if TOTAL in rollouts.values else parts[0] if len(parts) == 1 else SUM
+    told = f"the sum of {', '.join(parts)} (each with weight 1)" if of == SUM else of
+    notes.append(f"no log: the proxy is the mean of {told} over the completions")
+    means = _step_means(rollouts, _candidates(rollouts)[of])
+    return [{"step": step, "rmaudit/proxy": mean} for step, mean in means.items()]
+
+
+def _candidates(rollouts: Rollouts) -> dict[str, Float]:
+    """Columns that a logged series may have been made from, the components' sum among them."""
+    parts = component_columns(rollouts)
+    made = dict(rollouts.values)
+    if len(parts) > 1:
+        every = np.array([rollouts.values[name] for name in parts])
+        # As trainers sum: a function that does not apply to a completion adds nothing.
+        made[SUM] = np.where(np.isfinite(every).any(axis=0), np.nansum(every, axis=0), np.nan)
+    return made
+
+
+def _step_means(rollouts: Rollouts, values: Float) -> dict[float, float]:
+    return Rollouts(rollouts.step, rollouts.prompt, {SUM: values}).means(SUM)
 
 
 def matched(
@@ -108,13 +154,8 @@ def matched(
         Names of the log's components.
     """
     components = component_columns(rollouts)
-    candidates = dict(rollouts.values)
-    if len(components) > 1:
-        candidates["their sum"] = np.sum([rollouts.values[name] for name in components], axis=0)
-    means = {
-        name: Rollouts(rollouts.step, rollouts.prompt, {name: values}).means(name)
-        for name, values in candidates.items()
-    }
+    candidates = _candidates(rollouts)
+    means = {name: _step_means(rollouts, values) for name, values in candidates.items()}
     found: dict[str, Float] = {}
     for name, series in logged.items():
         for column in dict.fromkeys((name, *candidates)):  # its own name first
