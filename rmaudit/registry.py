@@ -8,6 +8,7 @@ silently vanishes would gate nothing.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import entry_points
@@ -31,12 +32,22 @@ class Registry(Generic[T], Mapping[str, T]):
         The entry-point group of third parties' modules.
     error
         What an unknown name raises.
+    by_module
+        Each of the project's own things has a module of its name: one that is looked up by its
+        name is imported alone, without the others and what they need.
     """
 
     def __init__(
-        self, what: str, package: str, group: str, error: type[RmauditError] = UsageError
+        self,
+        what: str,
+        package: str,
+        group: str,
+        error: type[RmauditError] = UsageError,
+        *,
+        by_module: bool = False,
     ) -> None:
         self.what, self.package, self.group, self.error = what, package, group, error
+        self.by_module = by_module
         self._things: dict[str, T] = {}
         self._homes: dict[str, str] = {}  # the module of each
         self._loaded = False
@@ -59,10 +70,19 @@ class Registry(Generic[T], Mapping[str, T]):
         load_plugins(self.group, lambda plugin: plugin)
 
     def __getitem__(self, name: str) -> T:
-        self.load()
+        if not (self.by_module and self._own(name)):
+            self.load()
         if name not in self._things:
             raise self.error(f"no {self.what} is named {name!r}; {nearest(name, self._things)}")
         return self._things[name]
+
+    def _own(self, name: str) -> bool:
+        """Whether a thing is known, or its module registers it."""
+        if name not in self._things and name.isidentifier() and not name.startswith("_"):
+            module = f"{self.package}.{name}"
+            if importlib.util.find_spec(module) is not None:
+                importlib.import_module(module)
+        return name in self._things
 
     def __contains__(self, name: object) -> bool:
         self.load()

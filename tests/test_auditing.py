@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
@@ -11,7 +13,7 @@ import pytest
 
 import rmaudit
 from rmaudit.auditing import as_one_family, measured, wanted_of, with_signal
-from rmaudit.audits.base import Audit
+from rmaudit.audits.base import Audit, audits
 from rmaudit.case import Case
 from rmaudit.data import load
 from rmaudit.errors import UsageError
@@ -140,3 +142,19 @@ def test_where_no_reward_can_be_used_undefined_numbers_say_so() -> None:
     one = [{**nothing[0], "chosen_reward": 1.0}, *nothing[1:]]
     report = rmaudit.audit("recorded", one, only=["preference"], cache=False)
     assert "all 60 rewards are not finite" not in {m.reason for m in report.metrics()}
+
+
+def test_named_audits_are_loaded_without_the_others() -> None:
+    """What is not asked for is not imported; an unknown name is told all that there are."""
+    script = (
+        "import sys\n"
+        "from rmaudit.audits.base import AUDITS, audits\n"
+        "assert [a.name for a in audits(['length', 'preference'])] == ['preference', 'length']\n"
+        "left = {'rmaudit.audits.hacking', 'scipy.stats', 'sklearn', 'torch'} & set(sys.modules)\n"
+        "assert not left, left\n"
+        "assert {'hacking', 'tails', 'data'} <= set(AUDITS)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+    for name in ("base", "lenght", "a.b", "__init__", ""):
+        with pytest.raises(UsageError, match=f"no audit is named '{name}'"):
+            audits([name])

@@ -56,7 +56,9 @@ class Audit(ABC):
 
 
 AuditClass = TypeVar("AuditClass", bound=type[Audit])
-AUDITS: Registry[type[Audit]] = Registry("audit", "rmaudit.audits", "rmaudit.audits")
+AUDITS: Registry[type[Audit]] = Registry(
+    "audit", "rmaudit.audits", "rmaudit.audits", by_module=True
+)
 
 
 def register_audit(cls: AuditClass) -> AuditClass:

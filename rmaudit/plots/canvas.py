@@ -6,6 +6,7 @@ import io
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 from matplotlib import rc_context
@@ -20,6 +21,10 @@ from rmaudit.results import Figure
 
 KINDS: Mapping[str, FigureKind] = FIGURES
 """What draws each kind of figure on given axes; plugins too."""
+_CANVASES = {
+    "svg": ("matplotlib.backends.backend_svg", "FigureCanvasSVG"),
+    "pdf": ("matplotlib.backends.backend_pdf", "FigureCanvasPdf"),
+}
 
 
 def draw(figure: Figure | Data, ax: Axes | None = None, style: str | Style = "page") -> Drawing:
@@ -109,7 +114,19 @@ def _save(
     **options: Any,
 ) -> None:
     with with_style(style_named(style)):
+        _lay_out(drawing, ending)
         drawing.savefig(out, format=ending, metadata=dict(metadata), **options)
+
+
+def _lay_out(drawing: Drawing, ending: str) -> None:
+    """Place the axes for a format, once: a layout left to `savefig` costs a drawing of its own."""
+    engine = drawing.get_layout_engine()
+    if engine is None or ending not in _CANVASES:
+        return
+    module, name = _CANVASES[ending]
+    getattr(import_module(module), name)(drawing)  # its widths of text are what the layout asks for
+    engine.execute(drawing)
+    drawing.set_layout_engine(None)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 from figure_samples import HOSTILE, samples
 
 from rmaudit.errors import SchemaError
-from rmaudit.plots import KINDS, STYLES, draw, page_svg, to_pdf, to_svg, visible
+from rmaudit.plots import KINDS, STYLES, canvas, draw, page_svg, to_pdf, to_svg, visible
 from rmaudit.results import Figure
 
 SAMPLES = {figure.kind: figure for figure in samples()}
@@ -239,3 +240,14 @@ def test_a_line_may_be_labelled_at_its_end() -> None:
     ax = draw({"kind": "curves", "data": {"series": series}}).axes[0]
     assert {text.get_text() for text in ax.texts} >= {"pair 1", "pair 2", "pair 3"}
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["chosen"]
+
+
+@pytest.mark.parametrize("kind", ["intervals", "heatmap"])
+def test_a_layout_made_once_is_that_of_a_drawing_of_its_own(kind: str) -> None:
+    figure = next(f for f in samples() if f.kind == kind)
+    ours, own = io.StringIO(), io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    canvas._save(draw(figure), ours, "svg", nothing, "page")
+    with canvas.with_style(canvas.style_named("page")):
+        draw(figure).savefig(own, format="svg", metadata=nothing)
+    assert ours.getvalue() == own.getvalue()

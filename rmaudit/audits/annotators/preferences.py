@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 from scipy.special import expit
-from scipy.stats import rankdata
 
 from rmaudit.audits.annotators.votes import Votes
 from rmaudit.case import Case
@@ -79,6 +78,8 @@ def vote_ece(margin: Float, share: Float, clusters: Integers, case: Case) -> Est
 
 def rank_correlation(x: Float, y: Float, clusters: Integers, case: Case) -> Estimate:
     """Spearman's rho over items; ranks are those of the whole sample, weighted by prompt."""
+    from scipy.stats import rankdata
+
     if x.size < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         reason = "fewer than three items" if x.size < 3 else "margin or agreement is constant"
         return Estimate.undefined(reason, n=x.size, confidence=case.confidence)

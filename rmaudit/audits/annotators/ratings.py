@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from rmaudit.audits.annotators.groups import SMALLEST_GROUP, Group, lowest_group
 from rmaudit.audits.annotators.votes import Votes
@@ -85,6 +84,8 @@ class Judged:
 
 def judged(case: Case, votes: Votes) -> Judged:
     """Votes as numbers that rise with the column rating, by which higher is better."""
+    from scipy.stats import spearmanr
+
     rating = case.eval.frame["rating"].to_numpy(dtype=np.float64)[votes.item]
     if not votes.numeric:
         codes = np.unique(votes.label, return_inverse=True)[1]

@@ -9,10 +9,8 @@ Large-Scale Simultaneous Hypothesis Testing).
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,15 +19,16 @@ from scipy import sparse
 from scipy.optimize import brentq
 from scipy.sparse.csgraph import connected_components
 from scipy.special import bdtr, bdtrc, expit, logit
-from sklearn.linear_model import LogisticRegression
 
 from rmaudit.audits.common.memoize import memoize
 from rmaudit.data.types import Dataset
 from rmaudit.stats.intervals import count_codes
+from rmaudit.stats.ridge import Ridge
 from rmaudit.text.ngrams import FEWEST_PAIRS, FeedbackPairs, Grams, count_grams, pairs_of
 from rmaudit.typing import Float, Integers
 
 FOLDS = 5
+NEAR = 1e-3  # of the gradient: a start for the folds' models, which have nearly the same rows
 MOST_SCREENED = 500  # n-grams that are grouped and tested again, the most telling ones
 ERRORS = 0.03  # share of prompts (or one) in which a phrase that decides the label may fail to
 LEVEL = 0.05  # at which it is decided how many n-grams could ever be told
@@ -167,7 +166,7 @@ def cross_fitted(features: sparse.csr_array, cluster: Integers) -> tuple[Float, 
     Parameters
     ----------
     features
-        (n, k): chosen minus rejected. All labels being "chosen", every other row is turned.
+        (n, k): chosen minus rejected.
     cluster
         Prompt codes: a prompt's pairs are in one fold.
 
@@ -182,18 +181,14 @@ def cross_fitted(features: sparse.csr_array, cluster: Integers) -> tuple[Float, 
     odds, coefficients = np.zeros(n), np.zeros((FOLDS, k))
     if count_codes(cluster) < 2 * FOLDS:
         return odds, coefficients, fold
-    turned = np.where(np.arange(n) % 2 == 0, 1.0, -1.0)
-
-    def fit(i: int) -> None:
-        others, here = np.flatnonzero(fold != i), np.flatnonzero(fold == i)
-        given = _narrow(sparse.diags_array(turned[others]) @ features[others])
-        model = LogisticRegression(C=1.0, fit_intercept=False, solver="liblinear")
-        coefficients[i] = model.fit(given, turned[others]).coef_[0]
-        odds[here] = features[here] @ coefficients[i]
-
-    # liblinear lets go of the interpreter; more threads than processors get in one another's way.
-    with ThreadPoolExecutor(min(FOLDS, os.cpu_count() or 1)) as pool:
-        list(pool.map(fit, range(FOLDS)))
+    distinct, kind, size = _distinct(features)
+    ridge = Ridge(distinct)
+    start = ridge.fit(np.ones(n), tolerance=NEAR)
+    for i in range(FOLDS):
+        here = fold == i
+        found = ridge.fit(np.where(here, 0.0, 1.0), start)
+        odds[here] = (distinct @ found)[here]
+        coefficients[i] = (found / np.sqrt(size))[kind]
     return odds, coefficients, fold
 
 
@@ -229,12 +224,27 @@ def _features(pairs: FeedbackPairs, grams: Grams) -> tuple[sparse.csr_array, Flo
     return sparse.csr_array(sparse.hstack([sparse.diags_array(scale) @ weighted, column])), scale
 
 
-def _narrow(matrix: sparse.csr_array) -> sparse.csr_array:
-    """With 32-bit indices, which scikit-learn asks for."""
-    matrix = sparse.csr_array(matrix)
-    matrix.indices = matrix.indices.astype(np.int32)
-    matrix.indptr = matrix.indptr.astype(np.int32)
-    return matrix
+def _distinct(features: sparse.csr_array) -> tuple[sparse.csr_array, Integers, Integers]:
+    """Features of which no two are the same numbers: n-grams that never occur apart are one.
+
+    A ridge divides a coefficient evenly among equal columns: one of them, times the root of their
+    number, stands for all exactly.
+
+    Returns
+    -------
+    distinct, kind, size
+        (n, u); the column that stands for each, (k,); how many it stands for, (u,).
+    """
+    key = np.random.default_rng(0).integers(1, 2**62, size=(2, features.shape[0]))
+    bits = sparse.csr_array(
+        (features.data.view(np.int64), features.indices, features.indptr), features.shape
+    )
+    sums = np.stack([bits.T @ row for row in key], axis=1)  # modulo 2^64; equal columns, equal sums
+    _, first, kind, size = np.unique(
+        sums, axis=0, return_index=True, return_inverse=True, return_counts=True
+    )
+    kept = features.tocsc()[:, first] @ sparse.diags_array(np.sqrt(size.astype(np.float64)))
+    return sparse.csr_array(kept), kind.ravel(), size
 
 
 def _by_prompt(

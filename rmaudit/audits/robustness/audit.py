@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
-from scipy.stats import false_discovery_control
 
 from rmaudit.audits.base import Audit, grade, register_audit
 from rmaudit.audits.common.pairs import lacks_labels, margins
@@ -168,6 +167,8 @@ def mean_pass_rate(found: Sequence[Effect], confidence: float) -> Estimate:
 
 def adjusted(found: Sequence[Effect], by_key: Mapping[str, Estimate]) -> dict[str, float]:
     """P-values by probe against "as expected", Benjamini-Hochberg-adjusted over each suite."""
+    from scipy.stats import false_discovery_control
+
     raw = {e.key: beyond(by_key[e.key], e.entry)[0] for e in found}
     done: dict[str, float] = {}
     for name in dict.fromkeys(e.suite.name for e in found):
