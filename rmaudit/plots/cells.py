@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from matplotlib.collections import QuadMesh
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 
 from rmaudit.plots.kinds import Data, figure_kind, line_height
-from rmaudit.plots.marks import label, name_axes, nothing, numbers
+from rmaudit.plots.marks import name_axes, name_rows, nothing, numbers, size_of
+from rmaudit.plots.names import fit, label, lines_of, longest_piece, room, start_words, widest_line
 from rmaudit.plots.style import (
     BELOW_TO_ABOVE,
     CELL_DARK,
@@ -23,11 +25,61 @@ from rmaudit.plots.style import (
 )
 from rmaudit.typing import Float
 
+ROWS = 0.36  # of the figure's width: the names of rows
+AXIS = 0.6  # an axis label below the cells
+TURN = 40  # degrees that names of columns are turned by where they do not fit side by side
+TURNED = 44  # letters of a line of a turned name: a second would lie on its neighbour
+MOST_LINES = 3  # of a name of a column that is not turned
 MOST_NUMBERS = 200  # cells whose numbers are written into them, at most
 
 
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """Names of rows and columns as they are drawn, and what was taken from the start of all."""
+
+    rows: list[str]
+    columns: list[str]
+    row_start: str
+    column_start: str
+    turned: bool
+
+    @property
+    def row_lines(self) -> int:
+        """Lines that the longest name of a row takes."""
+        return max((lines_of(name) for name in self.rows), default=1)
+
+    def column_height(self, font_size: float) -> float:
+        """Inches below the cells that names of columns need beyond one line."""
+        if self.turned:
+            longest = max(widest_line(name) for name in self.columns)
+            return 0.56 * font_size / 72 * longest * math.sin(math.radians(TURN))
+        return 1.2 * font_size / 72 * (max(lines_of(name) for name in self.columns) - 1)
+
+
+def _names(data: Data, width: float, font_size: float) -> _Names:
+    rows, row_start = fit(data["rows"], room(width, font_size, ROWS))
+    columns = [label(name) for name in data["columns"]]
+    widest = max((widest_line(name) for name in rows), default=0)
+    free = room(width, font_size, 0.92) - widest  # letters below the cells
+    most = free // max(1, len(columns)) - 1  # letters of a column's name that is not turned
+    upright, start = fit(columns, max(1, most))
+    lines = max((lines_of(name) for name in upright), default=1)
+    if lines <= MOST_LINES and longest_piece([name[len(start) :] for name in columns]) <= most:
+        return _Names(rows, upright, row_start, start, turned=False)
+    columns, start = fit(columns, TURNED)
+    return _Names(rows, columns, row_start, start, turned=True)
+
+
 def _heatmap_height(data: Data, style: Style) -> float:
-    return 0.9 + 1.25 * line_height(style) * max(2, len(data["rows"]))
+    names = _names(data, style.width, style.font_size - 0.5)
+    line = line_height(style)
+    row = 1.25 + 0.6 * (names.row_lines - 1)
+    return (
+        0.9
+        + row * line * max(2, len(names.rows))
+        + (names.column_height(style.font_size) if names.columns else 0.0)
+        + (line if names.row_start else 0.0)
+    )
 
 
 @figure_kind("heatmap", _heatmap_height)
@@ -39,7 +91,7 @@ def heatmap(ax: Axes, data: Data) -> None:
     values = np.array([numbers(row) for row in data["values"]]).reshape(
         len(data["rows"]), len(data["columns"])
     )  # (n_rows, n_columns)
-    name_axes(ax, data)
+    name_axes(ax, data, AXIS)
     if not np.isfinite(values).any():
         nothing(ax)
         return
@@ -49,7 +101,7 @@ def heatmap(ax: Axes, data: Data) -> None:
         linewidth=1.0,
         **_colors(values, data.get("center")),
     )
-    _ticks(ax, data)
+    _ticks(ax, data, _names(data, *size_of(ax)))
     if values.size <= MOST_NUMBERS:
         _write(ax, mesh, values)
         unit = data.get("unit") or ""
@@ -76,17 +128,17 @@ def _colors(values: Float, center: float | None) -> dict[str, Any]:
     }
 
 
-def _ticks(ax: Axes, data: Data) -> None:
-    columns = [label(text, 22) for text in data["columns"]]
-    turned = sum(len(text) + 2 for text in columns) > 52
+def _ticks(ax: Axes, data: Data, names: _Names) -> None:
     ax.set_xticks(
-        np.arange(len(columns)) + 0.5,
-        columns,
-        rotation=40 if turned else 0,
-        ha="right" if turned else "center",
-        rotation_mode="anchor" if turned else "default",
+        np.arange(len(names.columns)) + 0.5,
+        names.columns,
+        rotation=TURN if names.turned else 0,
+        ha="right" if names.turned else "center",
+        rotation_mode="anchor" if names.turned else "default",
     )
-    ax.set_yticks(np.arange(len(data["rows"])) + 0.5, [label(text, 28) for text in data["rows"]])
+    name_rows(ax, np.arange(len(names.rows)) + 0.5, names.rows, names.row_start)
+    words = [data.get("xlabel") or "", start_words(names.column_start)]
+    name_axes(ax, {**data, "xlabel": "; ".join(word for word in words if word)}, AXIS)
     ax.invert_yaxis()
     ax.grid(visible=False)
     ax.tick_params(length=0)

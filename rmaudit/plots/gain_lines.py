@@ -29,6 +29,8 @@ XLABELS = {
     "log": "KL from the initial policy (nats, log scale)",
     "step": "training step",
 }
+END_FONT = 8.0  # points: names at the ends of lines
+END_LINE = 1.25 * END_FONT / 72  # inches that a line of them takes
 LEAST_KL = 1e-3  # nats: smaller ones have no place on a logarithmic axis
 
 
@@ -104,13 +106,13 @@ def label_ends(ax: Axes, ends: Sequence[tuple[float, float, str, str]]) -> Axes:
         return ax
     low, high = ax.get_ylim()
     size = ax.get_window_extent().height / ax.figure.dpi * 72  # points
-    font = 8.0
-    step = 1.25 * font / max(size, 1) * (high - low)
+    line = END_LINE * 72 / max(size, 1) * (high - low)
     order = sorted(range(len(ends)), key=lambda i: ends[i][1])
     ys = [ends[i][1] for i in order]
+    heights = [line * (ends[i][2].count("\n") + 1) for i in order]
     for _ in range(50):  # pairs that are too near push each other away
         for k in range(len(ys) - 1):
-            lack = step - (ys[k + 1] - ys[k])
+            lack = (heights[k] + heights[k + 1]) / 2 - (ys[k + 1] - ys[k])
             if lack > 0:
                 ys[k] -= lack / 2
                 ys[k + 1] += lack / 2
@@ -120,7 +122,8 @@ def label_ends(ax: Axes, ends: Sequence[tuple[float, float, str, str]]) -> Axes:
         ax.plot([x, last], [end, y], color=color, linewidth=0.6, linestyle=(0, (1, 1.5)),
                 scalex=False, scaley=False, clip_on=False, zorder=1)  # fmt: skip
         ax.annotate(name, (last, y), xytext=(3, 0), textcoords="offset points", va="center",
-                    fontsize=font, color=color, annotation_clip=False)  # fmt: skip
+                    fontsize=END_FONT, linespacing=1.0, color=color,
+                    annotation_clip=False)  # fmt: skip
     return ax
 
 

@@ -7,33 +7,42 @@ from typing import Literal
 import numpy as np
 from matplotlib.axes import Axes
 
-from rmaudit.plots.gain_lines import label_ends
+from rmaudit.plots.gain_lines import END_FONT, END_LINE, label_ends
 from rmaudit.plots.kinds import Data, figure_kind, line_height, usual_height
 from rmaudit.plots.marks import (
-    label,
     legend,
-    legend_columns,
+    legend_lines,
     log_axis,
     name_axes,
     note,
     nothing,
     numbers,
     reference,
+    size_of,
 )
+from rmaudit.plots.names import label, lines_of, room, wrap
 from rmaudit.plots.style import GRID, LINES, MARKERS, MUTED, SERIES, Style
 from rmaudit.typing import Float
 
+ENDS = 0.3  # of the figure's width: names at the ends of lines
 MOST_POINTS = 400  # of a scatter: each is some 60 bytes of the page
 
 
-def _curves_height(data: Data, style: Style) -> float:
-    """A legend of many lines must not take the drawing's place."""
-    names = [label(one.get("name", "")) for one in data["series"]] or [""]
-    lines = -(-len(names) // legend_columns(names, style.width))
-    return usual_height(data, style) + line_height(style) * max(0, lines - 3)
+def _height_with_names(data: Data, style: Style) -> float:
+    """A legend of many lines must not take the drawing's place, nor names at ends run out of it."""
+    names = [one["name"] for one in data["series"] if one.get("name")]
+    lines = legend_lines(names, style) if names else 0
+    ends = sum(lines_of(_end(one["end"], style.width)) for one in data["series"] if one.get("end"))
+    height = max(usual_height(data, style), 0.6 + END_LINE * ends)
+    return height + line_height(style) * max(0, lines - 3)
 
 
-@figure_kind("curves", _curves_height)
+def _end(name: object, width: float) -> str:
+    """The name at the end of a line, wrapped."""
+    return wrap(label(name), room(width, END_FONT, ENDS))
+
+
+@figure_kind("curves", _height_with_names)
 def curves(ax: Axes, data: Data) -> None:
     """Lines, steps or points with intervals.
 
@@ -60,7 +69,12 @@ def curves(ax: Axes, data: Data) -> None:
         ax.axline((0, 0), (1, 1), color=MUTED, lw=0.9, ls=(0, (4, 3)), zorder=1)
     legend(ax, [s.get("name", "") for s in series])
     ends = [
-        (float(s["x"][-1]), float(s["y"][-1]), label(s["end"]), _color(s.get("color", i)))
+        (
+            float(s["x"][-1]),
+            float(s["y"][-1]),
+            _end(s["end"], size_of(ax)[0]),
+            _color(s.get("color", i)),
+        )
         for i, s in enumerate(series)
         if s.get("end") and s["y"][-1] is not None
     ]
@@ -94,7 +108,7 @@ def _color(place: int | str) -> str:
     return MUTED if isinstance(place, str) else SERIES[place % len(SERIES)]
 
 
-@figure_kind("histogram")
+@figure_kind("histogram", _height_with_names)
 def histogram(ax: Axes, data: Data) -> None:
     """Counts between edges: ``series`` (name, edges, counts), ``reference_x``."""
     series = [s for s in data["series"] if len(s["counts"])]
@@ -116,7 +130,7 @@ def histogram(ax: Axes, data: Data) -> None:
     legend(ax, [s.get("name", "") for s in series])
 
 
-@figure_kind("scatter")
+@figure_kind("scatter", _height_with_names)
 def scatter(ax: Axes, data: Data) -> None:
     """Points: ``series`` (name, x, y). Evenly thinned, and said so, beyond `MOST_POINTS`."""
     series = data["series"]
@@ -138,10 +152,10 @@ def scatter(ax: Axes, data: Data) -> None:
     if total == 0:
         nothing(ax)
         return
-    if every > 1:
-        note(ax, f"one in {every} points shown")
     reference(ax, data)
     legend(ax, [s.get("name", "") for s in series])
+    if every > 1:
+        note(ax, f"one in {every} points shown")
 
 
 def _reliability_height(data: Data, style: Style) -> float:

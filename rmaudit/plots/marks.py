@@ -7,14 +7,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from rmaudit.plots.style import MUTED
-from rmaudit.plots.text import one_line
+from rmaudit.plots.names import fit, label, lines_of, room, start_words, widest_line, wrap
+from rmaudit.plots.style import MUTED, Style
 from rmaudit.typing import Float
 
-LABEL = 34  # characters of a label, at most
+AXIS = 0.85  # of the figure's width: an axis label
+LEGEND = 0.8  # of the figure's width: a legend above a drawing that begins at the left
+LEGEND_MARK = 7  # letters that a legend's line and gaps take
 
 
 def numbers(values: Sequence[float | None] | None) -> Float:
@@ -22,41 +25,88 @@ def numbers(values: Sequence[float | None] | None) -> Float:
     return np.array([math.nan if v is None else float(v) for v in values or ()], dtype=np.float64)
 
 
-def label(text: object, limit: int = LABEL) -> str:
-    """Untrusted words on one short line."""
-    # matplotlib hides what begins with an underscore from legends; an invisible joiner stops it.
-    line = one_line(text, limit)
-    return f"\u2060{line}" if line.startswith("_") else line
+def size_of(ax: Axes) -> tuple[float, float]:
+    """Width of the figure in inches and font size of its names in points."""
+    width = float(ax.figure.get_figure(root=True).get_figwidth())  # type: ignore[union-attr]
+    return width, float(rcParams["ytick.labelsize"])
 
 
-def name_axes(ax: Axes, data: Mapping[str, Any]) -> None:
-    """Axis labels, as they stand."""
-    for axis, words in ((ax.xaxis, data.get("xlabel")), (ax.yaxis, data.get("ylabel"))):
+def name_axes(ax: Axes, data: Mapping[str, Any], share: float = AXIS) -> None:
+    """Axis labels, as they stand, in lines that take a share of the figure's width or height."""
+    width, font_size = size_of(ax)
+    height = float(ax.figure.get_figure(root=True).get_figheight())  # type: ignore[union-attr]
+    for axis, words, inches in (
+        (ax.xaxis, data.get("xlabel"), width * share),
+        (ax.yaxis, data.get("ylabel"), height * AXIS),
+    ):
         axis.label.set_parse_math(False)
-        axis.set_label_text(label(words or "", 70))
+        axis.set_label_text(wrap(label(words or ""), room(inches, font_size, 1.0)))
 
 
-def legend(ax: Axes, names: Sequence[str]) -> None:
+def label_lines(words: object, width: float, font_size: float, share: float = AXIS) -> int:
+    """How many lines a label of the x-axis takes."""
+    return lines_of(wrap(label(words or ""), room(width * share, font_size, 1.0)))
+
+
+def name_rows(ax: Axes, places: Float, names: Sequence[str], start: str) -> None:
+    """Wrapped names of rows, and above them what was taken from the start of all."""
+    ax.set_yticks(places, list(names))
+    for text in ax.get_yticklabels():
+        text.set_linespacing(1.0)
+    if start:
+        ax.annotate(
+            start_words(start),
+            (0, 1),
+            xycoords="axes fraction",
+            xytext=(-4, 3),
+            textcoords="offset points",
+            ha="right",
+            va="bottom",
+            color=MUTED,
+            fontsize="small",
+            annotation_clip=False,
+        )
+
+
+def legend(ax: Axes, names: Sequence[str], share: float = LEGEND) -> None:
     """Above the drawing, where it hides nothing; none where an axis says the same."""
     handles, shown = ax.get_legend_handles_labels()
     if not handles or not any(names) or shown in ([ax.get_xlabel()], [ax.get_ylabel()]):
         return
-    columns = legend_columns(shown, ax.figure.get_figure(root=True).get_figwidth())
-    ax.legend(
+    width, font_size = size_of(ax)
+    shown, start = legend_names(shown, width * share, font_size)
+    made = ax.legend(
         handles,
         shown,
         loc="lower left",
         bbox_to_anchor=(0.0, 1.0),
-        ncols=columns,
+        ncols=legend_columns(shown, width * share, font_size),
         borderaxespad=0.2,
         columnspacing=1.4,
+        title=start_words(start) or None,
+        title_fontsize="small",
+        alignment="left",
     )
+    made.get_title().set_color(MUTED)
 
 
-def legend_columns(names: Sequence[str], width: float) -> int:
+def legend_names(names: Sequence[object], width: float, font_size: float) -> tuple[list[str], str]:
+    """Names that fit into a column of a legend, and the start that was taken from all."""
+    return fit(names, room(width, font_size, 1.0) - LEGEND_MARK)
+
+
+def legend_columns(names: Sequence[str], width: float, font_size: float) -> int:
     """How many names fit side by side in a width in inches."""
-    room = int(width * 13)  # characters
-    return max(1, min(len(names), room // (max(len(name) for name in names) + 7)))
+    longest = max(widest_line(name) for name in names)
+    return max(1, min(len(names), room(width, font_size, 1.0) // (longest + LEGEND_MARK)))
+
+
+def legend_lines(names: Sequence[object], style: Style, share: float = LEGEND) -> int:
+    """Lines of height that a legend takes in a figure of a style."""
+    width, font_size = style.width * share, style.font_size - 0.5
+    shown, start = legend_names(names, width, font_size)
+    rows = -(-len(shown) // legend_columns(shown, width, font_size))
+    return rows * max(lines_of(name) for name in shown) + bool(start)
 
 
 def reference(ax: Axes, data: Mapping[str, Any]) -> None:
@@ -81,16 +131,8 @@ def log_axis(ax: Axes, which: str, values: Float) -> None:
 
 
 def note(ax: Axes, words: str) -> None:
-    """A remark in the corner: what was left out."""
-    ax.annotate(
-        words,
-        (1, 1.01),
-        xycoords="axes fraction",
-        ha="right",
-        va="bottom",
-        color=MUTED,
-        fontsize="small",
-    )
+    """A remark below the label of the x-axis: what was left out."""
+    ax.set_xlabel(f"{ax.get_xlabel()}\n{words}".strip())
 
 
 def nothing(ax: Axes) -> None:

@@ -9,15 +9,40 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from rmaudit.plots.kinds import Data, figure_kind, line_height, usual_height
-from rmaudit.plots.marks import label, legend, name_axes, note, nothing, numbers
+from rmaudit.plots.marks import (
+    LEGEND,
+    label_lines,
+    legend,
+    legend_lines,
+    name_axes,
+    name_rows,
+    note,
+    nothing,
+    numbers,
+    size_of,
+)
+from rmaudit.plots.names import cells, fit, label, room, row_places, row_units
 from rmaudit.plots.style import INK, MUTED, SERIES, Style
-from rmaudit.typing import Integers
+from rmaudit.typing import Float
 
 MOST_ROWS = 60
+NAMES = 0.42  # of the figure's width: the names of rows
+BESIDE_OUTCOMES = 0.34  # the same where outcomes stand at the right
+REST = 0.45  # an axis label and a legend beside them
+
+
+def _row_names(data: Data, width: float, font_size: float) -> tuple[list[str], str]:
+    """Names of the rows of intervals, wrapped, and the start that was taken from all."""
+    rows = data["rows"][:MOST_ROWS]
+    share = BESIDE_OUTCOMES if any(row.get("outcome") for row in rows) else NAMES
+    return fit([row["label"] for row in rows], room(width, font_size, share))
 
 
 def _intervals_height(data: Data, style: Style) -> float:
-    return 0.75 + line_height(style) * max(2, min(len(data["rows"]), MOST_ROWS))
+    names, start = _row_names(data, style.width, style.font_size - 0.5)
+    lines = max(2.0, sum(row_units(names))) + bool(start)
+    below = label_lines(data.get("xlabel"), style.width, style.font_size, REST) - 1
+    return 0.75 + line_height(style) * (lines + 0.7 * below)
 
 
 @figure_kind("intervals", _intervals_height)
@@ -29,11 +54,12 @@ def intervals(ax: Axes, data: Data) -> None:
     """
     rows = data["rows"][:MOST_ROWS]
     value, low, high = (numbers([r[key] for r in rows]) for key in ("value", "low", "high"))
-    name_axes(ax, data)
+    name_axes(ax, data, REST)
     if not np.isfinite(value).any():
         nothing(ax)
         return
-    y = np.arange(len(rows))
+    names, start = _row_names(data, *size_of(ax))
+    y, end = row_places(names)
     outcome = np.array([row.get("outcome", "") for row in rows])
     for which, color, mark in (
         (~np.isin(outcome, ("fail", "undecided")), SERIES[0], "o"),
@@ -47,7 +73,7 @@ def intervals(ax: Axes, data: Data) -> None:
     for i in np.flatnonzero(np.isnan(value)):
         ax.annotate(
             "undefined",
-            (0.01, i),
+            (0.01, y[i]),
             xycoords=("axes fraction", "data"),
             va="center",
             color=MUTED,
@@ -55,8 +81,8 @@ def intervals(ax: Axes, data: Data) -> None:
         )
     if data.get("reference") is not None:
         ax.axvline(float(data["reference"]), color=MUTED, lw=0.9, ls=(0, (4, 3)), zorder=1)
-    ax.set_yticks(y, [label(r["label"]) for r in rows])
-    ax.set_ylim(len(rows) - 0.4, -0.6)
+    name_rows(ax, y, names, start)
+    ax.set_ylim(end - 0.4, -0.6)
     ax.grid(visible=False, axis="y")
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
@@ -65,7 +91,7 @@ def intervals(ax: Axes, data: Data) -> None:
         note(ax, f"{len(rows)} of {len(data['rows'])} rows shown")
 
 
-def _name_outcomes(ax: Axes, rows: Sequence[Mapping[str, Any]], y: Integers) -> None:
+def _name_outcomes(ax: Axes, rows: Sequence[Mapping[str, Any]], y: Float) -> None:
     """What was expected of each row and whether it came, at the right; nothing where none is."""
     if not any(row.get("outcome") for row in rows):
         return
@@ -82,19 +108,31 @@ def _name_outcomes(ax: Axes, rows: Sequence[Mapping[str, Any]], y: Integers) -> 
 
 def lying(data: Data) -> bool:
     """Whether bars lie, because their labels would not fit side by side."""
-    labels = [str(text) for text in data["labels"]]
-    return len(labels) > 10 or sum(min(len(text), 34) + 2 for text in labels) > 56
+    labels = [label(text) for text in data["labels"]]
+    return len(labels) > 10 or sum(cells(text) + 2 for text in labels) > 56
 
 
-def bar_lines(data: Data) -> float:
-    """Lines of height that lying bars take."""
-    return min(len(data["labels"]), MOST_ROWS) * max(1.0, 0.55 * len(data["series"]) + 0.3)
+def _bar_names(data: Data, width: float, font_size: float) -> tuple[list[str], str]:
+    names = data["labels"][:MOST_ROWS]
+    if lying(data):
+        return fit(names, room(width, font_size, NAMES))
+    return [label(name) for name in names], ""
+
+
+def _bar_group(data: Data) -> float:
+    """Lines of height that the bars of one label take."""
+    return max(1.0, 0.55 * len(data["series"]) + 0.3)
 
 
 def _bars_height(data: Data, style: Style) -> float:
     if not lying(data):
         return usual_height(data, style)
-    return 0.85 + line_height(style) * max(2, bar_lines(data))
+    names, start = _bar_names(data, style.width, style.font_size - 0.5)
+    below = label_lines(data.get("ylabel"), style.width, style.font_size, REST) - 1
+    named = [one["name"] for one in data["series"] if one.get("name")]
+    above = max(0, legend_lines(named, style, REST) - 1) if named else 0
+    lines = max(2.0, sum(row_units(names)) * _bar_group(data)) + bool(start)
+    return 0.85 + line_height(style) * (lines + 0.7 * (below + above))
 
 
 @figure_kind("bars", _bars_height)
@@ -104,8 +142,8 @@ def bars(ax: Axes, data: Data) -> None:
     They lie on their side where the labels are many or long.
     """
     lie, series = lying(data), data["series"]
-    labels = [label(text) for text in data["labels"]][:MOST_ROWS]
-    place = np.arange(len(labels), dtype=np.float64)
+    labels, start = _bar_names(data, *size_of(ax))
+    place, end = row_places(labels)
     width = 0.78 / max(1, len(series))
     drawn = False
     for i, one in enumerate(series):
@@ -123,18 +161,20 @@ def bars(ax: Axes, data: Data) -> None:
         if one.get("low"):
             low, high = numbers(one["low"])[: len(labels)], numbers(one["high"])[: len(labels)]
             (ax.hlines if lie else ax.vlines)(at, low, high, color=INK, lw=1.0)
-    name_axes(ax, {"xlabel" if lie else "ylabel": data.get("ylabel")})
+    name_axes(ax, {"xlabel" if lie else "ylabel": data.get("ylabel")}, REST)
     if not drawn:
         nothing(ax)
         return
-    (ax.set_yticks if lie else ax.set_xticks)(place, labels)
+    if lie:
+        name_rows(ax, place, labels, start)
+        ax.set_ylim(end - 0.4, -0.6)
+    else:
+        ax.set_xticks(place, labels)
     ax.tick_params(axis="y" if lie else "x", length=0)
     ax.grid(visible=False, axis="y" if lie else "x")
-    if lie:
-        ax.set_ylim(len(labels) - 0.4, -0.6)
     if data.get("reference") is not None:
         line = ax.axvline if lie else ax.axhline
         line(float(data["reference"]), color=MUTED, lw=0.9, ls=(0, (4, 3)))
-    legend(ax, [s.get("name", "") for s in series])
+    legend(ax, [s.get("name", "") for s in series], REST if lie else LEGEND)
     if len(data["labels"]) > len(labels):
         note(ax, f"{len(labels)} of {len(data['labels'])} shown")
