@@ -109,9 +109,16 @@ def serve() -> None:
 
     for name in WARM:
         import_module(name)
+    from rmaudit.audits.base import audits
     from rmaudit.cli import app
+    from rmaudit.plots import to_pdf, to_svg
+    from rmaudit.results import Figure
 
     torch.set_num_threads(1)
+    audits()  # imports them
+    bars = {"labels": ["a"], "series": [{"name": "b", "values": [1.0]}]}
+    for draw in (to_svg, to_pdf):  # fonts are looked for once
+        draw(Figure("warm", "bars", "", "", bars))
     for line in sys.stdin:
         wish = json.loads(line)
         begun = time.monotonic()

@@ -1,10 +1,14 @@
-"""A scoring process to be killed: python scoring_child.py STORE LOG RESULT TEXTS.
+"""Scoring processes to be killed, forked by one that has everything imported.
 
-Each batch is written to LOG as one line before it is scored; rewards go to RESULT at the end.
+It reads a JSON line for each wish, and answers with one: ``["start", STORE, LOG, RESULT, TEXTS]``
+gives the number of a new process, ``["ended", NUMBER]`` its exit status or null, and
+``["wait", NUMBER]`` its exit status. Of a scoring process each batch is written to LOG as one line
+before it is scored; rewards go to RESULT at the end.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -31,12 +35,33 @@ class LoggingModel(StubModel):
 
 
 def main(store_path: str, log: str, result: str, texts: int) -> None:
-    sys.stdout.write("ready\n")  # imports are done: from here on a kill may come at any moment
-    sys.stdout.flush()
     with ScoreStore(store_path) as store:
         scores = score(LoggingModel(log), [make_request(texts)], store=store)
     np.save(result, scores.reward("chosen"))
 
 
+def fork(store_path: str, log: str, result: str, texts: int) -> int:
+    """The number of a process that scores."""
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        main(store_path, log, result, texts)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def status(child: int, flags: int) -> int | None:
+    """The exit status, negative where a signal ended it; None while it runs."""
+    ended, code = os.waitpid(child, flags)
+    return os.waitstatus_to_exitcode(code) if ended else None
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:4], int(sys.argv[4]))
+    for line in sys.stdin:
+        wish, *given = json.loads(line)
+        answer = fork(*given) if wish == "start" else status(*given, os.WNOHANG * (wish == "ended"))
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()

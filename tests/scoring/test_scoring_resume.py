@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -10,6 +11,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pytest
@@ -22,22 +24,47 @@ TEXTS = 4000
 CHAINS, KILLS = 2, 10
 
 
-def start(folder: Path, name: str, store: str = "s.sqlite", texts: int = TEXTS) -> subprocess.Popen:
-    """A child that is ready to score; it logs to `name`.log and saves `name`.npy."""
-    arguments = [folder / store, folder / f"{name}.log", folder / f"{name}.npy", texts]
-    child = subprocess.Popen(
-        [sys.executable, str(CHILD), *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    assert child.stdout is not None
-    assert child.stdout.readline() == b"ready\n"
-    return child
+class Children:
+    """Scoring processes, which cost what they do and not what Python does to start."""
 
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._server = subprocess.Popen(
+            [sys.executable, str(CHILD)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
 
-def finish(child: subprocess.Popen) -> None:
-    child.communicate()
-    assert child.returncode == 0
+    def _ask(self, *wish: object) -> int | None:
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        self._server.stdin.write(json.dumps(wish) + "\n")
+        self._server.stdin.flush()
+        answer: int | None = json.loads(self._server.stdout.readline())
+        return answer
+
+    def start(self, name: str, texts: int = TEXTS) -> int:
+        """A process that scores; it logs to `name`.log and saves `name`.npy."""
+        paths = [str(self._folder / each) for each in ("s.sqlite", f"{name}.log", f"{name}.npy")]
+        child = self._ask("start", *paths, texts)
+        assert child is not None
+        return child
+
+    def runs(self, child: int) -> bool:
+        return self._ask("ended", child) is None
+
+    def finish(self, child: int, status: int = 0) -> None:
+        assert self._ask("wait", child) == status
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._server:
+            assert self._server.stdin is not None
+            self._server.stdin.close()
 
 
 def batches(folder: Path, name: str) -> list[list[int]]:
@@ -58,18 +85,19 @@ def killed_chain(folder: Path, chain: int) -> int:
     """Kill a pass again and again, then let it end; the number of texts left to the last run."""
     folder.mkdir()
     rng = np.random.default_rng(chain)
-    for kill in range(KILLS):
-        child = start(folder, str(kill))
-        if kill % 2:  # in the midst of scoring
-            begun_batches = rng.integers(2, 40)
-            while len(batches(folder, str(kill))) < begun_batches and child.poll() is None:
-                time.sleep(0.001)
-        else:  # at any moment: opening the store, looking up, ...
-            time.sleep(rng.uniform(0.0, 0.1))
-        child.send_signal(signal.SIGKILL)
-        child.communicate()
-        assert child.returncode == -signal.SIGKILL
-    finish(start(folder, "last"))
+    with Children(folder) as children:
+        for kill in range(KILLS):
+            child = children.start(str(kill))
+            if kill % 2:  # in the midst of scoring
+                begun_batches = rng.integers(2, 40)
+                while len(batches(folder, str(kill))) < begun_batches:
+                    assert children.runs(child)
+                    time.sleep(0.001)
+            else:  # at any moment: opening the store, looking up, ...
+                time.sleep(rng.uniform(0.0, 0.1))
+            os.kill(child, signal.SIGKILL)
+            children.finish(child, -signal.SIGKILL)
+        children.finish(children.start("last"))
 
     begun: set[int] = set()  # rows of batches that were begun by any run so far
     in_flight: set[int] = set()  # rows of the last batch of each run: they may be scored again
@@ -94,22 +122,22 @@ def test_killed_at_twenty_random_moments_it_resumes_and_scores_nothing_twice(tmp
 
 
 def test_two_processes_share_a_store(tmp_path):
-    children = [start(tmp_path, name, texts=2000) for name in ("one", "two")]
-    for child in children:
-        finish(child)
-    for name in ("one", "two"):
-        assert np.array_equal(np.load(tmp_path / f"{name}.npy"), expected(make_request(2000)))
-    assert_sound(tmp_path / "s.sqlite", 2000)
-    finish(start(tmp_path, "three", texts=2000))
+    with Children(tmp_path) as children:
+        for child in [children.start(name, texts=2000) for name in ("one", "two")]:
+            children.finish(child)
+        for name in ("one", "two"):
+            assert np.array_equal(np.load(tmp_path / f"{name}.npy"), expected(make_request(2000)))
+        assert_sound(tmp_path / "s.sqlite", 2000)
+        children.finish(children.start("three", texts=2000))
     assert batches(tmp_path, "three") == []
 
 
 def test_two_processes_that_find_a_damaged_store_replace_it_once(tmp_path):
     ScoreStore(tmp_path / "s.sqlite").close()
     (tmp_path / "s.sqlite").write_bytes(b"no database" * 1000)
-    children = [start(tmp_path, name, texts=2000) for name in ("one", "two")]
-    for child in children:
-        finish(child)
+    with Children(tmp_path) as children:
+        for child in [children.start(name, texts=2000) for name in ("one", "two")]:
+            children.finish(child)
     for name in ("one", "two"):
         assert np.array_equal(np.load(tmp_path / f"{name}.npy"), expected(make_request(2000)))
     assert_sound(tmp_path / "s.sqlite", 2000)
