@@ -64,13 +64,12 @@ def from_logs(
     notes = [f"{log.name}: {note}" for log in logs for note in log.notes]
     groups = [("pooled runs", logs)] if pooled else [(log.name, [log]) for log in logs]
     studies = []
+    sds = _one_unit(groups, gold_sd, proxy_sd, notes)
     for place, (name, group) in enumerate(groups):
         try:
-            curve = rl_curve([log.run for log in group], gold_sd=gold_sd, proxy_sd=proxy_sd)
+            curve = rl_curve([log.run for log in group], gold_sd=sds[0], proxy_sd=sds[1])
         except ValueError as error:
             raise DataError(f"{name}: {error}") from error
-        if not curve.standard:
-            notes.append(f"{name}: gains are in the rewards' own units, for {_no_sds(group)}")
         if len(group) < RUNS_ALONE:
             over = "prompts" if curve.gold_windows.points.prompts else "steps"
             notes.append(f"intervals are over {over}: runs with another seed may differ by more")
@@ -88,14 +87,36 @@ def from_logs(
     return Overopt(tuple(studies), tuple(dict.fromkeys(notes)), confidence, sources, steps)
 
 
+def _one_unit(
+    groups: Sequence[tuple[str, list[Log]]],
+    gold_sd: float | None,
+    proxy_sd: float | None,
+    notes: list[str],
+) -> tuple[float | None, float | None]:
+    """SDs for every curve, as all share an axis: given, each run's own, or 1 where one has none."""
+    if gold_sd is not None and proxy_sd is not None:
+        return gold_sd, proxy_sd
+    lacking = {name: words for name, logs in groups if (words := _no_sds(logs))}
+    notes += [
+        f"{name}: gains are in the rewards' own units, for {words}"
+        for name, words in lacking.items()
+    ]
+    if not lacking:
+        return None, None
+    if len(lacking) < len(groups):
+        others = ", ".join(name for name, _ in groups if name not in lacking)
+        notes.append(f"{others}: in own units too, as all curves share an axis")
+    return 1.0, 1.0
+
+
 def _no_sds(logs: Sequence[Log]) -> str:
-    """Whose spread is missing, in words."""
+    """Whose SD is not logged, in words; "" where all are."""
     lacking = [
         what
         for what in ("gold", "proxy")
         if not all(math.isfinite(getattr(log.run, f"{what}_sd")) for log in logs)
     ]
-    return f"no SD of the {' or the '.join(lacking)} reward is logged"
+    return f"no SD of the {' or the '.join(lacking)} reward is logged" if lacking else ""
 
 
 def _source(path: str | Path, log: Log) -> Source:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 Line = Mapping[str, Any]  # run, method, reward, and lists: kl, step, gain, low, high
 Mark = Mapping[str, Any]  # run, method, kind ("peak", "safe"), kl, step, gain
@@ -20,12 +21,13 @@ Mark = Mapping[str, Any]  # run, method, kind ("peak", "safe"), kl, step, gain
 # Okabe & Ito 2008, in an order whose greys differ; dashes differ too.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (3, 3)), (0, (7, 2)), "-")
+MARKERS = ("o", "s", "D", "^", "P", "X", "*")
 PROXY_DASH = (0, (4, 2))
 FIT_DASH = (0, (1, 1.2))
 NAMES = {"gold": "gold", "proxy": "proxy", "fit": "fitted", "weak": "too few samples"}
 XLABELS = {
     "kl": "KL from the initial policy (nats)",
-    "sqrt": r"$\sqrt{\mathrm{KL}}$ from the initial policy (nats$^{1/2}$)",
+    "sqrt": "square root of the KL from the initial policy (nats)",
     "log": "KL from the initial policy (nats, log scale)",
     "step": "training step",
 }
@@ -72,8 +74,11 @@ def gain_axes(
         color, style, width = _look(line["reward"], place, alone or proxies, alone)
         xs, ys = [row[0] for row in rows], [row[1] for row in rows]
         few = line["reward"] in ("gold", "proxy") and len(rows) <= 12
+        told = not alone and line["reward"] == "gold"  # by its marker too: greys are much alike
         ax.plot(xs, ys, color=color, linestyle=style, linewidth=width,
-                marker="o" if few else None, markersize=3, zorder=3)  # fmt: skip
+                marker=MARKERS[place % len(MARKERS)] if told else "o" if few else None,
+                markersize=3, markevery=1 if few else max(len(rows) // 7, 1),
+                zorder=3)  # fmt: skip
         band = [row for row in rows if row[2] is not None and row[3] is not None]
         if band and line["reward"] in ("gold", "proxy"):
             ax.fill_between([r[0] for r in band], [r[2] for r in band], [r[3] for r in band],
@@ -84,7 +89,7 @@ def gain_axes(
     _draw_marks(ax, marks, runs, x, alone)
     ax.axhline(0, color="0.6", linewidth=0.6, zorder=1)
     if x == "log":
-        ax.set_xscale("log")
+        log_axis(ax)
     ax.set_xlabel(XLABELS[x])
     ax.set_ylabel(f"gain ({unit})")
     ax.spines[["top", "right"]].set_visible(False)
@@ -94,6 +99,17 @@ def gain_axes(
         notes += ["triangle: safe KL"] * any(mark["kind"] == "safe" for mark in marks)
         ax.set_title("; ".join(notes), loc="left", fontsize="small", color="0.3")
     label_ends(ax, ends)
+    return ax
+
+
+def log_axis(ax: Axes) -> Axes:
+    """A logarithmic x axis whose ticks are plain numbers: no text here is read as mathematics."""
+    ax.set_xscale("log")
+    low, high = ax.get_xlim()
+    subs = (1.0, 2.0, 5.0) if high / low < 100 else (1.0,)
+    ax.xaxis.set_major_locator(LogLocator(subs=subs))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     return ax
 
 
@@ -215,7 +231,9 @@ def main(folder: str | Path, width: float, font: float, xs: Sequence[str] = ("kl
 
     lines, marks, unit = read_lines(folder)
     written = []
-    with matplotlib.rc_context({"font.size": font, "pdf.fonttype": 42}):
+    # A "$" in the name of a run is a dollar.
+    settings = {"font.size": font, "pdf.fonttype": 42, "text.parse_math": False}
+    with matplotlib.rc_context(settings):
         for method in dict.fromkeys(line["method"] for line in lines):
             chosen = [line for line in lines if line["method"] == method]
             own = [mark for mark in marks if mark["method"] == method]

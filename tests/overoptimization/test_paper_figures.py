@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from rmaudit.errors import UsageError
 from rmaudit.overoptimization import from_logs
 from rmaudit.overoptimization.paper import gain_lines
 from rmaudit.overoptimization.result import Overopt
+from rmaudit.plots import STYLES
+from rmaudit.plots.canvas import with_style
 from rmaudit.plots.gain_lines import gain_axes, label_ends, read_lines
 
 
@@ -112,6 +116,33 @@ def test_the_script_draws_the_same_without_rmaudit(two: Overopt, tmp_path: Path)
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
     for x in ("kl", "log"):
         assert (tmp_path / f"my-gain-rl-{x}.pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("x", ["kl", "sqrt", "log", "step"])
+def test_words_and_numbers_of_an_axis_are_plain(two: Overopt, x: str) -> None:
+    """Figures read no text as mathematics, so that a "$" in a name is a dollar: none needs it."""
+    lines, marks, _ = gain_lines(two)
+    with with_style(STYLES["neurips"]):
+        figure = Figure(figsize=(5.5, 2.9), layout="constrained")
+        axes = gain_axes(figure.add_subplot(), lines, marks, x=x)
+        FigureCanvasAgg(figure).draw()
+        ticks = [t for t in axes.get_xticklabels() if t.get_text()]
+        assert len(ticks) >= 3
+        assert not any(mark in t.get_text() for t in ticks for mark in "$\\{")
+        assert not any(mark in axes.get_xlabel() for mark in "$\\{")
+        low, high = axes.get_xlim()
+        shown = [t for t in ticks if low <= t.get_position()[0] <= high]
+        boxes = sorted((t.get_window_extent() for t in shown), key=lambda box: box.x0)
+        assert all(a.x1 < b.x0 for a, b in pairwise(boxes))  # none lies on its neighbour
+
+
+def test_two_gold_lines_differ_without_their_colours(two: Overopt) -> None:
+    lines, marks, _ = gain_lines(two)
+    axes = gain_axes(Figure(figsize=(5.5, 2.9)).add_subplot(), lines, marks)
+    solid = [line for line in axes.lines if line.get_linestyle() == "-" and
+             len(line.get_xdata()) > 5]  # fmt: skip
+    assert len(solid) == 2
+    assert len({line.get_marker() for line in solid} - {"None", None}) == 2
 
 
 def test_an_unknown_axis_is_a_usage_error(two: Overopt, tmp_path: Path) -> None:

@@ -142,7 +142,8 @@ def test_of_an_export_of_two_runs_one_must_be_named(tmp_path: Path) -> None:
 
 
 def test_of_several_gold_rewards_the_one_that_is_read_is_said(tmp_path: Path) -> None:
-    records = [{**row, "eval/gold": 1.0, "gold_sd": 1.0} for row in rows()]
+    more = {"eval/gold": 1.0, "gold_sd": 1.0}
+    records = [{**row, **more, "gold/mean": row["gold"]} for row in rows()]  # one written twice
     log = read_log(written(tmp_path / "run.jsonl", records))
     assert log.notes == ("gold is gold; --log-gold takes another (eval/gold)",)
     assert read_log(tmp_path / "run.jsonl", gold="gold").notes == ()
@@ -256,3 +257,17 @@ def test_a_folder_without_gold_says_how_completions_give_it(tmp_path: Path) -> N
     written(tmp_path / "run" / "rollouts" / "1.jsonl", lines)
     with pytest.raises(DataError, match="or score the completions with --gold MODEL"):
         read_log(tmp_path / "run")
+
+
+def test_curves_on_one_axis_have_one_unit(tmp_path: Path) -> None:
+    sds = {"rmaudit/gold_sd": 5.0, "rmaudit/proxy_sd": 2.0}
+    keyed = [{f"rmaudit/{k.replace('_k1', '')}" if k != "step" else k: v for k, v in row.items()}
+             | sds for row in rows()]  # fmt: skip
+    told = written(tmp_path / "told.jsonl", keyed)
+    bare = written(tmp_path / "bare.jsonl", rows())
+    alone, both = from_logs([told], resamples=100), from_logs([told, bare], resamples=100)
+    assert alone.unit_words == "gains in gold SDs"
+    assert both.unit_words == "gains in the rewards' own units"
+    assert "told: in own units too, as all curves share an axis" in both.notes
+    gains = [one.found.gain_at_peak.value for one in (*alone.studies, *both.studies)]
+    assert gains == pytest.approx([gains[1] / 5, gains[2], gains[2]])

@@ -101,12 +101,10 @@ def read_log(
         )
     known = Known((key for record in records for key in record), file, rollouts is not None)
     keys = find_keys(known, kl=kl, proxy=proxy, gold=gold, length=length)
-    if keys.passed_over:
-        others = ", ".join(keys.passed_over[:5])
-        notes.append(f"gold is {keys.gold}; --log-gold takes another ({others})")
     steps = _steps(records, keys, notes)
     steps = _without_what_was_redone(records, steps, keys, notes)
     table = _Table(file, records, steps, notes)
+    table.tell_other_gold(keys)
     run = table.joined(keys)
     if rollouts is not None:
         run = _with_completions(run, rollouts, notes)
@@ -161,7 +159,7 @@ def _with_completions(run: Run, rollouts: Rollouts, notes: list[str]) -> Run:
         return run
     parts = {name: _at(own.means(name), run.step) for name in new}
     prompts = int(np.unique(own.prompt).size)
-    notes.append(f"{', '.join(own.values)}: by prompt, from completions of {prompts} prompts")
+    notes.append(f"{', '.join(own.values)}: from the completions of {prompts} prompts")
     sds = {name: own.start_sd(name) for name in own.values}
     return replace(
         run,
@@ -259,6 +257,14 @@ class _Table:
         sds = [self._start_sd(keys.spreads.get(what), what) for what in ("gold", "proxy")]
         spreads = {n: self._sd(key) for n, key in keys.component_spreads.items()}
         return Run(step, at["kl"], at["proxy"], at["gold"], components, sds[0], sds[1], spreads)
+
+    def tell_other_gold(self, keys: Keys) -> None:
+        """Say which gold reward is read, where others are logged that differ from it."""
+        own = self._series(keys.gold)
+        others = [key for key in keys.passed_over if self._series(key) != own]
+        if others:
+            shown = ", ".join(others[:5])
+            self.notes.append(f"gold is {keys.gold}; --log-gold takes another ({shown})")
 
     def _series(self, key: str) -> dict[float, float]:
         """Finite values by step; of one step the last, as a resumed run writes it again."""
