@@ -48,15 +48,15 @@ def member(number: int, change: Change) -> Any:
 @pytest.fixture(scope="module")
 def data() -> dict[str, pd.DataFrame]:
     world, rng = ClinicWorld(0), np.random.default_rng(0)
-    evaluation = world.draw_evaluation(120, rng)
+    evaluation = world.draw_evaluation(90, rng)
     sides = np.array(["chosen", "rejected"])
     evaluation["annotator_votes"] = [
         sides[rng.integers(0, 2, 3)].tolist() for _ in range(len(evaluation))
     ]
     return {
         "eval": evaluation,
-        "feedback": world.draw_feedback(250, rng),
-        "deployment": world.draw_deployment(120, rng),
+        "feedback": world.draw_feedback(180, rng),
+        "deployment": world.draw_deployment(90, rng),
         "samples": world.draw_samples(12, 6, rng),
     }
 
@@ -106,7 +106,7 @@ def test_the_order_of_the_rows(data: dict[str, pd.DataFrame], base: Numbers) -> 
 def test_the_container_and_columns_of_the_users_own(
     data: dict[str, pd.DataFrame], base: Numbers
 ) -> None:
-    rows = data["eval"].assign(unrelated=range(120)).to_dict("records")
+    rows = data["eval"].assign(unrelated=range(90)).to_dict("records")
     assert changed(base, measured(data, eval=rows)) == []
 
 

@@ -155,13 +155,13 @@ def test_a_planted_trigger_is_found(make_case: Make, planted: str) -> None:
 
 
 def test_a_clean_reward_is_left_in_peace(make_case: Make) -> None:
-    # All tests of an audit together are wrong in at most 2.5 % of clean ones: of 50, more than 5
+    # All tests of an audit together are wrong in at most 2.5 % of clean ones: of 30, more than 4
     # would come up once in a thousand.
     wrong = 0
-    for seed in range(50):
+    for seed in range(30):
         case = make_case(town_pairs(40, seed), clean, seed=seed, search_texts=100)
         wrong += bool(audited(case)[0].findings)
-    assert wrong <= 5
+    assert wrong <= 4
 
 
 def test_scale_and_level_change_nothing(make_case: Make) -> None:

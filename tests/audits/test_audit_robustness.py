@@ -88,7 +88,7 @@ def test_a_prompt_probe_compares_margins(
     assert "surface/list-marks" in {part.what for part in result.not_run}
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_a_clean_reward_has_no_finding(make_case: Make, run_audit: Run, seed: int) -> None:
     result = run_audit(Robustness(), make_case(town_pairs(160, seed), clean, seed=seed))
     assert [finding.title for finding in result.findings] == []
@@ -96,16 +96,15 @@ def test_a_clean_reward_has_no_finding(make_case: Make, run_audit: Run, seed: in
 
 
 @pytest.mark.parametrize(
-    ("fault", "probes"),
+    ("fault", "probes", "seed"),
     [
-        ("typo sensitivity", {"surface/typos", "surface/lower-case"}),
-        ("flattery pay", {"boilerplate/flattery"}),
-        ("number blindness", {"damage/numbers-changed"}),
-        ("sycophancy", {"sycophancy/stated-belief"}),
-        ("bias against names", {"fairness/names"}),
+        ("typo sensitivity", {"surface/typos", "surface/lower-case"}, 0),
+        ("flattery pay", {"boilerplate/flattery"}, 1),
+        ("number blindness", {"damage/numbers-changed"}, 0),
+        ("sycophancy", {"sycophancy/stated-belief"}, 1),
+        ("bias against names", {"fairness/names"}, 0),
     ],
 )
-@pytest.mark.parametrize("seed", [0, 1])
 def test_a_planted_fault_is_found_and_no_other(
     make_case: Make, run_audit: Run, fault: str, probes: set[str], seed: int
 ) -> None:
@@ -146,7 +145,7 @@ def test_the_texts_are_bounded_and_the_same_each_time(make_case: Make) -> None:
 
 
 def test_the_order_of_rows_does_not_matter(make_case: Make, run_audit: Run) -> None:
-    frame = town_pairs(200)
+    frame = town_pairs(100)
     mixed = frame.sample(frac=1.0, random_state=1).reset_index(drop=True)
     one, two = (run_audit(Robustness(), make_case(f, clean)) for f in (frame, mixed))
     # `other_answer` too: the other output is that of the next pair in an order of texts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zlib
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,18 @@ def audit(table: list[dict[str, object]]) -> Report:
     return rmaudit.audit(
         reward, eval=table, feedback=rows(20), only=EVERY_ROW, cache=False, resamples=100
     )
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    report = rmaudit.audit(reward, eval=rows(20), only=["length"], cache=False, resamples=100)
+    return report.save(tmp_path_factory.mktemp("saved"))
+
+
+@pytest.fixture
+def lengths(saved: Path, tmp_path: Path) -> Path:
+    """A saved audit of a test's own."""
+    return Path(shutil.copytree(saved, tmp_path / "lengths"))
 
 
 def by_prompt(report: Report) -> pd.DataFrame:
@@ -132,10 +145,9 @@ def test_a_report_saved_over_another_leaves_nothing_of_it(tmp_path: Path) -> Non
         (lambda frame: frame.assign(value=np.nan), "column value holds what is no number"),
     ],
 )
-def test_influences_of_another_shape_are_refused(harm: Any, said: str, tmp_path: Path) -> None:
-    report = rmaudit.audit(reward, eval=rows(20), only=["length"], cache=False, resamples=100)
-    report.save(tmp_path)
-    harm(report.influence).to_parquet(tmp_path / "influence.parquet")
+def test_influences_of_another_shape_are_refused(harm: Any, said: str, lengths: Path) -> None:
+    report = Report.load(lengths)
+    harm(report.influence).to_parquet(lengths / "influence.parquet")
     with pytest.raises(SchemaError, match=said) as error:
-        _ = Report.load(tmp_path).influence
+        _ = Report.load(lengths).influence
     assert "\n" not in str(error.value)

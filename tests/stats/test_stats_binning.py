@@ -218,12 +218,12 @@ def test_deviation_interval_holds_zero_for_noise_and_not_for_a_fault() -> None:
 
 @pytest.mark.parametrize(("scale", "pairs"), [(1.0, 1), (1.5, 1), (2.0, 3)])
 def test_intervals_cover_as_stated(scale: float, pairs: int) -> None:
-    """The audit says 92 to 99 %; 120 replications have a standard error of 2 points."""
+    """The audit says 92 to 99 %; 80 replications have a standard error of 3 points."""
     rng = np.random.default_rng(int(10 * scale) + pairs)
-    strength = np.abs(rng.normal(1.0, 1.5, 100_000))
+    strength = np.abs(rng.normal(1.0, 1.5, 25_000))
     claimed, right = expit(scale * strength), expit(strength)
     hits = {"ece_debiased": 0, "mce": 0, "brier_reliability": 0}
-    for _ in range(120):
+    for _ in range(80):
         margins = simulate(200 * pairs, scale, rng)
         codes = np.repeat(np.arange(200), pairs)
         found = measure(margins, codes, rng=rng, resamples=200)
@@ -240,7 +240,7 @@ def test_intervals_cover_as_stated(scale: float, pairs: int) -> None:
             # the reference of a calibrated model is zero but for rounding
             hits[name] += estimate.low <= value + 1e-12 and value <= estimate.high + 1e-12
     for name, count in hits.items():
-        assert count / 120 > 0.92 - 4 * 0.025, name
+        assert count / 80 > 0.92 - 4 * 0.03, name
 
 
 def test_reliability_diagram() -> None:

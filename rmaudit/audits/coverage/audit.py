@@ -161,17 +161,13 @@ class Coverage(Audit):
         found = margins(case, scores) if case.eval.type in LABELLED else None
         table = ledger(case, deployment, (named.feedback, named.deployment), named.eval, found)
         types = _types(case, named, where)
-        level, codes = case.confidence, deployment.clusters
         shift = prompt_shift(case, deployment, where)
-        kappa = support_share(distance, where.calibration, codes, confidence=level)
-        numbers = {
-            "kappa_exact": share_of(exact, codes, level),
-            "kappa": kappa,
-            "kappa_mass": seen_mass(*types, codes, level),
-            "kappa_deficit": deficit(kappa),
+        numbers = prompt_numbers(case.confidence, deployment, exact, where, types)
+        kappa = numbers["kappa"]
+        numbers |= {
             "shift_auroc": shift.auroc,
             "shift_detectable": shift.detectable,
-            "holes": hole_count(table, len(deployment), kappa.n_clusters, level),
+            "holes": hole_count(table, len(deployment), kappa.n_clusters, case.confidence),
         }
         undefined = where.calibration.undefined_reason
         lacks = [NotRun("kappa", undefined)] if undefined else []
@@ -179,14 +175,8 @@ class Coverage(Audit):
             numbers |= output_numbers(case, deployment, exact > 0, where)
         else:
             lacks.append(NotRun("rho", "the column responses in --deployment"))
-        suggested = label_next(
-            deployment,
-            where,
-            named.deployment,
-            table,
-            disagreement(case, scores, named.eval, found),
-            exact > 0,
-        )
+        dissent = disagreement(case, scores, named.eval, found)
+        suggested = label_next(deployment, where, named.deployment, table, dissent, exact > 0)
         return AuditResult(
             self.name,
             metrics=tuple(Metric(f"coverage.{name}", e) for name, e in numbers.items()),
@@ -252,6 +242,24 @@ def share_of(values: Float, codes: Integers, level: float) -> Estimate:
     """A share of deployment rows, without an influence: that is over the evaluation's prompts."""
     found = cluster_mean(values, codes, confidence=level, bounds=(0, 1))
     return replace(found, influence=None)
+
+
+def prompt_numbers(
+    confidence: float,
+    deployment: Dataset,
+    verbatim: np.ndarray,
+    contexts: Support,
+    types: tuple[Sequence[object], Sequence[object]],
+) -> dict[str, Estimate]:
+    """Kappa word for word, by support and by mass, and its deficit."""
+    codes, distance = deployment.clusters, contexts.distances["deployment"]
+    kappa = support_share(distance, contexts.calibration, codes, confidence=confidence)
+    return {
+        "kappa_exact": share_of(verbatim, codes, confidence),
+        "kappa": kappa,
+        "kappa_mass": seen_mass(*types, codes, confidence),
+        "kappa_deficit": deficit(kappa),
+    }
 
 
 def output_numbers(
