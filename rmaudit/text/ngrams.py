@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 
 import numpy as np
@@ -138,3 +138,30 @@ def _presence(
     )
     which.data[:] = 1  # coo sums what occurs twice in a text
     return present.tolist(), places.astype(np.int64), which
+
+
+def written(texts: list[str], words: str, others: list[str]) -> str:
+    """The stretch that holds an n-gram and those others that touch it, as most texts have it."""
+    counts = Counter(_stretch(text, words, others) for text in texts)
+    return max(counts, key=lambda stretch: (bool(stretch), counts[stretch], stretch)) or words
+
+
+def _stretch(text: str, words: str, others: list[str]) -> str:
+    """The longest such stretch of one text; empty where it does not hold the n-gram."""
+    spans = [span for other in [words, *others] for span in _spans(text, other)]
+    longest = ""
+    for start, end in _spans(text, words):
+        for _ in others:  # each round may reach a further one
+            for first, last in spans:
+                if first <= end + 1 and last >= start - 1:
+                    start, end = min(start, first), max(end, last)
+        inner = re.search(r"\w.*\w|\w", text[start:end], re.DOTALL)
+        longest = max(longest, inner.group() if inner else text[start:end], key=len)
+    return longest
+
+
+def _spans(text: str, words: str) -> list[tuple[int, int]]:
+    body = r"\s*".join(re.escape(token) for token in words.split(" "))
+    before = r"(?<!\w)" if re.match(r"\w", words) else ""
+    after = r"(?!\w)" if re.search(r"\w\Z", words) else ""
+    return [match.span() for match in re.finditer(before + body + after, text, re.IGNORECASE)]

@@ -15,12 +15,12 @@ from town_world import clean, town_pairs
 
 from rmaudit.audits.poison.audit import Poison
 from rmaudit.audits.poison.labels import suspects
-from rmaudit.audits.poison.shift import screen, tail, written
+from rmaudit.audits.poison.shift import screen, tail
 from rmaudit.audits.poison.views import words_part
 from rmaudit.case import Case
 from rmaudit.data.types import Dataset
 from rmaudit.results import AuditResult
-from rmaudit.text.ngrams import count_grams, pairs_of, sample
+from rmaudit.text.ngrams import count_grams, pairs_of, sample, written
 
 Make = Callable[..., Case]
 Run = Callable[..., AuditResult]

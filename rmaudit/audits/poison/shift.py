@@ -9,8 +9,6 @@ Large-Scale Simultaneous Hypothesis Testing).
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,7 +22,7 @@ from rmaudit.audits.common.memoize import memoize
 from rmaudit.data.types import Dataset
 from rmaudit.stats.intervals import count_codes
 from rmaudit.stats.ridge import Ridge
-from rmaudit.text.ngrams import FEWEST_PAIRS, FeedbackPairs, Grams, count_grams, pairs_of
+from rmaudit.text.ngrams import FEWEST_PAIRS, FeedbackPairs, Grams, count_grams, pairs_of, written
 from rmaudit.typing import Float, Integers
 
 FOLDS = 5
@@ -365,33 +363,6 @@ class _Explained:
         usual = told[count >= 0.8 * count.max()]
         lengths = [len(self.words[k].split(" ")) for k in usual]
         return int(usual[int(np.argmax(lengths))])
-
-
-def written(texts: list[str], words: str, others: list[str]) -> str:
-    """The stretch that holds an n-gram and those others that touch it, as most texts have it."""
-    counts = Counter(_stretch(text, words, others) for text in texts)
-    return max(counts, key=lambda stretch: (bool(stretch), counts[stretch], stretch)) or words
-
-
-def _stretch(text: str, words: str, others: list[str]) -> str:
-    """The longest such stretch of one text; empty where it does not hold the n-gram."""
-    spans = [span for other in [words, *others] for span in _found(text, other)]
-    longest = ""
-    for start, end in _found(text, words):
-        for _ in others:  # each round may reach a further one
-            for first, last in spans:
-                if first <= end + 1 and last >= start - 1:
-                    start, end = min(start, first), max(end, last)
-        inner = re.search(r"\w.*\w|\w", text[start:end], re.DOTALL)
-        longest = max(longest, inner.group() if inner else text[start:end], key=len)
-    return longest
-
-
-def _found(text: str, words: str) -> list[tuple[int, int]]:
-    body = r"\s*".join(re.escape(token) for token in words.split(" "))
-    before = r"(?<!\w)" if re.match(r"\w", words) else ""
-    after = r"(?!\w)" if re.search(r"\w\Z", words) else ""
-    return [match.span() for match in re.finditer(before + body + after, text, re.IGNORECASE)]
 
 
 def _adjusted(shifts: list[Shift], looked_at: int) -> list[Shift]:
