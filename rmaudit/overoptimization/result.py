@@ -10,7 +10,7 @@ import pandas as pd
 
 from rmaudit.data.types import Source
 from rmaudit.overoptimization.rl_findings import FITS_AT
-from rmaudit.overoptimization.sentences import run_sentences
+from rmaudit.overoptimization.sentences import plain, run_sentences, with_ends
 from rmaudit.overoptimization.study import Study, curve_frame, fit_frame, has_kl
 from rmaudit.results import Estimate, Metric
 
@@ -72,7 +72,7 @@ class Overopt:
                 [
                     one.run,
                     one.curve.method,
-                    f"{found.measured_kl:.2f}" if has_kl(one.curve) else "-",
+                    plain(found.measured_kl) if has_kl(one.curve) else "-",
                     _shown(found.gain_at_peak),
                     _shown(found.loss_after_peak),
                     peak,
@@ -107,7 +107,6 @@ def _budget(kl: Estimate, strength: str) -> str:
 def _shown(estimate: Estimate, *, ends: bool = True) -> str:
     if not estimate.defined:
         return "-"
-    value = f"{estimate.value:.2f}"
     if ends:
-        return f"{value} [{estimate.low:.2f}, {estimate.high:.2f}]"
+        return with_ends(estimate)
     return f"{estimate.value:.0f}" if abs(estimate.value) >= 100 else f"{estimate.value:.3g}"

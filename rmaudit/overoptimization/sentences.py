@@ -7,6 +7,9 @@ import math
 from rmaudit.overoptimization.rl_curve import RlCurve
 from rmaudit.overoptimization.rl_findings import Mover
 from rmaudit.overoptimization.study import Study
+from rmaudit.results import Estimate
+
+SMALL, LARGE = 0.095, 1000.0  # between them two decimals say enough
 
 
 def run_sentences(one: Study) -> list[str]:
@@ -30,12 +33,26 @@ def run_sentences(one: Study) -> list[str]:
         loss = found.loss_after_peak
         if loss.defined and loss.low > 0:
             unit = " SD" if curve.standard else ""
-            ends = f"[{loss.low:.2f}, {loss.high:.2f}]"
-            turn += f", and {loss.value:.2f}{unit} {ends} lower at the end"
+            value, _, ends = with_ends(loss).partition(" ")
+            turn += f", and {value}{unit} {ends} lower at the end"
     lines = [f"{one.run}: {turn}."]
     if one.movers:
         lines.append(f"{one.run}: components of the proxy: {'; '.join(map(_moved, one.movers))}.")
     return lines
+
+
+def with_ends(estimate: Estimate) -> str:
+    """A number with its interval, all to as many places."""
+    numbers = estimate.value, estimate.low, estimate.high
+    largest = max(abs(number) for number in numbers if math.isfinite(number))
+    value, low, high = (plain(number, largest) for number in numbers)
+    return f"{value} [{low}, {high}]"
+
+
+def plain(value: float, largest: float | None = None) -> str:
+    """Two decimals; three digits where a reward's own unit is much smaller or larger than an SD."""
+    size = abs(value) if largest is None else largest
+    return f"{value:.2f}" if size == 0 or SMALL <= size < LARGE else f"{value:.3g}"
 
 
 def _moved(mover: Mover) -> str:

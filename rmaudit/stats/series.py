@@ -186,12 +186,14 @@ def argmax_set(
     for k in range(p):
         contrast = np.delete(np.eye(p) - np.eye(p)[k], k, axis=0)
         errors = np.array([points.error(row) for row in contrast])
+        higher = contrast @ points.value
         free = errors > 0
+        inside[k] = not np.any(higher[~free] > 0)  # without an error what is higher is higher
         if not free.any():
             continue
         largest = ((drawn @ contrast[free].T) / errors[free]).max(axis=1)
         critical = float(np.quantile(largest, confidence))
-        inside[k] = bool(np.all((contrast[free] @ points.value) / errors[free] <= critical))
+        inside[k] &= bool(np.all(higher[free] / errors[free] <= critical))
     inside[int(np.argmax(points.value))] = True
     return inside
 

@@ -271,3 +271,26 @@ def test_curves_on_one_axis_have_one_unit(tmp_path: Path) -> None:
     assert "told: in own units too, as all curves share an axis" in both.notes
     gains = [one.found.gain_at_peak.value for one in (*alone.studies, *both.studies)]
     assert gains == pytest.approx([gains[1] / 5, gains[2], gains[2]])
+
+
+@pytest.mark.parametrize("unit", [1e-4, 1.0, 1e5])
+def test_small_and_large_units_keep_their_digits(tmp_path: Path, unit: float) -> None:
+    records = [{**row, "gold": unit * row["gold"]} for row in rows()]
+    result = from_logs([written(tmp_path / "run.jsonl", records)])
+    found = result.studies[0].found
+    shown = result.summary()[0][3]
+    for text, number in zip(
+        shown.replace("[", "").replace("]", "").replace(",", "").split(),
+        (found.gain_at_peak.value, found.gain_at_peak.low, found.gain_at_peak.high),
+        strict=True,
+    ):
+        assert float(text) == pytest.approx(number, rel=0.006)
+    assert " ".join(result.sentences()).count(" 0.00 ") == 0
+
+
+def test_a_value_whose_square_is_no_number_is_left_out_and_said(tmp_path: Path) -> None:
+    records = rows()
+    records[3]["gold"] = 1e200
+    result = from_logs([written(tmp_path / "run.jsonl", records)], resamples=100)
+    assert "run: gold: 1 of 40 values are no finite number: left out" in result.notes
+    assert result.studies[0].found.gain_at_peak.value < 10

@@ -92,3 +92,14 @@ def test_two_values_have_no_noise_of_their_own() -> None:
     three = noise_of(np.array([1.0, 2.0, 1.0]))
     assert three is not None
     assert three.freedom == pytest.approx(1, abs=0.5)
+
+
+def test_of_points_without_an_error_the_highest_are_known() -> None:
+    exact = Points(np.array([0.0, 2.0, 1.0, 2.0]), np.zeros((4, 4)), 5.0, 4)
+    inside = argmax_set(exact, np.random.default_rng(0))
+    assert inside.tolist() == [False, True, False, True]
+    flat = Points(np.ones(3), np.zeros((3, 3)), 5.0, 3)
+    assert argmax_set(flat, np.random.default_rng(0)).all()
+    noisy = np.diag([0.0, 0.0, 1.0])  # of the third little is known: it may be the highest
+    mixed = argmax_set(Points(np.array([0.0, 2.0, 1.0]), noisy, 50.0, 3), np.random.default_rng(0))
+    assert mixed.tolist() == [False, True, True]

@@ -31,6 +31,7 @@ from rmaudit.overoptimization.rollouts import Rollouts
 from rmaudit.typing import Float
 
 MOST_RESUMED = 0.1  # of the records may go back a step where a log is in the order of writing
+LARGEST_VALUE = 1e100
 LARGEST_STEP = 2.0**53  # a float holds no larger whole number exactly
 
 
@@ -271,7 +272,7 @@ class _Table:
         by_step: dict[float, float] = {}
         repeated = 0
         for step, record in zip(self.steps.tolist(), self.records, strict=True):
-            value = number(record.get(key))
+            value = _kept(record.get(key))
             if math.isfinite(value) and math.isfinite(step):
                 repeated += step in by_step
                 by_step[step] = value
@@ -281,7 +282,7 @@ class _Table:
     def _lost(self, key: str) -> str:
         """How many values are none, in words; an empty cell of a table is no value."""
         written = [r[key] for r in self.records if r.get(key) is not None and r[key] != ""]
-        lost = sum(not math.isfinite(number(value)) for value in written)
+        lost = sum(not math.isfinite(_kept(value)) for value in written)
         return f"{lost} of {len(written)} values are no finite number" if lost else ""
 
     def _measured(self, key: str, kl: Mapping[float, float]) -> Mapping[float, float]:
@@ -340,6 +341,12 @@ class _Table:
         if math.isfinite(sd):
             self.notes.append(f"SD of the {what}: {sd:.3g}, the mean of {key} over the first steps")
         return sd
+
+
+def _kept(value: object) -> float:
+    """A number whose square is one too; NaN of anything else."""
+    kept = number(value)
+    return kept if abs(kept) <= LARGEST_VALUE else math.nan
 
 
 def _at(values: Mapping[float, float], step: Float) -> Float:
