@@ -387,7 +387,7 @@ def _curve(errors: Float, spread: Float, selective: Estimate) -> Figure:
         "curves",
         "Error rate when the least certain pairs are set aside",
         f"Error rate against the share of pairs kept, least disagreement first. All pairs: "
-        f"{errors.mean():.2f}; the surest 80%: {1 - selective.value:.2f}.",
+        f"{errors.mean():.1%}; the surest 80%: {1 - selective.value:.1%}.",
         {
             "series": series,
             "xlabel": "share of pairs kept, least disagreement first",

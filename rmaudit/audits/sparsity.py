@@ -283,9 +283,9 @@ def _accuracy_figure(correlations: Sequence[Estimate], accuracies: Sequence[Esti
         "prefix_accuracy",
         "curves",
         "How much of the verdict is there, by share of the response",
-        f"Accuracy rises from {accuracies[0].value:.2f} at a tenth of the response to "
-        f"{accuracies[-1].value:.2f} at its end; rank correlation with the final margin from "
-        f"{correlations[0].value:.2f} to 1.",
+        f"Accuracy is {accuracies[0].value:.1%} at a tenth of the response and "
+        f"{accuracies[-1].value:.1%} at its end; the rank correlation with the final margin is "
+        f"{correlations[0].value:.2f} at a tenth and 1 at its end.",
         {
             "series": [
                 _series("accuracy", accuracies),

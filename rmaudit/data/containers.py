@@ -23,6 +23,7 @@ from rmaudit.data.streams import HashedFile, decompressed, digest, unreadable
 from rmaudit.data.tables import ArrowFiles, Memory, saved_folder
 from rmaudit.data.textfiles import Csv, JsonLines
 from rmaudit.errors import DataError
+from rmaudit.order import natural
 
 Input = str | Path | pd.DataFrame | Sequence[Mapping[str, Any]]
 
@@ -64,7 +65,7 @@ def open_reader(path: Input, texts: Sequence[str] = (), limit: int | None = None
     if _exists(file):
         return open_file(file, texts)
     if any(character in text for character in "*?["):
-        files = [Path(name) for name in sorted(glob.glob(text, recursive=True), key=_natural)]  # noqa: PTH207
+        files = [Path(name) for name in sorted(glob.glob(text, recursive=True), key=natural)]  # noqa: PTH207
         files = [each for each in files if each.is_file()]
         if files:
             return Shards(text, [open_file(each, texts) for each in files])
@@ -187,7 +188,7 @@ def _folder(path: Path, texts: Sequence[str]) -> Reader:
             and not _NO_DATA.match(each.name)
             and not any(part.startswith((".", "_")) for part in each.relative_to(path).parts)
         ),
-        key=lambda each: _natural(str(each)),
+        key=natural,
     )
     if not files:
         raise DataError(
@@ -210,11 +211,6 @@ def _split(file: Path, folder: Path) -> str:
     named = _SPLIT.match(file.name)
     parent = "" if str(inside.parent) in (".", "data") else f"{inside.parent}/"
     return parent + (named[1].lower() if named else "")
-
-
-def _natural(name: str) -> list[tuple[int, int | str]]:
-    """Order of names in which part 10 follows part 9."""
-    return [(0, int(p)) if p.isdigit() else (1, p) for p in re.split(r"(\d+)", name) if p]
 
 
 def _standard_input(texts: Sequence[str]) -> Reader:

@@ -64,7 +64,10 @@ def _names(data: Data, width: float, font_size: float) -> _Names:
     most = free // max(1, len(columns)) - 1  # letters of a column's name that is not turned
     upright, start = fit(columns, max(1, most))
     lines = max((lines_of(name) for name in upright), default=1)
-    if lines <= MOST_LINES and longest_piece([name[len(start) :] for name in columns]) <= most:
+    if (
+        lines <= MOST_LINES
+        and longest_piece([name.removeprefix(start) for name in columns]) <= most
+    ):
         return _Names(rows, upright, row_start, start, turned=False)
     columns, start = fit(columns, TURNED)
     return _Names(rows, columns, row_start, start, turned=True)
@@ -137,7 +140,7 @@ def _ticks(ax: Axes, data: Data, names: _Names) -> None:
         rotation_mode="anchor" if names.turned else "default",
     )
     name_rows(ax, np.arange(len(names.rows)) + 0.5, names.rows, names.row_start)
-    words = [data.get("xlabel") or "", start_words(names.column_start)]
+    words = [data.get("xlabel") or "", start_words(names.column_start, names.columns)]
     name_axes(ax, {**data, "xlabel": "; ".join(word for word in words if word)}, AXIS)
     ax.invert_yaxis()
     ax.grid(visible=False)

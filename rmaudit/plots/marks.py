@@ -55,7 +55,7 @@ def name_rows(ax: Axes, places: Float, names: Sequence[str], start: str) -> None
         text.set_linespacing(1.0)
     if start:
         ax.annotate(
-            start_words(start),
+            start_words(start, names),
             (0, 1),
             xycoords="axes fraction",
             xytext=(-4, 3),
@@ -83,7 +83,7 @@ def legend(ax: Axes, names: Sequence[str], share: float = LEGEND) -> None:
         ncols=legend_columns(shown, width * share, font_size),
         borderaxespad=0.2,
         columnspacing=1.4,
-        title=start_words(start) or None,
+        title=start_words(start, shown) or None,
         title_fontsize="small",
         alignment="left",
     )

@@ -19,6 +19,7 @@ _BREAK = re.compile(
     r"(?![\s/|>_,;\"'\u201d\u2019)\]])"
 )
 _SHARED = re.compile(r".*[\s/:|>_.-]", re.DOTALL)
+TOTALS = ("all", "(all)")  # rows that hold all others: their names share no start
 _LEAST_SHARED = 4  # characters: a shorter start is no gain
 
 
@@ -68,7 +69,11 @@ def lines_of(name: str) -> int:
 
 
 def shared_start(names: Sequence[str]) -> str:
-    """What all names begin with, up to a separator; empty where it is short or all of a name."""
+    """What all names begin with, up to a separator; empty where it is short or all of a name.
+
+    Rows of `TOTALS` are left out.
+    """
+    names = [name for name in names if name not in TOTALS]
     if len(names) < 2:
         return ""
     first, last = min(names), max(names)  # what these two share, all between them share
@@ -89,13 +94,14 @@ def fit(names: Sequence[object], letters: int) -> tuple[list[str], str]:
     start = ""
     if any(cells(name) > letters for name in shown):
         start = shared_start(shown)
-        shown = [wrap(name[len(start) :], letters) for name in shown]
+        shown = [wrap(name.removeprefix(start), letters) for name in shown]
     return shown, start
 
 
-def start_words(start: str) -> str:
-    """How an axis says what was taken from its names; empty for nothing."""
-    return f"names begin with \u201c{start.strip()}\u201d" if start else ""
+def start_words(start: str, names: Sequence[str] = ()) -> str:
+    """How a figure says what was taken from the start of names; empty for nothing."""
+    others = "other names" if any(name in TOTALS for name in names) else "names"
+    return f"{others} begin with \u201c{start.strip()}\u201d" if start else ""
 
 
 def row_units(names: Sequence[str]) -> list[float]:

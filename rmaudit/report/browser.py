@@ -13,6 +13,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from rmaudit.data.types import Dataset, prompt_text
+from rmaudit.order import natural
 from rmaudit.plots import visible
 from rmaudit.report.page import asset, environment
 from rmaudit.typing import Array, Float, Integers, Mask
@@ -245,7 +246,7 @@ def _render(
         "rows": rows[:FIRST_ROWS],
         "count": len(rows),
         "left_out": left_out,
-        "subsets": sorted({row["subset"] for row in rows if row["subset"]}),
+        "subsets": sorted({row["subset"] for row in rows if row["subset"]}, key=natural),
         # "<" never stands in the data, so it cannot end the element it lies in.
         "data": Markup(data),  # nosec B704
         "style": Markup(style),  # nosec B704: a file of the package

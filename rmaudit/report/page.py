@@ -225,6 +225,7 @@ def environment(text_limit: int) -> Environment:
         slice_words=wording.slice_words,
         marked=marked,
         number=wording.number,
+        minus=wording.minus,
         linked=_linked,
         shorten=lambda text: _shorten(text, text_limit),
         preview=lambda text: text[:PREVIEW].rstrip(),

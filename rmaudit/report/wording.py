@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -37,7 +38,9 @@ DIFFERENCES = (
     *("_gap", "excess_preference", "_deficit", "calibration.overconfidence"),
     *("region_gap", "detectable_difference", ".overconfidence"),
 )
+MINUS = "\u2212"
 MOST_DIGITS = 4
+_NEGATIVE = re.compile(r"(?<![^\s(\[/=,:])-(?=\d)")
 LARGE = 10**15  # from which on a number is no longer written out
 
 
@@ -52,18 +55,26 @@ def digits(value: float, low: float | None = None, high: float | None = None) ->
     return max(0, wanted)
 
 
+def minus(sentence: str) -> str:
+    """A sentence with a true minus sign before its negative numbers, as tables have it.
+
+    Ranges (3-5), dates, options (--limit) and names (GPT-4) keep their hyphens.
+    """
+    return _NEGATIVE.sub(MINUS, sentence)
+
+
 def number(value: float | None, decimals: int | None = None) -> str:
     """A number for people: thousands parted, a true minus sign; else 3.1e-06, 1.00e+18."""
     if value is None:
         return "undefined"
     places = digits(value) if decimals is None else decimals
     if places > MOST_DIGITS and 0 < abs(value) < 10**-MOST_DIGITS * 10:
-        return f"{value:.2g}".replace("-", "\u2212")
+        return f"{value:.2g}".replace("-", MINUS)
     if math.inf > abs(value) >= LARGE:  # integers of any length, too
-        return f"{Decimal(value):.3g}".replace("-", "\u2212")
+        return f"{Decimal(value):.3g}".replace("-", MINUS)
     text = f"{value:,.{min(places, MOST_DIGITS)}f}"
     zero = float(text.replace(",", "")) == 0
-    return (text.removeprefix("-") if zero else text).replace("-", "\u2212")
+    return (text.removeprefix("-") if zero else text).replace("-", MINUS)
 
 
 @dataclass(frozen=True, slots=True)

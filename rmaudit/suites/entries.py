@@ -23,6 +23,7 @@ from rmaudit.data.names import listed
 from rmaudit.data.streams import HashedFile, decompressed, unreadable
 from rmaudit.data.types import Prompt, Source
 from rmaudit.errors import DataError
+from rmaudit.order import natural
 
 ENDINGS = (".json", ".jsonl", ".parquet")
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")  # of a surrogate pair, as JSON writes it
@@ -172,8 +173,8 @@ def _hub_entries(name: HubName, limit: int | None) -> tuple[list[Entry], Source]
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    own = sorted(file for file in path.iterdir() if _is_data(file))
-    files = own or sorted(file for file in path.rglob("*") if _is_data(file))
+    own = sorted((file for file in path.iterdir() if _is_data(file)), key=natural)
+    files = own or sorted((file for file in path.rglob("*") if _is_data(file)), key=natural)
     if not files:
         raise DataError(f"{path}: no file in it ends in {', '.join(ENDINGS)}")
     return files

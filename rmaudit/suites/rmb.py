@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rmaudit.data.types import prompt_key
+from rmaudit.order import natural
 from rmaudit.suites.base import Suite, register_suite
 from rmaudit.suites.entries import Entry
 from rmaudit.suites.item import Item
@@ -71,9 +72,10 @@ class RMB(Suite):
         groups = scored.by(lambda item: f"{item.facts['kind']}.{item.facts['goal']}")
         names = [f"{kind}.{goal}" for kind in KINDS.values() for goal in GOALS]
         four = {name: _won(scored, groups.get(name, ()), name) for name in names}
+        paths = scored.by(lambda item: item.subset)
         categories = {
             f"category.{path}": _won(scored, places, path)
-            for path, places in scored.by(lambda item: item.subset).items()
+            for path, places in sorted(paths.items(), key=lambda pair: natural(pair[0]))
         }
         return {**four, **categories, **whole(list(four.values()))}
 

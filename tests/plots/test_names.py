@@ -121,6 +121,10 @@ def test_a_shared_start_is_said_once_and_only_where_names_do_not_fit() -> None:
     ax = draw({"kind": "intervals", "data": data}).axes[0]
     assert [t.get_text() for t in ax.texts] == ["names begin with “Helpfulness/”"]
     assert ax.get_yticklabels()[1].get_text() == "Dialogue/Small Talk"
+    total = {"rows": [{"label": "all", "value": 1, "low": 0, "high": 2}, *data["rows"]]}
+    ax = draw({"kind": "intervals", "data": total}).axes[0]
+    assert [t.get_text() for t in ax.texts] == ["other names begin with “Helpfulness/”"]
+    assert [t.get_text() for t in ax.get_yticklabels()][:3:2] == ["all", "Dialogue/Small Talk"]
     short = {"rows": [{"label": f"urgent/{i}", "value": i, "low": 0, "high": 9} for i in range(3)]}
     ax = draw({"kind": "intervals", "data": short}).axes[0]
     assert not ax.texts

@@ -21,7 +21,7 @@ from rmaudit.report.marks import interval_plot, marked
 from rmaudit.report.page import PAGE_BYTES, render, summary
 from rmaudit.report.schema import MetricRecord
 from rmaudit.report.verdict import key_numbers, verdict
-from rmaudit.report.wording import digits, number, words
+from rmaudit.report.wording import digits, minus, number, words
 from rmaudit.results import OTHER_KIND, AuditResult, Estimate, Figure, Finding, Metric, Severity
 
 VOID = {"meta", "link", "br", "hr", "img", "input", "path", "use", "rect", "circle"}
@@ -361,3 +361,10 @@ def test_a_notebook_shows_the_first_screen(report: Report) -> None:
     assert parsed.faults == []
     assert "Not as it stands." in shown
     assert "<script" not in shown
+
+
+def test_sentences_have_a_true_minus_before_numbers_alone() -> None:
+    said = "The lead is -3.4 (-5.1 to -0.2), [-1, 2] at -0; p=-1"
+    assert minus(said) == said.replace("-", "\u2212")
+    for kept in ("3-5 of 2026-11-29", "GPT-4", "--limit 5", "mpt-7b", "a - 3", "x-1", "-x"):
+        assert minus(kept) == kept

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rmaudit.audits.annotators.votes import Votes
 from rmaudit.audits.common.pairs import halves
 from rmaudit.case import Case
+from rmaudit.order import natural
 from rmaudit.results import Estimate
 from rmaudit.stats.extremes import lowest_mean
 from rmaudit.stats.intervals import cluster_mean, cluster_ratios
@@ -51,7 +52,7 @@ def groups_of(case: Case, votes: Votes, margin: Float) -> tuple[list[Group], Est
     named = [
         (attribute, str(name), names[decisive] == name)
         for attribute, names in votes.groups.items()
-        for name in np.unique(names[decisive])
+        for name in sorted(set(names[decisive]), key=natural)
     ]
     named = [group for group in named if group[2].sum() >= SMALLEST_GROUP]
     if not named:

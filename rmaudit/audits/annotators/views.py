@@ -85,7 +85,7 @@ def figure(model: Sequence[Metric], ceiling: Estimate) -> Figure:
         "agreement",
         "intervals",
         "Where annotators agree, does the reward?",
-        "; ".join(f"{row['label']}: {row['value']:.2f}" for row in rows),
+        "; ".join(f"{row['label']}: {row['value']:.1%}" for row in rows),
         {"rows": rows, "xlabel": "accuracy", "reference": 0.5},
     )
 

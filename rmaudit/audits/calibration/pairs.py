@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rmaudit.audits.common.pairs import Margins, margins
 from rmaudit.case import Case
+from rmaudit.order import natural
 from rmaudit.scoring.requests import Scores
 from rmaudit.typing import Float, Integers
 
@@ -77,5 +78,5 @@ def subsets(case: Case, pairs: Pairs) -> dict[str, Pairs]:
     named = pd.notna(names)
     return {
         str(name): pairs.take(named & (names == name))
-        for name in sorted(set(names[named]), key=str)
+        for name in sorted(set(names[named]), key=natural)
     }

@@ -22,6 +22,7 @@ from rmaudit.audits.common.memoize import memoize
 from rmaudit.case import Case
 from rmaudit.data.codes import text_codes
 from rmaudit.data.types import prompt_key
+from rmaudit.order import natural
 from rmaudit.results import Estimate
 from rmaudit.rewards.base import does_not_apply
 from rmaudit.scoring.requests import Scores
@@ -331,7 +332,7 @@ def slices(case: Case, column: str) -> tuple[dict[str, Mask], int]:
     codes, names = pd.factorize(case.eval.frame[column].astype("str"))
     sizes = np.bincount(codes[codes >= 0], minlength=len(names))
     largest = np.argsort(-sizes, kind="stable")[:MOST_SLICES]
-    named = sorted((str(names[code]), int(code)) for code in largest)
+    named = sorted(((str(names[i]), int(i)) for i in largest), key=lambda pair: natural(pair[0]))
     return {name: codes == code for name, code in named}, len(names) - len(largest)
 
 

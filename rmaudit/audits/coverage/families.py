@@ -12,6 +12,7 @@ from rmaudit.audits.common.pairs import Margins
 from rmaudit.audits.common.support import Support, feedback_of, prompt_words
 from rmaudit.case import Case
 from rmaudit.data.types import Dataset
+from rmaudit.order import natural
 from rmaudit.results import Estimate
 from rmaudit.stats.intervals import cluster_mean, cluster_ratios, count_codes
 from rmaudit.stats.law import p_at_most
@@ -99,7 +100,7 @@ def ledger(
     feedback = feedback_of(case)
     in_feedback, in_deployment = (np.array(part, dtype=object) for part in kinds)
     rows = []
-    for name in sorted(set(kinds[0]) | set(kinds[1])):
+    for name in sorted(set(kinds[0]) | set(kinds[1]), key=natural):
         a, b = (in_feedback == name).astype(float), (in_deployment == name).astype(float)
         share_a = cluster_mean(a, feedback.clusters, confidence=case.confidence, bounds=(0, 1))
         share_b = cluster_mean(b, deployment.clusters, confidence=case.confidence, bounds=(0, 1))

@@ -18,6 +18,7 @@ from rmaudit.audits.common.pairs import Margins, pair_examples, sample_order
 from rmaudit.audits.common.support import prompt_words
 from rmaudit.case import Case
 from rmaudit.data.types import prompt_key
+from rmaudit.order import natural
 from rmaudit.results import Estimate, Finding, Metric, Severity
 from rmaudit.stats.intervals import cluster_mean, cluster_ratios, count_codes
 from rmaudit.stats.law import p_at_least, p_at_most
@@ -113,7 +114,7 @@ def candidates(case: Case, decided: Margins, first: Mask) -> list[Region]:
             labels = frame[column].map(str, na_action="ignore")
             regions += [
                 Region(f"{column} {value}", (labels == value).to_numpy(dtype=bool)[decided.row])
-                for value in sorted(labels.dropna().unique())
+                for value in sorted(labels.dropna().unique(), key=natural)
             ]
     return regions
 

@@ -88,8 +88,8 @@ def accuracy_figure(curve: pd.DataFrame) -> Figure:
     if len(curve):
         first, last = curve.iloc[0], curve.iloc[-1]
         alt = (
-            f"Accuracy is {first['value']:.2f} where the chosen response is shortest against the "
-            f"other and {last['value']:.2f} where it is longest."
+            f"Accuracy is {first['value']:.1%} where the chosen response is shortest against the "
+            f"other and {last['value']:.1%} where it is longest."
         )
     return _curve(
         "accuracy_by_length",
@@ -112,7 +112,7 @@ def excess_figure(
     if defined:
         top = max(defined, key=lambda name: defined[name])
         alt = f"Excess preference for the longer response by subset; highest on {top}, "
-        alt += f"{defined[top]:+.2f}."
+        alt += f"{100 * defined[top]:+.1f} points."
     return Figure(
         "excess_by_subset",
         "intervals",

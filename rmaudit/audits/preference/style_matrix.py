@@ -134,7 +134,7 @@ def style_figure(cells: pd.DataFrame, styles: tuple[str, ...]) -> Figure:
     if np.isfinite(accuracy).any():
         i, j = np.unravel_index(np.nanargmin(accuracy), accuracy.shape)
         alt = (
-            f"Accuracy is lowest, {accuracy[i, j]:.2f}, where the chosen response is "
+            f"Accuracy is lowest, {accuracy[i, j]:.1%}, where the chosen response is "
             f"{styles[i]} and the other {styles[j]}."
         )
     return Figure(

@@ -149,7 +149,7 @@ def subset_figure(
     rows = [("all", overall["preference.accuracy"]), *((name, named[name]) for name in order)]
     alt = "No subset has enough prompts for an interval."
     if named and named[order[0]].defined:
-        alt = f"Accuracy by subset; lowest on {order[0]}, {named[order[0]].value:.2f}."
+        alt = f"Accuracy by subset; lowest on {order[0]}, {named[order[0]].value:.1%}."
     return Figure(
         "by_subset",
         "intervals",
@@ -180,7 +180,7 @@ def blind_figure(overall: Mapping[str, Estimate]) -> Figure:
         "blind_rules",
         "bars",
         "Accuracy beside blind rules",
-        "; ".join(f"{name} {e.value:.2f}" for name, e in named.items() if e.defined) + ".",
+        "; ".join(f"{name} {e.value:.1%}" for name, e in named.items() if e.defined) + ".",
         {
             "labels": list(named),
             "series": [

@@ -24,6 +24,7 @@ from rmaudit.audits.preflight.findings import (
 )
 from rmaudit.audits.preflight.sample import Rescored, Texts
 from rmaudit.case import Case
+from rmaudit.order import natural
 from rmaudit.results import AuditResult, Estimate, Figure, Metric, MetricSpec, NotRun
 from rmaudit.rewards.base import Mode, does_not_apply
 from rmaudit.scoring.requests import Column, Request, Scores
@@ -131,7 +132,9 @@ class Preflight(Audit):
             metrics=tuple(metrics),
             findings=tuple(findings),
             tables=tables,
-            figures=() if rescored is None or not sd > 0 else (_figure(rescored),),
+            figures=()
+            if rescored is None or not sd > 0
+            else (_figure(rescored, case.model.length_unit),),
             not_run=tuple(_not_run(case)),
         )
 
@@ -177,7 +180,7 @@ def _shares(
     found = [Metric(id_, share(flag, clusters))]
     if "subset" in case.eval.frame:
         subsets = case.eval.frame["subset"].astype(str).to_numpy()[texts.rows]
-        for name in np.unique(subsets):
+        for name in sorted(set(subsets), key=natural):
             here = subsets == name
             found.append(Metric(id_, share(flag[here], clusters[here]), {"subset": str(name)}))
     return found
@@ -227,7 +230,7 @@ def _table(rescored: Rescored, texts: Texts) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _figure(rescored: Rescored) -> Figure:
+def _figure(rescored: Rescored, length_unit: str) -> Figure:
     length = rescored.batched.tokens.tolist()
     series = [
         {
@@ -242,5 +245,9 @@ def _figure(rescored: Rescored) -> Figure:
         kind="scatter",
         title="Change of reward when a text is scored in another way",
         alt=f"Absolute change of reward in SD against length, for {len(length)} sampled texts.",
-        data={"series": series, "xlabel": "length of the text", "ylabel": "change of reward (SD)"},
+        data={
+            "series": series,
+            "xlabel": f"length of the text ({length_unit})",
+            "ylabel": "change of reward (SD)",
+        },
     )
