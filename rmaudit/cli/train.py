@@ -48,7 +48,12 @@ def register(app: typer.Typer) -> None:
 
 def reward(
     console: Console,
-    base: Annotated[str, typer.Option(help="Backbone: a transformers directory or hub id.")],
+    base: Annotated[
+        list[str],
+        typer.Option(
+            help="Backbone: a transformers directory or hub id; repeated: of an ensemble."
+        ),
+    ],
     data: Annotated[
         str, typer.Option(help="Preferences, rankings, ratings or labels: the type picks the loss.")
     ],

@@ -232,7 +232,7 @@ def main(folder: str | Path, width: float, font: float, xs: Sequence[str] = ("kl
     lines, marks, unit = read_lines(folder)
     written = []
     # A "$" in the name of a run is a dollar.
-    settings = {"font.size": font, "pdf.fonttype": 42, "text.parse_math": False}
+    settings: dict[Any, Any] = {"font.size": font, "pdf.fonttype": 42, "text.parse_math": False}
     with matplotlib.rc_context(settings):
         for method in dict.fromkeys(line["method"] for line in lines):
             chosen = [line for line in lines if line["method"] == method]

@@ -285,7 +285,7 @@ class _Table:
         lost = sum(not math.isfinite(_kept(value)) for value in written)
         return f"{lost} of {len(written)} values are no finite number" if lost else ""
 
-    def _measured(self, key: str, kl: Mapping[float, float]) -> Mapping[float, float]:
+    def _measured(self, key: str, kl: dict[float, float]) -> dict[float, float]:
         """KL by step; nothing, and said, where it is none: not logged, always 0, or negative."""
         values = np.array(list(kl.values()))
         by_step = "gains are drawn by step, without fits and safe KL"

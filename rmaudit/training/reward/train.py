@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from rmaudit.data.types import Dataset
+from rmaudit.errors import UsageError
 from rmaudit.training.checkpoint import close_run, identity, open_in_turn, write_json
 from rmaudit.training.parallel import Parallel
 from rmaudit.training.recompute import enable
@@ -31,15 +33,25 @@ WEIGHTS = "model.safetensors"
 AVERAGED = "averaged"  # folder of the model with the members' mean weights
 
 
+@dataclass(frozen=True)
+class _Base:
+    """A backbone, and the data as it reads them."""
+
+    name: str
+    tokenizer: Any
+    examples: Examples
+    run: dict[str, Any]  # what a member on it is known by
+
+
 def train_reward_model(
-    base: str | Path,
+    base: str | Path | Sequence[str | Path],
     data: Dataset,
     out: str | Path,
     *,
     config: RewardTrainingConfig | None = None,
     on_progress: OnProgress | None = None,
 ) -> RewardTrainingResult:
-    """Train one reward model, or an ensemble of several seeds.
+    """Train one reward model, or an ensemble of several seeds or bases.
 
     Maximum likelihood of the feedback with AdamW: preferences under Bradley-Terry (Eq. 11 of arXiv
     2404.08555), rankings under Plackett-Luce, ratings by squared error (Eq. 7), good and bad
@@ -53,7 +65,8 @@ def train_reward_model(
     Parameters
     ----------
     base
-        A transformers directory or hub id; a directory without weights gives a fresh model.
+        A transformers directory or hub id; a directory without weights gives a fresh model. Of
+        several the members take turns, and there is one of each at least.
     data
         Feedback: preference, ranking, rating or unpaired data; its type picks the loss. Labelled
         ties are left out and counted. A column `missing`, lists of what the worst output of a row
@@ -80,26 +93,25 @@ def train_reward_model(
     """
     config = config or RewardTrainingConfig()
     out = Path(out)
+    names = [str(base)] if isinstance(base, (str, Path)) else [str(one) for one in base]
+    config = _with_members(config, names)
     feedback = usable(data)
     check_settings(feedback, config)
-    encoder = backbone.load_encoder(str(base), config.max_length)
-    tokenizer = encoder.tokenizer
-    examples = encode_examples(feedback, encoder.encode, config)
+    bases = [_prepared(name, feedback, config) for name in names]
     positions = split(feedback, config.held_out_share, np.random.default_rng(config.seed))
-    targets = examples.target.tobytes() + examples.missing.tobytes()
-    run = identity(str(base), feedback, config.model_dump(), targets)
     members, parallel = [], Parallel()
     for member in range(config.members):
+        on = bases[member % len(bases)]
         folder = out / f"member_{member}" if config.members > 1 else out
-        stored = open_in_turn(parallel, folder, {**run, "member": member})
+        stored = open_in_turn(parallel, folder, {**on.run, "member": member})
         if stored is None:
             drawn = _of_member(feedback, positions, config, member)
-            training = _start(str(base), tokenizer, examples, drawn, config, member, folder)
+            training = _start(on, drawn, config, member, folder)
             with _threads(config.threads):
                 training.run(partial(_report, on_progress, config, member))
-            result = _finish(training, tokenizer, folder)
+            result = _finish(training, on.tokenizer, folder)
             if parallel.is_first:
-                close_run(folder, {**run, "member": member}, asdict(result))
+                close_run(folder, {**on.run, "member": member}, asdict(result))
             parallel.wait()
         else:
             result = MemberResult(**stored)
@@ -107,17 +119,45 @@ def train_reward_model(
     if config.members > 1 and parallel.is_first:
         _write_ensemble(out, config)
         if config.averaged:
-            _write_averaged(str(base), tokenizer, examples, config, out)
+            _write_averaged(bases[0], config, out)
     return RewardTrainingResult(
         path=out,
         members=tuple(members),
         rows_read=len(data) + len(data.set_aside),
         rows_set_aside=len(data.set_aside),
         ties_dropped=len(data) - len(feedback),
-        pairs=len(examples),
+        pairs=len(bases[0].examples),
         pairs_held_out=len(positions[1]),
-        outputs_truncated=examples.outputs_truncated,
+        outputs_truncated=max(on.examples.outputs_truncated for on in bases),
     )
+
+
+def _with_members(config: RewardTrainingConfig, bases: Sequence[str]) -> RewardTrainingConfig:
+    """The settings, with a member for each of several bases where no number is given.
+
+    Raises
+    ------
+    UsageError
+        If there is no base, a base without a member, or weights of different bases to average.
+    """
+    if len(bases) < 2:
+        if not bases:
+            raise UsageError("a reward model needs a base")
+        return config
+    if config.averaged:
+        raise UsageError("weights of different bases have no mean; train on one base to average")
+    members = config.members if config.members > 1 else len(bases)
+    if members < len(bases):
+        raise UsageError(f"{len(bases)} bases, but {members} members: give --seeds {len(bases)}")
+    return config.but(members=members)
+
+
+def _prepared(base: str, feedback: Dataset, config: RewardTrainingConfig) -> _Base:
+    encoder = backbone.load_encoder(base, config.max_length)
+    examples = encode_examples(feedback, encoder.encode, config)
+    targets = examples.target.tobytes() + examples.missing.tobytes()
+    run = identity(base, feedback, config.model_dump(), targets)
+    return _Base(base, encoder.tokenizer, examples, run)
 
 
 def _of_member(
@@ -142,24 +182,20 @@ def _write_ensemble(out: Path, config: RewardTrainingConfig) -> None:
     write_json(out / "ensemble.json", content)
 
 
-def _write_averaged(
-    base: str, tokenizer: object, examples: Examples, config: RewardTrainingConfig, out: Path
-) -> None:
+def _write_averaged(on: _Base, config: RewardTrainingConfig, out: Path) -> None:
     """One model with the members' mean weights, in ``out/averaged`` (WARM, arXiv 2401.12187)."""
     from safetensors.torch import load_file
 
-    model = backbone.load_backbone(base, tokenizer, config.seed, heads=examples.heads)
+    model = backbone.load_backbone(on.name, on.tokenizer, config.seed, heads=on.examples.heads)
     folders = [out / f"member_{member}" for member in range(config.members)]
     weights = [load_file(folder / WEIGHTS) for folder in folders]
     mean = {name: torch.stack([w[name].float() for w in weights]).mean(0) for name in weights[0]}
     model.load_state_dict(mean, strict=False)  # tied weights are there once
-    backbone.save_backbone(model, tokenizer, out / AVERAGED)
+    backbone.save_backbone(model, on.tokenizer, out / AVERAGED)
 
 
 def _start(
-    base: str,
-    tokenizer: object,
-    examples: Examples,
+    on: _Base,
     positions: tuple[np.ndarray, np.ndarray],
     config: RewardTrainingConfig,
     member: int,
@@ -167,14 +203,14 @@ def _start(
 ) -> RewardTraining:
     """A member at its first step, or where its checkpoint in `out` left it."""
     seed = config.seed + member
-    train, held_out = (examples.take(p) for p in positions)
+    train, held_out = (on.examples.take(p) for p in positions)
     # Weights can be averaged where the members' heads start alike (arXiv 2401.12187, Section 3).
     first = config.seed if config.averaged else seed
     model = backbone.load_backbone(
-        base, tokenizer, first, heads=examples.heads, lora_rank=config.lora_rank
+        on.name, on.tokenizer, first, heads=on.examples.heads, lora_rank=config.lora_rank
     )
     if config.checkpointing:
-        enable(model, base)
+        enable(model, on.name)
     return RewardTraining(model, model.config.pad_token_id, train, held_out, config, seed, out)
 
 
