@@ -16,10 +16,19 @@ EXIT_INCONCLUSIVE = 3
 EXIT_INTERRUPTED = 130
 
 
+MOST_MESSAGE = 2_000  # characters of a message; of a longer one both ends are kept
+
+
 class RmauditError(Exception):
-    """Base of all errors that are the input's or the machine's, not the program's."""
+    """Base of all errors that are the input's or the machine's, not the program's.
+
+    The message is one line of bounded length, whatever a file or a library put into it.
+    """
 
     exit_code = EXIT_BAD_INPUT
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(one_line(str(message)))
 
 
 class UsageError(RmauditError):
@@ -44,6 +53,20 @@ class SchemaError(RmauditError):
 
 class PluginError(RmauditError):
     """A third-party plugin that failed to load; never passed over in silence."""
+
+
+def one_line(message: str) -> str:
+    """A message without line ends, and without the middle of what is too long to be read."""
+    if len(message) > MOST_MESSAGE:
+        half = MOST_MESSAGE // 2
+        message = f"{message[:half]} … {message[-half:]}"
+    return " ".join(part.strip() for part in message.splitlines()) if message else ""
+
+
+def brief(value: object, most: int = 60) -> str:
+    """A value of a file as a message shows it, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= most else f"{text[:most]}… ({len(text):,} characters)"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -6,10 +6,13 @@ import contextlib
 import csv
 import errno
 import io
+import os
 import re
+import stat
 import tempfile
 import unicodedata
 from collections.abc import Sequence
+from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +30,73 @@ _SHAPELESS = {"Cc", "Cf", "Zs", "Zl", "Zp"}
 MOST_TEXT = 256 << 20  # bytes of a report, or of a file of a model's folder
 
 
+class NoFileError(OSError):
+    """What a path names is there, but is no file with an end: a pipe, a socket, a device."""
+
+
+def opened(path: Path) -> BufferedReader:
+    """A file that somebody named, open for its bytes: the one way by which inputs are opened.
+
+    Opening a named pipe waits until somebody writes to it, and reading a device may never end.
+
+    Raises
+    ------
+    OSError
+        If it cannot be opened; `NoFileError` if it is no regular file.
+    """
+    return open(path, "rb", opener=_opener)
+
+
+def _opener(name: str, flags: int) -> int:
+    _check_kind(Path(name).stat().st_mode)  # a socket cannot be opened at all
+    descriptor = os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+    try:
+        _check_kind(os.fstat(descriptor).st_mode)  # it may be another by now
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check_kind(mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(mode):
+        kind = next((words for is_it, words in _KINDS if is_it(mode)), "something")
+        raise NoFileError(errno.EINVAL, f"is {kind}, and no file")
+
+
+_KINDS = (
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def check_folder(folder: Path) -> None:
+    """Look at what a folder holds before a library opens it, which would wait for a named pipe.
+
+    Raises
+    ------
+    NoFileError
+        If anything in it is neither a file nor a folder; its `filename` says which.
+    """
+    for path in folder.rglob("*"):
+        try:
+            mode = path.stat().st_mode
+        except OSError:  # a link that leads nowhere: whoever needs it will say so
+            continue
+        if not stat.S_ISDIR(mode):
+            try:
+                _check_kind(mode)
+            except NoFileError as error:
+                error.filename = str(path)
+                raise
+
+
 def read_text(path: Path, most: int = MOST_TEXT) -> str:
-    """The UTF-8 text of a file, which may be a link to what never ends.
+    """The UTF-8 text of a file that somebody named, which may be larger than any should be.
 
     Raises
     ------
@@ -37,11 +105,16 @@ def read_text(path: Path, most: int = MOST_TEXT) -> str:
     UnicodeDecodeError
         If it is no UTF-8.
     """
-    with path.open("rb") as file:
+    return read_bytes(path, most).decode("utf-8")
+
+
+def read_bytes(path: Path, most: int = MOST_TEXT) -> bytes:
+    """The bytes of a file that somebody named; `OSError` as of `read_text`."""
+    with opened(path) as file:
         content = file.read(most + 1)
     if len(content) > most:
         raise OSError(errno.EFBIG, f"larger than {most:,} bytes")
-    return content.decode("utf-8")
+    return content
 
 
 def write(path: Path, content: str | bytes) -> None:

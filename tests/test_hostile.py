@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,8 +20,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from rmaudit import files
 from rmaudit.cli import app
-from rmaudit.errors import RewardModelError, SchemaError, UsageError
+from rmaudit.errors import DataError, RewardModelError, SchemaError, UsageError
 from rmaudit.files import csv_text
 from rmaudit.report.schema import check
 from rmaudit.rewards.served.client import JsonClient, RetryPolicy
@@ -468,25 +470,87 @@ def test_a_huge_number_of_a_report_takes_no_screen(tmp_path: Path) -> None:
 
 def test_a_file_without_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("rmaudit.files.MOST_TEXT", 1 << 20)
-    monkeypatch.setattr("rmaudit.files.read_text.__defaults__", (1 << 20,))
     data = rows(tmp_path)
-    for name in ("endless/report.json", "endless.jsonl", "endless.toml", "endless.txt"):
-        Path(name).parent.mkdir(exist_ok=True)
-        Path(name).symlink_to("/dev/zero")
-    for command, said in (
-        (("gate", "endless"), "larger than"),
-        (("compare", "endless", "endless"), "larger than"),
-        (("validate", "endless.jsonl"), "is a device"),
-        (("audit", "-m", "recorded", "--eval", "endless.jsonl"), "is a device"),
-        (("audit", "--config", "endless.toml"), "larger than"),
-        (("audit", "-m", "mix:endless.toml", "--eval", data), "larger than"),
-        (("audit", "-m", "http://127.0.0.1:9", "--http-format", "openai", "--http-model", "m",
-          "--rubric", "endless.txt", "--eval", data), "larger than"),
-    ):  # fmt: skip
-        code, out, err = run(*command)
-        assert code == 2, command
-        assert said in " ".join((out + err).split()), (command, out + err)
+    os.mkfifo("pipe")
+    for kind, target in (("device", "/dev/zero"), ("pipe", tmp_path / "pipe")):
+        for name in ("endless/report.json", "endless.jsonl", "endless.toml", "endless.txt"):
+            Path(name).parent.mkdir(exist_ok=True)
+            Path(name).unlink(missing_ok=True)
+            Path(name).symlink_to(target)
+        for command in (
+            ("gate", "endless"),
+            ("compare", "endless", "endless"),
+            ("validate", "endless.jsonl"),
+            ("audit", "-m", "recorded", "--eval", "endless.jsonl"),
+            ("audit", "-m", "recorded", "--eval", data, "--samples", "endless.jsonl"),
+            ("audit", "--config", "endless.toml"),
+            ("gate", "endless", "--policy", "endless.toml"),
+            ("audit", "-m", "mix:endless.toml", "--eval", data),
+            ("audit", "-m", "endless", "--eval", data),
+            ("bench", "rewardbench", "--data", "endless.jsonl", "--model", "recorded"),
+            ("audit", "-m", "http://127.0.0.1:9", "--http-format", "openai", "--http-model", "m",
+             "--rubric", "endless.txt", "--eval", data),
+        ):  # fmt: skip
+            code, out, err = run(*command)
+            assert code == 2, command
+            assert f"is a {kind}, and no file" in " ".join((out + err).split()), (command, out, err)
+
+
+def test_a_file_larger_than_any_is_given_up(tmp_path: Path) -> None:
+    large = tmp_path / "large.txt"
+    large.write_text("x" * 11)
+    assert files.read_text(large, 11) == "x" * 11
+    with pytest.raises(OSError, match="larger than 10 bytes"):
+        files.read_text(large, 10)
+
+
+def test_inputs_are_opened_in_one_place() -> None:
+    """A plain open() waits for a named pipe: every module reads by `rmaudit.files`."""
+    ours = {
+        "files.py",
+        "training/checkpoint.py",  # folders that training wrote itself, and code of the package
+        "training/policy",
+        "training/precision.py",
+        "cli/train.py",
+        "rewards/functions/sources.py",
+        "rewards/local/devices.py",
+        "rewards/local/quicker.py",
+        "rewards/local/checkpoint_files.py",  # folders that check_folder has looked at
+        "rewards/described.py",
+        "overoptimization/paper.py",
+        "provenance.py",
+        "report/schema.py",
+        "starter/__init__.py",
+        "plots/gain_lines.py",  # stands alone in the folder of a paper
+        "export/hub.py",  # what the hub's client has just written
+    }
+    root = Path(files.__file__).parent
+    plain = re.compile(
+        r"\.open\((\"rb?\"|encoding|newline|\))|[^_]read_(text|bytes)\(\s*(\)|enc|\"utf)"
+    )
+    for path in sorted(root.rglob("*.py")):
+        name = path.relative_to(root).as_posix()
+        if not any(name == each or name.startswith(f"{each}/") for each in ours):
+            assert not plain.search(path.read_text("utf-8")), name
+
+
+def test_a_long_or_broken_message_is_one_short_line(tmp_path: Path) -> None:
+    version = "9" * 4000
+    folder = tmp_path / "report"
+    folder.mkdir()
+    (folder / "report.json").write_text(f'{{"schema_version": {version}}}')
+    suite = tmp_path / "suite"
+    suite.mkdir()
+    (suite / "suite.yaml").write_text(f"schema_version: {version}\n")
+    for command in (("gate", folder), ("audit", "-m", "recorded", "--eval", rows(tmp_path),
+                                       "--only", "robustness", "--probe-path", suite)):  # fmt: skip
+        code, out, err = run(*map(str, command))
+        assert code == 2
+        assert "9" * 100 not in out + err
+    told = str(DataError("one\ntwo\r\n three\u2028four" + "x" * 5000 + " at the end"))
+    assert told.startswith("one two three four")
+    assert told.endswith("x at the end")
+    assert len(told) < 2010
 
 
 def test_a_recorded_reward_of_a_benchmark_that_fits_no_float_is_named(

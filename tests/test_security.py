@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -71,3 +72,23 @@ def test_a_command_on_local_files_connects_to_nothing(
 ) -> None:
     done = guarded(folder, COMMAND, *arguments)
     assert done.returncode == 0, done.stderr
+
+
+def test_every_line_of_the_threat_model_names_a_test_that_is_there() -> None:
+    root = Path(__file__).parent.parent
+    file, lines = "", 0
+    for line in (root / "SECURITY.md").read_text("utf-8").splitlines():
+        if not line.startswith("|") or line.startswith("| ---") or line.split("|")[-2].strip() in (
+            "test", "tested in",
+        ):  # fmt: skip
+            continue
+        named = re.findall(r"`((?:tests/[\w/]+(?:\.py)?)?(?:::test_\w+)?)`", line.split("|")[-2])
+        assert named, f"no test is named: {line}"
+        lines += 1
+        for each in named:
+            path, _, test = each.partition("::")
+            file = path or file
+            assert (root / file).exists(), each
+            if test:
+                assert f"def {test}(" in (root / file).read_text("utf-8"), each
+    assert lines > 30

@@ -23,6 +23,7 @@ from rmaudit.data.streams import HashedFile, decompressed, digest, unreadable
 from rmaudit.data.tables import ArrowFiles, Memory, saved_folder
 from rmaudit.data.textfiles import Csv, JsonLines
 from rmaudit.errors import DataError
+from rmaudit.files import opened
 from rmaudit.order import natural
 
 Input = str | Path | pd.DataFrame | Sequence[Mapping[str, Any]]
@@ -118,8 +119,8 @@ def _ending(file: Path) -> str:
 
 def _first_bytes(file: Path) -> bytes:
     try:
-        with file.open("rb") as opened:
-            return opened.read(8)
+        with opened(file) as first:
+            return first.read(8)
     except OSError as error:
         raise unreadable(file, error) from error
 

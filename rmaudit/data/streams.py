@@ -5,8 +5,6 @@ from __future__ import annotations
 import bz2
 import hashlib
 import lzma
-import os
-import stat
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -14,6 +12,7 @@ from pathlib import Path
 from rmaudit.data.encodings import utf8
 from rmaudit.data.faults import Damage
 from rmaudit.errors import DataError
+from rmaudit.files import NoFileError, opened
 
 BLOCK = 1 << 20
 # What is packed tighter than this, and is large, was made to fill the memory of who reads it.
@@ -36,9 +35,7 @@ class HashedFile:
 
     def _read(self, path: Path) -> Iterator[bytes]:
         try:
-            with path.open("rb") as file:
-                if stat.S_ISCHR(os.fstat(file.fileno()).st_mode) and not file.isatty():
-                    raise DataError(f"{path}: is a device, and no file of data")
+            with opened(path) as file:
                 while block := file.read(BLOCK):
                     self._hash.update(block)
                     yield block
@@ -57,6 +54,8 @@ def unreadable(path: Path | str, error: OSError) -> DataError:
     """One line for a file that the system does not let us read."""
     if isinstance(error, FileNotFoundError):
         return DataError(f"{path}: no such file; check the path (a hub id is org/dataset:split)")
+    if isinstance(error, NoFileError):
+        return DataError(f"{path}: {error.strerror}; write the data to a file, or pipe them to -")
     return DataError(f"{path}: cannot be read ({error.strerror or error}); check its permissions")
 
 

@@ -15,7 +15,7 @@ from rmaudit.data.classlabels import Names, feature_names, schema_names, with_na
 from rmaudit.data.faults import Damage, Fault
 from rmaudit.data.streams import HashedFile, digest, too_large, unpacks_too_far, unreadable
 from rmaudit.errors import DataError
-from rmaudit.files import read_text
+from rmaudit.files import opened, read_text
 
 MEMORY = "<memory>"
 
@@ -70,8 +70,8 @@ class ArrowFiles(Reader):
 
 def _format(file: Path) -> str:
     """Of a table: by its first bytes, by its ending where those do not tell."""
-    with file.open("rb") as opened:
-        head = opened.read(6)
+    with opened(file) as first:
+        head = first.read(6)
     if head.startswith(b"PAR1"):
         return "parquet"
     if head == b"ARROW1" or head.startswith((b"FEA1", b"\xff\xff\xff\xff")):
@@ -87,14 +87,14 @@ def _feather(file: Path) -> Iterator[Any]:
     import pyarrow as pa
     import pyarrow.feather as feather
 
-    with file.open("rb") as opened:
-        old = opened.read(4) == b"FEA1"
+    with opened(file) as first:
+        old = first.read(4) == b"FEA1"
     if old:
         yield from feather.read_table(file).to_batches()
         return
-    with pa.OSFile(str(file)) as source, pa.ipc.open_file(source) as opened:
-        for place in range(opened.num_record_batches):
-            batch = opened.get_batch(place)
+    with pa.OSFile(str(file)) as source, pa.ipc.open_file(source) as batches:
+        for place in range(batches.num_record_batches):
+            batch = batches.get_batch(place)
             for column in batch.columns:
                 _check(column)
             yield batch

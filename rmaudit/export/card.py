@@ -250,7 +250,7 @@ def write_card(path: Path, report: Report) -> None:
     if path.suffix.lower() != ".md":
         raise UsageError(f"--out {path}: a model card is a Markdown file, e.g. README.md")
     try:
-        old = path.read_text(encoding="utf-8") if path.exists() else None
+        old = files.read_text(path) if path.exists() else None
     except (OSError, UnicodeDecodeError) as error:
         raise StoreError(f"{path}: cannot be read as UTF-8 text ({error})") from error
     card = model_card(report) if old is None else updated_card(old, report)

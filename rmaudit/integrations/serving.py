@@ -10,12 +10,10 @@ from __future__ import annotations
 import json
 import math
 import re
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,8 +23,9 @@ from rmaudit.integrations.recording import COMPONENT, Recorder
 from rmaudit.rewards.base import MissingColumnError, RewardModel, Text, leaves, one_number
 from rmaudit.typing import Float
 
-LARGEST_BODY = 256 << 20  # bytes of a request
-PATIENCE = 120.0  # seconds that a client may be silent within its request
+if TYPE_CHECKING:
+    from http.server import ThreadingHTTPServer
+
 # Trainers decode with special tokens: padding and ends of a sequence are no part of a response.
 _SPECIAL = r"(?:<\|[^<>|]{1,40}\|>|</?s>|<(?:pad|eos|bos|unk)>|\[PAD\]|<end_of_turn>)"
 _ENDS = re.compile(rf"(?:\s*{_SPECIAL})+\s*$")
@@ -228,53 +227,6 @@ def _told(alarm: Alarm) -> str:
 
 def server(service: RewardService, host: str, port: int) -> ThreadingHTTPServer:
     """An HTTP server of the service; port 0 takes a free one. `serve_forever` runs it."""
+    from rmaudit.integrations.http_server import http_server
 
-    class Handler(BaseHTTPRequestHandler):
-        timeout = PATIENCE
-
-        def do_GET(self) -> None:
-            self._send(200, service.status)
-
-        def do_POST(self) -> None:
-            given = self.headers.get("Content-Length", "")
-            if not (given.isascii() and given.isdecimal()):
-                self._send(411, {"error": "a Content-Length is wanted"})
-                return
-            size = int(given[:20])
-            if size > LARGEST_BODY:
-                self.close_connection = True
-                self._send(413, {"error": f"over {LARGEST_BODY >> 20} MiB"})
-                return
-            body = self.rfile.read(size)
-            try:
-                self._send(200, service.answer(json.loads(body)))
-            except (
-                RequestError,
-                UnicodeDecodeError,
-                json.JSONDecodeError,
-                RecursionError,
-            ) as error:
-                self._send(400, {"error": str(error)})
-            except Exception as error:  # the trainer is told and tries again; the server goes on
-                service.say(f"a request failed: {error}")
-                self._send(500, {"error": f"{type(error).__name__}: {error}"})
-
-        def _send(self, status: int, content: Any) -> None:
-            body = json.dumps(content).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *arguments: Any) -> None:
-            """Print no line for each request."""
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, request: Any, client_address: Any) -> None:
-            """A client that left, or stopped within its request, costs one line."""
-            service.say(f"a request failed: {sys.exception()}")
-
-    return Server((host, port), Handler)
+    return http_server(service, host, port)

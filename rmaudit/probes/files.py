@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from rmaudit.errors import SchemaError
+from rmaudit.files import opened
 
 YAML_BYTES = 200_000
 ITEMS_BYTES = 5_000_000
@@ -73,7 +74,7 @@ def read_bytes(path: Path, limit: int) -> bytes:
             raise SchemaError(f"{path}: no such file")
         if path.stat().st_size > limit:
             raise SchemaError(f"{path}: larger than {limit:,} bytes; not a file of a probe suite")
-        with path.open("rb") as file:
+        with opened(path) as file:
             content = file.read(limit + 1)
     except OSError as error:
         raise SchemaError(f"{path}: cannot be read ({error.strerror})") from None

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 import rmaudit
-from rmaudit.errors import PluginError, SchemaError
+from rmaudit.errors import PluginError, SchemaError, brief
 from rmaudit.probes.files import (
     ITEMS_BYTES,
     YAML_BYTES,
@@ -98,7 +98,7 @@ def load_suite(folder: Path) -> Suite:
         raise SchemaError(f"{where}: not a mapping of settings; see `rmaudit probes show`")
     version = values.get("schema_version")
     if version != SCHEMA_VERSION:
-        fault = "is missing" if version is None else f"is {version!r}"
+        fault = "is missing" if version is None else f"is {brief(version)}"
         raise SchemaError(f"{where}: schema_version {fault}; this rmaudit reads {SCHEMA_VERSION}")
     file = _checked(SuiteFile, values, str(where))
     for entry in file.probes:

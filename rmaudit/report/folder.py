@@ -99,7 +99,7 @@ def read_set_aside(path: Path) -> tuple[SetAside, ...] | None:
     if not path.is_file():
         return None
     try:
-        with path.open(encoding="utf-8") as lines:
+        with files.opened(path) as lines:
             return tuple(SetAside(**json.loads(line)) for line in lines)
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise SchemaError(f"{path}: cannot be read ({error}); audit again") from error

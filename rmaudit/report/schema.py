@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from rmaudit.errors import SchemaError
+from rmaudit.errors import SchemaError, brief
 from rmaudit.results import NO_INTERVAL, Better, Severity, Status
 
 SCHEMA_VERSION = 1
@@ -210,7 +210,7 @@ def check(document: Any, where: str) -> None:
     version = document.get("schema_version") if isinstance(document, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise SchemaError(
-            f"{where}: schema version {version} was written by a newer rmaudit "
+            f"{where}: schema version {brief(version)} was written by a newer rmaudit "
             f"(this one reads {SCHEMA_VERSION}); update rmaudit"
         )
     fault = best_match(Draft202012Validator(shipped_schema()).iter_errors(document))

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rmaudit.errors import StoreError
+from rmaudit.files import opened
 
 APPLICATION = 0x524D4175  # "RMAu", so that no other program's database is taken for a store
 VERSION = 1
@@ -90,7 +91,7 @@ def identity(path: Path) -> tuple[int, int] | None:
 
 def start_of(path: Path) -> bytes:
     """The first 100 bytes of a file, where SQLite's header is."""
-    with path.open("rb") as file:
+    with opened(path) as file:
         return file.read(100)
 
 

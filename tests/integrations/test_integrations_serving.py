@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -171,7 +173,7 @@ def test_a_request_that_does_harm_costs_nothing(
     head: bytes, told: bytes, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     if not told:  # else nothing waits, however slow the machine
-        monkeypatch.setattr("rmaudit.integrations.serving.PATIENCE", 2.0)
+        monkeypatch.setattr("rmaudit.integrations.http_server.PATIENCE", 2.0)
     said: list[str] = []
     with running(RewardService(paid_by_length(), say=said.append)) as url:
         place = urllib.parse.urlsplit(url)
@@ -182,6 +184,88 @@ def test_a_request_that_does_harm_costs_nothing(
         assert post(url, {"query": ["say a"], "prompts": ["say "]})["rewards"] == [2.0]
     assert said == []
     assert "Traceback" not in capfd.readouterr().err
+
+
+def sent(url: str, request: bytes, *, ended: bool = False) -> bytes:
+    """The answer to a request as it stands; `ended`: nothing more will be sent."""
+    place = urllib.parse.urlsplit(url)
+    with socket.create_connection((place.hostname, place.port), timeout=30) as client:
+        client.sendall(request)
+        if ended:
+            client.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: client.recv(4096), b""))
+
+
+def with_length(body: bytes) -> bytes:
+    return b"POST / HTTP/1.0\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+
+GOOD = b'{"query": ["say a"]}'
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        with_length(b"[" * 100_000),
+        with_length(b'{"a":' * 100_000),
+        with_length(b'{"query": ["a"], "n": ' + b"9" * 5000 + b"}"),
+        with_length(b'{"query": ["\xff\xfe"]}'),
+        with_length(b""),
+        with_length(b"null"),
+        with_length(b'{"query": {"a": 1}}'),
+        with_length(b'{"query": ["a"], "prompts": "ab", "query": NaN}'),
+        with_length(b"\x1f\x8b\x08 packed"),
+        b"POST / HTTP/1.0\r\nContent-Length: 400\r\n\r\n" + GOOD,
+        b"POST / HTTP/1.0\r\nContent-Length: 20\r\nContent-Length: 400\r\n\r\n" + GOOD,
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 20\r\n\r\n" + GOOD,
+    ],
+)
+def test_a_request_that_is_not_whole_or_no_request_is_the_clients_fault(request_: bytes) -> None:
+    said: list[str] = []
+    with running(RewardService(paid_by_length(), say=said.append)) as url:
+        answer = sent(url, request_, ended=True)
+        assert b" 400 " in answer[:20]
+        assert len(answer) < 2000
+        assert b" 501 " in sent(url, b"PUT / HTTP/1.0\r\n\r\n")[:20]
+        assert b" 200 " in sent(url, with_length(GOOD))[:20]
+    assert said == []
+
+
+def test_a_request_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rmaudit.integrations.http_server.WHOLE", 1.0)
+    said: list[str] = []
+    with running(RewardService(paid_by_length(), say=said.append)) as url:
+        place = urllib.parse.urlsplit(url)
+        with socket.create_connection((place.hostname, place.port), timeout=30) as client:
+            client.sendall(b"POST / HTTP/1.0\r\nContent-Length: 100000\r\n\r\n")
+            start = time.monotonic()
+            with contextlib.suppress(OSError):
+                while time.monotonic() - start < 30:  # never silent for long
+                    client.sendall(b" ")
+                    time.sleep(0.05)
+        assert time.monotonic() - start < 30
+        assert post(url, {"query": ["say a"], "prompts": ["say "]})["rewards"] == [2.0]
+
+
+def test_connections_have_a_limit_and_leave_room_when_they_close(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("rmaudit.integrations.http_server.MOST_CONNECTIONS", 3)
+    with running(RewardService(paid_by_length())) as url:
+        place = urllib.parse.urlsplit(url)
+        idle = [socket.create_connection((place.hostname, place.port)) for _ in range(3)]
+        try:
+            with contextlib.suppress(OSError):  # closed unread: reset on some systems
+                assert sent(url, with_length(GOOD)) == b""
+        finally:
+            for each in idle:
+                each.close()
+        for _ in range(200):
+            with contextlib.suppress(OSError):
+                if b" 200 " in sent(url, with_length(GOOD))[:20]:
+                    return
+            time.sleep(0.05)
+    raise AssertionError("no room after the others left")
 
 
 def test_a_judge_of_two_responses_is_refused_before_the_server_starts() -> None:

@@ -15,6 +15,7 @@ from rmaudit.data.encodings import encoding
 from rmaudit.data.faults import Damage
 from rmaudit.data.streams import HashedFile, decompressed
 from rmaudit.errors import DataError
+from rmaudit.files import opened
 from rmaudit.overoptimization.logs import stores
 
 Record = Mapping[str, Any]
@@ -43,7 +44,7 @@ def read_records(path: Path) -> tuple[list[Record], list[str]]:
         raise DataError(f"{path}: W&B's binary file is not read; export the run's history as CSV")
     if "tfevents" in path.name:
         return stores.read_events(path)
-    with path.open("rb") as file:
+    with opened(path) as file:
         head = file.read(16)
     if head.startswith(b"SQLite format 3\0"):
         return stores.read_database(path), []

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from rmaudit.errors import DataError
+from rmaudit.files import read_bytes
 from rmaudit.overoptimization.logs.records import Record, number
 from rmaudit.overoptimization.logs.stores import read_parquet
 from rmaudit.overoptimization.rollouts import Rollouts
@@ -223,7 +224,7 @@ def _text(response: Any) -> str:
 
 def _lines(path: Path) -> list[str]:
     # Not splitlines: a response may hold other line ends as they are.
-    return path.read_text(encoding="utf-8", errors="replace").split("\n")
+    return read_bytes(path).decode("utf-8", "replace").split("\n")
 
 
 def _rows(path: Path) -> Iterator[Record]:

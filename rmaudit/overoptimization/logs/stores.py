@@ -13,6 +13,7 @@ from typing import Any
 
 from rmaudit.data.streams import too_large, unpacks_too_far
 from rmaudit.errors import DataError
+from rmaudit.files import read_bytes
 
 Rows = list[Mapping[str, Any]]
 _STEP = re.compile(r"-?[0-9]{1,18}")
@@ -25,7 +26,7 @@ def read_folder(folder: Path) -> Rows:
         if not file.is_file():
             continue
         key = file.relative_to(folder / "metrics").as_posix()
-        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in read_bytes(file).decode("utf-8", "replace").splitlines():
             parts = line.split()
             if len(parts) >= 3 and _STEP.fullmatch(parts[2]):
                 by_step.setdefault(int(parts[2]), {})[key] = parts[1]
@@ -95,7 +96,7 @@ def read_events(path: Path) -> tuple[Rows, list[str]]:
 
     A file is a sequence of length, its checksum, an ``Event`` message, the message's checksum.
     """
-    content = path.read_bytes()
+    content = read_bytes(path)
     by_step: dict[int, dict[str, Any]] = {}
     place, notes = 0, []
     while place < len(content):

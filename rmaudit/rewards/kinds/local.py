@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from rmaudit.errors import RewardModelError, UsageError
+from rmaudit.files import NoFileError, check_folder
 from rmaudit.permissions import Permissions
 from rmaudit.rewards.base import RewardModel
 from rmaudit.rewards.ensemble import Ensemble
@@ -156,6 +157,10 @@ def _folder(spec: str, permissions: Permissions) -> tuple[Path, str]:
     """Where a model's files are, fetched from the hub if they have to be, and what to call it."""
     folder = Path(spec).expanduser()
     if spec and folder.is_dir():
+        try:
+            check_folder(folder)
+        except NoFileError as error:
+            raise RewardModelError(f"{error.filename}: {error.strerror}; remove it") from None
         return folder, folder.resolve().name
     hub = _HUB_ID.fullmatch(spec)
     if not hub:

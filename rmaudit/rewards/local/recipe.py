@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rmaudit.errors import RewardModelError, UsageError
-from rmaudit.files import read_text
+from rmaudit.files import read_bytes, read_text
 from rmaudit.rewards.local.rendering import DEFAULT_FORMAT
 from rmaudit.settings import ModelSettings
 
@@ -177,12 +177,12 @@ def _json(path: Path) -> Any:
 def _by_trl(folder: Path) -> bool:
     card, settings = folder / "README.md", folder / "training_args.bin"
     if card.is_file():
-        head = card.read_text(encoding="utf-8", errors="replace").split("\n---", 1)[0]
+        head = read_bytes(card).decode("utf-8", "replace").split("\n---", 1)[0]
         if re.search(r"^\s*-\s*(reward-trainer|prm-trainer|prm)\s*$", head, re.MULTILINE):
             return True
     if not settings.is_file():
         return False
-    content = settings.read_bytes()
+    content = read_bytes(settings)
     return b"trl." in content and any(name in content for name in (b"RewardConfig", b"PRMConfig"))
 
 
