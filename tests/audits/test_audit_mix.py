@@ -81,6 +81,18 @@ def test_a_total_with_more_in_it_has_a_rest():
     assert sum(share.value for share in shares.values()) == pytest.approx(1)
 
 
+def test_the_rounding_of_recorded_totals_is_no_rest():
+    rng = np.random.default_rng(5)
+    one, other = rng.normal(size=(2, 30, 8)).round(4)
+    exact = 0.314 * one + 0.271 * other
+    weights = {"one": 0.314, "other": 0.271}
+    for total, named in ((exact.round(6), {"one", "other"}), (exact.round(1), {*weights, REST})):
+        parts = {"one": one, "other": other}
+        shares = advantage_shares(groups(parts, weights, total=total))
+        assert set(shares) == named
+        assert sum(share.value for share in shares.values()) == pytest.approx(1, abs=1e-12)
+
+
 def test_weights_of_a_weighted_sum_are_found():
     rng = np.random.default_rng(6)
     components = {"a": rng.normal(size=(20, 4)), "b": rng.integers(0, 2, (20, 4)).astype(float)}

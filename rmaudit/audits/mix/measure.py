@@ -25,6 +25,7 @@ from rmaudit.typing import Float, Integers, Mask
 FEWEST = 4  # samples that a group needs
 REST = "(rest)"  # of a total that is no weighted sum of its components
 _SAME = 1e-9  # relative: differences that are rounding
+_ROUNDED = 1e-4  # of the totals' SD: what recorded totals of a few decimals are rounded by
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ class Groups:
         }
         rest = np.where(there, self.total, 0.0) - sum(weighted.values())
         rest = np.where(np.abs(rest) > _SAME * np.maximum(1, np.abs(self.total)), rest, 0.0)
-        if np.any(np.where(there, rest, 0.0)):
+        spread = [np.sum(_centred(np.where(there, v, 0.0), there) ** 2) for v in (rest, self.total)]
+        if spread[0] > _ROUNDED**2 * spread[1]:
             weighted[REST] = rest
         centred = {name: _centred(values, there) for name, values in weighted.items()}
         if scale == "none":

@@ -33,6 +33,7 @@ from rmaudit.rewards.functions.opening import find
 MOST_TEXTS = 64
 TIME_LIMIT = 60.0  # seconds per text
 _HANGS = 3  # texts in a row that take too long (or end the process, where none worked yet)
+_OUTSIDE = 8  # first rewards outside what the function says of them that end the run
 RewardFunction = Any
 """A callable in one of the signatures of `rmaudit.rewards.functions.signatures`."""
 
@@ -85,6 +86,7 @@ class PythonReward(RewardModel):
         self._limit, self._reference = time_limit, reference
         self._broken: str | None = None
         self._has_worked = False
+        self._outside = 0.0  # rewards outside what it says, as long as none was within
         self.facts = self._runner.facts
         self.signal = cast(Signal, self.facts.signal)
         self.signal_is_declared = self.facts.declared
@@ -186,18 +188,24 @@ class PythonReward(RewardModel):
             raise RewardModelError(self._broken)
         try:
             answers = self._call(items)
-            return {start + i: _one(answers, i) for i in range(len(items))}
+            found = {start + i: self._one(answers, i) for i in range(len(items))}
+            outside = sum(isinstance(answer, str) for answer in found.values())
+            self._outside = self._outside + outside if outside == len(found) else -math.inf
+            if self._outside >= _OUTSIDE:
+                raise RewardModelError(f"{self.name} {found[start]}")
+            return found
         except CallError as error:
             if len(items) == 1:
                 if not self._has_worked:
-                    raise RewardModelError(f"{self.name} {error}{self._form(items)}") from error
+                    hint = self._form(items, error)
+                    raise RewardModelError(f"{self.name} {error}{hint}") from error
                 return {start: str(error)}
             first = error
         told: dict[int, tuple[float | None, dict[str, float]] | str] = {}
         hung = 0
         for place, item in enumerate(items, start):
             try:
-                told[place] = _one(self._call([item]), 0)
+                told[place] = self._one(self._call([item]), 0)
                 hung = 0
             except CallError as error:
                 told[place] = str(error)
@@ -209,11 +217,32 @@ class PythonReward(RewardModel):
         if hung == _HANGS or all(isinstance(answer, str) for answer in told.values()):
             if self._has_worked and hung < _HANGS:
                 return told
-            raise RewardModelError(f"{self.name} {first}{self._form(items)}")
+            raise RewardModelError(f"{self.name} {first}{self._form(items, first)}")
         return told
 
-    def _form(self, items: Sequence[Item]) -> str:
-        """What a trainer's function was given, where it fails on all: text, or messages."""
+    def _one(self, answers: Answers, place: int) -> tuple[float | None, dict[str, float]] | str:
+        """One reward and its parts; why it is none, where it is outside what the function says."""
+        value = answers.total[place]
+        bounds, what = (0.0, 1.0), "a probability from 0 to 1"
+        if self.facts.scale:
+            low, high = self.facts.scale.split(" to ")
+            bounds, what = (float(low), float(high)), f"its scale, {self.facts.scale}"
+        limited = bool(self.facts.scale) or self.signal == "preference"
+        finite = value is not None and math.isfinite(value)
+        if limited and finite and not bounds[0] <= value <= bounds[1]:
+            return f"returned {value:g}, which is outside {what}"
+        parts = {name: values[place] for name, values in answers.components.items()}
+        return value, {n: v for n, v in parts.items() if not math.isnan(v)}
+
+    def _form(self, items: Sequence[Item], error: CallError) -> str:
+        """What a function was given, where it fails on all for its form: text, messages, tuples."""
+        if not str(error).startswith(("raised TypeError", "raised AttributeError", "raised Index")):
+            return ""
+        if self.facts.signature == "pairs":
+            return (
+                " (it has one parameter, so it got a list of (prompt, response) tuples; "
+                "f(completions, **columns) gets a list of responses)"
+            )
         if self.facts.signature != "trl":
             return ""
         if isinstance(items[0].prompt, str):
@@ -237,11 +266,6 @@ class PythonReward(RewardModel):
             raise RewardModelError(self._broken) from error
         self._has_worked = True
         return answers
-
-
-def _one(answers: Answers, place: int) -> tuple[float | None, dict[str, float]]:
-    parts = {name: values[place] for name, values in answers.components.items()}
-    return answers.total[place], {n: v for n, v in parts.items() if not math.isnan(v)}
 
 
 def given_function(function: RewardFunction, reference: str | None = None) -> PythonReward:

@@ -107,7 +107,9 @@ def signature_of(function: Any, name: str) -> Signature:
     fitting = [each for each in known if each.fits(function, parameters)]
     if len(fitting) == 1:
         return fitting[0]
-    takes = ", ".join(sorted(parameters.names)) if parameters else "unknown parameters"
+    takes = "unknown parameters"
+    if parameters:
+        takes = ", ".join(sorted(parameters.names)) or "no parameters"
     if fitting:
         several = " and ".join(each.shown for each in fitting)
         raise UsageError(f"{name} takes {takes}, which fits {several}: rename its parameters")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from rmaudit.errors import UsageError
 from rmaudit.rewards.functions.items import Answers, Item, read_answers
 from rmaudit.rewards.functions.signatures import (
     Parameters,
@@ -32,9 +33,14 @@ class Rubric(Signature):
     shown = "an object with funcs and weights"
 
     def fits(self, function: Any, parameters: Parameters | None) -> bool:
-        """Both attributes, of one length."""
+        """Both attributes; `UsageError` where they are not of one length."""
         functions, weights = _parts(function)
-        return bool(functions) and len(functions) == len(weights)
+        if functions and len(functions) != len(weights):
+            raise UsageError(
+                f"the rubric's functions are {len(functions)} and its weights {len(weights)}: give "
+                "one weight per function"
+            )
+        return bool(functions)
 
     def reads(self, function: Any, parameters: Parameters | None) -> Reads:
         """The reference answer if a function names it; task and info where there are any."""
@@ -48,7 +54,7 @@ class Rubric(Signature):
     def call(self, function: Any, items: Sequence[Item]) -> Answers:
         """See `Signature.call`."""
         functions, weights = _parts(function)
-        names = [getattr(each, "__name__", f"function_{k}") for k, each in enumerate(functions)]
+        names = _names(functions)
         own = dict(getattr(function, "class_objects", None) or {})
         if getattr(function, "parser", None) is not None:
             own.setdefault("parser", function.parser)
@@ -66,9 +72,19 @@ def _parts(rubric: Any) -> tuple[list[Any], list[float]]:
     """Functions and weights, under the names that versions of the package gave them."""
     functions = getattr(rubric, "funcs", None) or getattr(rubric, "reward_funcs", None)
     weights = getattr(rubric, "weights", None) or getattr(rubric, "reward_weights", None)
-    if not isinstance(functions, list | tuple) or not isinstance(weights, list | tuple):
+    if not isinstance(functions, list | tuple):
         return [], []
-    return list(functions), [float(weight) for weight in weights]
+    given = weights if isinstance(weights, list | tuple) else []
+    return list(functions), [float(weight) for weight in given]
+
+
+def _names(functions: Sequence[Any]) -> list[str]:
+    """Names of the functions; a second one of a name gets its number, so that none is lost."""
+    names: list[str] = []
+    for k, each in enumerate(functions):
+        name = str(getattr(each, "__name__", f"function_{k}"))
+        names.append(f"{name}_{k}" if name in names else name)
+    return names
 
 
 def _call(function: Any, item: Item, own: dict[str, Any]) -> Any:
