@@ -8,6 +8,7 @@ import re
 
 import numpy as np
 import pytest
+from scipy.special import stdtrit
 
 import rmaudit as rma
 from rmaudit.audits.mix.measure import (
@@ -303,3 +304,20 @@ def test_what_no_word_says_does_not_move_by_words():
     worded = word_slopes(made, apart, rng)
     assert worded["first"].low > worded["same"].high
     assert worded["same"].low < 0.2
+
+
+def test_intervals_of_shares_allow_for_skewness():
+    # A rare component whose share a few groups have: Hall's statistic at both ends is Student's.
+    rng = np.random.default_rng(8)
+    rare, common = (rng.random((60, 8)) < 0.03).astype(float), rng.normal(size=(60, 8))
+    share = advantage_shares(groups({"rare": rare, "common": common}, {"rare": 2, "common": 1}))[
+        "rare"
+    ]
+    error = math.sqrt(np.sum(share.influence**2))
+    a = np.sum(share.influence**3) / error**3
+    assert a > 0.1
+    quantile = stdtrit(share.df, 0.975)
+    for end, sign in ((share.low, 1), (share.high, -1)):
+        t = (share.value - end) / error
+        assert t + a * t**2 / 3 + a**2 * t**3 / 27 + a / 6 == pytest.approx(sign * quantile)
+    assert share.high - share.value > share.value - share.low
