@@ -105,6 +105,8 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=300)
     parser.add_argument("--audit", type=int, default=80)
     given = parser.parse_args()
+    if not split(given.data, given.train)[0]:
+        parser.error(f"{given.data} has no JSON Lines of PRMBench with both versions of a solution")
     model = head(given.data, given.train)
 
     def reward(prompts: list[str], completions: list[str]) -> list[dict[str, Any]]:
