@@ -207,11 +207,11 @@ def _preflight(model: RewardModel) -> list[Check]:
             each.columns(())
         scores = score(model, requests)
     except MissingColumnError as error:
-        said = (
+        message = (
             f"not tried: it reads {error.column!r}, a column that these ten texts do not have; "
             "rmaudit audit --limit 10 tries it on your data"
         )
-        return [Check("warn", "preflight", said)]
+        return [Check("warn", "preflight", message)]
     except RmauditError as error:
         return [Check("fail", "preflight", str(error))]
     took = time.perf_counter() - start
@@ -225,8 +225,8 @@ def _preflight(model: RewardModel) -> list[Check]:
         return checks
     checks.append(_told_apart(together, took, strict=model.signal == "logit"))
     if column.output_truncated.any():
-        said = "the longest output of about 400 words is cut; raise the maximum length"
-        checks.append(Check("warn", "preflight", said))
+        message = "the longest output of about 400 words is cut; raise the maximum length"
+        checks.append(Check("warn", "preflight", message))
     return [*checks, *_same(together, alone)]
 
 

@@ -69,35 +69,36 @@ def _forecast(console: Console, settings: AuditConfig) -> None:
     from rmaudit.forecast import forecast
     from rmaudit.scoring.progress import duration
 
-    found = forecast(settings)
-    columns = ["audit", "texts", "to score", "of searches", found.unit, "time"]
+    estimate = forecast(settings)
+    columns = ["audit", "texts", "to score", "of searches", estimate.unit, "time"]
     rows = []
-    for cost in sorted(found.costs, key=lambda cost: (cost.audit != "", -cost.most)):
-        seconds = found.seconds(cost.tokens)
+    for cost in sorted(estimate.costs, key=lambda cost: (cost.audit != "", -cost.most)):
+        seconds = estimate.seconds(cost.tokens)
         counts = [cost.texts, cost.to_score, cost.searches, cost.tokens]
         cells = [f"{count:,}" if count else "-" for count in counts]
         time = "-" if seconds is None else duration(seconds)
         rows.append([cost.audit or "the data", *cells, time])
     console.table("Would be scored", columns, rows or [["nothing", *["-"] * 5]])
-    tokens, most = sum(c.tokens for c in found.costs), sum(c.most for c in found.costs)
-    seconds = found.seconds(tokens)
+    tokens, most = sum(c.tokens for c in estimate.costs), sum(c.most for c in estimate.costs)
+    seconds = estimate.seconds(tokens)
     time = (
         "how long is not known before the first audit of this model on this machine"
         if seconds is None
         else f"about {duration(seconds)} of scoring, at the speed of its last audit here"
     )
-    models = "" if found.models < 2 else f" by {found.models} models"
+    models = "" if estimate.models < 2 else f" by {estimate.models} models"
     console.result(
-        f"At most {most:,} texts{models}, about {tokens:,} {found.unit}: {time}.",
+        f"At most {most:,} texts{models}, about {tokens:,} {estimate.unit}: {time}.",
         texts=most,
         tokens=tokens,
         seconds=seconds,
     )
-    if found.kind_assumed is not None:
+    if estimate.kind_assumed is not None:
         console.say(
-            f"taken as rewards of kind {found.kind_assumed}: a few rewards would tell; say --kind"
+            f"taken as rewards of kind {estimate.kind_assumed}: a few rewards would "
+            "tell; say --kind"
         )
-    for name, reason in found.not_run:
+    for name, reason in estimate.not_run:
         console.say(f"{name} would not run: {reason}")
 
 

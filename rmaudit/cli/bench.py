@@ -82,10 +82,10 @@ def _data(suite: str, data: str | None, place: str | None) -> str:
             raise UsageError("bench all needs --data FOLDER: each file or folder in it is tried")
         return data
     declared = SUITES[suite]()
-    found = data or declared.hub
-    if found is None:
+    source = data or declared.hub
+    if source is None:
         raise UsageError(f"say --data FILE: download {declared.download}")
-    return found
+    return source
 
 
 def _run(
@@ -180,8 +180,10 @@ def show(console: Console, report: Report) -> None:
     for name, metric in parts.items():
         if name in many or metric.value is None:  # the notes say what is undefined, and why
             continue
-        said = words(metric)
-        rows.append([name, said.value, said.interval or said.reason or "", said.n])
+        meaninging = words(metric)
+        rows.append(
+            [name, meaninging.value, meaninging.interval or meaninging.reason or "", meaninging.n]
+        )
     if many:
         rows.append([f"and {len(many)} categories in bench.json", "", "", ""])
     title = f"{suite['title']}: {report.record.model.name}, official numbers"
@@ -190,8 +192,14 @@ def show(console: Console, report: Report) -> None:
     ours = [m for m in audit.metrics if not m.slice]
     rows = []
     for metric in ours:
-        said = words(metric)
-        rows.append([audit.names[metric.id], said.value, said.interval or said.reason or ""])
+        meaninging = words(metric)
+        rows.append(
+            [
+                audit.names[metric.id],
+                meaninging.value,
+                meaninging.interval or meaninging.reason or "",
+            ]
+        )
     console.table("Beside them", ["name", "value", "interval"], rows)
     for finding in report.findings:
         console.warn(f"{finding.title}. {finding.detail}")

@@ -179,8 +179,8 @@ def compare(first: Report, second: Report, *, confidence: float = 0.95) -> Compa
         for audit in report.audits.values()
         for id_, text in audit.definitions.items()
     }
-    found = [_difference(pairing, key, meanings, confidence) for key in pairing.keys]
-    judged = sorted(_judged(found, confidence), key=_place)
+    differences = [_difference(pairing, key, meanings, confidence) for key in pairing.keys]
+    judged = sorted(_judged(differences, confidence), key=_place)
     return Comparison(
         _model(first),
         _model(second),
@@ -200,28 +200,28 @@ def _difference(
     made = Difference(
         metric.id, metric.slice, metric.unit, metric.better, meanings[metric.id], "not compared"
     )
-    found = pairing.change(key, confidence)
-    if isinstance(found, str):
+    change = pairing.change(key, confidence)
+    if isinstance(change, str):
         before, after = (math.nan if m is None or m.value is None else m.value for m in (a, b))
-        return replace(made, reason=found, first=before, second=after)
-    if found.method == "exact":
-        what = f"measured, not estimated: {found.first:.3g} before, {found.second:.3g} after"
-        return replace(made, reason=what, first=found.first, second=found.second)
-    worse = found.regression
+        return replace(made, reason=change, first=before, second=after)
+    if change.method == "exact":
+        what = f"measured, not estimated: {change.first:.3g} before, {change.second:.3g} after"
+        return replace(made, reason=what, first=change.first, second=change.second)
+    worse = change.regression
     return replace(
         made,
         verdict="no difference",
-        first=found.first,
-        second=found.second,
-        difference=found.difference.value,
-        low=found.difference.low,
-        high=found.difference.high,
-        p=found.difference.p,
+        first=change.first,
+        second=change.second,
+        difference=change.difference.value,
+        low=change.difference.low,
+        high=change.difference.high,
+        p=change.difference.p,
         regression=math.nan if worse is None else worse.value,
         regression_low=math.nan if worse is None else worse.low,
         regression_high=math.nan if worse is None else worse.high,
-        n_prompts=found.n_prompts,
-        method=found.method,
+        n_prompts=change.n_prompts,
+        method=change.method,
     )
 
 

@@ -27,5 +27,5 @@ class Damage(Exception):  # noqa: N818 - to a file
 def wrong_type(column: str, wanted: str, value: object) -> Fault:
     """A value of another kind than its column holds."""
     names = {"NoneType": "null", "str": "text", "dict": "an object", "list": "a list"}
-    found = names.get(type(value).__name__, type(value).__name__)
-    return Fault(column, "wrong type", f"{found} instead of {wanted}")
+    kind = names.get(type(value).__name__, type(value).__name__)
+    return Fault(column, "wrong type", f"{kind} instead of {wanted}")

@@ -97,10 +97,10 @@ class Hub(Reader):
     @property
     def pinned(self) -> str:
         """The name with the revision that was read, where the cache knows; else as it was given."""
-        found = _commits(self._data)
+        commits = _commits(self._data)
         repository, _, rest = self.path.partition(":")
-        if self.name.revision is None and len(found) == 1:
-            return f"{repository}@{found.pop()}:{rest}"
+        if self.name.revision is None and len(commits) == 1:
+            return f"{repository}@{commits.pop()}:{rest}"
         return self.path
 
     @property

@@ -103,18 +103,18 @@ def vote(a: Spec, b: Spec, verdict: str, values: Sequence[Any], *, mapped: bool)
     """
     first, second = (spec if isinstance(spec, str) else spec[0] for spec in (a, b))
     says = verdict_words(first, second, ())
-    said = {word(value) for value in values}
+    words = {word(value) for value in values}
     shape = Vote(a, b, verdict=verdict, says=says)
-    if said and all(each in says or each in names.TIE for each in said):
-        return shape if said & says.keys() or mapped else None
+    if words and all(each in says or each in names.TIE for each in words):
+        return shape if words & says.keys() or mapped else None
     unknown = sum(word(value) not in says and word(value) not in names.TIE for value in values)
-    if said & says.keys() and 5 * unknown <= len(values):  # a few rows that are set aside
+    if words & says.keys() and 5 * unknown <= len(values):  # a few rows that are set aside
         return shape
     if not mapped:
         return None
-    if said <= {"true", "false", "1", "0"}:
+    if words <= {"true", "false", "1", "0"}:
         return Vote(a, b, verdict=verdict, says={"true": "a", "1": "a", "false": "b", "0": "b"})
-    if all(_is_number(value) for value in said):
+    if all(_is_number(value) for value in words):
         return Vote(a, b, strength=verdict, positive="a")
     return None
 

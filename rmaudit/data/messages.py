@@ -76,8 +76,8 @@ def _message(turn: Any, column: str) -> Message:
     if is_null(content) and calls:
         content = ""
     if not isinstance(content, str):
-        found = "null" if content is None else type(content).__name__
-        raise Fault(column, "message content is not text", f"the {role} turn holds {found}")
+        kind = "null" if content is None else type(content).__name__
+        raise Fault(column, "message content is not text", f"the {role} turn holds {kind}")
     message: Message = {"role": ROLES.get(role, role), "content": content}
     if len(turn) > 2:
         if calls:

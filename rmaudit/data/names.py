@@ -194,7 +194,7 @@ def both_sides(names: Sequence[str]) -> list[tuple[str, str]]:
 def scores_of_sides(known: Mapping[str, str]) -> list[tuple[str, str]]:
     """Columns with a score of each of two responses; `known` has the names as compared."""
     words = {_words(name): own for name, own in known.items()}
-    found = []
+    pairs = []
     for parts, own in words.items():
         for first, second in SIDES:
             if parts.count(first) != 1:
@@ -202,8 +202,8 @@ def scores_of_sides(known: Mapping[str, str]) -> list[tuple[str, str]]:
             stem = "_".join(part for part in parts if part not in {first, *_OF_A_SIDE})
             other = words.get(tuple(second if part == first else part for part in parts))
             if stem in SCORES and other is not None:
-                found.append((own, other))
-    return found
+                pairs.append((own, other))
+    return pairs
 
 
 def _words(name: str) -> tuple[str, ...]:
@@ -212,16 +212,16 @@ def _words(name: str) -> tuple[str, ...]:
 
 
 def _others(name: str, first: str, second: str) -> list[str]:
-    found = []
+    pairs = []
     if re.search(rf"(?:_| |^|(?<=[a-z])){first}$", name) and (
         name.endswith(f"_{first}") or name.endswith(f" {first}") or first.isdigit()
     ):
-        found.append(name[: -len(first)] + second)
+        pairs.append(name[: -len(first)] + second)
     if name.startswith((f"{first}_", f"{first} ")):
-        found.append(second + name[len(first) :])
+        pairs.append(second + name[len(first) :])
     if name.startswith(f"model_{first}_"):
-        found.append(f"model_{second}_" + name[len(f"model_{first}_") :])
-    return found
+        pairs.append(f"model_{second}_" + name[len(f"model_{first}_") :])
+    return pairs
 
 
 def ending(a: str, b: str) -> tuple[str, str]:

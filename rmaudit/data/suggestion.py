@@ -54,7 +54,7 @@ def suggestion(profile: Profile) -> str:
     )
 
 
-def _of_pair(pair: tuple[str, str], labels: list[str]) -> list[str]:
+def _of_pair(pair: tuple[str, ...], labels: list[str]) -> list[str]:
     # A column about one of the two does not say which is better.
     ends = names.ending(*map(names.plain, pair))
     about = tuple(f"_{end}" for end in ends) if ends[0] else ()

@@ -35,17 +35,17 @@ def find_vote(
         or _by_model(profile, free, pair, name)
         for name in verdicts
     ]
-    found = [shape for shape in votes if shape is not None]
-    flags = _flags(profile, free, pair) if not found else None
+    shapes = [shape for shape in votes if shape is not None]
+    flags = _flags(profile, free, pair) if not shapes else None
     if flags:
-        found.append(Vote(*pair, flags=flags))
+        shapes.append(Vote(*pair, flags=flags))
     if not verdicts and not flags:
-        found += [
+        shapes += [
             Vote(*pair, scores=scores)
             for scores in names.scores_of_sides(free)
             if all(map(profile.numbers, scores))
         ]
-    return found[0] if len(found) == 1 else None
+    return shapes[0] if len(shapes) == 1 else None
 
 
 def _by_model(
@@ -53,14 +53,14 @@ def _by_model(
 ) -> Vote | None:
     """A vote whose verdict is the name of the model that gave one of the responses."""
     rows = [row for row in profile.rows if not is_null(row.get(verdict))]
-    said = [word(row[verdict]) for row in rows]
+    words = [word(row[verdict]) for row in rows]
     for models in names.both_sides(list(free.values())):
         if {*models} & {*pair, verdict}:
             continue
         named = [
-            each in map(word, map(row.get, models)) for each, row in zip(said, rows, strict=True)
+            each in map(word, map(row.get, models)) for each, row in zip(words, rows, strict=True)
         ]
-        known = sum(ok or each in names.TIE for ok, each in zip(named, said, strict=True))
+        known = sum(ok or each in names.TIE for ok, each in zip(named, words, strict=True))
         if any(named) and 5 * known >= 4 * len(rows):  # a few rows are set aside
             return Vote(*pair, verdict=verdict, called=models)
     return None

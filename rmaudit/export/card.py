@@ -154,9 +154,15 @@ def section(report: Report) -> str:
         "| --- | --- | --- | --- | --- |",
     ]
     for metric in key_numbers(report):
-        said = words(metric)
-        value = said.value if metric.value is None else f"{said.value} {said.unit}".strip()
-        cells = (f"`{metric.id}`", value, said.interval or said.reason or "", said.better, said.n)
+        meaning = words(metric)
+        value = meaning.value if metric.value is None else f"{meaning.value} {meaning.unit}".strip()
+        cells = (
+            f"`{metric.id}`",
+            value,
+            meaning.interval or meaning.reason or "",
+            meaning.better,
+            meaning.n,
+        )
         lines.append(f"| {' | '.join(_plain(cell) for cell in cells)} |")
     findings = [f for f in report.findings if f.severity in _SHOWN]
     if findings:

@@ -59,9 +59,9 @@ def push_card(report: Report, repo: str, *, pull_request: bool = False) -> str:
     except RmauditError:
         raise
     except Exception as error:  # the hub's own errors, and those of whatever it sends with
-        said = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:200]
         raise StoreError(
-            f"--push {repo}: {said}; check the name, the network and the token (hf auth login)"
+            f"--push {repo}: {reason}; check the name, the network and the token (hf auth login)"
         ) from error
     return str(done.pr_url or done.commit_url)
 

@@ -24,9 +24,9 @@ def junit(result: GateResult) -> bytes:
         case = TestCase(_legal(f"{outcome.name} {outcome.demand}"))
         case.classname = f"rmaudit.{outcome.rule.metric.partition('.')[0]}"
         case.time = 0.0
-        said = _said(result, outcome)
-        if said is not None:
-            case.result = [said]
+        message = _said(result, outcome)
+        if message is not None:
+            case.result = [message]
         suite.add_testcase(case)
     xml = JUnitXml("rmaudit")
     xml.add_testsuite(suite)

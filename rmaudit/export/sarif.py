@@ -21,8 +21,8 @@ def sarif(result: GateResult, report: Path) -> dict[str, Any]:
     Failed demands are errors, inconclusive ones warnings (errors where the policy makes them fail,
     notes where it lets them pass); those of level "warn" are a step lower.
     """
-    found = [outcome for outcome in result.outcomes if outcome.verdict != "pass"]
-    ids = list(dict.fromkeys(outcome.rule.metric for outcome in found))
+    failing = [outcome for outcome in result.outcomes if outcome.verdict != "pass"]
+    ids = list(dict.fromkeys(outcome.rule.metric for outcome in failing))
     specs = metric_specs()
     return {
         "$schema": SCHEMA,
@@ -39,7 +39,7 @@ def sarif(result: GateResult, report: Path) -> dict[str, Any]:
                         ],
                     }
                 },
-                "results": [_result(result, o, ids.index(o.rule.metric), report) for o in found],
+                "results": [_result(result, o, ids.index(o.rule.metric), report) for o in failing],
                 "properties": {"verdict": result.verdict, "model": result.model},
             }
         ],

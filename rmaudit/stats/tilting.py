@@ -302,16 +302,16 @@ def _with_units(
         weight = slope / (2 * unit.sd**2)
         terms.append((weight, unit.square, unit.freedom))
         shift += weight * unit.sd**2
-    found = cluster_ratios(terms, clusters, confidence=confidence)
+    ratio = cluster_ratios(terms, clusters, confidence=confidence)
     return Estimate(
-        found.value - shift,
-        found.low - shift,
-        found.high - shift,
+        ratio.value - shift,
+        ratio.low - shift,
+        ratio.high - shift,
         confidence,
-        found.method,
+        ratio.method,
         int(used.sum()),
-        found.n_clusters,
-        found.undefined_reason,
+        ratio.n_clusters,
+        ratio.undefined_reason,
     )
 
 

@@ -78,10 +78,10 @@ class PPE(Suite):
 
 def _numbers(entry: Entry) -> list[int]:
     """The numbers of the responses, from their columns."""
-    found = {int(m[2]) for name in entry.row if (m := _NUMBERED.fullmatch(str(name)))}
-    if len(found) < 2:
+    numbers = {int(m[2]) for name in entry.row if (m := _NUMBERED.fullmatch(str(name)))}
+    if len(numbers) < 2:
         raise entry.fault("needs columns response_1, response_2, ... or score_1, score_2, ...")
-    return sorted(found)
+    return sorted(numbers)
 
 
 def _voted(entry: Entry) -> tuple[Pair, ...]:

@@ -135,10 +135,10 @@ def _ties(scored: Scored, places: Sequence[int]) -> dict[str, Number]:
     prompts: dict[str, dict[str, _Prompt]] = {"ref": {}, "tied": {}}
     for place in places:
         kind, _, number = str(scored.items[place].facts["id"]).partition(":")
-        found = _prompt(scored, place)
-        if isinstance(found, str):
-            return dict.fromkeys(_WEIGHTS, Number.none(found))
-        prompts[kind][number] = found
+        prompt = _prompt(scored, place)
+        if isinstance(prompt, str):
+            return dict.fromkeys(_WEIGHTS, Number.none(prompt))
+        prompts[kind][number] = prompt
     ref, tied = prompts["ref"], prompts["tied"]
     both = [(ref[number], tied[number]) for number in tied if number in ref]
     return {
@@ -165,8 +165,8 @@ def _prompt(scored: Scored, place: int) -> _Prompt | str:
 
 
 def _accuracy(scored: Scored, prompts: Iterable[_Prompt]) -> Number:
-    found = [(prompt.place, scored.win(prompt.gap, 0.0)) for prompt in prompts]
-    return scored.mean([place for place, _ in found], [value for _, value in found])
+    wins = [(prompt.place, scored.win(prompt.gap, 0.0)) for prompt in prompts]
+    return scored.mean([place for place, _ in wins], [value for _, value in wins])
 
 
 def _margins(scored: Scored, both: Sequence[tuple[_Prompt, _Prompt]]) -> dict[str, Number]:

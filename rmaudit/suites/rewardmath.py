@@ -22,10 +22,10 @@ _NAMES = ("accuracy", "accuracy_with_ties", "mrr")
 
 
 def _product(steps: Sequence[float]) -> float:
-    found = 1.0
+    product = 1.0
     for step in steps:  # in order: ties hang on the last bit
-        found *= step
-    return found
+        product *= step
+    return product
 
 
 def _geometric_mean(steps: Sequence[float]) -> float:

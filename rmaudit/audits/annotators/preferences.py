@@ -94,7 +94,7 @@ def rank_correlation(x: Float, y: Float, clusters: Integers, case: Case) -> Esti
         np.divide(sab - sa * sb / n, scale, out=result, where=scale > 0)
         return result
 
-    found = cluster_bootstrap(
+    resampled = cluster_bootstrap(
         statistic,
         len(sums),
         n=x.size,
@@ -102,4 +102,4 @@ def rank_correlation(x: Float, y: Float, clusters: Integers, case: Case) -> Esti
         resamples=case.resamples,
         confidence=case.confidence,
     )
-    return replace(found, influence=jackknife_influence(statistic, clusters))
+    return replace(resampled, influence=jackknife_influence(statistic, clusters))

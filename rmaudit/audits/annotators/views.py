@@ -20,11 +20,11 @@ def findings(
     examples: Sequence[Mapping[str, Any]],
 ) -> list[Finding]:
     """Margins unrelated to agreement, and the group that is served worst."""
-    found = []
+    rows = []
     values = {metric.id: metric.estimate for metric in model}
     correlation = values.get("annotators.margin_agreement_correlation")
     if correlation and correlation.defined and correlation.high < 0.1:
-        found.append(
+        rows.append(
             Finding(
                 "medium",
                 "annotators",
@@ -42,7 +42,7 @@ def findings(
         last = max(apart, key=lambda group: group.gap.low)
         if last.gap.low > 0:
             gap = last.gap
-            found.append(
+            rows.append(
                 Finding(
                     grade(gap.low, 0.05, 0.30),
                     "annotators",
@@ -57,7 +57,7 @@ def findings(
                     min(1.0, len(groups) * min(p_at_most(g.gap, 0.0) for g in apart)),
                 )
             )
-    return found
+    return rows
 
 
 def figure(model: Sequence[Metric], ceiling: Estimate) -> Figure:

@@ -191,15 +191,17 @@ def measure_pairs(pairs: Pairs, case: Case, part: str) -> dict[str, Estimate]:
         resamples=case.resamples,
         confidence=case.confidence,
     )
-    found: dict[str, Estimate] = {}
+    estimates: dict[str, Estimate] = {}
     for name, statistic in (
         ("brier", brier_score),
         ("nll", negative_log_likelihood),
         ("overconfidence", overconfidence),
         ("temperature", temperature),
     ):
-        found[name] = statistic(*data, targets=pairs.targets, confidence=case.confidence)
+        estimates[name] = statistic(*data, targets=pairs.targets, confidence=case.confidence)
     return {
-        id_: found[name] if (name := id_.partition(".")[2]) in found else getattr(binned, name)
+        id_: estimates[name]
+        if (name := id_.partition(".")[2]) in estimates
+        else getattr(binned, name)
         for id_ in Calibration.metrics
     }

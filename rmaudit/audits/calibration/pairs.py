@@ -46,12 +46,12 @@ class Pairs:
 def collect(case: Case, scores: Scores) -> tuple[Pairs, pd.DataFrame]:
     """The pairs with a preference and finite rewards, and how many of which there were."""
     every = margins(case, scores)
-    found = every.decided
+    decided = every.decided
     targets, votes = vote_shares(case.eval.frame)
-    targets, votes = targets[found.row], votes[found.row]
-    pairs = Pairs(found, np.where(votes > 0, targets, 1.0), np.maximum(votes, 1))
+    targets, votes = targets[decided.row], votes[decided.row]
+    pairs = Pairs(decided, np.where(votes > 0, targets, 1.0), np.maximum(votes, 1))
     counts = {
-        "used": len(found),
+        "used": len(decided),
         "of these with votes": int((votes > 0).sum()),
         "left out: labelled tie": int(every.tied.sum()),
         **every.left_out_by_reason,

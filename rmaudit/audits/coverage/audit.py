@@ -158,8 +158,8 @@ class Coverage(Audit):
         words = set(prompt_words(case.feedback))
         exact = np.array([prompt in words for prompt in prompt_words(deployment)], dtype=float)
         named = families(case, deployment, where)
-        found = margins(case, scores) if case.eval.type in LABELLED else None
-        table = ledger(case, deployment, (named.feedback, named.deployment), named.eval, found)
+        ranked = margins(case, scores) if case.eval.type in LABELLED else None
+        table = ledger(case, deployment, (named.feedback, named.deployment), named.eval, ranked)
         types = _types(case, named, where)
         shift = prompt_shift(case, deployment, where)
         numbers = prompt_numbers(case.confidence, deployment, exact, where, types)
@@ -175,7 +175,7 @@ class Coverage(Audit):
             numbers |= output_numbers(case, deployment, exact > 0, where)
         else:
             lacks.append(NotRun("rho", "the column responses in --deployment"))
-        dissent = disagreement(case, scores, named.eval, found)
+        dissent = disagreement(case, scores, named.eval, ranked)
         suggested = label_next(deployment, where, named.deployment, table, dissent, exact > 0)
         return AuditResult(
             self.name,
@@ -240,8 +240,8 @@ def seen_mass(
 
 def share_of(values: Float, codes: Integers, level: float) -> Estimate:
     """A share of deployment rows, without an influence: that is over the evaluation's prompts."""
-    found = cluster_mean(values, codes, confidence=level, bounds=(0, 1))
-    return replace(found, influence=None)
+    share = cluster_mean(values, codes, confidence=level, bounds=(0, 1))
+    return replace(share, influence=None)
 
 
 def prompt_numbers(

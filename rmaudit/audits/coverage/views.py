@@ -110,7 +110,7 @@ def hole_findings(
     whose share is under a tenth of the deployment's for certain.
     """
     names = np.array(families, dtype=object)
-    said = []
+    findings = []
     rare = table[table["hole"] & (table["rarer_p"] <= 1 - case.confidence)]
     for row in rare.head(5).to_dict("records"):
         title = (
@@ -133,8 +133,10 @@ def hole_findings(
         rows = rows[np.argsort(p[rows], kind="stable")][: case.example_limit]
         shown = tuple(_example(deployment, int(i), p) for i in rows)
         p_value = row["hole_p"] if large else row["rarer_p"]
-        said.append(Finding(severity, "coverage", "coverage.holes", title, detail, shown, p_value))
-    return said
+        findings.append(
+            Finding(severity, "coverage", "coverage.holes", title, detail, shown, p_value)
+        )
+    return findings
 
 
 def deficit_finding(
@@ -184,8 +186,8 @@ def shift_finding(
         for i in rows
     )
     p_value = p_at_most(shift.auroc, TOLERATED_SHIFT)
-    found = Finding("low", "coverage", "coverage.shift_auroc", title, detail, shown, p_value)
-    return [found]
+    finding = Finding("low", "coverage", "coverage.shift_auroc", title, detail, shown, p_value)
+    return [finding]
 
 
 def _example(deployment: Dataset, i: int, p: Float) -> dict[str, object]:

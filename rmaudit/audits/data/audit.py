@@ -187,21 +187,21 @@ def _check_leakage(book: _Book, content: Content, feedback: Content) -> None:
 
 def _check_near(book: _Book, content: Content, feedback: Content, exact: NDArray[np.int64]) -> None:
     """Rows that are in the feedback but for a word or two; more than its own rows are alike."""
-    found = near_leak(content.data, feedback.data, exact != NONE, book.case.seed)
-    share = book.mean(found.partner != NONE, content.data, found.rows)
-    if len(found.rows) < len(content.data):
+    near = near_leak(content.data, feedback.data, exact != NONE, book.case.seed)
+    share = book.mean(near.partner != NONE, content.data, near.rows)
+    if len(near.rows) < len(content.data):
         share = replace(share, influence=None)
     book.share("near_leakage_share", "eval", share)
-    if not (found.excess.defined and found.excess.low > 0.01):
+    if not (near.excess.defined and near.excess.low > 0.01):
         return
     partners = np.full(len(content.data), NONE, dtype=np.int64)
-    partners[found.rows] = found.partner
+    partners[near.rows] = near.partner
     note = "in the feedback data, hardly changed, as id {}"
     limit = book.case.example_limit
     shown = views.examples_of(content.data, partners, limit, note, feedback.data)
-    count = int(np.count_nonzero(found.partner != NONE))
+    count = int(np.count_nonzero(near.partner != NONE))
     finding = views.fault_finding("near_leakage_share", "eval", count, share, shown)
-    book.find(replace(finding, p=p_at_most(found.excess, 0.01)))
+    book.find(replace(finding, p=p_at_most(near.excess, 0.01)))
 
 
 def _enter(

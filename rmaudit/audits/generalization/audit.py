@@ -135,8 +135,8 @@ class Generalization(Audit):
 
     def measure(self, case: Case, scores: Scores) -> AuditResult:
         """Accuracy, over-confidence and reward by support; error against distance."""
-        found = margins(case, scores)
-        decided = found.decided
+        ranked = margins(case, scores)
+        decided = ranked.decided
         regions = with_regions(case, decided)
         if needs := lacking(case):
             # Weak regions need labels alone.
@@ -149,7 +149,7 @@ class Generalization(Audit):
         numbers["error_distance_auroc"] = auroc_estimate(
             distance[decided.row], 1 - decided.correct, decided.cluster, confidence=case.confidence
         )
-        numbers["reward_inflation"] = inflation(case, found)
+        numbers["reward_inflation"] = inflation(case, ranked)
         deciles = by_distance(decided, distance, case.confidence)
         lacks = [
             NotRun(name, estimate.undefined_reason)

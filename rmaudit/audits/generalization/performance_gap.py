@@ -49,10 +49,10 @@ def gaps(case: Case, scores: Scores) -> list[Gap]:
     samples = case.samples
     if samples is None:
         raise ValueError("the case has no samples")
-    found = sample_rewards(case, scores)
-    gold = found.proxy * np.nan if found.gold is None else found.gold
+    rewards = sample_rewards(case, scores)
+    gold = rewards.proxy * np.nan if rewards.gold is None else rewards.gold
     # What tilts is the policy that comes first: an optimised one's samples are not its own.
-    proxy = np.where(first_policy(samples)[:, None], found.proxy, np.nan)
+    proxy = np.where(first_policy(samples)[:, None], rewards.proxy, np.nan)
     level = case.confidence
     return [performance_gap(gold, proxy, b, samples.clusters, confidence=level) for b in BETAS]
 
@@ -66,8 +66,8 @@ def part(case: Case, gap: Gap, chosen: Float, where: str) -> Estimate:
     if count_codes(codes) < 2:
         reason = f"fewer than two sampled prompts lie {where} the support"
         return Estimate.undefined(reason, n=int(use.sum()), confidence=case.confidence)
-    found = cluster_mean(gap.by_context[use], codes, confidence=case.confidence)
-    return replace(found, influence=None)
+    mean = cluster_mean(gap.by_context[use], codes, confidence=case.confidence)
+    return replace(mean, influence=None)
 
 
 def gap_metrics(case: Case, found: Sequence[Gap], outside: Float | None) -> list[Metric]:
@@ -165,10 +165,10 @@ def gap_findings(case: Case, found: Sequence[Gap], outside: Float | None) -> lis
     gap = next((g for g in found if g.beta == SHOWN_BETA), found[0])
     if not gap.gap.defined or case.samples is None:
         return []
-    said = []
+    findings = []
     examples = _examples(case.samples, gap.by_context, case.example_limit)
     if gap.proxy.high < 0:
-        said.append(
+        findings.append(
             Finding(
                 "high",
                 "generalization",
@@ -181,10 +181,10 @@ def gap_findings(case: Case, found: Sequence[Gap], outside: Float | None) -> lis
             )
         )
     if outside is None:
-        return said
+        return findings
     out, inner = part(case, gap, outside, "outside"), part(case, gap, 1 - outside, "inside")
     if out.defined and inner.defined and out.low > inner.high:
-        said.append(
+        findings.append(
             Finding(
                 grade(out.low - inner.high, 0.1, 0.3),
                 "generalization",
@@ -197,7 +197,7 @@ def gap_findings(case: Case, found: Sequence[Gap], outside: Float | None) -> lis
                 max(p_at_most(out, inner.high), p_at_least(inner, out.low)),
             )
         )
-    return said
+    return findings
 
 
 def _examples(samples: Dataset, gap: Float, limit: int) -> tuple[dict[str, object], ...]:

@@ -40,9 +40,9 @@ def binned(
     rows = []
     for code in range(int(codes.max(initial=-1)) + 1):
         here = codes == code
-        found = cluster_mean(y[here], clusters[here], confidence=confidence, bounds=bounds)
+        mean = cluster_mean(y[here], clusters[here], confidence=confidence, bounds=bounds)
         rows.append(
-            (float(x[here].mean()), found.value, found.low, found.high, found.n, found.n_clusters)
+            (float(x[here].mean()), mean.value, mean.low, mean.high, mean.n, mean.n_clusters)
         )
     return pd.DataFrame(rows, columns=list(columns))
 

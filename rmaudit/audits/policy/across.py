@@ -54,8 +54,8 @@ def shared(rows: pd.DataFrame, reference: Mask) -> list[float]:
         own = [i for i, policy in enumerate(policies) if policy == name]
         known = list(dict.fromkeys(t for i in own if reference[i] for t in kept[i]))
         asked = list(dict.fromkeys(t for i in own if not reference[i] for t in kept[i]))
-        found = dict(zip(asked, (near_duplicates(asked, known) >= 0).tolist(), strict=True))
+        near = dict(zip(asked, (near_duplicates(asked, known) >= 0).tolist(), strict=True))
         for i in own:
             if not reference[i] and kept[i] and known:
-                result[i] = sum(found[t] for t in kept[i]) / len(kept[i])
+                result[i] = sum(near[t] for t in kept[i]) / len(kept[i])
     return result

@@ -149,8 +149,8 @@ def _lengths(samples: Dataset, scores: Scores) -> list[list[int]]:
     lengths: list[list[int]] = [[] for _ in outputs]
     for j in range(max((len(row) for row in outputs), default=0)):
         rows = [i for i, row in enumerate(outputs) if len(row) > j]
-        found = scores.column(f"output_{j}", data="samples").output_tokens
-        for i, length in zip(rows, found.tolist(), strict=True):
+        tokens = scores.column(f"output_{j}", data="samples").output_tokens
+        for i, length in zip(rows, tokens.tolist(), strict=True):
             lengths[i].append(length)
     return lengths
 

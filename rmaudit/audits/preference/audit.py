@@ -156,13 +156,13 @@ class Preference(Audit):
 
     def measure(self, case: Case, scores: Scores) -> AuditResult:
         """All numbers overall; accuracy, ties and blind rules by subset."""
-        found = margins(case, scores)
-        decided = found.decided
+        ranked = margins(case, scores)
+        decided = ranked.decided
         surface = surfaces(decided)
         overall = numbers(decided, surface, case.confidence)
         overall["preference.margin_mean"] = margin_mean(decided, case.confidence)
         if case.eval.type in ("ranking", "rating"):
-            overall["preference.rank_correlation"] = rank_correlation(case, found)
+            overall["preference.rank_correlation"] = rank_correlation(case, ranked)
         masks, left_out = slices(case, "subset")
         subsets = {
             name: numbers(decided.on_rows(rows), surface, case.confidence)
@@ -177,8 +177,8 @@ class Preference(Audit):
             by_id = {**subsets[name], **styles.get(name, {})}
             metrics += [Metric(id_, estimate, {"subset": name}) for id_, estimate in by_id.items()]
         metrics += other_slices(case, decided)
-        tables = {"pairs": pairs_table(found)}
-        figures = [margin_figure(found), blind_figure(overall)]
+        tables = {"pairs": pairs_table(ranked)}
+        figures = [margin_figure(ranked), blind_figure(overall)]
         if subsets:
             tables["subsets"] = subset_table(overall, subsets)
             figures.insert(0, subset_figure(overall, subsets))
@@ -186,15 +186,15 @@ class Preference(Audit):
         if levels:
             graded, tables["strength"] = by_strength(case, decided, levels)
             metrics += graded
-        if found.tied.any():
-            tables["labelled_ties"] = tie_table(found, case.confidence)
+        if ranked.tied.any():
+            tables["labelled_ties"] = tie_table(ranked, case.confidence)
         if not isinstance(matrix, str):
             tables["style_matrix"] = style_table(matrix, case.confidence)
             figures.append(style_figure(tables["style_matrix"], matrix.styles))
         return AuditResult(
             self.name,
             metrics=tuple(metrics),
-            findings=tuple(findings(case, found, overall, masks, surface, tables, matrix)),
+            findings=tuple(findings(case, ranked, overall, masks, surface, tables, matrix)),
             tables=tables,
             figures=tuple(figures),
             not_run=tuple(not_run(case, matrix, left_out)),
@@ -305,15 +305,15 @@ def difficulties(
 
 def other_slices(case: Case, decided: Margins) -> list[Metric]:
     """Accuracy by family and by style."""
-    found = []
+    metrics = []
     for column in ("family", "style"):
         for name, rows in slices(case, column)[0].items():
             part = decided.on_rows(rows)
             accuracy = cluster_mean(
                 part.correct, part.cluster, confidence=case.confidence, bounds=(0, 1)
             )
-            found.append(Metric("preference.accuracy", accuracy, {column: name}))
-    return found
+            metrics.append(Metric("preference.accuracy", accuracy, {column: name}))
+    return metrics
 
 
 def not_run(case: Case, matrix: StyleMatrix | str, left_out: int) -> list[NotRun]:

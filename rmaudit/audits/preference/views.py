@@ -102,13 +102,13 @@ def separation(score: Float, label: Mask, clusters: Integers, confidence: float)
     place[~label] = 1 - _share_below(score[~label], score[label])
     area = float(place[label].mean()) if label.any() else 0.0
     masks = [mask.astype(np.float64) for mask in (label, ~label)]
-    found = cluster_ratios(
+    ratio = cluster_ratios(
         [(1.0, place * mask, mask) for mask in masks],
         clusters,
         confidence=confidence,
         bounds=(area, 1 + area),  # both terms are the area: the sum less one of them is it
     )
-    return shifted(found, -area)
+    return shifted(ratio, -area)
 
 
 def _share_below(score: Float, others: Float) -> Float:

@@ -156,10 +156,10 @@ class PromptDependence(Audit):
 
     def measure(self, case: Case, scores: Scores) -> AuditResult:
         """The five numbers, overall and by subset; shifts without parts of a conversation."""
-        found = swapped_margins(case, scores)
-        overall = numbers(case, found)
+        swapped = swapped_margins(case, scores)
+        overall = numbers(case, swapped)
         subsets = {
-            name: numbers(case, found.on(rows[found.pairs.row]))
+            name: numbers(case, swapped.on(rows[swapped.pairs.row]))
             for name, rows in slices(case, "subset")[0].items()
         }
         metrics = [Metric(id_, estimate) for id_, estimate in overall.items()]
@@ -171,7 +171,7 @@ class PromptDependence(Audit):
         pairs = comparisons(case)
         parts = shifts(case, scores, pairs, sampled(case, pairs), margins(case, scores))
         metrics += [Metric(id_, shift) for id_, (shift, _, _) in parts.items()]
-        accuracy = found.accuracy(case.confidence)
+        accuracy = swapped.accuracy(case.confidence)
         tables: dict[str, pd.DataFrame] = {}
         figures = [accuracy_figure(accuracy, overall)]
         if subsets:
@@ -182,7 +182,7 @@ class PromptDependence(Audit):
             self.name,
             metrics=tuple(metrics),
             findings=(
-                *findings(case, found, overall, subsets),
+                *findings(case, swapped, overall, subsets),
                 *(() if is_blind(overall["prompt.margin_shift"]) else turn_findings(case, parts)),
             ),
             tests=3,

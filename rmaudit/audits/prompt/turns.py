@@ -113,7 +113,7 @@ def shifts(
 
 def turn_findings(case: Case, found: Mapping[str, Shift]) -> list[Finding]:
     """Parts of the prompt that margins do not depend on, for certain."""
-    said = []
+    findings = []
     for id_, (shift, pairs, change) in found.items():
         if not shift.defined or shift.high >= BLIND:
             continue
@@ -121,7 +121,7 @@ def turn_findings(case: Case, found: Mapping[str, Shift]) -> list[Finding]:
         parts = {prompt_key(TAKEN[id_](prompt)[1]) for prompt in prompts}
         if len(parts) < FEWEST_PROMPTS:  # what is the same everywhere need not be read
             continue
-        said.append(
+        findings.append(
             Finding(
                 "medium",
                 "prompt",
@@ -135,4 +135,4 @@ def turn_findings(case: Case, found: Mapping[str, Shift]) -> list[Finding]:
                 p_at_least(shift, BLIND),
             )
         )
-    return said
+    return findings

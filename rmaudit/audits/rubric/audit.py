@@ -109,19 +109,19 @@ class RubricAudit(Audit):
         data = rubric_data(case)
         if data is None:
             return AuditResult(self.name, "not_run", self.missing(case))
-        found = measured(read_rubric(data), data, case.confidence)
+        measures = measured(read_rubric(data), data, case.confidence)
         over_all = [
-            (RELIABILITY, found.reliability),
-            (DEAD, found.dead),
-            (DUPLICATES, found.duplicates),
-            (PRESENCE, found.presence),
-            (TOP, found.top),
+            (RELIABILITY, measures.reliability),
+            (DEAD, measures.dead),
+            (DUPLICATES, measures.duplicates),
+            (PRESENCE, measures.presence),
+            (TOP, measures.top),
         ]
         by_criterion: list[tuple[str, Mapping[str, Estimate]]] = [
-            (RELIABILITY, found.by_reliability),
-            (CONSTANT, found.constant),
-            (SHARE, found.shares),
-            (SLOPE, found.slopes),
+            (RELIABILITY, measures.by_reliability),
+            (CONSTANT, measures.constant),
+            (SHARE, measures.shares),
+            (SLOPE, measures.slopes),
         ]
         own = data is case.eval  # influences that a report keeps are by evaluation prompt
         return AuditResult(
@@ -134,10 +134,10 @@ class RubricAudit(Audit):
                     for name, estimate in estimates.items()
                 ),
             ),
-            findings=tuple(findings(found)),
-            tests=tests(found),
-            tables={"criteria": _table(found)},
-            figures=_figures(found),
+            findings=tuple(findings(measures)),
+            tests=tests(measures),
+            tables={"criteria": _table(measures)},
+            figures=_figures(measures),
         )
 
 

@@ -76,5 +76,5 @@ ATTRIBUTES = {
 
 def amounts(outputs: NDArray[np.object_]) -> dict[str, Float]:
     """``log2(1 + count)`` by attribute, (m,) each: one unit is one doubling of what there is."""
-    found = counts(outputs, {name: each.counter for name, each in ATTRIBUTES.items()})
-    return {name: np.log2(1 + count) for name, count in found.items()}
+    counted = counts(outputs, {name: each.counter for name, each in ATTRIBUTES.items()})
+    return {name: np.log2(1 + count) for name, count in counted.items()}

@@ -58,8 +58,8 @@ def needed(record: Mapping[str, Any], spec: Spec) -> Any:
 
 def given(record: Mapping[str, Any], specs: Mapping[str, Spec]) -> Row:
     """The values that a row has, by our names."""
-    found = {name: get(record, spec) for name, spec in specs.items()}
-    return {name: value for name, value in found.items() if value is not MISSING}
+    values = {name: get(record, spec) for name, spec in specs.items()}
+    return {name: value for name, value in values.items() if value is not MISSING}
 
 
 def lists(record: Mapping[str, Any], spec: Spec | None) -> list[Any]:

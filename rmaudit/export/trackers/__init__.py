@@ -140,9 +140,9 @@ def log_to(report: Report, folder: Path, spec: str) -> str:
     except RmauditError:
         raise
     except (Exception, SystemExit) as error:
-        said = " ".join(str(error).split())[:300] or type(error).__name__
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise StoreError(
-            f"--log-to {spec}: {said}; the report itself is written: {folder}"
+            f"--log-to {spec}: {reason}; the report itself is written: {folder}"
         ) from error
 
 
