@@ -31,8 +31,8 @@ def accuracy_figure(accuracy: Estimate, overall: Mapping[str, Estimate]) -> Figu
         "another's prompt": overall["prompt.accuracy_shuffled"],
         "no prompt": overall["prompt.accuracy_removed"],
     }
-    said = [f"{estimate.value:.1%} with {name}" for name, estimate in named.items()]
-    alt = f"Accuracy is {', '.join(said)}." if accuracy.defined else "No pairs."
+    parts = [f"{estimate.value:.1%} with {name}" for name, estimate in named.items()]
+    alt = f"Accuracy is {', '.join(parts)}." if accuracy.defined else "No pairs."
     return _intervals(
         "accuracy", "Accuracy with and without the prompt", alt, named, "accuracy", 0.5
     )
