@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 from scipy import sparse
+from scipy.optimize import minimize
 from scipy.special import expit
 
 from rmaudit.typing import Float
 
 TOLERANCE = 1e-6  # of the gradient's length at zero
-MOST_STEPS = 50  # of Newton's method; a handful are needed
-MOST_TURNS = 200  # of conjugate gradients in one step
-HALVINGS = 30
+MOST_STEPS = 500  # of the trust region's; a handful are needed
+FIRST_RADIUS = 10.0  # of the trust region, in the coefficients' units: log odds
 
 
 class Ridge:
     r"""Coefficients :math:`w` that minimise :math:`|w|^2/2 + \sum_i m_i \log(1 + e^{-x_i w})`.
 
     Rows :math:`x_i` are signed: the features of what won minus those of what lost. There is no
-    intercept. Newton's method with conjugate gradients (Dembo, Eisenstat & Steihaug 1982),
-    whose matrix is never built; the problem is convex, and the step is halved until it descends.
+    intercept. The method is SciPy's ``trust-ncg``, Newton's with conjugate gradients (Steihaug
+    1983): the matrix of second derivatives is never built.
 
     Parameters
     ----------
@@ -28,14 +28,13 @@ class Ridge:
     """
 
     def __init__(self, rows: sparse.csr_array) -> None:
-        self.rows = sparse.csr_array(rows, dtype=np.float64)
+        self.rows = rows.astype(np.float64)
         self.columns = sparse.csr_array(self.rows.T)
-        self.squares = self.columns.multiply(self.columns).tocsr()
 
     def fit(self, used: Float, start: Float | None = None, tolerance: float = TOLERANCE) -> Float:
         """Coefficients, (k,), whose gradient is at most `tolerance` times that at zero.
 
-        Rows thousands long, which no standardised feature is, may stop short, at 50 steps.
+        Rows thousands long, which no standardised feature is, may stop short of it.
 
         Parameters
         ----------
@@ -46,44 +45,30 @@ class Ridge:
         tolerance
             Where to stop.
         """
-        first = float(np.linalg.norm(self.columns @ (0.5 * used)))
-        w = np.zeros(self.rows.shape[1]) if start is None else start
-        odds = self.rows @ w
-        value = self._value(w, odds, used)
-        for _ in range(MOST_STEPS):
-            gradient = w - self.columns @ (used * expit(-odds))
-            if np.linalg.norm(gradient) <= tolerance * first:
-                break
-            step = self._step(gradient, used * expit(odds) * expit(-odds))
-            change, slope = self.rows @ step, float(gradient @ step)
-            size = 1.0
-            for _ in range(HALVINGS):
-                lower = self._value(w + size * step, odds + size * change, used)
-                if lower <= value + 1e-4 * size * slope + 1e-12 * abs(value):
-                    break
-                size /= 2
-            w, odds, value = w + size * step, odds + size * change, lower
-        return w
 
-    @staticmethod
-    def _value(w: Float, odds: Float, used: Float) -> float:
-        return float(w @ w / 2 + used @ np.logaddexp(0, -odds))
+        def value(w: Float) -> tuple[float, Float]:
+            odds = self.rows @ w
+            lost = float(w @ w / 2 + used @ np.logaddexp(0, -odds))
+            return lost, w - self.columns @ (used * expit(-odds))
 
-    def _step(self, gradient: Float, curvature: Float) -> Float:
-        """Newton's step to a tenth of the gradient, (k,), preconditioned by the diagonal."""
-        diagonal = 1 + self.squares @ curvature
-        step, left = np.zeros_like(gradient), -gradient
-        enough = 0.1 * np.linalg.norm(gradient)
-        scaled = left / diagonal
-        along, fit = scaled, float(left @ scaled)
-        for _ in range(MOST_TURNS):
-            bent = along + self.columns @ (curvature * (self.rows @ along))
-            reach = fit / float(along @ bent)
-            step = step + reach * along
-            left = left - reach * bent
-            if np.linalg.norm(left) <= enough:
-                break
-            scaled = left / diagonal
-            fit, before = float(left @ scaled), fit
-            along = scaled + fit / before * along
-        return step
+        at: list[Float] = []  # the coefficients at which the curvature was taken, and it
+
+        def bent(w: Float, along: Float) -> Float:
+            if not at or not np.array_equal(at[0], w):
+                odds = self.rows @ w
+                at[:] = [w.copy(), used * expit(odds) * expit(-odds)]
+            return np.asarray(along + self.columns @ (at[1] * (self.rows @ along)))
+
+        found = minimize(
+            value,
+            np.zeros(self.rows.shape[1]) if start is None else start,
+            method="trust-ncg",
+            jac=True,
+            hessp=bent,
+            options={
+                "gtol": tolerance * float(np.linalg.norm(self.columns @ (0.5 * used))),
+                "maxiter": MOST_STEPS,
+                "initial_trust_radius": FIRST_RADIUS,
+            },
+        )
+        return np.asarray(found.x, dtype=np.float64)
