@@ -119,11 +119,12 @@ def main() -> None:
         "peak_gb": round(usage.ru_maxrss / 1024**2, 2),  # KiB on Linux
         "load": round(os.getloadavg()[0], 1),
     }
-    work = "default audits, page" if given.default else f"{AUDITS.replace(',', ', ')}, gate, page"
+    work = "default audits" if given.default else f"{AUDITS.replace(',', ', ')}, gate"
     row = (
-        f"| recorded pairs, {result['members']} members | work | seconds | of the processor | peak GB |\n"
+        f"| recorded pairs, members: {result['members']} | work | seconds | of the processor "
+        "| peak GB |\n"
         "| --- | --- | --- | --- | --- |\n"
-        f"| {given.pairs:,} | {work} | {seconds:.1f} "
+        f"| {given.pairs:,} | {work}, page | {seconds:.1f} "
         f"| {result['processor_seconds']} | {result['peak_gb']} |"
     )
     given.results.mkdir(parents=True, exist_ok=True)
