@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import LinearSegmentedColormap, Normalize
+from numpy.typing import NDArray
 
 from rmaudit.plots.kinds import Data, figure_kind, line_height
 from rmaudit.plots.marks import name_axes, name_rows, nothing, numbers, size_of
@@ -27,10 +28,10 @@ from rmaudit.typing import Float
 
 ROWS = 0.36  # of the figure's width: the names of rows
 AXIS = 0.6  # an axis label below the cells
-TURN = 40  # degrees that names of columns are turned by where they do not fit side by side
-TURNED = 44  # letters of a line of a turned name: a second would lie on its neighbour
+TURN = 55  # degrees that names of columns are turned by where they do not fit side by side
+TURNED = 60  # letters of a line of a turned name: a second would lie on its neighbour
 MOST_LINES = 3  # of a name of a column that is not turned
-MOST_NUMBERS = 200  # cells whose numbers are written into them, at most
+MOST_NUMBERS = 200  # cells whose numbers are written into them, at most, where they fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class _Names:
     row_start: str
     column_start: str
     turned: bool
+    cell: float  # letters of a name that a cell is wide
 
     @property
     def row_lines(self) -> int:
@@ -61,16 +63,17 @@ def _names(data: Data, width: float, font_size: float) -> _Names:
     columns = [label(name) for name in data["columns"]]
     widest = max((widest_line(name) for name in rows), default=0)
     free = room(width, font_size, 0.92) - widest  # letters below the cells
-    most = free // max(1, len(columns)) - 1  # letters of a column's name that is not turned
+    cell = free / max(1, len(columns))
+    most = int(cell) - 1  # letters of a column's name that is not turned
     upright, start = fit(columns, max(1, most))
     lines = max((lines_of(name) for name in upright), default=1)
     if (
         lines <= MOST_LINES
         and longest_piece([name.removeprefix(start) for name in columns]) <= most
     ):
-        return _Names(rows, upright, row_start, start, turned=False)
+        return _Names(rows, upright, row_start, start, turned=False, cell=cell)
     columns, start = fit(columns, TURNED)
-    return _Names(rows, columns, row_start, start, turned=True)
+    return _Names(rows, columns, row_start, start, turned=True, cell=cell)
 
 
 def _heatmap_height(data: Data, style: Style) -> float:
@@ -104,9 +107,11 @@ def heatmap(ax: Axes, data: Data) -> None:
         linewidth=1.0,
         **_colors(values, data.get("center")),
     )
-    _ticks(ax, data, _names(data, *size_of(ax)))
-    if values.size <= MOST_NUMBERS:
-        _write(ax, mesh, values)
+    names = _names(data, *size_of(ax))
+    _ticks(ax, data, names)
+    written = _numbers(values)
+    if values.size <= MOST_NUMBERS and max(map(len, written.flat)) <= names.cell:
+        _write(ax, mesh, values, written)
         unit = data.get("unit") or ""
         if unit not in ("", "-"):
             ax.set_title(f"in {label(unit)}", loc="right", fontsize="small", color=MUTED)
@@ -149,25 +154,28 @@ def _ticks(ax: Axes, data: Data, names: _Names) -> None:
         spine.set_visible(False)
 
 
-def _write(ax: Axes, mesh: QuadMesh, values: Float) -> None:
+def _numbers(values: Float) -> NDArray[np.str_]:
+    """The numbers as they are written into cells; a dash for none."""
     finite = values[np.isfinite(values)]
     whole = bool((finite == np.round(finite)).all())
     spread = float(np.abs(finite).max())
     digits = (
         0 if whole or spread >= 100 else max(0, 2 - max(0, math.floor(math.log10(spread or 1))))
     )
+    written = [
+        "\u2013" if np.isnan(value) else f"{value:,.{digits}f}".replace("-", "\u2212")
+        for value in values.flat
+    ]
+    return np.array(written).reshape(values.shape)
+
+
+def _write(ax: Axes, mesh: QuadMesh, values: Float, written: NDArray[np.str_]) -> None:
     for (i, j), value in np.ndenumerate(values):
-        if np.isnan(value):
-            ax.text(j + 0.5, i + 0.5, "–", ha="center", va="center", color=MUTED)
-            continue
-        red, green, blue, _ = mesh.cmap(mesh.norm(np.asarray(value)))
-        dark = 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.55
-        ax.text(
-            j + 0.5,
-            i + 0.5,
-            f"{value:,.{digits}f}".replace("-", "\u2212"),
-            ha="center",
-            va="center",
-            color=CELL_LIGHT if dark else CELL_DARK,
-            fontsize="small",
-        )
+        color = MUTED
+        if not np.isnan(value):
+            red, green, blue, _ = mesh.cmap(mesh.norm(np.asarray(value)))
+            dark = 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.55
+            color = CELL_LIGHT if dark else CELL_DARK
+        place = {"ha": "center", "va": "center"}
+        size = None if np.isnan(value) else "small"
+        ax.text(j + 0.5, i + 0.5, str(written[i, j]), color=color, fontsize=size, **place)

@@ -25,6 +25,7 @@ UNITS = {
     "0..2": "",
     "alpha": "",
     "n": "",
+    "count": "",
     "beta": "",
     "SD": "reward SD",
     "SD per doubling": "reward SD per doubling",
@@ -32,6 +33,7 @@ UNITS = {
     "nats": "nats",
 }
 METHODS = {"bon": "best of n", "tilted": "tilting", "rl": "RL"}
+COUNTS = ("n", "count")
 SHARES = ("probability", "share", "share of tokens")
 # Differences of two shares: signed, in percentage points.
 DIFFERENCES = (
@@ -96,7 +98,14 @@ def is_difference(metric_id: str) -> bool:
 
 def slice_words(slice_: Mapping[str, str]) -> str:
     """A slice as it reads: "urgent symptom", "best of n"."""
-    return ", ".join(METHODS.get(v, v) if k == "method" else v for k, v in slice_.items())
+    return ", ".join(_slice_word(k, v) for k, v in slice_.items())
+
+
+def _slice_word(key: str, value: str) -> str:
+    """Our own names as words; those of the data as they are."""
+    if key == "attribute":
+        return value.replace("_", " ")
+    return METHODS.get(value, value) if key == "method" else value
 
 
 def unit_of(metric_id: str, unit: str) -> tuple[float, str, str]:
@@ -121,7 +130,7 @@ def words(metric: MetricRecord) -> Number:
     low, high = (None if end is None else end * factor for end in metric.ci)
     # A share has one decimal everywhere, as in the titles of findings.
     places = 1 if factor == 100 else digits(value, low, high)
-    if metric.unit == "n" and all(e is None or e == round(e) for e in (value, low, high)):
+    if metric.unit in COUNTS and all(e is None or e == round(e) for e in (value, low, high)):
         places = 0
     sign = "+" if unit == "points" and value > 0 else ""
     interval = ""

@@ -147,3 +147,12 @@ def test_names_break_at_separators_and_numbers_stay_whole() -> None:
     assert wrap("x" * 10, 4) == "xxxx\nxxxx\nxx"
     assert wrap("名前" * 4, 8) == "名前名前\n名前名前"  # a sign takes the width of two letters
     assert wrap("says “a_”", 8) == "says\n“a_”"  # no quotation mark begins a line
+
+
+def test_numbers_that_do_not_fit_into_cells_give_way_to_a_scale() -> None:
+    for n, written in ((4, True), (16, False)):
+        columns = [f"subset {i}" for i in range(n)]
+        data = {"rows": ["a", "b"], "columns": columns, "values": [[-0.25] * n, [0.5] * n]}
+        drawing = draw({"kind": "heatmap", "data": {**data, "unit": "SD", "center": 0.0}})
+        assert bool(drawing.axes[0].texts) is written
+        assert len(drawing.axes) == 2 - written  # the colours' scale

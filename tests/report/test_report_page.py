@@ -21,7 +21,7 @@ from rmaudit.report.marks import interval_plot, marked
 from rmaudit.report.page import PAGE_BYTES, render, summary
 from rmaudit.report.schema import MetricRecord
 from rmaudit.report.verdict import key_numbers, verdict
-from rmaudit.report.wording import digits, minus, number, words
+from rmaudit.report.wording import digits, minus, number, slice_words, words
 from rmaudit.results import OTHER_KIND, AuditResult, Estimate, Figure, Finding, Metric, Severity
 
 VOID = {"meta", "link", "br", "hr", "img", "input", "path", "use", "rect", "circle"}
@@ -368,3 +368,22 @@ def test_sentences_have_a_true_minus_before_numbers_alone() -> None:
     assert minus(said) == said.replace("-", "\u2212")
     for kept in ("3-5 of 2026-11-29", "GPT-4", "--limit 5", "mpt-7b", "a - 3", "x-1", "-x"):
         assert minus(kept) == kept
+
+
+def test_counts_are_whole_and_our_own_names_are_words() -> None:
+    record = MetricRecord(
+        id="coverage.holes",
+        value=1.0,
+        ci=(0.0, 1.0),
+        confidence=0.95,
+        n=9,
+        n_prompts=9,
+        unit="count",
+        better="zero",
+        slice={},
+        method="m",
+        reason=None,
+    )
+    assert (words(record).value, words(record).interval, words(record).unit) == ("1", "0 to 1", "")
+    assert slice_words({"attribute": "code_blocks"}) == "code blocks"
+    assert slice_words({"subset": "code_blocks"}) == "code_blocks"  # a name of the data's own

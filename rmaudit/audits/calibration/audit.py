@@ -45,7 +45,7 @@ class Calibration(Audit):
     )
     meaning = (
         "A reward model trained on pairs claims that a response is preferred with probability "
-        "sigmoid(margin). Overconfidence is the mean claim minus the share that is right; the "
+        "sigmoid(margin). Overconfidence is the mean claim minus the share correct; the "
         "temperature is what margins should be divided by (above 1: overconfident). Binned ECE "
         "and MCE are positive even for a perfect model, so read the debiased one; the intervals "
         "of binned and smooth errors and of the resolution are approximate: nominal 95% covered "

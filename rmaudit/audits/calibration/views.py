@@ -91,8 +91,8 @@ def diagram_figure(diagram: ReliabilityDiagram) -> Figure:
         "reliability",
         "reliability",
         "Reliability diagram",
-        f"Share of right choices against the model's confidence in {len(bins)} bins; {outside} of "
-        "them lie outside the band in which a perfectly calibrated model would be.",
+        f"Share of correct choices against the model's confidence in {len(bins)} bins; {outside} "
+        "of them lie outside the band in which a perfectly calibrated model would be.",
         {
             "bins": bins,
             "band": band,

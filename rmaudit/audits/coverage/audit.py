@@ -64,7 +64,7 @@ class Coverage(Audit):
     meaning = (
         "A prompt is inside the support unless it lies farther from the feedback than 95% of "
         "feedback held out from it. Of deployment drawn like the feedback, at least 95% would "
-        "be inside, so the deficit is tested. A hole is a family of at least 1% of deployment "
+        "be inside, so the deficit is tested. A gap is a subset of at least 1% of deployment "
         "with less than a tenth of that share in feedback. Rho is over the responses of prompts "
         f"found word for word in the feedback or, where under {LEAST_VERBATIM} rows are, of those "
         "inside its support."

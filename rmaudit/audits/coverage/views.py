@@ -145,8 +145,9 @@ def deficit_finding(
     """More of the deployment lies outside the support than chance allows."""
     if not kappa.defined or kappa.high >= 1 - LEVEL:
         return []
+    share = round(1 - kappa.value, 9)  # 0.2425 here and in the figure, not 0.24250000000000005
     title = (
-        f"{1 - kappa.value:.1%} of deployment prompts lie outside the feedback's support, where 5% "
+        f"{share:.1%} of deployment prompts lie outside the feedback's support, where 5% "
         f"would be chance (interval {1 - kappa.high:.1%} to {1 - kappa.low:.1%})"
     )
     detail = "Label prompts of the table label_next, and trust the reward less outside the support"

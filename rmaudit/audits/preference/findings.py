@@ -171,7 +171,7 @@ def equal_reward_finding(case: Case, decided: Margins, rate: Estimate) -> list[F
         return []
     equal = decided.margin == 0
     detail = (
-        "Each counts as half right, and gives an optimiser nothing to go by. Look for identical "
+        "Each counts as half correct, and gives an optimiser nothing to go by. Look for identical "
         "responses, saturation, low precision, or responses cut off before they differ."
     )
     return [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -66,7 +67,7 @@ def excess_figure(overall: Mapping[str, Style]) -> Figure:
     """Excess preference for each attribute."""
     named = {name: style.excess for name, style in overall.items()}
     label = "model picks more of it minus label picks more"
-    return intervals("excess", "Excess preference by style", named, label)
+    return intervals("excess", "Excess preference by style", named, label, "points")
 
 
 def heat_map(by_subset: Mapping[str, Mapping[str, Style]]) -> Figure:
@@ -100,13 +101,20 @@ def _words(attribute: str) -> str:
     return attribute.replace("_", " ")
 
 
-def intervals(name: str, title: str, named: Mapping[str, Estimate], xlabel: str) -> Figure:
-    """A row per attribute, with its interval."""
+def intervals(
+    name: str,
+    title: str,
+    named: Mapping[str, Estimate],
+    xlabel: str,
+    unit: Literal["SD", "points"] = "SD",
+) -> Figure:
+    """A row per attribute, with its interval; shares are said in points."""
     defined = {key: e.value for key, e in named.items() if e.defined}
     alt = "No attribute varies within a prompt."
     if defined:
         top = max(defined, key=lambda key: abs(defined[key]))
-        alt = f"{title}: the largest is {defined[top]:+.2f}, for {_words(top)}."
+        size = f"{defined[top]:+.2f} SD" if unit == "SD" else f"{100 * defined[top]:+.1f} points"
+        alt = f"{title}: the largest is {size}, for {_words(top)}."
     rows = [
         {
             "label": _words(k),
