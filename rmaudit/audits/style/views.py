@@ -60,7 +60,8 @@ def subset_table(by_subset: Mapping[str, Mapping[str, Style]]) -> pd.DataFrame:
 def effect_figure(overall: Mapping[str, Style]) -> Figure:
     """Slope of reward on each attribute."""
     named = {name: style.effect for name, style in overall.items()}
-    return intervals("effects", "Reward by style, at equal length", named, "SD per doubling")
+    unit: Literal["SD per doubling"] = "SD per doubling"
+    return intervals("effects", "Reward by style, at equal length", named, unit, unit)
 
 
 def excess_figure(overall: Mapping[str, Style]) -> Figure:
@@ -106,14 +107,15 @@ def intervals(
     title: str,
     named: Mapping[str, Estimate],
     xlabel: str,
-    unit: Literal["SD", "points"] = "SD",
+    unit: Literal["SD", "SD per doubling", "points"] = "SD",
 ) -> Figure:
     """A row per attribute, with its interval; shares are said in points."""
     defined = {key: e.value for key, e in named.items() if e.defined}
     alt = "No attribute varies within a prompt."
     if defined:
         top = max(defined, key=lambda key: abs(defined[key]))
-        size = f"{defined[top]:+.2f} SD" if unit == "SD" else f"{100 * defined[top]:+.1f} points"
+        value = defined[top]
+        size = f"{100 * value:+.1f} points" if unit == "points" else f"{value:+.2f} {unit}"
         alt = f"{title}: the largest is {size}, for {_words(top)}."
     rows = [
         {
