@@ -9,6 +9,7 @@ import pytest
 
 import rmaudit as rma
 from rmaudit.errors import RmauditError
+from rmaudit.rewards import load_reward_model
 
 ROWS = [
     {"prompt": f"What is {i}?", "chosen": f"A {i} is so", "rejected": f"B {i}"} for i in range(8)
@@ -71,3 +72,14 @@ def test_a_fault_that_no_form_explains_has_no_hint():
     with pytest.raises(RmauditError) as error:
         scored(broken)
     assert "messages" not in str(error.value)
+
+
+@pytest.mark.parametrize("weight", ['"1"', "true", "nan"])
+def test_a_weight_that_is_no_number_is_refused(tmp_path, weight):
+    (tmp_path / "own_reward.py").write_text("def reward(pairs):\n    return [1.0] * len(pairs)\n")
+    (tmp_path / "mix.toml").write_text(
+        'schema_version = 1\n[[reward]]\nname = "a"\nmodel = "python:own_reward:reward"\n'
+        f"weight = {weight}\n"
+    )
+    with pytest.raises(RmauditError, match=r"reward\.0\.weight: Input should be a"):
+        load_reward_model(f"mix:{tmp_path / 'mix.toml'}", trust_code=True)

@@ -20,7 +20,7 @@ class _Part(BaseModel):
 
     name: str = Field(min_length=1, max_length=80)
     model: str
-    weight: float = Field(default=1.0, allow_inf_nan=False)
+    weight: float = Field(default=1.0, allow_inf_nan=False, strict=True)
     kind: Signal | None = None
 
 
