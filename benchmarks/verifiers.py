@@ -84,13 +84,14 @@ def planted(number: int, run: int) -> dict[str, Any]:
         for cases in planned(case)
         for row, response in zip(cases.rows.tolist(), cases.responses, strict=True)
     }
-    known = rates(number)
+    known, right = rates(number), {row["chosen"] for row in data}
 
     def verifier(prompts: list[str], completions: list[str], solution: list[str]) -> list[float]:
         found = []
         for prompt, text in zip(prompts, completions, strict=True):
-            kind = kind_of.get((prompt, text), "as written")
-            found.append(float(chance(run, number, prompt, kind) < known[kind]))
+            kind = kind_of.get((prompt, text))
+            rate = known[kind] if kind else float(text in right)  # what has no content is refused
+            found.append(float(chance(run, number, prompt, kind) < rate))
         return found
 
     verifier.kind = "verdict"  # type: ignore[attr-defined]
@@ -99,7 +100,7 @@ def planted(number: int, run: int) -> dict[str, Any]:
     wrong = {kind.name for kind in EXPLOITS}
     for metric in report.audits["verifier"].metrics:
         name = metric.slice.get("class")
-        if name is None or metric.value is None:
+        if name not in known or metric.value is None:
             continue
         rate = known[name] if name in wrong else 1 - known[name]
         judged += 1

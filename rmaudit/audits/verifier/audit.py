@@ -144,6 +144,10 @@ def _referenced(case: Case, scores: Scores, open_: Unreferenced) -> AuditResult:
     metrics = [
         Metric(FALSE_POSITIVE, over_all.false_positive),
         *(Metric(FALSE_POSITIVE, rates[k.name], {"class": k.name}) for k in _in(EXPLOITS, rates)),
+        *(
+            Metric(FALSE_POSITIVE, each.false_positives(case), {"class": name})
+            for name, each in open_.verdicts.items()
+        ),
         Metric(FALSE_NEGATIVE, over_all.false_negative),
         *(
             Metric(FALSE_NEGATIVE, rates[k.name], {"class": k.name})

@@ -21,6 +21,7 @@ from rmaudit.audits.verifier.measure import threshold
 from rmaudit.audits.verifier.plan import (
     AUDIT,
     MOST_PROMPTS,
+    planned,
     read_reference,
     reference_column,
     references,
@@ -205,9 +206,14 @@ def _named(prompt: str, cells: Sequence[Any]) -> tuple[str, ...]:
 def made(case: Case) -> tuple[Made, ...]:
     """Every class of responses; with a reference answer those alone that have no content.
 
-    There whoever states the reference is left out.
+    There what states the reference is left out, and what the classes made of it hold already.
     """
     mine, columns = own(case), _columns_read(case)
+    held = {
+        (row, text)
+        for cases in (planned(case) if read_reference(case) else ())
+        for row, text in zip(cases.rows.tolist(), cases.responses, strict=True)
+    }
     stated = _references(case)
     prompts = case.eval.frame["prompt"].tolist()
     n = len(mine.rows)
@@ -228,6 +234,7 @@ def made(case: Case) -> tuple[Made, ...]:
             if text is not None
             and not (kind.made_of != "nothing" and text == mine.texts[i])
             and not (stated is not None and _states(text, stated[int(mine.rows[i])]))
+            and (int(mine.rows[i]), text) not in held
         ]
         source = {"nothing": -1, "own": 0, "other": shift}[kind.made_of]
         places = np.array(kept, dtype=np.int64)
