@@ -262,7 +262,7 @@ class _Table:
     def tell_other_gold(self, keys: Keys) -> None:
         """Say which gold reward is read, where others are logged that differ from it."""
         own = self._series(keys.gold)
-        others = [key for key in keys.passed_over if self._series(key) != own]
+        others = [key for key in keys.passed_over if not _same(self._series(key), own)]
         if others:
             shown = ", ".join(others[:5])
             self.notes.append(f"gold is {keys.gold}; --log-gold takes another ({shown})")
@@ -347,6 +347,14 @@ def _kept(value: object) -> float:
     """A number whose square is one too; NaN of anything else."""
     kept = number(value)
     return kept if abs(kept) <= LARGEST_VALUE else math.nan
+
+
+def _same(series: Mapping[float, float], other: Mapping[float, float]) -> bool:
+    """Whether two keys hold one quantity: a trainer's means and ours differ by their rounding."""
+    if series.keys() != other.keys():
+        return False
+    here, there = (np.array([one[step] for step in series]) for one in (series, other))
+    return bool(np.allclose(here, there, rtol=1e-4, atol=1e-5))
 
 
 def _at(values: Mapping[float, float], step: Float) -> Float:
