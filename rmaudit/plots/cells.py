@@ -14,7 +14,16 @@ from numpy.typing import NDArray
 
 from rmaudit.plots.kinds import Data, figure_kind, line_height
 from rmaudit.plots.marks import name_axes, name_rows, nothing, numbers, size_of
-from rmaudit.plots.names import fit, label, lines_of, longest_piece, room, start_words, widest_line
+from rmaudit.plots.names import (
+    fit,
+    label,
+    lines_of,
+    longest_piece,
+    room,
+    start_words,
+    widest_line,
+    wrap,
+)
 from rmaudit.plots.style import (
     BELOW_TO_ABOVE,
     CELL_DARK,
@@ -72,7 +81,7 @@ def _names(data: Data, width: float, font_size: float) -> _Names:
         and longest_piece([name.removeprefix(start) for name in columns]) <= most
     ):
         return _Names(rows, upright, row_start, start, turned=False, cell=cell)
-    columns, start = fit(columns, TURNED)
+    columns = [wrap(name.removeprefix(start), TURNED) for name in columns]
     return _Names(rows, columns, row_start, start, turned=True, cell=cell)
 
 

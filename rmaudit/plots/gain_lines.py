@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ XLABELS = {
 }
 END_FONT = 8.0  # points: names at the ends of lines
 END_LINE = 1.25 * END_FONT / 72  # inches that a line of them takes
+MOST_LETTERS = 26  # of a line of a run's name
 LEAST_KL = 1e-3  # nats: smaller ones have no place on a logarithmic axis
 
 
@@ -85,7 +87,8 @@ def gain_axes(
                             color=color, alpha=0.18, linewidth=0, zorder=2)  # fmt: skip
         if line["reward"] == "gold" or (alone and line["reward"] in NAMES):
             name = NAMES[line["reward"]]
-            ends.append((xs[-1], ys[-1], name if alone else _name(line, runs), color))
+            name = name if alone else textwrap.fill(_name(line, runs), MOST_LETTERS)
+            ends.append((xs[-1], ys[-1], name, color))
     _draw_marks(ax, marks, runs, x, alone)
     ax.axhline(0, color="0.6", linewidth=0.6, zorder=1)
     if x == "log":

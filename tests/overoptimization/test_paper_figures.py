@@ -148,3 +148,21 @@ def test_two_gold_lines_differ_without_their_colours(two: Overopt) -> None:
 def test_an_unknown_axis_is_a_usage_error(two: Overopt, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no axis is named 'kll'"):
         two.save(tmp_path, ("neurips",), ("kll",))
+
+
+def test_long_names_of_runs_stay_in_the_figure() -> None:
+    names = (
+        "grpo-qwen2.5-1.5b-instruct-kl-0.05-seed-1",
+        "grpo-qwen2.5-1.5b-instruct-kl-0.2-seed-1",
+    )
+    line = {"method": "rl", "reward": "gold", "kl": [0.0, 1.0], "step": [0, 9]}
+    line |= {"low": [None, None], "high": [None, None]}
+    lines = [{**line, "run": name, "gain": [0.0, 1.0 + i]} for i, name in enumerate(names)]
+    drawing = Figure(figsize=(5.5, 2.9), layout="constrained")
+    ax = gain_axes(drawing.add_subplot(), lines)
+    canvas = FigureCanvasAgg(drawing)
+    drawing.draw_without_rendering()
+    boxes = [text.get_window_extent(canvas.get_renderer()) for text in ax.texts]
+    assert [text.get_text().replace("\n", "") for text in ax.texts] == list(names)
+    assert all(box.x1 < drawing.bbox.width + 1 for box in boxes)
+    assert boxes[0].y1 < boxes[1].y0 + 1
