@@ -28,7 +28,14 @@ class Ridge:
     """
 
     def __init__(self, rows: sparse.csr_array) -> None:
-        self.rows = rows.astype(np.float64)
+        narrow = max(rows.nnz, *rows.shape) < 2**31  # a product is as fast as memory gives indices
+        index = np.int32 if narrow else np.int64
+        parts = (
+            rows.data.astype(np.float64),
+            rows.indices.astype(index),
+            rows.indptr.astype(index),
+        )
+        self.rows = sparse.csr_array(parts, shape=rows.shape)
         self.columns = sparse.csr_array(self.rows.T)
 
     def fit(self, used: Float, start: Float | None = None, tolerance: float = TOLERANCE) -> Float:
