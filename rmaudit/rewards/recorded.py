@@ -170,18 +170,23 @@ def _of_objects(data: Dataset, side: str) -> dict[str, NDArray[np.float64]]:
     column = f"{side}_components" if side in _COLUMNS else "components"
     if column not in data.frame:
         return {}
-    objects = _each(data, data.frame[column].tolist(), column, side)
-    names = dict.fromkeys(
-        str(name) for each in objects if isinstance(each, Mapping) for name in each
-    )
+    given = _each(data, data.frame[column].tolist(), column, side)
+    objects = [each if isinstance(each, Mapping) else {} for each in given]
+    shapes = dict.fromkeys(map(tuple, objects))  # the names of each kind of object
+    names = dict.fromkeys(name for shape in shapes for name in shape)
     names.pop("total", None)  # the reward itself
-    return {
-        name: np.array(
-            [_number(each.get(name)) if isinstance(each, Mapping) else np.nan for each in objects],
-            dtype=np.float64,
-        )
-        for name in names
-    }
+    return {str(name): _numbers([each.get(name) for each in objects]) for name in names}
+
+
+def _numbers(values: list[Any]) -> NDArray[np.float64]:
+    """Values as numbers, (n,); NaN where one is missing."""
+    try:
+        quick = np.array(values, dtype=np.float64)
+        if quick.shape == (len(values),):
+            return quick
+    except (TypeError, ValueError):  # a missing value of pandas, or what is no number
+        pass
+    return np.array([_number(value) for value in values], dtype=np.float64)
 
 
 def _lists(data: Dataset, values: list[Any], column: str) -> _Lists:
