@@ -75,8 +75,8 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def setup(self) -> None:
-        self.timeout = PATIENCE
         super().setup()
+        self.connection.settimeout(PATIENCE)
         self.rfile = io.BufferedReader(_Incoming(self.connection))
 
     def do_GET(self) -> None:
