@@ -211,6 +211,11 @@ def test_the_committed_example_is_what_make_example_builds(
         assert numbers == pytest.approx(committed[key], abs=1e-6, rel=1e-6, nan_ok=True), key
 
 
+def test_a_demonstration_says_which_command_makes_it_again() -> None:
+    page = (ROOT / "reports" / "example" / "report.html").read_text()
+    assert "Reproduce: <code>rmaudit demo --synthetic</code>" in page
+
+
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) < 150
 

@@ -154,7 +154,8 @@ def show(console: Console, report: Report, folder: Path) -> None:
             "for stay unseen; --profile standard measures them"
         )
     console.say(f"page: {folder / 'report.html'}", page=str(folder / "report.html"))
-    console.say(f"next: rmaudit gate {folder} --policy gate.toml")
+    thresholds = " --policy gate.toml" if Path("gate.toml").is_file() else ""
+    console.say(f"next: rmaudit gate {folder}{thresholds}")
 
 
 def score(

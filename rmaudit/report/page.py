@@ -160,15 +160,20 @@ def _speaks(metric: MetricRecord) -> bool:
 
 
 def _command(report: Report) -> str | None:
-    """The start of the command that measures it again; None where settings name no files."""
+    """The command that measures it again, up to the audits' names if it ends in --only.
+
+    A demonstration, whose settings name no files, is run again as a whole; None where no command
+    is known.
+    """
     config = report.record.config
     if not isinstance(config.get("model"), str) or not isinstance(config.get("eval"), str):
-        return None
+        command = report.record.provenance.command
+        return command if command is not None and command.startswith("rmaudit ") else None
     parts = ["rmaudit audit", "--model", shlex.quote(str(config["model"]))]
     for name in ("eval", "feedback", "deployment", "samples", "gold"):
         if isinstance(config.get(name), str):
             parts += [f"--{name}", shlex.quote(str(config[name]))]
-    return " ".join([*parts, "--seed", str(report.record.seed)])
+    return " ".join([*parts, "--seed", str(report.record.seed), "--only"])
 
 
 @dataclass(frozen=True, slots=True)

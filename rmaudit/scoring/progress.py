@@ -211,7 +211,7 @@ class TerminalProgress:
 def cost_line(texts: int, to_score: int, tokens: int, unit: str) -> str:
     """The cost in words, as `Progress.plan` is told it."""
     if not to_score:
-        return f"{texts:,} texts, all scored before"
+        return f"{texts:,} texts, all scored before" if texts else "no text was scored"
     known = f" ({texts - to_score:,} scored before)" if to_score < texts else ""
     return f"{texts:,} texts, {to_score:,} to score{known}, about {tokens:,} {unit}"
 

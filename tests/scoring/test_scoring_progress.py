@@ -38,6 +38,7 @@ def test_a_terminal_shows_texts_rate_and_time_left():
 
 def test_the_cost_in_words():
     assert cost_line(10, 0, 0, "tokens") == "10 texts, all scored before"
+    assert cost_line(0, 0, 0, "tokens") == "no text was scored"
     assert (
         cost_line(2000, 1500, 123456, "tokens")
         == "2,000 texts, 1,500 to score (500 scored before), about 123,456 tokens"
