@@ -18,7 +18,8 @@ def rewards(items: Sequence[Item], *, first: bool) -> dict[str, list[Float]]:
     Parameters
     ----------
     items
-        Items with texts; without any, no rule but the first response applies.
+        Items with texts; without any, no rule but the first response applies, and none where what
+        was decided is all that is recorded.
     first
         Whether the order in which responses stand says nothing of which is better.
     """
@@ -32,6 +33,6 @@ def rewards(items: Sequence[Item], *, first: bool) -> dict[str, list[Float]]:
         found["longer"] = lengths
         found["shorter"] = [-length for length in lengths]
         found["markdown"] = np.split(markdown_marks(texts), ends)
-    if first:
+    if first and all(item.size for item in items):
         found["first"] = [-np.arange(item.size, dtype=np.float64) for item in items]
     return found

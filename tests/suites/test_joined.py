@@ -100,3 +100,14 @@ def test_the_command_joins_and_a_limit_may_leave_results_over(tmp_path: Path) ->
     assert done.exit_code == 2
     with pytest.raises(UsageError, match="results hold rewards already"):
         rma.bench("judgebench", data, lambda pairs: [0.0] * len(pairs), results=results)
+
+
+def test_decisions_without_texts_or_rewards_have_no_blind_rule(tmp_path: Path) -> None:
+    rows: Rows = [
+        {"pair_id": str(k), "source": "livebench-math", "question": "q", "label": "A>B",
+         "judgments": [{"judgment": {"judge_model": "j"}, "decision": d} for d in ("A>B", "B>A")]}
+        for k in range(8)
+    ]  # fmt: skip
+    report = rma.bench("judgebench", write(tmp_path / "decided.json", rows))
+    assert report.official["single.overall"] == 1
+    assert not [metric.id for metric in report.metrics() if "blind" in metric.id]
