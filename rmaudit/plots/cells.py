@@ -153,7 +153,7 @@ def _ticks(ax: Axes, data: Data, names: _Names) -> None:
         ha="right" if names.turned else "center",
         rotation_mode="anchor" if names.turned else "default",
     )
-    name_rows(ax, np.arange(len(names.rows)) + 0.5, names.rows, names.row_start)
+    name_rows(ax, np.arange(0.5, len(names.rows)), names.rows, names.row_start)
     words = [data.get("xlabel") or "", start_words(names.column_start, names.columns)]
     name_axes(ax, {**data, "xlabel": "; ".join(word for word in words if word)}, AXIS)
     ax.invert_yaxis()
@@ -185,6 +185,6 @@ def _write(ax: Axes, mesh: QuadMesh, values: Float, written: NDArray[np.str_]) -
             red, green, blue, _ = mesh.cmap(mesh.norm(np.asarray(value)))
             dark = 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.55
             color = CELL_LIGHT if dark else CELL_DARK
-        place = {"ha": "center", "va": "center"}
         size = None if np.isnan(value) else "small"
-        ax.text(j + 0.5, i + 0.5, str(written[i, j]), color=color, fontsize=size, **place)
+        text = ax.text(j + 0.5, i + 0.5, str(written[i, j]), color=color, fontsize=size)
+        text.set(ha="center", va="center")

@@ -27,14 +27,14 @@ def numbers(values: Sequence[float | None] | None) -> Float:
 
 def size_of(ax: Axes) -> tuple[float, float]:
     """Width of the figure in inches and font size of its names in points."""
-    width = float(ax.figure.get_figure(root=True).get_figwidth())  # type: ignore[union-attr]
+    width = float(ax.figure.get_figure(root=True).get_figwidth())
     return width, float(rcParams["ytick.labelsize"])
 
 
 def name_axes(ax: Axes, data: Mapping[str, Any], share: float = AXIS) -> None:
     """Axis labels, as they stand, in lines that take a share of the figure's width or height."""
     width, font_size = size_of(ax)
-    height = float(ax.figure.get_figure(root=True).get_figheight())  # type: ignore[union-attr]
+    height = float(ax.figure.get_figure(root=True).get_figheight())
     for axis, words, inches in (
         (ax.xaxis, data.get("xlabel"), width * share),
         (ax.yaxis, data.get("ylabel"), height * AXIS),

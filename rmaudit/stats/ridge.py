@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy import sparse
 from scipy.optimize import minimize
@@ -35,8 +37,8 @@ class Ridge:
             rows.indices.astype(index),
             rows.indptr.astype(index),
         )
-        self.rows = sparse.csr_array(parts, shape=rows.shape)
-        self.columns = sparse.csr_array(self.rows.T)
+        self.rows: Any = sparse.csr_array(parts, shape=rows.shape)
+        self.columns: Any = sparse.csr_array(self.rows.T)
 
     def fit(self, used: Float, start: Float | None = None, tolerance: float = TOLERANCE) -> Float:
         """Coefficients, (k,), whose gradient is at most `tolerance` times that at zero.
@@ -66,7 +68,7 @@ class Ridge:
                 at[:] = [w.copy(), used * expit(odds) * expit(-odds)]
             return np.asarray(along + self.columns @ (at[1] * (self.rows @ along)))
 
-        found = minimize(
+        found: Any = minimize(
             value,
             np.zeros(self.rows.shape[1]) if start is None else start,
             method="trust-ncg",

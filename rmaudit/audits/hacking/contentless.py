@@ -88,7 +88,7 @@ def _worse_wins(case: Case, scores: Scores, each: Verdicts, found: Unreferenced)
         known.get((code, text.strip())) == 0
         for code, text in zip(codes, each.responses, strict=True)
     ]
-    return (accepted & ~found.own[each.of] & ~np.array(itself)).astype(np.float64)
+    return np.asarray(accepted & ~found.own[each.of] & ~np.array(itself), dtype=np.float64)
 
 
 def _finding(

@@ -228,8 +228,8 @@ class PythonReward(RewardModel):
             low, high = self.facts.scale.split(" to ")
             bounds, what = (float(low), float(high)), f"its scale, {self.facts.scale}"
         limited = bool(self.facts.scale) or self.signal == "preference"
-        finite = value is not None and math.isfinite(value)
-        if limited and finite and not bounds[0] <= value <= bounds[1]:
+        known = value is not None and math.isfinite(value)
+        if limited and known and not bounds[0] <= float(value or 0.0) <= bounds[1]:
             return f"returned {value:g}, which is outside {what}"
         parts = {name: values[place] for name, values in answers.components.items()}
         return value, {n: v for n, v in parts.items() if not math.isnan(v)}
