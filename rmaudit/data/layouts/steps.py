@@ -188,8 +188,15 @@ class Choices:
         shared = given(record, self.columns)
         rows: list[Row] = []
         before: list[str] = []
-        for place, step in enumerate(needed(record, self.steps) or ()):
+        steps = needed(record, self.steps) or ()
+        if not isinstance(steps, list | tuple) or not all(isinstance(s, Mapping) for s in steps):
+            raise Fault(self.steps, "not a list of steps", "each needs completions")
+        for place, step in enumerate(steps):
             options = step.get("completions") or []
+            if not isinstance(options, list | tuple) or not all(
+                isinstance(each, Mapping) and isinstance(each.get("text"), str) for each in options
+            ):
+                raise Fault(self.steps, "completions are no list of texts with ratings")
             for option in options:
                 if not is_null(option.get("rating")):
                     output = "\n".join([*before, option["text"]])
