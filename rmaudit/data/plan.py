@@ -45,7 +45,7 @@ def through(shape: Shape, prepare: Callable[[Row], Row]) -> Callable[[Row], list
             if name not in reads
         }
         rows = []
-        for row in shape.rows(prepared):
+        for row in _made(shape, prepared):
             whole = {**rest, **row}
             system, tools = whole.pop("system", None), whole.pop("tools", None)
             if system or tools:
@@ -57,6 +57,21 @@ def through(shape: Shape, prepare: Callable[[Row], Row]) -> Callable[[Row], list
         return rows
 
     return read
+
+
+def _made(shape: Shape, prepared: Row) -> list[Row]:
+    """What a shape makes of a row; a row that is not built as the shape expects is at fault.
+
+    Layouts look into values that others wrote: what they do not find there is the row's fault,
+    and the next row is read.
+    """
+    try:
+        return list(shape.rows(prepared))
+    except KeyError as error:
+        raise Fault(None, "not built as this layout is", f"no {error.args[0]!r} inside") from error
+    except (TypeError, AttributeError, IndexError) as error:
+        detail = "a value inside is of another kind"
+        raise Fault(None, "not built as this layout is", detail) from error
 
 
 def turn_notes(profile: Profile, used: set[str]) -> tuple[str, ...]:

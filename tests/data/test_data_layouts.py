@@ -172,6 +172,16 @@ def test_the_shared_root_of_a_tree_is_the_context() -> None:
     assert frame["group"].nunique() == 1
 
 
+def test_a_row_that_is_not_built_as_its_layout_is_is_set_aside_with_what_it_lacks() -> None:
+    broken = json.loads(json.dumps(EXAMPLES["oasst-trees"]))
+    del broken["prompt"]["replies"][0]["text"]
+    data = load([EXAMPLES["oasst-trees"], broken])
+    assert (data.source.rows_used, data.source.rows_set_aside) == (1, 1)
+    [aside] = data.set_aside
+    assert (aside.row, aside.reason) == (2, "not built as this layout is")
+    assert aside.detail == "no 'text' inside"
+
+
 def test_a_file_of_a_layout_may_be_in_any_container(tmp_path: Path) -> None:
     path = tmp_path / "shp.json"
     path.write_text(json.dumps(rows("shp")))
