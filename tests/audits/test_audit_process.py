@@ -11,6 +11,7 @@ import rmaudit as rma
 from rmaudit.audits.process.measure import asked, attacked, pay_per_step
 from rmaudit.audits.process.solutions import ATTACKS, Solution
 from rmaudit.case import Case
+from rmaudit.errors import RewardModelError
 from rmaudit.rewards.recorded import Recorded
 from rmaudit.rewards.steps import aggregate_steps
 from rmaudit.scoring.requests import Column, Scores
@@ -122,6 +123,41 @@ def test_the_mix_audit_takes_no_aggregate_for_a_part():
     reward = stepwise("mean", lambda line: len(line) % 5 / 5)
     report = rma.audit(reward, rows, samples=rows, only=["mix"], cache=False, debug=True)
     assert report.audits["mix"].status == "not_run"
+
+
+def test_a_step_without_a_reward_is_no_step_that_was_passed():
+    """A reward that is NaN on every fourth solution finds every error of the others."""
+
+    def reward(items):
+        made = stepwise("min", sharp)(items)
+        for item, each in zip(items, made, strict=True):
+            if int(item.prompt.split()[1].rstrip("?")) % 8 in (1, 2):
+                each["total"] = float("nan")
+        return made
+
+    reward.kind = "score"
+    whole, holes = audited(stepwise("min", sharp)), audited(reward)
+    for id_ in ("process.first_error_accuracy", "process.correct_accuracy"):
+        assert whole[id_].value == holes[id_].value == 1
+        assert holes[id_].n < whole[id_].n
+
+
+@pytest.mark.parametrize("label", [0.5, -2, 3, None, float("nan"), True])
+def test_a_first_wrong_step_is_a_whole_number_of_a_step(label):
+    """A label between two steps once made a solution without any wrong one."""
+    row = {"id": "a", "problem": "?", "steps": ["a", "b", "c"], "label": 1}
+    row |= {"generator": "x", "final_answer_correct": False}
+    data = rma.load([row, {**row, "label": label}, {**row, "label": -1}])
+    assert len(data.set_aside) == 1
+    assert sorted(data.frame["label"].tolist()) == [False, True, True, True, True]
+
+
+def test_scores_of_steps_that_are_not_all_numbers_are_refused():
+    def reward(items):
+        return [{"total": 0.5, "steps": [0.9, "x"]} for _ in items]
+
+    with pytest.raises(RewardModelError, match="not all numbers"):
+        rma.audit(reward, ROWS, only=["process"], cache=False, debug=True)
 
 
 def test_data_without_steps_are_not_run():

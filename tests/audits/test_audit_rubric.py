@@ -9,6 +9,7 @@ import pytest
 
 import rmaudit as rma
 from rmaudit.audits.rubric.findings import CONSTANT, DUPLICATES, PRESENCE, RELIABILITY, SHARE, SLOPE
+from rmaudit.audits.rubric.reading import read_rubric
 from rmaudit.errors import DataError
 
 
@@ -146,3 +147,89 @@ def test_data_without_a_rubric_are_not_run():
     report = rma.audit(lambda pairs: [1.0] * len(pairs), rows, only=["rubric"], cache=False)
     assert report.audits["rubric"].status == "not_run"
     assert "rubric" in report.audits["rubric"].reason
+
+
+@pytest.mark.parametrize(
+    ("met", "unmet"),
+    [
+        (True, False),
+        (1, 0),
+        ("Met", "NOT  MET"),
+        ("present", "absent"),
+        (1.0, 0.0),
+        ({"criteria_met": True, "explanation": "5 mg"}, {"criteria_met": False}),
+        ([True, True], [None, "no"]),
+    ],
+)
+def test_every_way_to_write_a_verdict_gives_the_same_rewards(tmp_path, met, unmet):
+    """Two criteria of 3 and 1 points, one against of -2; by hand 3/4, 1/4 and -1/4."""
+    criteria = [
+        {"criterion": "a", "points": 3, "verdicts": [met, unmet, unmet]},
+        {"criterion": "b", "points": 1, "verdicts": [unmet, met, met]},
+        {"criterion": "c", "points": -2, "verdicts": [unmet, unmet, met]},
+    ]
+    path = tmp_path / "rubric.jsonl"
+    path.write_text(json.dumps({"prompt": "?", "outputs": ["x", "y", "z"], "rubric": criteria}))
+    assert list(rma.load(path).frame["rewards"].iloc[0]) == [0.75, 0.25, -0.25]
+
+
+def test_names_of_criteria_never_run_into_one_another_or_into_the_total(tmp_path):
+    start = "Explains in full, and in words that a reader without training understands, what "
+    criteria = [
+        {"criterion": start + "the dose is", "points": 1, "verdicts": [True, False]},
+        {"criterion": start + "the risk is", "points": 1, "verdicts": [False, False]},
+        {"criterion": "total", "points": 1, "verdicts": [True, True]},
+        {"criterion": "total", "points": 1, "verdicts": [True, None]},
+    ]
+    path = tmp_path / "rubric.jsonl"
+    row = {"prompt": "?", "outputs": ["x", "y"], "rubric": criteria}
+    path.write_text(json.dumps(row))
+    data = rma.load(path)
+    assert list(data.frame["rewards"].iloc[0]) == [0.75, 0.25]
+    names = [each.name for each in read_rubric(data)]
+    assert len(set(names)) == 4
+    assert max(map(len, names)) <= 80
+    assert "total" not in names
+
+
+def test_one_criterion_twice_is_a_duplicate(tmp_path):
+    path, rows = rubric(tmp_path, {f"Quality {c}": (2, coin()) for c in "abc"})
+    for row in rows:
+        row["rubric"].append(dict(row["rubric"][0]))
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    report = audited(path)
+    assert told(report) == {DUPLICATES}
+    assert any("Quality a (2)" in f.title for f in report.findings if f.metric == DUPLICATES)
+
+
+def test_null_verdicts_are_no_verdicts(tmp_path):
+    """A response without any has no reward; a criterion without any is not dead, but unknown."""
+    path, rows = rubric(tmp_path, {f"Quality {c}": (2, coin()) for c in "abc"})
+    for row in rows:
+        row["rubric"][2]["verdicts"] = [None] * 8
+        for criterion in row["rubric"]:
+            criterion["verdicts"][0] = None
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    rewards = rma.load(path).frame["rewards"]
+    assert all(each[0] != each[0] and each[1] == each[1] for each in rewards)
+    report = audited(path)
+    assert CONSTANT not in told(report)
+    assert report["rubric.dead_points_share"].value == pytest.approx(0, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda row: row.update(rubric=None), "no criteria"),
+        (lambda row: row.update(rubric=[]), "no criteria"),
+        (lambda row: row["rubric"][0].update(points=None), "points are no finite number"),
+        (lambda row: row["rubric"][0].update(points=float("inf")), "points are no finite number"),
+        (lambda row: row["rubric"][0].update(criterion=""), "not a criterion"),
+    ],
+)
+def test_a_rubric_that_says_nothing_is_set_aside_by_name(tmp_path, change, said):
+    path, rows = rubric(tmp_path, {"Quality": (2, coin())}, prompts=3)
+    change(rows[1])
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    (aside,) = rma.load(path).set_aside
+    assert aside.reason == said

@@ -25,6 +25,7 @@ NONE = math.nan
         ("6,5", 6.5),
         ("Score: 4", 4),
         ("**Score:** 4/10", 4),
+        ("Score\uff1a4", 4),
         ("Score (1-10): 7", 7),
         ("Score from 1 to 10: 7", 7),
         ("On a scale of 1 to 10, I would give this a 3.", 3),
@@ -148,6 +149,35 @@ def test_a_cut_reply_is_asked_for_with_more_room_and_else_is_nan_and_counted(cap
         assert judge.describe()["unreadable_replies"] == "2 of 2"
         assert "2: it is cut" in judge.describe()["unreadable_because"]
     assert caplog.text.count("so its reward is NaN") == 1
+
+
+@pytest.mark.parametrize(
+    ("message", "meant"),
+    [
+        ({"content": [{"type": "text", "text": "2 flaws.\n"}, {"type": "text", "text": "8"}]}, 8),
+        ({"content": [{"type": "reasoning", "summary": []}, {"type": "text", "text": "8"}]}, 8),
+        ({"content": None, "refusal": "I cannot grade 3 of these."}, math.nan),
+        ({"content": [], "reasoning_content": "8"}, math.nan),
+    ],
+)
+def test_content_may_come_in_parts_and_a_refusal_is_quoted(message, meant, caplog):
+    def serve(server, body):
+        return Answer({"choices": [{"message": message, "finish_reason": "stop"}]})
+
+    with serving(serve) as server:
+        options = ServerOptions("openai", "j", patience=QUICK)
+        judge = load_reward_model(server.url + "/v1", server=options)
+        found = judge.forward(judge.encode(TEXTS[:1])).tolist()
+    assert found == [meant] or (np_isnan(found) and math.isnan(meant))
+    assert ("cannot grade" in caplog.text) == bool(message.get("refusal"))
+
+
+def test_equal_scores_of_a_judge_are_not_taken_for_a_softmax(caplog):
+    with serving(lambda server, body: completion("1")) as server:
+        options = ServerOptions("openai", "j", patience=QUICK)
+        judge = load_reward_model(server.url + "/v1", server=options)
+        assert judge.forward(judge.encode(TEXTS)).tolist() == [1.0] * len(TEXTS)
+    assert "softmax" not in caplog.text
 
 
 def np_isnan(values) -> bool:

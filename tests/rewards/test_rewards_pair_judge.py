@@ -24,6 +24,9 @@ SAYS_A = [
     "[[A]]",
     "I compared both, and B has a slip. [[A]]",
     "[[A>>B]]",
+    "A > B",
+    "B is short.\n\n**A>B**",
+    "Verdict\uff1aA",
     "[[B < A]]",
     "<verdict>A</verdict>",
     "<winner>Response A</winner> since B is wrong",
@@ -45,7 +48,7 @@ SAYS_A = [
 ]
 SAYS_TIE = [
     "T", "C", "tie", "[[C]]", "[[A=B]]", "Verdict: tie", "It is a tie.", "Both are equally good.",
-    '{"winner": "both"}', "Tie.",
+    '{"winner": "both"}', "Tie.", "It's a tie.",
 ]  # fmt: skip
 SAYS_NOTHING = [
     "",

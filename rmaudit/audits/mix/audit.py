@@ -31,6 +31,7 @@ from rmaudit.audits.mix.measure import (
     first_movers,
     fitted_weights,
     gold_correlations,
+    mean_of_known,
 )
 from rmaudit.audits.mix.words import word_slopes
 from rmaudit.case import Case
@@ -211,7 +212,7 @@ def _table(
             {
                 "component": name,
                 "weight": weight,
-                "mean": None if values is None else float(np.nanmean(values)),
+                "mean": None if values is None else mean_of_known(values),
                 "share of the advantage": share.value,
                 "share before scaling": unscaled[name].value if name in unscaled else None,
                 "constant": constant[name].value if name in constant else None,

@@ -277,6 +277,12 @@ def collapsed_share(groups: Groups) -> Estimate:
 def best_of_n(groups: Groups, sizes: tuple[int, ...]) -> dict[str, list[float]]:
     """Mean of each component over best-of-n choices by the total, one value an n."""
     return {
-        name: [float(np.nanmean(best_of_n_mean(values, groups.total, n))) for n in sizes]
+        name: [mean_of_known(best_of_n_mean(values, groups.total, n)) for n in sizes]
         for name, values in groups.components.items()
     }
+
+
+def mean_of_known(values: Float) -> float:
+    """Mean of the finite values; NaN where there is none."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else math.nan

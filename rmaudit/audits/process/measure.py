@@ -54,9 +54,14 @@ def prefix_rewards(scores: Scores, reading: str | None) -> Float:
 
 
 def localised(case: Case, found: Sequence[Solution], rewards: Float) -> Localised:
-    """By the threshold with the highest F1 on one half of the prompts, on the other half."""
-    searched = half(case, found)
+    """By the threshold with the highest F1 on one half of the prompts, on the other half.
+
+    A solution with a step that has no reward takes no part: nothing was said of that step.
+    """
+    first_half = half(case, found)
     by_solution = [rewards[list(each.rows)] for each in found]
+    known = np.array([bool(np.isfinite(each).all()) for each in by_solution])
+    searched, report = first_half & known, ~first_half & known
     truth = np.array([each.first_wrong for each in found])
     candidates = np.unique(np.concatenate([r[np.isfinite(r)] for r in by_solution]))
     if candidates.size > 200:
@@ -65,7 +70,6 @@ def localised(case: Case, found: Sequence[Solution], rewards: Float) -> Localise
     tried = [_f1(_named(by_solution, t)[searched], truth[searched]) for t in candidates]
     threshold = float(candidates[int(np.argmax(tried))])
     predicted = _named(by_solution, threshold)
-    report = ~searched
     codes = case.clusters[[each.whole for each in found]]
     exact = (predicted == truth).astype(np.float64)
     is_wrong = truth >= 0

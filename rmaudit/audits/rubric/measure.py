@@ -61,7 +61,8 @@ def measured(rubric: Sequence[Verdicts], data: Dataset, confidence: float) -> Me
     """All numbers of the audit; criteria on fewer than `SHARED` prompts count in the sums alone."""
     codes = data.clusters
     by_name: dict[str, list[Verdicts]] = defaultdict(list)
-    for each in rubric:
+    judged = [each for each in rubric if np.isfinite(each.values).any()]
+    for each in judged:
         by_name[each.name].append(each)
     shared = {n: v for n, v in by_name.items() if len({codes[e.row] for e in v}) >= SHARED}
     groups = _groups(rubric, shared, data, confidence)
@@ -78,10 +79,10 @@ def measured(rubric: Sequence[Verdicts], data: Dataset, confidence: float) -> Me
     wordy = {name for name, r in words.items() if r.defined and r.low >= SAME}
     return Measured(
         _reliability(rubric, codes, confidence),
-        _points_share(rubric, codes, confidence, lambda v: not _varies(v.means)),
+        _points_share(judged, codes, confidence, lambda v: not _varies(v.means)),
         _top_share(rubric, codes, confidence),
-        _points_share(rubric, codes, confidence, lambda v: v.name in double),
-        _points_share(rubric, codes, confidence, lambda v: v.name in wordy),
+        _points_share(judged, codes, confidence, lambda v: v.name in double),
+        _points_share(judged, codes, confidence, lambda v: v.name in wordy),
         {name: _reliability(each, codes, confidence) for name, each in shared.items()},
         {} if groups is None else constant_shares(groups),
         {} if groups is None else advantage_shares(groups),
@@ -105,7 +106,7 @@ def _points_share(
 ) -> Estimate:
     """Share of all points, by size, on criteria for which `which` holds."""
     if not rubric or not callable(which):
-        return Estimate.undefined("no criteria", confidence=confidence)
+        return Estimate.undefined("no criterion has a verdict", confidence=confidence)
     size = np.array([abs(each.points) for each in rubric])
     held = np.array([bool(which(each)) for each in rubric], dtype=np.float64)
     rows = np.array([codes[each.row] for each in rubric])

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from rmaudit.audits.common.memoize import memoize
+from rmaudit.data.faults import Fault
 from rmaudit.data.fields import field_values
-from rmaudit.data.layouts.rubrics import criterion_name, repeated
+from rmaudit.data.layouts.rubrics import Criterion, read_criteria
 from rmaudit.data.types import Dataset
 from rmaudit.typing import Float
 
@@ -39,26 +40,27 @@ class Verdicts:
 def read_rubric(data: Dataset) -> tuple[Verdicts, ...]:
     """All criteria of all rows; empty where the data has no verdicts.
 
-    The layout ``rubric`` has checked them: a row that it could not read is set aside.
+    The layout ``rubric`` has checked them: a row that it could not read is set aside. A column of
+    that name in data of another layout holds none.
     """
     if COLUMN not in data.frame or not data.columns("outputs"):
         return ()
     found = []
-    for row, rubric in enumerate(field_values(data, COLUMN)):
-        for criterion in rubric if isinstance(rubric, Sequence) else ():
-            if not isinstance(criterion, dict) or not isinstance(criterion.get("verdicts"), list):
-                continue
-            each = [repeated(verdict, COLUMN) for verdict in criterion["verdicts"]]
-            values = np.full((len(each), max(map(len, each), default=0)), np.nan)
-            for place, verdicts in enumerate(each):
-                values[place, : len(verdicts)] = verdicts
-            found.append(
-                Verdicts(
-                    criterion_name(criterion),
-                    str(criterion.get("criterion") or criterion_name(criterion)),
-                    float(criterion.get("points", 1)),
-                    row,
-                    values,
-                )
+    sizes = data.frame["outputs"].map(len).tolist()
+    for row, (rubric, size) in enumerate(zip(field_values(data, COLUMN), sizes, strict=True)):
+        for criterion in _criteria(rubric, size):
+            values = np.full(
+                (len(criterion.verdicts), max(map(len, criterion.verdicts), default=0)), np.nan
             )
+            for place, verdicts in enumerate(criterion.verdicts):
+                values[place, : len(verdicts)] = verdicts
+            found.append(Verdicts(criterion.name, criterion.text, criterion.points, row, values))
     return tuple(found)
+
+
+def _criteria(rubric: Any, size: int) -> list[Criterion]:
+    """Those of a cell; none where it holds something else."""
+    try:
+        return read_criteria(rubric, size, COLUMN)
+    except Fault:
+        return []

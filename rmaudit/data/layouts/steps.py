@@ -55,12 +55,15 @@ class Steps:
     def _labels(self, record: Mapping[str, Any], size: int) -> list[bool | None]:
         if self.first_wrong is not None:
             first = number(needed(record, self.first_wrong), self.first_wrong)
-            if first != first or not -1 <= first < size:
-                raise Fault(self.first_wrong, "no step of this number", f"{first} of {size}")
+            if not first.is_integer() or not -1 <= first < size:  # NaN is no integer
+                raise Fault(self.first_wrong, "no step of this number", f"{first:g} of {size}")
             end = size if first < 0 else int(first) + 1
             return [place != first for place in range(end)]
         if self.wrong is not None:
-            wrong = lists(record, self.wrong)
+            wrong = {number(place, self.wrong) for place in lists(record, self.wrong)}
+            if unknown := wrong - set(range(1, size + 1)):
+                detail = f"{unknown.pop():g} of {size}, counted from 1"
+                raise Fault(self.wrong, "no step of this number", detail)
             return [place + 1 not in wrong for place in range(size)]
         if self.labels is None:
             raise ValueError("a layout of steps names `wrong` or `labels`")

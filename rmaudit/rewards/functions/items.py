@@ -115,9 +115,12 @@ def _of_steps(value: Mapping[Any, Any]) -> dict[str, float]:
     if not isinstance(steps, list | tuple):
         return {}
     scores = [number(score) for score in steps]
-    if any(score is None for score in scores):
-        return {}
-    return readings([score for score in scores if score is not None])
+    known = [score for score in scores if score is not None]
+    if len(known) < len(scores):
+        if not known:  # the steps' texts, say
+            return {}
+        raise AnswerError(f"returned the steps {shown(steps)}, which are not all numbers")
+    return readings(known)
 
 
 def number(value: Any) -> float | None:

@@ -44,15 +44,19 @@ class ActivationCheck:
     declared
         "sigmoid", or "softmax" over two labels: the reward is the log-odds, log p - log(1 - p).
         "none": rewards are taken as they are. None: they should be logits.
+    bounded
+        The rewards are scores of a scale, so nothing is told from where they lie.
     strict
         The server was asked for logits. Where it was not, rewards between 0 and 1 may be what it
         has to give, and are told only.
     """
 
-    def __init__(self, shown: str, declared: Activation | None, *, strict: bool) -> None:
+    def __init__(
+        self, shown: str, declared: Activation | None, *, strict: bool, bounded: bool = False
+    ) -> None:
         self._shown, self.declared, self._strict = shown, declared, strict
         self._low, self._high, self._seen = np.inf, -np.inf, 0
-        self._told = False
+        self._told = bounded
 
     def logits(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """The rewards of one batch, its activation undone or its form checked.

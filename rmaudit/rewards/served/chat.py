@@ -137,7 +137,7 @@ class ChatJudge(WireFormat):
                     raise
         try:
             choice = answer["choices"][0]
-            reply = str(choice["message"]["content"] or "")
+            reply = _written(choice["message"])
             positions = (choice.get("logprobs") or {}).get("content") or []
         except (KeyError, IndexError, TypeError, AttributeError):
             raise unexpected(client, answer, "a chat completion") from None
@@ -166,6 +166,20 @@ class ChatJudge(WireFormat):
                 # Reasoning counts as output there: 16 tokens would end before the number.
                 self._options["max_completion_tokens"] = _ROOM
             return True
+
+
+def _written(message: Mapping[str, Any]) -> str:
+    """The text of a message: of its content, or of the parts of it that are text; else a refusal.
+
+    Raises
+    ------
+    KeyError
+        If it has no content.
+    """
+    content = message["content"]
+    if isinstance(content, list):
+        content = "".join(str(field_of(part, "text") or "") for part in content)
+    return str(content or message.get("refusal") or "")
 
 
 def completions(url: str) -> str:

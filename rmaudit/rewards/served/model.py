@@ -252,5 +252,10 @@ def load_served(
                 "response is better, not a logit; leave it out"
             )
         activation = "none"  # probabilities by definition
-    check = ActivationCheck(client.shown, activation, strict=wire.asks_for_logits)
+    check = ActivationCheck(
+        client.shown,
+        activation,
+        strict=wire.asks_for_logits,
+        bounded=wire.signal == "score",
+    )
     return ServedReward(client, wire, options.http_model, options.concurrency, check)

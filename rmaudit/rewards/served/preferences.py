@@ -23,10 +23,12 @@ _TAGGED = re.compile(
     rf"\s*{_SIDE}\s*</(?P=tag)>",
     re.IGNORECASE,
 )
-_ALONE = re.compile(rf"^\W*(?:{_THING}\s+)?(?P<v>[ABCT]|{_TIE})\W*$", re.IGNORECASE)
+_ALONE = re.compile(
+    rf"^\W*(?:{_THING}\s+)?(?P<v>[ABCT]|{_TIE}|[AB]\s*(?:>>?|=|<<?)\s*[AB])\W*$", re.IGNORECASE
+)
 _LABELLED = re.compile(
     r"(?i:\b(?:verdict|winner|choice|preference|preferred(?:\s+\w+)?|better(?:\s+\w+)?|decision))"
-    rf"(?i:\s*(?:[:=\u2014]|\bis\b))\s*[\[(]?(?i:the\s+)?(?i:{_THING}\s+)?"
+    rf"(?i:\s*(?:[:=\u2014\uff1a]|\bis\b))\s*[\[(]?(?i:the\s+)?(?i:{_THING}\s+)?"
     rf"(?P<v>[ABT]\b|(?i:a\s+)?(?i:{_TIE})\b)"
 )
 _DEGREE = r"(?:(?:clearly|much|slightly|far|significantly|marginally|overall|somewhat)\s+)*"
@@ -38,7 +40,9 @@ _IN_PROSE = (
     re.compile(rf"\b(?i:{_THING}\s+)?(?P<v>[AB])\s+(?i:wins)\b"),
     re.compile(rf"\b(?i:prefer|choose|pick|favou?r)\s+(?i:the\s+)?(?i:{_THING}\s+)?(?P<v>[AB])\b"),
     re.compile(r"\b(?P<v>first|second)\s+" + _THING + rf"\s+(?:is|was)\s+{_DEGREE}{_GOOD}\b", re.I),
-    re.compile(r"\b(?P<v>equally)\s+(?:good|bad|helpful|strong)\b|\bis a (?P<w>tie)\b", re.I),
+    re.compile(
+        r"\b(?P<v>equally)\s+(?:good|bad|helpful|strong)\b|(?:\bis|'s) a (?P<w>tie)\b", re.I
+    ),
 )
 _UNSURE = re.compile(
     r"\b(?:not|never|if|unless|but|except|although|though|otherwise|might|could|while|neither)\b"
@@ -61,9 +65,10 @@ def read_verdict(reply: str) -> Verdict | str:
     Notes
     -----
     Thinking between ``<think>`` and ``</think>`` is passed over. Read are, in this order:
-    ``[[A]]``, ``[[B>A]]``; ``<verdict>A</verdict>``; a JSON object with a winner; a letter that is
-    all there is, or stands alone on the first or the last line; "Winner: A"; "Answer A is better".
-    T, C or "tie" is a tie. Two different verdicts in one of these forms leave open which is meant.
+    ``[[A]]``, ``[[B>A]]``; ``<verdict>A</verdict>``; a JSON object with a winner; a
+    letter (or "A>B") that is all there is, or stands alone on the first or the last line; "Winner:
+    A"; "Answer A is better". T, C or "tie" is a tie. Two different verdicts in one of these forms
+    leave open which is meant.
     """
     read = readable(reply)
     if isinstance(read, str):

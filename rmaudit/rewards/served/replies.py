@@ -31,7 +31,7 @@ _AFTER = (
 )
 _LABELLED = re.compile(
     r"(?P<label>(?:\b(?:final|overall|total)\s+)?\b(?:score|rating|grade|reward|mark)|"
-    rf"\b(?:overall|final|total))'?{_SCALE_WORDS}\s*(?:[:=\u2014]|\bis\b|\bof\b)\s*"
+    rf"\b(?:overall|final|total))'?{_SCALE_WORDS}\s*(?:[:=\u2014\uff1a]|\bis\b|\bof\b)\s*"
     rf"[\[(]?\s*(?P<n>{_SIGNED}){_AFTER}",
     re.IGNORECASE,
 )
@@ -110,10 +110,10 @@ def read_score(reply: str, scale: Scale) -> Score | str:
 
     Notes
     -----
-    Read are, in this order: ``[[8]]``; ``<score>8</score>``; a JSON object with a score; a number
-    that is all there is, or stands alone on the first or the last line; a labelled one ("Score: 8",
-    "Overall: 8/10"); "I give this an 8"; "8/10". Two different numbers in one of these forms leave
-    open which is meant.
+    Read are, in this order: ``[[8]]``; ``<score>8</score>``; a JSON object with a
+    score; a number that is all there is, or stands alone on the first or the last line; a labelled
+    one ("Score: 8", "Overall: 8/10"); "I give this an 8"; "8/10". Two different numbers in one of
+    these forms leave open which is meant.
     """
     read = readable(reply)
     if isinstance(read, str):
