@@ -81,6 +81,7 @@ def test_the_number_that_is_said_to_be_the_score_is_read(reply, meant):
         "Score: 7 or 8",
         "[[5]] or [[6]]",
         "I would not give this a 9.",
+        "I cannot grade 3 of these.",
         "I would have given it a 9 had it been shorter.",
         "Accuracy score: 4, tone score: 9",
         "9\n\n4",

@@ -55,6 +55,7 @@ SAYS_NOTHING = [
     "I would rather not say.",
     "A or B",
     "Answer A is not better.",
+    "I cannot prefer A.",
     "If you like poems, answer A is better.",
     "Answer A is better. Answer B is better.",
     "[[A]] or [[B]]",

@@ -45,7 +45,7 @@ _IN_PROSE = (
     ),
 )
 _UNSURE = re.compile(
-    r"\b(?:not|never|if|unless|but|except|although|though|otherwise|might|could|while|neither)\b"
+    r"\b(?:not|cannot|never|if|unless|but|except|although|though|otherwise|might|could|while|neither)\b"
     r"|n't\b",
     re.IGNORECASE,
 )

@@ -43,7 +43,7 @@ _GIVEN = re.compile(
 )
 _OF_TOP = re.compile(rf"(?<![\d.,/])(?P<n>{_SIGNED}){_UNIT}\s*(?:/|out of)\s*(?P<of>\d+)(?![\d/])")
 _UNSURE = re.compile(
-    r"\b(?:not|never|if|unless|but|except|although|though|otherwise|might|could|earlier|"
+    r"\b(?:not|cannot|never|if|unless|but|except|although|though|otherwise|might|could|earlier|"
     r"previous(?:ly)?|first|draft|instead)\b|n't\b",
     re.IGNORECASE,
 )
