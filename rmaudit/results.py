@@ -19,7 +19,7 @@ Severity = Literal["high", "medium", "low", "info"]
 Status = Literal["ok", "not_run", "failed"]
 NO_INTERVAL = "no interval"  # the method of a number that stands without one, and says so
 # How the reason begins where an audit is not for this kind of reward: then nothing is missing.
-OTHER_KIND = "is defined for rewards of kind"
+OTHER_KIND = "not for this reward"
 SEVERITIES: tuple[Severity, ...] = ("high", "medium", "low", "info")
 
 

@@ -245,7 +245,7 @@ def test_rewards_whose_difference_overflows_are_a_finding(tmp_path: Path) -> Non
     assert code == 0, said
     report = json.loads((tmp_path / "o" / "report.json").read_text())
     assert not [name for name, a in report["audits"].items() if a["status"] == "failed"]
-    assert "Non-finite rewards" in [finding["title"] for finding in report["findings"]]
+    assert any(f["title"].startswith("Non-finite rewards: ") for f in report["findings"])
 
 
 def test_score_tells_rewards_that_are_not_finite(

@@ -10,7 +10,7 @@ from rmaudit.case import Case
 from rmaudit.data.types import prompt_text
 from rmaudit.registry import Registry
 from rmaudit.results import OTHER_KIND, AuditResult, MetricSpec, Severity
-from rmaudit.rewards.base import SCALARS, Signal
+from rmaudit.rewards.base import SCALARS, SIGNAL_NAMES, Signal
 from rmaudit.scoring.requests import Request, Scores
 
 
@@ -34,8 +34,8 @@ class Audit(ABC):
     def lacks(self, case: Case) -> str | None:
         """Why this audit is not run, in words; None if it can be."""
         if case.signal not in self.signals:
-            defined = ", ".join(sorted(self.signals))
-            return f"{OTHER_KIND} {defined}; this one is of kind {case.signal}"
+            wanted = " or ".join(SIGNAL_NAMES[s] for s in SIGNAL_NAMES if s in self.signals)
+            return f"{OTHER_KIND}: it gives {SIGNAL_NAMES[case.signal]}; this audit needs {wanted}"
         return self.missing(case)
 
     def missing(self, case: Case) -> str | None:

@@ -39,6 +39,7 @@ COLUMNS = (
 """The columns of curve.csv: rewards are raw means, empty where a column does not apply."""
 _STRENGTH = {"bon": "n", "tilted": "beta", "poisson": "n", "rl": "step"}
 METHOD_NAMES = {"bon": "best of n", "tilted": "tilted", "poisson": "best of Poisson n", "rl": "RL"}
+MOST_TOLD = 8  # curves of one figure that its caption tells of
 FORM_OF: dict[str, Form] = {"bon": "bon", "tilted": "bon", "poisson": "bon", "rl": "rl"}
 """The form of a method's fit. The tilted policy's gain starts linear in sqrt(KL), as best of n's
 does, where that of the RL form starts with an infinite slope."""
@@ -185,7 +186,7 @@ def gain_figure(
         name,
         "curves",
         title,
-        " ".join(_sentence(one) for one in studies[:4]),
+        _caption(studies),
         {
             "series": series,
             "xlabel": "training step" if by_step else "KL from the initial policy (nats)",
@@ -259,6 +260,34 @@ def _fit_series(one: Study, name: str) -> dict[str, Any]:
     return {"name": name, "x": kl, "y": gain, "style": "line", **none}
 
 
+def _caption(studies: Sequence[Study]) -> str:
+    """A sentence per curve; of several with one method and range, these are said once."""
+    reaches = {(one.curve.method, _reach(one)) for one in studies}
+    if len(studies) == 1 or len(reaches) > 1:
+        return " ".join(_sentence(one) for one in studies[:MOST_TOLD])
+    ((method, reach),) = reaches
+    told = [f"{one.run} {_peak(one)}" for one in studies[:MOST_TOLD]]
+    if len(studies) > MOST_TOLD:
+        told.append(f"{len(studies) - MOST_TOLD} more in the table")
+    how = METHOD_NAMES[method]
+    return f"{how[:1].upper()}{how[1:]}{reach}. Highest gold gain of each: {'; '.join(told)}."
+
+
+def _reach(one: Study) -> str:
+    return f", up to KL {one.found.measured_kl:.2f}" if has_kl(one.curve) else ""
+
+
+def _peak(one: Study) -> str:
+    """The highest gold gain, where it is, and the safe KL, in a few words."""
+    found = one.found
+    if not found.gain_at_peak.defined:
+        return f"undefined ({found.gain_at_peak.undefined_reason})"
+    words = f"{found.gain_at_peak.value:.2f}{' SD' if one.curve.standard else ''}"
+    if has_kl(one.curve):
+        words += f" at KL {found.best_kl.value:.2f}"
+    return f"{words}, safe KL {found.safe_kl.value:.2f}" if found.safe_kl.defined else words
+
+
 def _sentence(one: Study) -> str:
     found, how = one.found, METHOD_NAMES[one.curve.method]
     if not found.gain_at_peak.defined:
@@ -272,11 +301,11 @@ def _sentence(one: Study) -> str:
     safe = ""
     if found.safe_kl.defined:
         safe = f"; its lower bound rises up to KL {found.safe_kl.value:.2f}"
-    reach, at = f", up to KL {found.measured_kl:.2f}", f" at KL {found.best_kl.value:.2f}"
-    if not has_kl(one.curve):
-        reach = at = ""
+        if found.safe_kl.value == 0:
+            safe = "; its lower bound never rises (safe KL 0)"
+    at = f" at KL {found.best_kl.value:.2f}" if has_kl(one.curve) else ""
     gain = f"{found.gain_at_peak.value:.2f}{unit}{at}"
-    return f"{one.run}, {how}{reach}: the gold reward gains {gain} {turn}{safe}."
+    return f"{one.run}, {how}{_reach(one)}: the gold reward gains {gain} {turn}{safe}."
 
 
 def _spread(name: str, estimate: Estimate) -> dict[str, float]:

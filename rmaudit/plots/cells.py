@@ -171,8 +171,11 @@ def _numbers(values: Float) -> NDArray[np.str_]:
     digits = (
         0 if whole or spread >= 100 else max(0, 2 - max(0, math.floor(math.log10(spread or 1))))
     )
+    # Adding 0.0 makes a plain zero of what rounds to minus zero.
     written = [
-        "\u2013" if np.isnan(value) else f"{value:,.{digits}f}".replace("-", "\u2212")
+        "\u2013"
+        if np.isnan(value)
+        else f"{round(value, digits) + 0.0:,.{digits}f}".replace("-", "\u2212")
         for value in values.flat
     ]
     return np.array(written).reshape(values.shape)

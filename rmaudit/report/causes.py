@@ -133,7 +133,7 @@ CAUSES = (
     Cause(
         "Data quality",
         ("data.*",),
-        "Clean the rows that the table names, then audit again.",
+        "Clean the rows that the data audit names, then audit again.",
     ),
     Cause(
         "Ranking errors",

@@ -20,7 +20,7 @@ from rmaudit.plots import page_svg, to_pdf, to_svg, visible
 from rmaudit.report import wording
 from rmaudit.report.causes import grouped
 from rmaudit.report.marks import interval_plot, marked
-from rmaudit.report.schema import AuditRecord, FigureRecord, MetricRecord
+from rmaudit.report.schema import AuditRecord, FigureRecord, MetricRecord, TableRecord
 from rmaudit.report.verdict import key_numbers, verdict
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ PAGE_BYTES = 1_000_000
 TEXT_LIMITS = (4_000, 1_500, 500, 200)  # characters of an example's text; the first that fits
 MOST_OF_TEXT = 8_000  # characters of any other text, such as the name of a subset
 PREVIEW = 280  # characters of a long text that show before it is opened
+PROSE = 30  # characters from which on the texts of a table's column get room
 TALL = 15  # rows of a figure from which on it stands alone in its line
 LONG = 600  # characters from which on a text beside another scrolls
 MOST_EXAMPLES = 5
@@ -231,12 +232,31 @@ def environment(text_limit: int) -> Environment:
         marked=marked,
         number=wording.number,
         minus=wording.minus,
+        heading=wording.heading,
+        column_kinds=_column_kinds,
         linked=_linked,
         shorten=lambda text: _shorten(text, text_limit),
         preview=lambda text: text[:PREVIEW].rstrip(),
     )
     environment.globals.update(preview_length=PREVIEW, long_text=LONG, tall=TALL)
     return environment
+
+
+def _column_kinds(content: TableRecord) -> list[str]:
+    """How each column of a table stands: "right" for numbers, "prose" for sentences, or "".
+
+    A head stands as its cells do; sentences get room, or a wide table sets a word on each line.
+    """
+    kinds = []
+    for place in range(len(content.columns)):
+        values = [row[place] for row in content.rows if row[place] is not None]
+        numbers = [isinstance(v, int | float) and not isinstance(v, bool) for v in values]
+        if numbers and all(numbers):
+            kinds.append("right")
+        else:
+            long = any(isinstance(v, str) and len(v) > PROSE and " " in v for v in values)
+            kinds.append("prose" if long else "")
+    return kinds
 
 
 def _shown(value: Any) -> Any:

@@ -80,16 +80,14 @@ def verdict(report: Report) -> Verdict:
         sentences.append(f"{len(failed)} {verb} ({', '.join(failed)}).")
         if tone != "high":
             tone, answer = "medium", "Not enough was measured to say."
+    gaps = []
     if picked:
         many = f"{len(defined)} audits were" if len(defined) != 1 else "One audit was"
-        sentences.append(
-            f"{many} asked for, and no others ran: what was not measured is not known to be safe."
-        )
+        gaps.append(f"{many} asked for, and no others ran")
     if not_run:
-        sentences.append(
-            f"{len(not_run)} of {len(defined)} audits for this kind of reward did not run: "
-            "what was not measured is not known to be safe."
-        )
+        gaps.append(f"{len(not_run)} of {len(defined)} audits for this kind of reward did not run")
+    if gaps:
+        sentences.append(f"{'; '.join(gaps)}: what was not measured is not known to be safe.")
     return Verdict(
         tone, answer, tuple(sentences), counts, tuple(serious[:REASONS]), _actions(report, serious)
     )
@@ -139,7 +137,7 @@ def _answer(
     if gaps:
         return (
             "info",
-            "No fault found in what was measured.",
+            "No serious fault found in what was measured.",
             "No finding of high or medium severity.",
         )
     return (

@@ -26,6 +26,7 @@ UNITS = {
     "alpha": "",
     "n": "",
     "count": "",
+    "step": "",
     "beta": "",
     "SD": "reward SD",
     "SD per doubling": "reward SD per doubling",
@@ -42,7 +43,11 @@ DIFFERENCES = (
 )
 MINUS = "\u2212"
 MOST_DIGITS = 4
-_NEGATIVE = re.compile(r"(?<![^\s(\[/=,:])-(?=\d)")
+# A quotation, kept as it is, or the hyphen before a negative number.
+_NEGATIVE = re.compile(r"""\"[^\"]*\"|(?<!\w)'[^']*'(?!\w)|(?<![^\s(\[/=,:])-(?=\d)""")
+# What is shown where an id, a column or a table keeps an older word.
+SHOWN = {"ledger": "coverage", "output": "response", "outputs": "responses"}
+PHRASES = {"texts a call": "texts per call"}
 LARGE = 10**15  # from which on a number is no longer written out
 
 
@@ -60,9 +65,15 @@ def digits(value: float, low: float | None = None, high: float | None = None) ->
 def minus(sentence: str) -> str:
     """A sentence with a true minus sign before its negative numbers, as tables have it.
 
-    Ranges (3-5), dates, options (--limit) and names (GPT-4) keep their hyphens.
+    Ranges (3-5), dates, options (--limit), names (GPT-4) and quoted texts keep their hyphens.
     """
-    return _NEGATIVE.sub(MINUS, sentence)
+    return _NEGATIVE.sub(lambda found: MINUS if found[0] == "-" else found[0], sentence)
+
+
+def heading(name: str) -> str:
+    """The name of a table, column or fact as shown: share_of_outputs is "share of responses"."""
+    words = " ".join(SHOWN.get(word, word) for word in name.replace("_", " ").split(" "))
+    return PHRASES.get(words, words)
 
 
 def number(value: float | None, decimals: int | None = None) -> str:
@@ -120,7 +131,7 @@ def words(metric: MetricRecord) -> Number:
     factor, after, unit = unit_of(metric.id, metric.unit)
     n = f"{metric.n:,}" if metric.n else ""
     if metric.n_prompts and metric.n_prompts != metric.n:
-        n = f"{n} in {metric.n_prompts:,} prompts"
+        n = f"{n} in {metric.n_prompts:,} prompt{'s' if metric.n_prompts > 1 else ''}"
     elif metric.n_prompts and metric.n_prompts > 1:
         n = f"{n} prompts"
     better = BETTER[metric.better]

@@ -30,6 +30,13 @@ SCALARS: frozenset[Signal] = frozenset({"logit", "score", "verdict"})
 UNITS: frozenset[Signal] = frozenset({"logit", "score"})
 """Those of them in which the size of a difference means something."""
 EVERY_SIGNAL: frozenset[Signal] = SCALARS | {"preference"}
+SIGNAL_NAMES: Mapping[Signal, str] = {
+    "logit": "logits",
+    "score": "scores",
+    "verdict": "0/1 verdicts",
+    "preference": "preferences between two responses",
+}
+"""What a reward of each kind gives, in words."""
 
 Row = Mapping[str, Any]
 NO_ROW: Row = {}

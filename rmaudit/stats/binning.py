@@ -141,7 +141,8 @@ def binned_calibration(
     def estimate(value: float, part: str, size: Size) -> Estimate:
         observed = getattr(data, part)
         low, high = deviation_interval(observed, getattr(resampled, part), size, tail=tail)
-        low, high = min(low, value), max(high, value)
+        # No calibration error and no part of the Brier score is above 1.
+        low, high = min(low, value), min(max(high, value), 1.0)
         found = Estimate(value, low, high, confidence, METHOD, claimed.size, n_clusters)
         return replace(found, influence=influences.get(part))
 

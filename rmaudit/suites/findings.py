@@ -24,7 +24,7 @@ def findings(suite: Suite, scored: Scored) -> list[Finding]:
                 "high",
                 suite.key,
                 f"{suite.key}.nonfinite_share",
-                "Non-finite rewards",
+                f"Non-finite rewards: {broken:,} of {rewards.size:,}",
                 f"{broken:,} of {rewards.size:,} rewards are missing or not finite. The official "
                 "rule counts what is compared with them as lost; accuracy leaves it out.",
             )

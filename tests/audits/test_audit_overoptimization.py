@@ -119,9 +119,16 @@ def test_members_and_aggregates_have_curves_of_their_own(make_case: Make, run_au
 
     ensemble = tuple(FunctionModel(noisy(i), name=f"m{i}") for i in (1, 2))
     case = the_case(make_case, with_gold(samples(5), float), noisy(0), ensemble=ensemble)
-    fits = run_audit(Overoptimization(), case).tables["fits"].drop_duplicates("run")
+    result = run_audit(Overoptimization(), case)
+    fits = result.tables["fits"].drop_duplicates("run")
     gain = fits[fits["method"] == "bon"].set_index("run")["gain_at_peak"]
     assert set(gain.index) == {"function", "m1", "m2", "mean", "wco", "uwo"}
+    (figure,) = [figure for figure in result.figures if figure.name == "gain_members"]
+    # What all curves share is said once; then each by its name, the aggregates too.
+    assert figure.alt.startswith("Best of n, up to KL ")
+    assert figure.alt.count("up to KL") == 1
+    for name in ("m1", "m2", "mean", "wco", "uwo"):
+        assert f"; {name} " in figure.alt
     # Three members of independent noise: their mean is nearer to the truth than any of them.
     assert gain["mean"] > max(gain["function"], gain["m1"], gain["m2"])
     assert gain.nunique() == 6

@@ -137,7 +137,7 @@ def test_it_needs_a_verdict_and_for_error_rates_one_that_reads_the_reference():
 
     result = audited(longer).record.audits["verifier"]
     assert result.status == "not_run"
-    assert "is defined for rewards of kind verdict" in result.reason
+    assert result.reason == "not for this reward: it gives scores; this audit needs 0/1 verdicts"
     report = audited(boxed)
     (part,) = (p for p in report.record.audits["verifier"].not_run if "made of" in p.what)
     assert part.needs.startswith("a reward that reads a reference answer")

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.axes._secondary_axes import SecondaryAxis
@@ -15,6 +16,7 @@ from matplotlib.figure import Figure as Drawing
 from matplotlib.text import Text
 
 from rmaudit.plots import draw
+from rmaudit.plots.cells import _numbers
 from rmaudit.plots.names import fit, shared_start, wrap
 
 TREE = [
@@ -156,3 +158,10 @@ def test_numbers_that_do_not_fit_into_cells_give_way_to_a_scale() -> None:
         drawing = draw({"kind": "heatmap", "data": {**data, "unit": "SD", "center": 0.0}})
         assert bool(drawing.axes[0].texts) is written
         assert len(drawing.axes) == 2 - written  # the colours' scale
+
+
+def test_what_rounds_to_zero_in_a_cell_has_no_sign() -> None:
+    assert _numbers(np.array([[-0.001, -0.25], [0.001, np.nan]])).tolist() == [
+        ["0.00", "\u22120.25"],
+        ["0.00", "\u2013"],
+    ]

@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from importlib.resources import files
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from figure_samples import HOSTILE
 from report_samples import ATTACK, Model, estimate, sample_report
@@ -190,7 +191,9 @@ def test_verdicts() -> None:
     assert _verdict("low", "info")[0] == "Not enough was measured to say."
     assert "1 of 2 audits for this kind of reward did not run" in _verdict(status="not_run")[1]
     # What is defined for another kind of reward is not missing.
-    other = AuditResult("tails", "not_run", f"{OTHER_KIND} verdict; this one is of kind logit")
+    other = AuditResult(
+        "tails", "not_run", f"{OTHER_KIND}: it gives logits; this audit needs 0/1 verdicts"
+    )
     assert "not run" not in " ".join(verdict(sample_report([other])).sentences)
     # A failed audit leaves the question open, however good the rest looks.
     assert _verdict(status="failed")[0] == "Not enough was measured to say."
@@ -214,11 +217,11 @@ def test_no_fault_is_told_only_where_ranking_and_exploits_were_measured() -> Non
     ranked, length, budget = map(_measured, MEASURED)
     assert answer(ranked, length, budget) == "Nothing found against it."
     gap = AuditResult("tails", "not_run", "needs samples")
-    assert answer(ranked, length, budget, gap) == "No fault found in what was measured."
+    assert answer(ranked, length, budget, gap) == "No serious fault found in what was measured."
     # Audits that were not asked for are not known to be good, though the report does not hold them.
     picked = sample_report([ranked, length, budget])
     picked.record.config["only"] = ["preference", "length", "overoptimization"]
-    assert verdict(picked).answer == "No fault found in what was measured."
+    assert verdict(picked).answer == "No serious fault found in what was measured."
     assert "3 audits were asked for, and no others ran" in " ".join(verdict(picked).sentences)
     assert answer(ranked) == answer(ranked, length) == answer(length, budget)
     assert answer(ranked) == "Not enough was measured to say."
@@ -366,7 +369,17 @@ def test_a_notebook_shows_the_first_screen(report: Report) -> None:
 def test_sentences_have_a_true_minus_before_numbers_alone() -> None:
     said = "The lead is -3.4 (-5.1 to -0.2), [-1, 2] at -0; p=-1"
     assert minus(said) == said.replace("-", "\u2212")
-    for kept in ("3-5 of 2026-11-29", "GPT-4", "--limit 5", "mpt-7b", "a - 3", "x-1", "-x"):
+    for kept in (
+        "3-5 of 2026-11-29",
+        "GPT-4",
+        "--limit 5",
+        "mpt-7b",
+        "a - 3",
+        "x-1",
+        "-x",
+        'says "-3 or -4"',
+        "says '-3'",
+    ):
         assert minus(kept) == kept
 
 
@@ -387,3 +400,37 @@ def test_counts_are_whole_and_our_own_names_are_words() -> None:
     assert (words(record).value, words(record).interval, words(record).unit) == ("1", "0 to 1", "")
     assert slice_words({"attribute": "code_blocks"}) == "code blocks"
     assert slice_words({"subset": "code_blocks"}) == "code_blocks"  # a name of the data's own
+
+
+def test_heads_of_a_table_stand_as_their_numbers_do_and_sentences_get_room() -> None:
+    frame = pd.DataFrame(
+        {
+            "share_of_outputs": [0.5, None],
+            "flag": [True, False],
+            "note": ["the attribute does not vary within a prompt", None],
+            "id": ["a" * 60, "b"],
+            "reason": [None, None],
+        }
+    )
+    audit = AuditResult("coverage", tables={"ledger": frame})
+    shown = render(sample_report([audit]))
+    start = shown.index('id="table-coverage-ledger"')
+    table = shown[start : shown.index("</table>", start)]
+    assert "Table <bdi>coverage</bdi>: 2 rows" in table
+    assert '<th scope="col" class="right"><bdi>share of responses</bdi></th>' in table
+    assert '<th scope="col" class="prose"><bdi>note</bdi></th>' in table
+    for plain in ("flag", "id", "reason"):
+        assert f'<th scope="col"><bdi>{plain}</bdi></th>' in table
+    # A missing number stands among numbers, a missing text among texts.
+    assert table.count('<td class="right">') == 2
+    assert table.count("<td>\u2013</td>") == 3
+
+
+def test_what_was_not_measured_is_said_once() -> None:
+    report = sample_report([AuditResult("tails", "not_run", "needs samples")])
+    config = {**report.record.config, "only": ["tails"]}
+    record = report.record.model_copy(update={"config": config})
+    said = " ".join(verdict(Report(record)).sentences)
+    assert said.count("is not known to be safe") == 1
+    assert "1 of 1 audits" in said
+    assert "One audit was asked for" in said

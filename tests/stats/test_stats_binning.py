@@ -41,6 +41,15 @@ def test_by_hand() -> None:
     assert found.brier_resolution.value == pytest.approx(0.6 * (1 / 6) ** 2, abs=1e-12)
 
 
+def test_no_error_has_a_bound_above_one() -> None:
+    # Three prompts, one bin each: wide intervals, of errors that are shares.
+    margins = np.array([-3.0, 2.0, 4.0, -5.0, 1.0, -2.0])
+    found = measure(margins, np.array([0, 0, 1, 1, 2, 2]), bins=6)
+    for one in (found.mce, found.ece, found.ece_debiased, found.smooth_ece):
+        assert 0 <= one.low <= one.value <= one.high <= 1
+    assert found.mce.high == 1
+
+
 def test_against_the_definition_with_votes_and_ties() -> None:
     rng = np.random.default_rng(1)
     margins, share = rng.normal(1, 2, 300).round(1), rng.integers(0, 6, 300) / 5

@@ -190,5 +190,5 @@ def examples(case: Case, pairs: Pairs, over: bool) -> tuple[Mapping[str, Any], .
         case,
         pairs.found,
         claimed - correct if over else correct - claimed,
-        lambda i: f"{claimed[i]:.1%} sure of its choice, target {correct[i]:.2f}",
+        lambda i: f"{claimed[i]:.1%} sure of its choice; the labels agree in {correct[i]:.1%}",
     )

@@ -198,12 +198,12 @@ def shares_figure(shares: Sequence[Share]) -> Figure:
         for source, what, e in shares
         if e.value != 0
     ]
-    told = ", ".join(words) or "none of them occurs"
+    told = f"{', '.join(words)}; all others 0" if words else "none of them occurs"
     return Figure(
         "shares",
         "intervals",
         "Faults in the data",
-        f"Share of rows with each fault, with its interval: {told}; all others 0.",
+        f"Share of rows with each fault, with its interval: {told}.",
         {"rows": rows, "xlabel": "share", "reference": 0.0},
     )
 

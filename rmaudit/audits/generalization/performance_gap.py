@@ -146,7 +146,7 @@ def gap_figure(table: pd.DataFrame) -> Figure:
     return Figure(
         "performance_gap",
         "curves",
-        "What optimising the model loses against optimising the truth",
+        "What optimising the model loses against optimising the gold reward",
         alt,
         {
             "series": series,

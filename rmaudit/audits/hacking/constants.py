@@ -107,7 +107,7 @@ class Degenerate:
                     },
                     reward_chosen=preferred,
                     reward_rejected=self.reward[i],
-                    note="shown as rejected: the output that answers nothing",
+                    note="shown as rejected: the response that answers nothing",
                 )
             )
         return tuple(shown)

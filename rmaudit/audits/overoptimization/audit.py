@@ -1,4 +1,4 @@
-"""`overoptimization`: how hard may this reward be optimised before the truth turns?"""
+"""`overoptimization`: how hard may this reward be optimised before the gold reward turns?"""
 
 from __future__ import annotations
 

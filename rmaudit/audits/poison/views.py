@@ -161,7 +161,7 @@ def suspect_finding(case: Case, data: Dataset, name: str, told: Suspects) -> Fin
         f"{share.value:.1%} of the labels of the {name} data are suspect",
         f"{told.by.capitalize()}, fitted on other prompts, is sure of the other response there "
         f"({share.low:.1%} to {share.high:.1%}). Have them labelled again, worst first: the table "
-        "suspect_labels lists them. Some are right, and what is unusual in them is worth keeping.",
+        "suspect_labels lists them. Some are correct; keep those.",
         shift_examples(case, data, told.pairs, told.pairs.row[told.order], note),
         p_at_most(share, 0.01),
     )

@@ -103,7 +103,7 @@ class Preference(Audit):
             "higher",
             "mean reward of the chosen response minus that of the rejected one",
             "Mean margin",
-            "Where the reward's spread differs fifty-fold between prompts, few of them decide the "
+            "where the reward's spread differs fifty-fold between prompts, few of them decide the "
             "SD that it is in: then the 95% interval holds the value in 76 to 88% of simulations.",
         ),
         "preference.rank_correlation": MetricSpec(

@@ -199,9 +199,9 @@ def labelled_tie_finding(
         return []
     size = np.where(compared.tied, np.abs(compared.margin), -np.inf)
     detail = (
-        "A pair with a preference has a larger margin than a labelled tie in "
-        f"{area['value']:.1%} of comparisons ({area['low']:.1%} to {area['high']:.1%}; half is "
-        "no distinction). "
+        "The AUROC is the share of comparisons in which a pair with a preference has a larger "
+        f"margin than a labelled tie ({area['low']:.3f} to {area['high']:.3f}; 0.5 is no "
+        "distinction). "
         "Trained on, such margins reward differences that annotators do not see."
     )
     return [
@@ -209,7 +209,7 @@ def labelled_tie_finding(
             "low",
             "preference",
             "preference.margin_mean",
-            f"Margins hardly tell labelled ties apart (AUROC {area['value']:.2f})",
+            f"Margins hardly tell labelled ties apart (AUROC {area['value']:.3f})",
             detail,
             pair_examples(case, compared, size),
         )

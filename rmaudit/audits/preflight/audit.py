@@ -172,7 +172,7 @@ def _shares(
 ) -> list[Metric]:
     """A share overall and per subset; undefined where no tokenizer could be watched."""
     if not known:
-        reason = "the model's tokenizer is not in sight, so what it cuts is not known"
+        reason = "the model's tokenizer is not available, so what it cuts is not known"
         undefined = Estimate.undefined(reason, n=flag.size, confidence=case.confidence)
         return [Metric(id_, undefined)]
     clusters = case.clusters[texts.rows]
