@@ -11,6 +11,7 @@ from rmaudit.data.types import prompt_text
 from rmaudit.registry import Registry
 from rmaudit.results import OTHER_KIND, AuditResult, MetricSpec, Severity
 from rmaudit.rewards.base import SCALARS, SIGNAL_NAMES, Signal
+from rmaudit.rewards.mix import Mix
 from rmaudit.scoring.requests import Request, Scores
 
 
@@ -35,7 +36,8 @@ class Audit(ABC):
         """Why this audit is not run, in words; None if it can be."""
         if case.signal not in self.signals:
             wanted = " or ".join(SIGNAL_NAMES[s] for s in SIGNAL_NAMES if s in self.signals)
-            return f"{OTHER_KIND}: it gives {SIGNAL_NAMES[case.signal]}; this audit needs {wanted}"
+            reason = f"{OTHER_KIND}: it gives {SIGNAL_NAMES[case.signal]}; this audit needs {wanted}"
+            return reason + _alone(case.model, self.signals)
         return self.missing(case)
 
     def missing(self, case: Case) -> str | None:
@@ -102,3 +104,12 @@ def example(
 def grade(bound: float, medium: float, high: float) -> Severity:
     """Severity of an effect by the end of its interval nearest to no fault (all non-negative)."""
     return "high" if bound >= high else "medium" if bound >= medium else "low"
+
+
+def _alone(model: object, signals: frozenset[Signal]) -> str:
+    """What to say of the parts of a mix that an audit is defined for, while the mix is not."""
+    parts = model.rewards if isinstance(model, Mix) else ()
+    fitting = [f"{part.name} ({part.model.name})" for part in parts if part.model.signal in signals]
+    if not fitting:
+        return ""
+    return f"; to run it on a part, audit that part alone as --model: {', '.join(fitting)}"

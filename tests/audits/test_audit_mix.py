@@ -23,6 +23,8 @@ from rmaudit.audits.mix.measure import (
     gold_correlations,
 )
 from rmaudit.audits.mix.words import tilt, word_slopes
+from rmaudit.rewards.functions.function import given_function
+from rmaudit.rewards.mix import Mix, Part
 
 
 def groups(components, weights, scale="none", total=None):
@@ -321,3 +323,31 @@ def test_intervals_of_shares_allow_for_skewness():
         t = (share.value - end) / error
         assert t + a * t**2 / 3 + a**2 * t**3 / 27 + a / 6 == pytest.approx(sign * quantile)
     assert share.high - share.value > share.value - share.low
+
+
+def test_what_a_mix_is_not_defined_for_names_the_parts_that_it_is_defined_for():
+    """A verdict in a mix, even one called "total", is named where the verifier audit is not run."""
+
+    def tagged(items):
+        return [float("<answer>" in item.response) for item in items]
+
+    def brief(items):
+        return [-float(len(item.response)) for item in items]
+
+    tagged.kind, brief.kind = "verdict", "score"
+    mix = Mix(
+        [
+            Part("total", given_function(tagged), 1.0),
+            Part("brief", given_function(brief), 0.01),
+        ],
+        "group",
+    )
+    rows = [
+        {"prompt": f"Q{i}?", "chosen": f"<answer>{i}</answer>", "rejected": f"{i}"}
+        for i in range(20)
+    ]
+    report = rma.audit(mix, rows, only=["verifier", "preference"], cache=False, debug=True)
+    reason = report.audits["verifier"].reason
+    assert "audit that part alone" in reason
+    assert "total (" in reason
+    assert "brief (" not in reason
