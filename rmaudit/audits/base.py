@@ -36,8 +36,8 @@ class Audit(ABC):
         """Why this audit is not run, in words; None if it can be."""
         if case.signal not in self.signals:
             wanted = " or ".join(SIGNAL_NAMES[s] for s in SIGNAL_NAMES if s in self.signals)
-            reason = f"{OTHER_KIND}: it gives {SIGNAL_NAMES[case.signal]}; this audit needs {wanted}"
-            return reason + _alone(case.model, self.signals)
+            given, alone = SIGNAL_NAMES[case.signal], _alone(case.model, self.signals)
+            return f"{OTHER_KIND}: it gives {given}; this audit needs {wanted}{alone}"
         return self.missing(case)
 
     def missing(self, case: Case) -> str | None:
