@@ -129,13 +129,18 @@ def margin_figure(found: Margins) -> Figure:
         if mask.any():
             counts = np.histogram(np.clip(margin[mask], -end, end), edges)[0]
             series.append({"name": name, "edges": edges.tolist(), "counts": counts.tolist()})
-    wrong = float((found.decided.margin < 0).mean()) if len(found.decided) else 0.0
+    alt = "No decided pair has a margin."
+    if len(found.decided):
+        alt = (
+            f"Histogram of margins; {(found.decided.margin < 0).mean():.1%} of the decided pairs "
+            "lie left of zero, where the model prefers the other response. Margins beyond the "
+            "ends are in the outer bars."
+        )
     return Figure(
         "margins",
         "histogram",
         "Margins: reward of the chosen response minus the other's",
-        f"Histogram of margins; {wrong:.1%} of the decided pairs lie left of zero, where the model "
-        "prefers the other response. Margins beyond the ends are in the outer bars.",
+        alt,
         {"series": series, "xlabel": "margin (SD)", "ylabel": "pairs", "reference_x": 0.0},
     )
 
