@@ -46,11 +46,13 @@ def test_the_gradient_is_as_small_as_promised_from_any_start(scale: float) -> No
 
 def test_equal_columns_share_their_coefficient() -> None:
     made = rows(3)
-    thrice = sparse.csr_array(sparse.hstack([made, made, made[:, :10], -made[:, :10]]))
-    distinct, kind, size = _distinct(thrice)
-    # Of the last column alone a negative twin could be told from no other: it is not among the ten.
-    assert distinct.shape == (made.shape[0], made.shape[1] + 10)
+    turned = np.where(np.arange(made.shape[0]) % 3 == 0, 1.0, -1.0)
+    twins = [-made, sparse.diags_array(turned) @ made]  # the same places, other signs: not equal
+    given = sparse.csr_array(sparse.hstack([made, made, *twins]))
+    distinct, kind, size = _distinct(given)
+    assert distinct.shape == np.unique(given.toarray(), axis=1).shape
+    shared = distinct.toarray()[:, kind] / np.sqrt(size)[kind]
+    assert shared == pytest.approx(given.toarray(), rel=1e-12)
     used = np.ones(made.shape[0])
     merged = Ridge(distinct).fit(used)
-    assert (merged / np.sqrt(size))[kind] == pytest.approx(Ridge(thrice).fit(used), abs=1e-5)
-    assert distinct @ merged == pytest.approx(thrice @ Ridge(thrice).fit(used), abs=1e-5)
+    assert (merged / np.sqrt(size))[kind] == pytest.approx(Ridge(given).fit(used), abs=1e-5)

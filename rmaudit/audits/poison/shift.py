@@ -9,7 +9,10 @@ Large-Scale Simultaneous Hypothesis Testing).
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -233,16 +236,21 @@ def _distinct(features: sparse.csr_array) -> tuple[sparse.csr_array, Integers, I
     distinct, kind, size
         (n, u); the column that stands for each, (k,); how many it stands for, (u,).
     """
-    key = np.random.default_rng(0).integers(1, 2**62, size=(2, features.shape[0]))
-    bits = sparse.csr_array(
-        (features.data.view(np.int64), features.indices, features.indptr), features.shape
-    )
-    sums = np.stack([bits.T @ row for row in key], axis=1)  # modulo 2^64; equal columns, equal sums
-    _, first, kind, size = np.unique(
-        sums, axis=0, return_index=True, return_inverse=True, return_counts=True
-    )
-    kept = features.tocsc()[:, first] @ sparse.diags_array(np.sqrt(size.astype(np.float64)))
-    return sparse.csr_array(kept), kind.ravel(), size
+    columns = sparse.csc_array(features)
+    columns.sort_indices()
+    numbers: dict[bytes, int] = {}
+    kind = np.array([numbers.setdefault(each, len(numbers)) for each in _digests(columns)])
+    size, first = np.bincount(kind), np.unique(kind, return_index=True)[1]
+    kept = columns[:, first] @ sparse.diags_array(np.sqrt(size.astype(np.float64)))
+    return sparse.csr_array(kept), kind, size
+
+
+def _digests(columns: sparse.csc_array) -> Iterator[bytes]:
+    """A digest of each column: of its rows and its numbers, signs included."""
+    for start, end in pairwise(columns.indptr.tolist()):
+        digest = hashlib.blake2b(columns.indices[start:end].tobytes(), digest_size=16)
+        digest.update(columns.data[start:end].tobytes())
+        yield digest.digest()
 
 
 def _by_prompt(
