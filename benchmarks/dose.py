@@ -36,6 +36,7 @@ from rmaudit.overoptimization.dose_curves import (
     proxy_tables,
     within_sd,
 )
+from rmaudit.overoptimization.fits import Form, fit_form, form_terms
 from rmaudit.overoptimization.paper import gain_lines
 from rmaudit.plots.gain_lines import gain_axes
 from rmaudit.plots.paper import paper_files
@@ -109,7 +110,9 @@ def rl_gains(
         rows = [row for row in map(json.loads, lines) if "gold_exact" in row]
         gold = np.array([row["gold_exact"] for row in rows])
         kl = np.array([row["kl_exact"] for row in rows])
-        gains[f"{method} {name}"] = numbers((gold - gold[0]) / unit, kl)
+        gains[f"{method} {name}"] = numbers((gold - gold[0]) / unit, kl) | {
+            "curve": np.column_stack([kl, (gold - gold[0]) / unit]).round(4).tolist()
+        }
     return gains
 
 
@@ -142,6 +145,36 @@ def table(cells: list[dict[str, Any]]) -> str:
             shown = " | ".join(interval(of[k]) for k in ("kl", "gain", "loss"))
             lines.append(f"| {pairs} | {noise:.0%} | {name} | {len(here)} | {shown} | {paired} |")
     return "\n".join(lines)
+
+
+def forms(cells: list[dict[str, Any]]) -> str:
+    """How far each of the two published forms is off the RL runs whose curves are kept."""
+    lines = [
+        "| RL runs | seeds | off `d (a - b d)`, gold SD | off `d (a - b log d)` | difference |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    off: dict[str, list[tuple[float, float]]] = {}
+    for found in (c["found"] for c in cells if c["rl"]):
+        for name, run in found.items():
+            if "curve" in run:
+                kl, gain = np.array(run["curve"]).T
+                off.setdefault(name, []).append(
+                    (form_error(kl, gain, "bon"), form_error(kl, gain, "rl"))
+                )
+    for name, errors in off.items():
+        bon, rl = np.array(errors).T
+        shown = " | ".join(interval(each) for each in (bon, rl, rl - bon))
+        lines.append(f"| {name} | {len(errors)} | {shown} |")
+    return "\n".join(lines) if off else ""
+
+
+def form_error(kl: np.ndarray, gain: np.ndarray, form: Form) -> float:
+    """Root mean square of what a published form, fitted by least squares, leaves of a curve."""
+    d = np.sqrt(kl[kl > 0])
+    mine = gain[kl > 0]
+    alpha, beta = fit_form(d[None], mine[None], np.ones(len(d)), form)
+    first, second = form_terms(d, form)
+    return float(np.sqrt(np.mean((mine - alpha[0] * first - beta[0] * second) ** 2)))
 
 
 def figure(folder: Path) -> None:
@@ -179,6 +212,7 @@ def main() -> None:
             cells.append(cell(world, pairs, noise, seed, rl))
             add(CELLS, cells[-1])
     print(table(cells))
+    print(f"\n{forms(cells)}")
 
 
 if __name__ == "__main__":

@@ -84,22 +84,24 @@ def reward(folder: Path, data: Path) -> None:
 
 
 def table() -> None:
-    """Gold gain of best of n under each proxy and aggregate, by prompt; of all proxies by proxy."""
+    """Gold gain of best of n under each proxy, each aggregate and mere length; by prompt."""
     with gzip.open(POOLS, "rt", encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
+    proxies = [str(name) for name in rows[0]["scores"]]
+    for row in rows:
+        row["scores"]["length"] = [len(text.split()) for text in row["outputs"]]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pools.jsonl"
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        given = (
-            rma.load(path, "samples"),
-            [rma.load_reward_model(f"recorded:{name}") for name in rows[0]["scores"]],
-        )
-        draw = partial(from_samples, *given, methods=("bon",), ns=[1, *SHOWN], cache=False)
-        apart, pooled = draw(with_aggregates=True), draw(pooled=True)
+        data = rma.load(path, "samples")
+        draw = partial(from_samples, data, methods=("bon",), ns=[1, *SHOWN], cache=False)
+        models = [rma.load_reward_model(f"recorded:{name}") for name in proxies]
+        apart, pooled = draw(models, with_aggregates=True), draw(models, pooled=True)
+        length = draw([rma.load_reward_model("recorded:length")])
     print(f"{len(rows)} prompts, {len(rows[0]['outputs'])} responses each\n")
     print("| selected by | " + " | ".join(f"n = {n}" for n in SHOWN) + " | lost after the peak |")
     print("| --- |" + " --- |" * (len(SHOWN) + 1))
-    for one in (*apart.studies, *pooled.studies):
+    for one in (*apart.studies, *pooled.studies, *length.studies):
         gains = one.curve.gains("gold")[1:]
         cells = [f"{g.value:.2f} [{g.low:.2f}, {g.high:.2f}]" for g in gains]
         lost = one.found.loss_after_peak
