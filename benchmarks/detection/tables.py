@@ -18,7 +18,11 @@ Rows = Sequence[Mapping[str, Any]]
 ENOUGH = 0.8  # power
 # Of the data, not of the reward, and true: the sound score likes length a little, the labels are
 # noisy, and the clinic's texts are filled from one set of phrases.
-TRUE_OF_CLEAN = ("chosen response is longer", "labels of the feedback data are suspect")
+TRUE_OF_CLEAN = (
+    "chosen response is longer",
+    "chosen output is longer",  # as older cells have it
+    "labels of the feedback data are suspect",
+)
 TRUE_OF_CLINIC = ("with a word or two changed",)
 
 
