@@ -144,6 +144,12 @@ def test_every_metric_has_a_name_that_is_no_definition() -> None:
             assert spec.name[0].isupper() or spec.name[0].isdigit(), (id_, spec.name)
 
 
+def test_a_caution_goes_on_where_the_definition_ends() -> None:
+    for audit in audits():
+        for id_, spec in audit.metrics.items():
+            assert not spec.caution[:1].isupper(), (id_, spec.caution)
+
+
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 

@@ -22,7 +22,7 @@ from rmaudit.plots.marks import (
     size_of,
 )
 from rmaudit.plots.names import cells, fit, label, room, row_places, row_units
-from rmaudit.plots.style import INK, MUTED, SERIES, Style
+from rmaudit.plots.style import INK, MUTED, SERIES, SURFACE, Style
 from rmaudit.typing import Float
 
 MOST_ROWS = 60
@@ -78,6 +78,7 @@ def intervals(ax: Axes, data: Data) -> None:
             va="center",
             color=MUTED,
             fontsize="small",
+            bbox={"facecolor": SURFACE, "edgecolor": "none", "pad": 1},  # over the line of zero
         )
     if data.get("reference") is not None:
         ax.axvline(float(data["reference"]), color=MUTED, lw=0.9, ls=(0, (4, 3)), zorder=1)

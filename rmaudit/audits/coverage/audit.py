@@ -49,7 +49,7 @@ LEAST_VERBATIM = (
 
 
 FEW_CALIBRATION = (
-    "A third of the feedback's prompts tell where the support ends. The 95% interval holds the "
+    "a third of the feedback's prompts tell where the support ends. The 95% interval holds the "
     "value in 94 to 97% of simulated data sets; in 90 to 95% with under 75 prompts of feedback."
 )
 
@@ -91,7 +91,7 @@ class Coverage(Audit):
             "higher",
             "deployment prompts of a type that occurs in the feedback",
             "Prompt coverage by type",
-            f"Without a subset column the types are {FINE_TYPES} clusters of the prompts, and the "
+            f"without a subset column the types are {FINE_TYPES} clusters of the prompts, and the "
             "share rises with their number.",
         ),
         "coverage.rho_exact": MetricSpec(
