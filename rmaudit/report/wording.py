@@ -47,7 +47,7 @@ MOST_DIGITS = 4
 _NEGATIVE = re.compile(r"""\"[^\"]*\"|(?<!\w)'[^']*'(?!\w)|(?<![^\s(\[/=,:])-(?=\d)""")
 # What is shown where an id, a column or a table keeps an older word.
 SHOWN = {"ledger": "coverage", "output": "response", "outputs": "responses"}
-PHRASES = {"texts a call": "texts per call"}
+PHRASES = {"texts_a_call": "texts per call"}
 LARGE = 10**15  # from which on a number is no longer written out
 
 
@@ -72,8 +72,8 @@ def minus(sentence: str) -> str:
 
 def heading(name: str) -> str:
     """The name of a table, column or fact as shown: share_of_outputs is "share of responses"."""
-    words = " ".join(SHOWN.get(word, word) for word in name.replace("_", " ").split(" "))
-    return PHRASES.get(words, words)
+    words = name.replace("_", " ").split(" ")
+    return PHRASES.get(name) or " ".join(SHOWN.get(word, word) for word in words)
 
 
 def number(value: float | None, decimals: int | None = None) -> str:
