@@ -23,6 +23,21 @@ settings.load_profile("anywhere")
 gc.disable()
 
 
+# Files with tests of ten seconds and more. They begin first: at the end they would leave a worker
+# without work while another is at its last.
+LONG = (
+    "test_notebooks.py",
+    "test_scoring_ray.py",
+    "test_documents.py",
+    "test_training_parallel.py",
+    "test_faults.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONG)
+
+
 def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()

@@ -112,7 +112,7 @@ def test_a_judge_that_guesses_disagrees_with_itself():
 def test_what_is_no_judge_is_not_run():
     report = audited(lambda pairs: [float(worth(output)) / 7 for _, output in pairs])
     assert report.audits["judge"].status == "not_run"
-    assert "kind" in report.audits["judge"].reason
+    assert "this audit needs scores or preferences" in report.audits["judge"].reason
 
 
 def graded(reply, *, worded=False):

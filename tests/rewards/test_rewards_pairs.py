@@ -81,7 +81,7 @@ def test_audits_of_pairs_run_in_both_orders_and_those_of_a_scalar_say_why_not(tm
     assert report["preference.accuracy"].value == pytest.approx(accuracy)
     for audit in ("calibration", "length"):
         assert report.audits[audit].status == "not_run"
-        assert "this one is of kind preference" in str(report.audits[audit].reason)
+        assert "it gives preferences between two responses" in str(report.audits[audit].reason)
 
 
 def test_a_long_comparison_loses_the_beginning_of_its_prompt(tmp_path):
