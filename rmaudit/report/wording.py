@@ -120,7 +120,12 @@ def _slice_word(key: str, value: str) -> str:
 
 
 def unit_of(metric_id: str, unit: str) -> tuple[float, str, str]:
-    """How a metric's values are shown: (factor, what follows a value, the unit in words)."""
+    """How a metric's values are shown: (factor, what follows a value, the unit in words).
+
+    Shares in percent, their differences in points; an AUROC as it is written in the field, 0.50.
+    """
+    if "auroc" in metric_id:
+        return 1.0, "", ""
     if unit in SHARES:
         return (100.0, "", "points") if is_difference(metric_id) else (100.0, "%", "")
     return 1.0, "", UNITS.get(unit, unit)

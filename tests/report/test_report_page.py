@@ -330,6 +330,13 @@ def test_intervals_in_words() -> None:
     assert words(record).n == "1,000 in 240 prompts"
 
 
+def test_an_auroc_is_no_percentage() -> None:
+    record = sample_report().metric("preference.accuracy")
+    area = {"id": "coverage.shift_auroc", "value": 0.5, "ci": (0.46, 0.53)}
+    shown = words(record.model_copy(update=area))
+    assert (shown.value, shown.interval) == ("0.500", "0.460 to 0.530")
+
+
 def _luminance(color: str) -> float:
     channels = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     red, green, blue = (
