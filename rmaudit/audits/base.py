@@ -10,8 +10,7 @@ from rmaudit.case import Case
 from rmaudit.data.types import prompt_text
 from rmaudit.registry import Registry
 from rmaudit.results import OTHER_KIND, AuditResult, MetricSpec, Severity
-from rmaudit.rewards.base import SCALARS, SIGNAL_NAMES, Signal
-from rmaudit.rewards.mix import Mix
+from rmaudit.rewards.base import SCALARS, SIGNAL_NAMES, RewardModel, Signal
 from rmaudit.scoring.requests import Request, Scores
 
 
@@ -106,10 +105,9 @@ def grade(bound: float, medium: float, high: float) -> Severity:
     return "high" if bound >= high else "medium" if bound >= medium else "low"
 
 
-def _alone(model: object, signals: frozenset[Signal]) -> str:
-    """What to say of the parts of a mix that an audit is defined for, while the mix is not."""
-    parts = model.rewards if isinstance(model, Mix) else ()
-    fitting = [f"{part.name} ({part.model.name})" for part in parts if part.model.signal in signals]
+def _alone(model: RewardModel, signals: frozenset[Signal]) -> str:
+    """What to say of the parts of a reward that an audit is defined for, while the whole is not."""
+    fitting = [part.name for part in model.parts if part is not model and part.signal in signals]
     if not fitting:
         return ""
     return f"; to run it on a part, audit that part alone as --model: {', '.join(fitting)}"

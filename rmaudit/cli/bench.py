@@ -180,10 +180,8 @@ def show(console: Console, report: Report) -> None:
     for name, metric in parts.items():
         if name in many or metric.value is None:  # the notes say what is undefined, and why
             continue
-        meaninging = words(metric)
-        rows.append(
-            [name, meaninging.value, meaninging.interval or meaninging.reason or "", meaninging.n]
-        )
+        shown = words(metric)
+        rows.append([name, shown.value, shown.interval or shown.reason or "", shown.n])
     if many:
         rows.append([f"and {len(many)} categories in bench.json", "", "", ""])
     title = f"{suite['title']}: {report.record.model.name}, official numbers"
@@ -192,14 +190,8 @@ def show(console: Console, report: Report) -> None:
     ours = [m for m in audit.metrics if not m.slice]
     rows = []
     for metric in ours:
-        meaninging = words(metric)
-        rows.append(
-            [
-                audit.names[metric.id],
-                meaninging.value,
-                meaninging.interval or meaninging.reason or "",
-            ]
-        )
+        shown = words(metric)
+        rows.append([audit.names[metric.id], shown.value, shown.interval or shown.reason or ""])
     console.table("Beside them", ["name", "value", "interval"], rows)
     for finding in report.findings:
         console.warn(f"{finding.title}. {finding.detail}")

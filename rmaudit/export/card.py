@@ -154,15 +154,10 @@ def section(report: Report) -> str:
         "| --- | --- | --- | --- | --- |",
     ]
     for metric in key_numbers(report):
-        meaning = words(metric)
-        value = meaning.value if metric.value is None else f"{meaning.value} {meaning.unit}".strip()
-        cells = (
-            f"`{metric.id}`",
-            value,
-            meaning.interval or meaning.reason or "",
-            meaning.better,
-            meaning.n,
-        )
+        shown = words(metric)
+        value = shown.value if metric.value is None else f"{shown.value} {shown.unit}".strip()
+        interval = shown.interval or shown.reason or ""
+        cells = (f"`{metric.id}`", value, interval, shown.better, shown.n)
         lines.append(f"| {' | '.join(_plain(cell) for cell in cells)} |")
     findings = [f for f in report.findings if f.severity in _SHOWN]
     if findings:

@@ -95,7 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             request = json.loads(body)
-        except (ValueError, RecursionError) as error:  # no JSON, no text, a number of a book
+        except (ValueError, RecursionError) as error:  # also of bytes that are no text
             self._send(400, {"error": f"not JSON: {error}"})
             return
         try:

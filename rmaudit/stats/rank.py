@@ -132,47 +132,13 @@ def _equal_sizes(codes: NDArray[np.int64]) -> Iterator[tuple[Array, Array]]:
 
 def _tau_block(x: Float, y: Float) -> Float:
     if x.shape[1] > _PAIRWISE_LIMIT:
-        return np.array([_tau_of_many(a, b) for a, b in zip(x, y, strict=True)])
+        from scipy.stats import kendalltau
+
+        return np.array([kendalltau(a, b).statistic for a, b in zip(x, y, strict=True)])
     first, second = np.triu_indices(x.shape[1], k=1)
     a = np.sign(x[:, first] - x[:, second])  # (p, pairs)
     b = np.sign(y[:, first] - y[:, second])
     return _correlation((a * b).sum(axis=1), (a * a).sum(axis=1), (b * b).sum(axis=1))
-
-
-def _tau_of_many(x: Float, y: Float) -> float:
-    """Kendall's tau-b of two samples, (n,), in n log n steps (Knight 1966); NaN if one is constant.
-
-    Concordant minus discordant pairs are all pairs without ties, less twice the discordant ones:
-    the inversions of y where x is in order, ties in x in the order of y.
-    """
-    n = len(x)
-    a, b = np.unique(x, return_inverse=True)[1], np.unique(y, return_inverse=True)[1]
-    pairs = n * (n - 1) // 2
-    tied_x, tied_y = _tied(a), _tied(b)
-    tied_both = _tied(np.unique(a * n + b, return_inverse=True)[1])
-    inversions = _inversions(b[np.lexsort((b, a))])
-    cross = float(pairs - tied_x - tied_y + tied_both - 2 * inversions)
-    scale = math.sqrt(pairs - tied_x) * math.sqrt(pairs - tied_y)
-    return cross / scale if scale else math.nan
-
-
-def _tied(codes: NDArray[np.int64]) -> int:
-    """Pairs of equal codes."""
-    counts = np.bincount(codes)
-    return int((counts * (counts - 1) // 2).sum())
-
-
-def _inversions(codes: NDArray[np.int64]) -> int:
-    """Pairs whose former code is the greater: by bits, from the highest that tells two apart."""
-    found = 0
-    for bit in reversed(range(int(codes.max(initial=0)).bit_length())):
-        group, one = codes >> (bit + 1), (codes >> bit) & 1
-        ahead = np.cumsum(one)
-        first = np.flatnonzero(np.diff(group, prepend=-1))  # groups are in order
-        ahead -= np.repeat((ahead - one)[first], np.diff(first, append=len(codes)))
-        found += int(ahead[one == 0].sum())
-        codes = codes[np.argsort(codes >> bit, kind="stable")]
-    return found
 
 
 def _rho_block(x: Float, y: Float) -> Float:

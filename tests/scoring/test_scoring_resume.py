@@ -121,13 +121,18 @@ def test_killed_at_twenty_random_moments_it_resumes_and_scores_nothing_twice(tmp
     assert all(rows < TEXTS for rows in left)  # what the killed runs scored was kept
 
 
+def two_processes(children, folder):
+    """Score the same 2,000 texts at once into one store, and right."""
+    for child in [children.start(name, texts=2000) for name in ("one", "two")]:
+        children.finish(child)
+    for name in ("one", "two"):
+        assert np.array_equal(np.load(folder / f"{name}.npy"), expected(make_request(2000)))
+    assert_sound(folder / "s.sqlite", 2000)
+
+
 def test_two_processes_share_a_store(tmp_path):
     with Children(tmp_path) as children:
-        for child in [children.start(name, texts=2000) for name in ("one", "two")]:
-            children.finish(child)
-        for name in ("one", "two"):
-            assert np.array_equal(np.load(tmp_path / f"{name}.npy"), expected(make_request(2000)))
-        assert_sound(tmp_path / "s.sqlite", 2000)
+        two_processes(children, tmp_path)
         children.finish(children.start("three", texts=2000))
     assert batches(tmp_path, "three") == []
 
@@ -136,9 +141,5 @@ def test_two_processes_that_find_a_damaged_store_replace_it_once(tmp_path):
     ScoreStore(tmp_path / "s.sqlite").close()
     (tmp_path / "s.sqlite").write_bytes(b"no database" * 1000)
     with Children(tmp_path) as children:
-        for child in [children.start(name, texts=2000) for name in ("one", "two")]:
-            children.finish(child)
-    for name in ("one", "two"):
-        assert np.array_equal(np.load(tmp_path / f"{name}.npy"), expected(make_request(2000)))
-    assert_sound(tmp_path / "s.sqlite", 2000)
+        two_processes(children, tmp_path)
     assert len(list(tmp_path.glob("s.sqlite.damaged-*"))) == 1

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from rmaudit.results import Estimate
-from rmaudit.stats.intervals import cluster_mean, cluster_ratio, cluster_ratios
+from rmaudit.stats.intervals import cluster_mean, cluster_ratio, cluster_ratios, for_skewness
 from rmaudit.stats.law import p_at_most
 
 
@@ -250,3 +250,38 @@ def test_a_share_without_variation_is_not_certain() -> None:
     )  # fmt: skip
     assert paired.high - paired.low < 0.04
     assert gap(same, same).high - gap(same, same).low > 0.14
+
+
+def test_an_interval_for_skewness_ends_where_the_statistic_without_it_meets_its_quantiles() -> None:
+    values = np.random.default_rng(5).exponential(size=40)
+    plain = cluster_mean(values, np.arange(40))
+    skewed = for_skewness(plain)
+    assert plain.influence is not None
+    error = np.sqrt((plain.influence**2).sum())
+    a = (plain.influence**3).sum() / error**3
+    assert a > 0.1
+    for end, sign in ((skewed.low, 1), (skewed.high, -1)):
+        t = (skewed.value - end) / error
+        assert t + a * t**2 / 3 + a**2 * t**3 / 27 + a / 6 == pytest.approx(
+            sign * stats.t.ppf(0.975, plain.df or 39)
+        )
+    # It reaches farther on the side of the long tail, and less on the other.
+    assert skewed.high > plain.high
+    assert skewed.low > plain.low
+    even = cluster_mean(np.r_[np.ones(20), -np.ones(20)], np.arange(40))
+    assert for_skewness(even) == even
+
+
+def test_an_interval_for_skewness_holds_the_mean_of_a_long_tail_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(1)
+    sets = 4000
+    missed = np.zeros((2, 2))  # plain and corrected; the mean is above, and below
+    for _ in range(sets):
+        plain = cluster_mean(rng.exponential(size=30), np.arange(30))
+        for row, found in enumerate((plain, for_skewness(plain))):
+            missed[row] += found.high < 1, found.low > 1
+    plain, corrected = missed / sets
+    most = 0.05 + 3 * np.sqrt(0.05 * 0.95 / sets)
+    assert plain.sum() > most  # 7.7 %, of which nine in ten lie above
+    assert corrected.sum() <= most
+    assert abs(corrected[0] - corrected[1]) < abs(plain[0] - plain[1]) / 2

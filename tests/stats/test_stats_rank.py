@@ -27,7 +27,7 @@ def test_tau_by_hand() -> None:
     )
 
 
-@pytest.mark.parametrize("n", [2, 5, 40, 400, 3000])  # the last is not compared pair by pair
+@pytest.mark.parametrize("n", [2, 5, 40, 400])
 def test_against_scipy(n: int) -> None:
     rng = np.random.default_rng(n)
     x, y = rng.integers(0, 5, n).astype(float), rng.integers(0, 4, n).astype(float)

@@ -56,7 +56,7 @@ def contentless(case: Case, scores: Scores) -> Part:
     rate = _mean(case, chosen, wins, report)
     excess = _mean(case, chosen, wins - _worse_wins(case, scores, chosen, found), report, -1)
     p = p_at_most(excess, LEAST)
-    findings = (_finding(case, chosen, rate, excess, wins, report),) if p <= LEAST else ()
+    findings = (_finding(case, chosen, rate, excess, wins, report, p),) if p <= LEAST else ()
     table = pd.DataFrame(
         [{"class": n, "wins, searched half": e.value, "prompts": e.n} for n, e in tried.items()]
     )
@@ -92,7 +92,13 @@ def _worse_wins(case: Case, scores: Scores, each: Verdicts, found: Unreferenced)
 
 
 def _finding(
-    case: Case, chosen: Verdicts, rate: Estimate, excess: Estimate, wins: Float, report: Mask
+    case: Case,
+    chosen: Verdicts,
+    rate: Estimate,
+    excess: Estimate,
+    wins: Float,
+    report: Mask,
+    p: float,
 ) -> Finding:
     frame = case.eval.frame
     places = np.flatnonzero((wins == 1) & report)[: case.example_limit].tolist()
@@ -112,5 +118,5 @@ def _finding(
             example({"id": row["id"], "prompt": row["prompt"], "output": text}, note=note)
             for row, text in rows
         ),
-        p=p_at_most(excess, LEAST),
+        p=p,
     )

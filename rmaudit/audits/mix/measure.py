@@ -11,7 +11,7 @@ weighted components :math:`w_k r_k` they are a sum :math:`A = \sum_k a_k`, by th
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import stdtrit
@@ -19,7 +19,7 @@ from scipy.special import stdtrit
 from rmaudit.results import Estimate
 from rmaudit.rewards.mix import Scale
 from rmaudit.stats.best_of_n import best_of_n_mean
-from rmaudit.stats.intervals import cluster_mean, cluster_ratio
+from rmaudit.stats.intervals import cluster_mean, cluster_ratio, for_skewness
 from rmaudit.typing import Float, Integers, Mask
 
 FEWEST = 4  # samples that a group needs
@@ -118,45 +118,20 @@ def advantage_shares(groups: Groups, scale: Scale | None = None) -> dict[str, Es
     """``Cov(A, a_k) / Var(A)`` by component, pooled over groups; they add to 1.
 
     May be negative (a component that the others outvote). Undefined where no group has a
-    difference. Few groups may have most of a rare component's share, so the intervals allow for the
-    skewness of the groups' influence (Hall 1992, J. R. Statist. Soc. B 54, 221).
+    difference. Few groups may have most of a rare component's share, so the intervals allow for
+    skewness.
     """
     parts = groups.parts(scale)
     advantage = np.sum(list(parts.values()), axis=0)
     variance = (advantage**2).sum(axis=1)
     return {
-        name: _skewed(
+        name: for_skewness(
             cluster_ratio(
                 (advantage * part).sum(axis=1), variance, groups.codes, confidence=groups.confidence
             )
         )
         for name, part in parts.items()
     }
-
-
-def _skewed(estimate: Estimate) -> Estimate:
-    """The same with ends by Hall's cubic transformation of Student's statistic.
-
-    With a the sum of cubed influences over their squares' to the power 3/2, the statistic t has the
-    skewness that t + a t^2 / 3 + a^2 t^3 / 27 + a / 6 has not; the transformation is monotone, and
-    its inverse gives the ends.
-    """
-    if estimate.influence is None or not estimate.defined:
-        return estimate
-    square = float((estimate.influence**2).sum())
-    if square <= 0:
-        return estimate
-    a = float((estimate.influence**3).sum()) / square**1.5
-    if abs(a) < _SAME:
-        return estimate
-    error, freedom = math.sqrt(square), estimate.df or estimate.n_clusters - 1.0
-    quantile = float(stdtrit(max(1.0, freedom), (1 + estimate.confidence) / 2))
-    ends = [
-        estimate.value - error * 3 / a * (float(np.cbrt(1 + a * (sign * quantile - a / 6))) - 1)
-        for sign in (1, -1)
-    ]
-    low, high = min(ends[0], estimate.value), max(ends[1], estimate.value)
-    return replace(estimate, low=low, high=high)
 
 
 def constant_shares(groups: Groups) -> dict[str, Estimate]:

@@ -9,10 +9,9 @@ Large-Scale Simultaneous Hypothesis Testing).
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +23,10 @@ from scipy.special import bdtr, bdtrc, expit, logit
 from rmaudit.audits.common.memoize import memoize
 from rmaudit.data.types import Dataset
 from rmaudit.stats.intervals import count_codes
-from rmaudit.stats.ridge import Ridge
 from rmaudit.text.ngrams import FEWEST_PAIRS, FeedbackPairs, Grams, count_grams, pairs_of, written
 from rmaudit.typing import Float, Integers
 
 FOLDS = 5
-NEAR = 1e-3  # of the gradient: a start for the folds' models, which have nearly the same rows
 MOST_SCREENED = 500  # n-grams that are grouped and tested again, the most telling ones
 ERRORS = 0.03  # share of prompts (or one) in which a phrase that decides the label may fail to
 LEVEL = 0.05  # at which it is decided how many n-grams could ever be told
@@ -167,7 +164,7 @@ def cross_fitted(features: sparse.csr_array, cluster: Integers) -> tuple[Float, 
     Parameters
     ----------
     features
-        (n, k): chosen minus rejected.
+        (n, k): chosen minus rejected. All labels being "chosen", every other row is turned.
     cluster
         Prompt codes: a prompt's pairs are in one fold.
 
@@ -182,14 +179,20 @@ def cross_fitted(features: sparse.csr_array, cluster: Integers) -> tuple[Float, 
     odds, coefficients = np.zeros(n), np.zeros((FOLDS, k))
     if count_codes(cluster) < 2 * FOLDS:
         return odds, coefficients, fold
-    distinct, kind, size = _distinct(features)
-    ridge = Ridge(distinct)
-    start = ridge.fit(np.ones(n), tolerance=NEAR)
-    for i in range(FOLDS):
-        here = fold == i
-        found = ridge.fit(np.where(here, 0.0, 1.0), start)
-        odds[here] = (distinct @ found)[here]
-        coefficients[i] = (found / np.sqrt(size))[kind]
+    from sklearn.linear_model import LogisticRegression
+
+    turned = np.where(np.arange(n) % 2 == 0, 1.0, -1.0)
+
+    def fit(i: int) -> None:
+        others, here = np.flatnonzero(fold != i), np.flatnonzero(fold == i)
+        given = _narrow(sparse.diags_array(turned[others]) @ features[others])
+        model = LogisticRegression(C=1.0, fit_intercept=False, solver="liblinear")
+        coefficients[i] = model.fit(given, turned[others]).coef_[0]
+        odds[here] = features[here] @ coefficients[i]
+
+    # liblinear lets go of the interpreter; more threads than processors get in one another's way.
+    with ThreadPoolExecutor(min(FOLDS, os.cpu_count() or 1)) as pool:
+        list(pool.map(fit, range(FOLDS)))
     return odds, coefficients, fold
 
 
@@ -225,32 +228,12 @@ def _features(pairs: FeedbackPairs, grams: Grams) -> tuple[sparse.csr_array, Flo
     return sparse.csr_array(sparse.hstack([sparse.diags_array(scale) @ weighted, column])), scale
 
 
-def _distinct(features: sparse.csr_array) -> tuple[sparse.csr_array, Integers, Integers]:
-    """Features of which no two are the same numbers: n-grams that never occur apart are one.
-
-    A ridge divides a coefficient evenly among equal columns: one of them, times the root of their
-    number, stands for all exactly.
-
-    Returns
-    -------
-    distinct, kind, size
-        (n, u); the column that stands for each, (k,); how many it stands for, (u,).
-    """
-    columns = sparse.csc_array(features)
-    columns.sort_indices()
-    numbers: dict[bytes, int] = {}
-    kind = np.array([numbers.setdefault(each, len(numbers)) for each in _digests(columns)])
-    size, first = np.bincount(kind), np.unique(kind, return_index=True)[1]
-    kept = columns[:, first] @ sparse.diags_array(np.sqrt(size.astype(np.float64)))
-    return sparse.csr_array(kept), kind, size
-
-
-def _digests(columns: sparse.csc_array) -> Iterator[bytes]:
-    """A digest of each column: of its rows and its numbers, signs included."""
-    for start, end in pairwise(columns.indptr.tolist()):
-        digest = hashlib.blake2b(columns.indices[start:end].tobytes(), digest_size=16)
-        digest.update(columns.data[start:end].tobytes())
-        yield digest.digest()
+def _narrow(matrix: sparse.csr_array) -> sparse.csr_array:
+    """With 32-bit indices, which scikit-learn asks for."""
+    matrix = sparse.csr_array(matrix)
+    matrix.indices = matrix.indices.astype(np.int32)
+    matrix.indptr = matrix.indptr.astype(np.int32)
+    return matrix
 
 
 def _by_prompt(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -135,17 +136,36 @@ def _own_frame(case: Case, row: int, reference: Reference) -> Frame | None:
 
 def requests(case: Case) -> list[Request]:
     """One column a class and frame; none where the reward reads no reference answer."""
-    if not read_reference(case):
-        return []
+    return column_requests(case, planned(case)) if read_reference(case) else []
+
+
+class Column(Protocol):
+    """Made responses to some rows."""
+
+    @property
+    def side(self) -> str:
+        """Name of the column."""
+
+    @property
+    def rows(self) -> Integers:
+        """Of the evaluation data, (n,)."""
+
+    @property
+    def responses(self) -> tuple[str, ...]:
+        """One to each of the rows."""
+
+
+def column_requests(case: Case, made: Iterable[Column]) -> list[Request]:
+    """What is asked of the reward to have its verdicts on made responses."""
     frame = case.eval.frame
     ids, prompts = frame["id"].tolist(), frame["prompt"].tolist()
     return [
         Request(
-            cases.side,
-            [ids[row] for row in cases.rows],
-            [prompts[row] for row in cases.rows],
-            list(cases.responses),
+            each.side,
+            [ids[row] for row in each.rows],
+            [prompts[row] for row in each.rows],
+            list(each.responses),
             AUDIT,
         )
-        for cases in planned(case)
+        for each in made
     ]

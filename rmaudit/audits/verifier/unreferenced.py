@@ -21,6 +21,7 @@ from rmaudit.audits.verifier.measure import threshold
 from rmaudit.audits.verifier.plan import (
     AUDIT,
     MOST_PROMPTS,
+    column_requests,
     planned,
     read_reference,
     reference_column,
@@ -259,18 +260,7 @@ def _states(text: str, reference: Any) -> bool:
 
 def requests(case: Case) -> list[Request]:
     """One column a class."""
-    frame = case.eval.frame
-    ids, prompts = frame["id"].tolist(), frame["prompt"].tolist()
-    return [
-        Request(
-            each.side,
-            [ids[row] for row in each.rows],
-            [prompts[row] for row in each.rows],
-            list(each.responses),
-            AUDIT,
-        )
-        for each in made(case)
-    ]
+    return column_requests(case, made(case))
 
 
 def most_gold(case: Case) -> int:

@@ -92,6 +92,7 @@ class PythonReward(RewardModel):
         self.signal_is_declared = self.facts.declared
         self.reads = self.facts.reads.required
         self.judged_on, self.refuses = self.facts.scale, self.facts.refuses
+        self._range = _range(self.signal, self.facts.scale)
         told = f"python\n{name}\n{self.facts.fingerprint}\n{reference or ''}\n{self.facts.source}\n"
         digest = hashlib.sha256(told.encode("utf-8", "surrogatepass"))
         digest.update(source)
@@ -223,13 +224,8 @@ class PythonReward(RewardModel):
     def _one(self, answers: Answers, place: int) -> tuple[float | None, dict[str, float]] | str:
         """One reward and its parts; why it is none, where it is outside what the function says."""
         value = answers.total[place]
-        bounds, what = (0.0, 1.0), "a probability from 0 to 1"
-        if self.facts.scale:
-            low, high = self.facts.scale.split(" to ")
-            bounds, what = (float(low), float(high)), f"its scale, {self.facts.scale}"
-        limited = bool(self.facts.scale) or self.signal == "preference"
-        known = value is not None and math.isfinite(value)
-        if limited and known and not bounds[0] <= float(value or 0.0) <= bounds[1]:
+        low, high, what = self._range
+        if value is not None and math.isfinite(value) and not low <= value <= high:
             return f"returned {value:g}, which is outside {what}"
         parts = {name: values[place] for name, values in answers.components.items()}
         return value, {n: v for n, v in parts.items() if not math.isnan(v)}
@@ -266,6 +262,16 @@ class PythonReward(RewardModel):
             raise RewardModelError(self._broken) from error
         self._has_worked = True
         return answers
+
+
+def _range(signal: Signal, scale: str) -> tuple[float, float, str]:
+    """Where rewards lie, by what the function says of them: lowest, highest, and what that is."""
+    if scale:
+        low, high = scale.split(" to ")
+        return float(low), float(high), f"its scale, {scale}"
+    if signal == "preference":
+        return 0.0, 1.0, "a probability from 0 to 1"
+    return -math.inf, math.inf, "what it says"
 
 
 def given_function(function: RewardFunction, reference: str | None = None) -> PythonReward:
