@@ -14,8 +14,8 @@ from interval_draws import Draw, Float, Group, Measured
 from interval_sets import Simulated, column, drawn
 
 import rmaudit as rma
-from rmaudit.audits.common.attribute import overpaid
 from rmaudit.audits.common.pairs import comparisons, halves, margins
+from rmaudit.audits.generalization.inflation import overpaid
 from rmaudit.audits.generalization.regions import region_metrics, search
 from rmaudit.audits.hacking.attacks import Attack, Outcome
 from rmaudit.audits.hacking.constants import Degenerate

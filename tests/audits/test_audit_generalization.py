@@ -112,7 +112,7 @@ def test_inflation_is_against_the_truth_that_labels_bear_out(
     margin = np.array([worth[row["chosen"]][1] - worth[row["rejected"]][1] for row in data])
     sd = math.sqrt(np.mean(margin**2) / 2)  # of two responses: their variance is margin^2 / 2
     assert found.low < (paid - truly) / sd < found.high
-    assert found.high - found.low < 0.8
+    assert found.high - found.low < 0.9
     told = [f.metric for f in result.findings]
     assert ("generalization.reward_inflation" in told) == (paid > truly)
 

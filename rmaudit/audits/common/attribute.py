@@ -123,7 +123,7 @@ def left_over(found: Margins, attribute: Float, confidence: float) -> Estimate:
         c, cluster-robust (a sandwich). Undefined where no pair differs, where margin and attribute
         are proportional, or where the two tell every label (no largest likelihood).
     """
-    fit = _label_fit(found, attribute, confidence)
+    fit = label_fit(found, attribute, confidence)
     if isinstance(fit, Estimate):
         return fit
     # The mean of these is the coefficient, for influences sum to zero.
@@ -131,36 +131,7 @@ def left_over(found: Margins, attribute: Float, confidence: float) -> Estimate:
     return cluster_mean(coefficients[1] + influence[1], found.cluster, confidence=confidence)
 
 
-def overpaid(found: Margins, attribute: Float, confidence: float) -> Estimate:
-    """What the reward pays for an attribute beyond what the labels bear out, SD per unit.
-
-    In the regression of `left_over` the labels' log-odds are ``a (margin + c / a difference)``:
-    the reward that they bear out pays ``c / a`` more than this one per unit of the attribute, so
-    this one overpays by ``-c / a``. Zero is best. At equal labels, noisy ones, even the truth
-    pays more for what is truly better; here it does not.
-
-    Returns
-    -------
-    Estimate
-        Cluster-robust, with the error of the SD. Undefined as `left_over`, and where margins do
-        not tell the labels for certain (a is not above zero).
-    """
-    fit = _label_fit(found, attribute, confidence)
-    if isinstance(fit, Estimate):
-        return fit
-    (a, c), (move_a, move_c) = fit
-    n, ones = len(found), np.ones(len(found))
-    told = cluster_mean(a + move_a, found.cluster, confidence=confidence)
-    if not told.defined or told.low <= 0:
-        reason = "at equal amounts of it, margins do not tell the labels for certain"
-        return Estimate.undefined(
-            reason, n=n, n_clusters=count_codes(found.cluster), confidence=confidence
-        )
-    values = -c / a - (move_c - c / a * move_a) / a
-    return standardized(values, ones, found.cluster, found.unit, confidence=confidence)
-
-
-def _label_fit(
+def label_fit(
     found: Margins, attribute: Float, confidence: float
 ) -> tuple[Float, Float] | Estimate:
     """Coefficients of margin and attribute in the labels' log-odds, (2,), and rows' influence.

@@ -11,7 +11,6 @@ import pandas as pd
 from scipy.special import expit
 
 from rmaudit.audits.base import Audit, grade, register_audit
-from rmaudit.audits.common.attribute import overpaid
 from rmaudit.audits.common.pairs import (
     Margins,
     lacks_labels,
@@ -19,8 +18,8 @@ from rmaudit.audits.common.pairs import (
     optional,
     pair_examples,
 )
-from rmaudit.audits.common.row_content import words_of
-from rmaudit.audits.common.support import contexts, lacking, pair_support
+from rmaudit.audits.common.support import contexts, lacking
+from rmaudit.audits.generalization.inflation import inflation
 from rmaudit.audits.generalization.performance_gap import (
     gap_figure,
     gap_findings,
@@ -248,36 +247,6 @@ def by_support(
         else Estimate.undefined(reason, n=e.n, n_clusters=e.n_clusters, confidence=confidence)
         for name, e in numbers.items()
     }
-
-
-def inflation(case: Case, found: Margins) -> Estimate:
-    """What the reward pays for being outside the support beyond what the labels bear out, in SDs.
-
-    Support is that of (context, output) texts; the pairs with one output on either side tell. See
-    `rmaudit.audits.common.attribute.overpaid`: where responses outside are truly better, a reward
-    that says so is not inflated. Zero is best.
-    """
-    outputs = found.outputs
-    prompts = case.eval.frame["prompt"].tolist()
-    texts = [
-        f"{words_of(prompts[row])}\n{words_of(str(words))}"
-        for row, words in zip(outputs.row, outputs.words, strict=True)
-    ]
-    if not any(str(words) for words in outputs.words):
-        return Estimate.undefined("the evaluation data hold no texts of responses")
-    where = pair_support(case, {"eval": texts}, "response support")
-    if reason := where.calibration.undefined_reason:
-        return Estimate.undefined(reason, confidence=case.confidence)
-    pairs, outside = found.decided, where.outside("eval")
-    sign = outside[pairs.better] - outside[pairs.worse]  # 1: preferred is outside
-    if min(np.unique(pairs.cluster[side]).size for side in (sign > 0, sign < 0)) < 2:
-        return Estimate.undefined(
-            "too few pairs have one response inside the support and one outside, on both labels",
-            n=int((sign != 0).sum()),
-            confidence=case.confidence,
-        )
-    excess = overpaid(pairs, outside, case.confidence)
-    return replace(excess, n=int((sign != 0).sum())) if excess.defined else excess
 
 
 def by_distance(decided: Margins, distance: Float, confidence: float) -> pd.DataFrame:
