@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rmaudit.audits.base import Audit, register_audit
+from rmaudit.audits.common.pairs import lacks_pairs
 from rmaudit.case import Case
 from rmaudit.results import AuditResult, Estimate, Figure, Finding, Metric, MetricSpec
 from rmaudit.rewards.base import UNITS
@@ -73,8 +74,8 @@ class Sparsity(Audit):
 
     def missing(self, case: Case) -> str | None:
         """Needs pairs and a model that scores new text."""
-        if case.eval.type != "preference":
-            return f"needs preference pairs; --eval is {case.eval.type} data"
+        if unpaired := lacks_pairs(case):
+            return unpaired
         if not case.new_text:
             return f"needs {case.new_text_needs}"
         return None if sampled_rows(case).size else "no pair has two responses of ten words or more"
@@ -136,11 +137,9 @@ class Sparsity(Audit):
 def sampled_rows(case: Case) -> NDArray[np.int64]:
     """Rows whose outputs both have ten words or more, at most `ROW_LIMIT` of them, in order."""
     frame = case.eval.frame
-    long_enough = np.ones(len(frame), dtype=bool)
+    long_enough = ~case.eval.tied
     for side in ("chosen", "rejected"):
         long_enough &= (frame[side].str.count(r"\S+") >= POSITIONS.size).to_numpy(dtype=bool)
-    if "tie" in frame:
-        long_enough &= ~frame["tie"].to_numpy(dtype=bool)
     rows = np.flatnonzero(long_enough)
     if rows.size > ROW_LIMIT:
         rows = np.sort(case.rng("sparsity").choice(rows, ROW_LIMIT, replace=False))

@@ -243,6 +243,13 @@ class Dataset:
             for position, prompt in enumerate(self.frame["prompt"].tolist())
         ]
 
+    @property
+    def tied(self) -> NDArray[np.bool_]:
+        """Rows of pairs that are labelled a tie, (n_rows,); none in data of another type."""
+        if self.type != "preference":
+            return np.zeros(len(self), dtype=np.bool_)
+        return self.frame["tie"].to_numpy(dtype=np.bool_)
+
     def outputs(self) -> tuple[Side, ...]:
         """The responses of a table by side: chosen, rejected; output; or output_0, output_1, ...
 
@@ -252,9 +259,8 @@ class Dataset:
         frame, every = self.frame, np.arange(len(self))
         prompts = frame["prompt"].tolist()
         if self.type == "preference":
-            tie = frame["tie"].to_numpy(dtype=np.bool_)
             others = frame[self.rejected_prompt].tolist()
-            better, worse = np.where(tie, 0.0, 1.0), np.zeros(len(self))
+            better, worse = np.where(self.tied, 0.0, 1.0), np.zeros(len(self))
             return (
                 Side("chosen", every, prompts, frame["chosen"].tolist(), better),
                 Side("rejected", every, others, frame["rejected"].tolist(), worse),
@@ -291,7 +297,7 @@ class Dataset:
         frame = self.frame
         if self.type == "preference":
             chosen, rejected = frame["chosen"].tolist(), frame["rejected"].tolist()
-            return RowPairs(chosen, rejected, frame["tie"].to_numpy(dtype=np.bool_))
+            return RowPairs(chosen, rejected, self.tied)
         if self.type != "ranking":
             return None
         lists = list(zip(frame["outputs"].tolist(), frame["ranking"].tolist(), strict=True))

@@ -294,6 +294,25 @@ def test_fast_and_slow_definitions_agree(rows: list[dict[str, Any]]) -> None:
 
 
 @settings(max_examples=60, deadline=None)
+@given(ROWS)
+def test_a_ranking_of_two_says_what_a_pair_says(rows: list[dict[str, Any]]) -> None:
+    rankings = [
+        {
+            "prompt": row["prompt"],
+            "outputs": [row["chosen"], row["rejected"]],
+            "ranking": [1, 1] if row["tie"] or row["chosen"] == row["rejected"] else [1, 2],
+        }
+        for row in rows
+    ]
+    pairs, ranked = Content.of(load(rows)), Content.of(load(rankings))
+    assert (duplicates(pairs) == duplicates(ranked)).all()
+    assert (contradictions(pairs) == contradictions(ranked)).all()
+    assert (pairs.identical == ranked.identical).all()
+    for one, other in zip(cycles(pairs), cycles(ranked), strict=True):
+        assert (one == other).all()
+
+
+@settings(max_examples=60, deadline=None)
 @given(ROWS, ROWS)
 def test_leakage_agrees_with_its_definition(
     rows: list[dict[str, Any]], feedback: list[dict[str, Any]]

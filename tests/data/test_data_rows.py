@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from rmaudit.data import load
 from rmaudit.data.faults import Fault
 from rmaudit.data.rows import check, infer_type
 
@@ -184,3 +185,10 @@ def test_details_are_short_and_printable() -> None:
     fault = Fault("c", "r", "\ud800" + "x" * 500)
     assert fault.detail.startswith("\\ud800x")
     assert len(fault.detail) < 250
+
+
+def test_a_column_named_tie_says_nothing_of_data_other_than_pairs() -> None:
+    rows = [{"prompt": "p", "output": text, "rating": 1.0, "tie": "bow tie"} for text in "ab"]
+    assert not load(rows).tied.any()
+    pairs = [{"prompt": "p", "chosen": "a", "rejected": "b", "tie": tie} for tie in (True, False)]
+    assert load(pairs).tied.tolist() == [True, False]

@@ -43,9 +43,8 @@ def groups_of(case: Case, votes: Votes, margin: Float) -> tuple[list[Group], Est
     The lowest of several is picked, so its interval and the gaps hold for all groups at once.
     """
     decisive = np.isin(votes.label, ["chosen", "rejected"]) & np.isfinite(margin[votes.item])
-    if "tie" in case.eval.frame:
-        # On a majority tie, "chosen" is the first response of the source.
-        decisive &= ~case.eval.frame["tie"].to_numpy(dtype=bool)[votes.item]
+    # On a majority tie, "chosen" is the first response of the source.
+    decisive &= ~case.eval.tied[votes.item]
     signed = margin[votes.item] * np.where(votes.label == "chosen", 1, -1)
     correct = halves(signed[decisive])
     codes = case.clusters[votes.item[decisive]]

@@ -22,9 +22,7 @@ def against_votes(case: Case, votes: Votes, margin: Float) -> list[Metric]:
     """Accuracy on unanimous and split items, vote calibration, margin against agreement."""
     chosen = np.bincount(votes.item, votes.label == "chosen", len(case.eval))
     rejected = np.bincount(votes.item, votes.label == "rejected", len(case.eval))
-    decided = (chosen + rejected > 0) & np.isfinite(margin)
-    if "tie" in case.eval.frame:
-        decided &= ~case.eval.frame["tie"].to_numpy(dtype=bool)
+    decided = (chosen + rejected > 0) & np.isfinite(margin) & ~case.eval.tied
     share = chosen[decided] / (chosen + rejected)[decided]  # of the votes that prefer one
     margin, clusters = margin[decided], case.clusters[decided]
     # The label is the majority's; a row whose votes contradict its label is taken by its votes.

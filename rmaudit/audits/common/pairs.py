@@ -42,6 +42,13 @@ def lacks_labels(case: Case) -> str | None:
     return f"needs pairs, rankings, ratings or labels in --eval, not {case.eval.type}"
 
 
+def lacks_pairs(case: Case) -> str | None:
+    """Why an audit that needs a chosen and a rejected response a row cannot run, if it cannot."""
+    if case.eval.type == "preference":
+        return None
+    return f"needs pairs (chosen and rejected) in --eval, not {case.eval.type}"
+
+
 @dataclass(frozen=True)
 class Outputs:
     """Every output of the evaluation data, (m,) each, side by side as in `Case.data_requests`."""
@@ -189,11 +196,9 @@ def comparisons(case: Case) -> Comparisons:
     random are.
     """
     outputs = every_output(case)
-    frame = case.eval.frame
     if case.eval.type == "preference":
-        n = len(frame)
-        tied = frame["tie"].to_numpy(dtype=bool) if "tie" in frame else np.zeros(n, dtype=bool)
-        return Comparisons(outputs, np.arange(n), np.arange(n, 2 * n), tied)
+        n = len(case.eval)
+        return Comparisons(outputs, np.arange(n), np.arange(n, 2 * n), case.eval.tied)
     level = label_level(case)
     context = outputs.row if case.eval.type == "ranking" else outputs.prompt
     first, second = _within(context, case.rng("pairs"))

@@ -19,7 +19,7 @@ from scipy.sparse.csgraph import connected_components
 
 from rmaudit.data.types import Dataset, Prompt, prompt_text
 from rmaudit.text.patterns import counts, sifted
-from rmaudit.typing import Integers, Mask
+from rmaudit.typing import Float, Integers, Mask
 
 NONE = -1  # no partner
 
@@ -43,10 +43,10 @@ def normals(texts: Sequence[str]) -> NDArray[np.object_]:
 
 def words_of(prompt: Prompt) -> str:
     """A prompt's words, `normal`: one user turn is the same context as its plain text."""
-    return normal(_said(prompt))
+    return normal(_plain(prompt))
 
 
-def _said(prompt: Prompt) -> str:
+def _plain(prompt: Prompt) -> str:
     if isinstance(prompt, str):
         return prompt
     if len(prompt) == 1 and prompt[0]["role"] == "user":
@@ -71,35 +71,30 @@ class Comparisons:
 
 @dataclass(frozen=True)
 class Content:
-    """The hashed texts of a table."""
+    """The hashed texts of a table, the outputs of a row side by side."""
 
     data: Dataset
     prompts: Integers  # (n_rows,)
-    text_rows: Integers  # (n_texts,): the row of each output
+    text_rows: Integers  # (n_texts,): the row of each output, ascending
     texts: Integers  # (n_texts,): hash of context and output
+    levels: Float  # (n_texts,): how good a label says each output is; see `Side`
     empty: Mask  # (n_texts,): outputs of white space only
 
     @classmethod
     def of(cls, data: Dataset) -> Content:
         """Hash every prompt and output once."""
-        frame = data.frame
-        prompts = _hashes([_said(prompt) for prompt in frame["prompt"].tolist()])
-        rows = np.arange(len(frame))
-        if data.type == "preference":
-            others = prompts
-            if (other := data.rejected_prompt) != "prompt":
-                others = _hashes([_said(prompt) for prompt in frame[other].tolist()])
-            outputs = frame["chosen"].tolist() + frame["rejected"].tolist()
-            contexts, rows = np.r_[prompts, others], np.r_[rows, rows]
-        elif data.type in _LABELS:
-            outputs, contexts = frame["output"].tolist(), prompts
-        else:
-            lists = frame["outputs"].tolist() if "outputs" in frame else [[]] * len(frame)
-            outputs = [text for each in lists for text in each]
-            rows = np.repeat(rows, [len(each) for each in lists])
-            contexts = prompts[rows]
-        hashes = _hashes(outputs)
-        return cls(data, prompts, rows, _mix(contexts, hashes), hashes == hash(""))
+        prompts = _hashes(data.frame["prompt"].map(_plain).tolist())
+        own = data.rejected_prompt
+        others = _hashes(data.frame[own].map(_plain).tolist()) if own != "prompt" else prompts
+        sides = data.outputs()
+        rows = np.concatenate([np.zeros(0, dtype=np.int64), *(side.rows for side in sides)])
+        contexts = [(others if s.name == "rejected" else prompts)[s.rows] for s in sides]
+        hashes = _hashes([text for side in sides for text in side.texts])
+        texts = _mix(np.concatenate([rows[:0], *contexts]), hashes)
+        levels = np.concatenate([np.zeros(0), *(side.level for side in sides)])
+        order = np.argsort(rows, kind="stable")
+        empty = np.equal(hashes, hash(""))
+        return cls(data, prompts, rows[order], texts[order], levels[order], empty[order])
 
     @cached_property
     def has_prompt(self) -> Mask:
@@ -113,51 +108,35 @@ class Content:
 
     @cached_property
     def identity(self) -> Integers:
-        """Equal for rows with the same texts and the same label, (n_rows,)."""
-        frame, n = self.data.frame, len(self.data)
-        if self.data.type == "preference":
-            chosen, rejected = self.texts[:n], self.texts[n:]
-            tie = frame["tie"].to_numpy(dtype=np.bool_)
-            # A tie says the same whichever output comes first.
-            low, high = np.minimum(chosen, rejected), np.maximum(chosen, rejected)
-            first, second = np.where(tie, low, chosen), np.where(tie, high, rejected)
-            return _mix(_mix(first, second), tie.astype(np.int64))
-        if self.data.type in ("rating", "unpaired"):
-            return _mix(self.texts, _codes(frame[_LABELS[self.data.type]].to_numpy()))
-        ranks = self._ranks()
-        ends = np.cumsum(np.bincount(self.text_rows, minlength=n))
-        texts = np.split(_mix(self.texts, ranks), ends[:-1])
-        return _mix(self.prompts, np.array([hash(tuple(sorted(t.tolist()))) for t in texts]))
+        """Equal for rows with the same texts and the same label of each, (n_rows,)."""
+        labelled = _mix(self.texts, (self.levels + 0.0).view(np.int64))  # 0.0 and -0.0 are equal
+        # Sums do not depend on the order of the outputs, and may wrap around.
+        totals = np.r_[np.uint64(0), np.cumsum(labelled.view(np.uint64))]
+        ends = np.cumsum(self._sizes)
+        return _mix(self.prompts, (totals[ends] - totals[ends - self._sizes]).view(np.int64))
 
-    def _ranks(self) -> Integers:
-        """The rank of each output, (n_texts,); zero where there is no ranking."""
-        if self.data.type != "ranking":
-            return np.zeros(len(self.texts), dtype=np.int64)
-        return np.concatenate([np.asarray(r) for r in self.data.frame["ranking"]]).astype(np.int64)
+    @cached_property
+    def _sizes(self) -> Integers:
+        """Outputs of each row, (n_rows,)."""
+        return np.bincount(self.text_rows, minlength=len(self.data)).astype(np.int64)
 
     @cached_property
     def comparisons(self) -> Comparisons:
         """Who beats whom; ties and outputs of the same words are left out."""
-        if self.data.type == "preference":
-            n = len(self.data)
-            row, better, worse = np.arange(n), self.texts[:n], self.texts[n:]
-            strict = ~self.data.frame["tie"].to_numpy(dtype=np.bool_)
-        else:
-            row, first, second = self._pairs()
-            ranks = self._ranks()
-            wins = ranks[first] < ranks[second]
-            better = self.texts[np.where(wins, first, second)]
-            worse = self.texts[np.where(wins, second, first)]
-            strict = ranks[first] != ranks[second]
-        keep = strict & (better != worse)
+        row, first, second = self._pairs
+        wins = self.levels[first] > self.levels[second]
+        better = self.texts[np.where(wins, first, second)]
+        worse = self.texts[np.where(wins, second, first)]
+        keep = (wins | (self.levels[first] < self.levels[second])) & (better != worse)
         pairs = Comparisons(row[keep], better[keep], worse[keep])
         # A ranking that lists an output twice, below and above a third, says nothing on those two.
         undecided = _opposites(_mix(pairs.unordered, pairs.row), pairs) != NONE
         return Comparisons(row[keep][~undecided], pairs.better[~undecided], pairs.worse[~undecided])
 
+    @cached_property
     def _pairs(self) -> tuple[Integers, Integers, Integers]:
         """Every pair of a row's outputs: the row, and the places of the two in `texts`."""
-        sizes = np.bincount(self.text_rows, minlength=len(self.data))
+        sizes = self._sizes
         starts = np.cumsum(sizes) - sizes
         parts = []
         for size in np.unique(sizes):
@@ -170,15 +149,10 @@ class Content:
 
     @cached_property
     def identical(self) -> Mask:
-        """Rows that compare an output with itself, (n_rows,); preference and ranking data."""
-        n = len(self.data)
-        if self.data.type == "preference":
-            return np.equal(self.texts[:n], self.texts[n:])
-        repeated = pd.DataFrame({"row": self.text_rows, "text": self.texts}).duplicated()
-        return np.bincount(self.text_rows[repeated.to_numpy()], minlength=n) > 0
-
-
-_LABELS = {"rating": "rating", "unpaired": "label"}
+        """Rows that compare an output with itself, (n_rows,)."""
+        row, first, second = self._pairs
+        same = self.texts[first] == self.texts[second]
+        return np.bincount(row[same], minlength=len(self.data)) > 0
 
 
 def duplicates(content: Content) -> Integers:
@@ -189,9 +163,8 @@ def duplicates(content: Content) -> Integers:
 
 def contradictions(content: Content) -> Integers:
     """For each row a row that says the opposite of the same outputs, or `NONE`."""
-    if content.data.type in _LABELS:
-        labels = content.data.frame[_LABELS[content.data.type]].to_numpy()
-        return _other_label(_codes(content.texts), labels)
+    if content.data.type in ("rating", "unpaired"):  # one output a row, each with its own label
+        return _other_label(_codes(content.texts), content.levels)
     pairs = content.comparisons
     opposite = _opposites(pairs.unordered, pairs)
     partner = np.full(len(content.data), NONE, dtype=np.int64)

@@ -252,7 +252,7 @@ def _check_skew(book: _Book, source: str, content: Content) -> None:
     data = content.data
     if data.type != "preference":
         return
-    decided = ~data.frame["tie"].to_numpy(dtype=np.bool_)
+    decided = ~data.tied
     if content.has_texts:
         chosen, rejected = (
             data.frame[side].str.len().to_numpy(dtype=np.float64) for side in ("chosen", "rejected")

@@ -24,7 +24,7 @@ from typing import ClassVar
 import numpy as np
 
 from rmaudit.audits.base import Audit, register_audit
-from rmaudit.audits.common.pairs import comparisons, lacks_labels, margins
+from rmaudit.audits.common.pairs import comparisons, lacks_labels, lacks_pairs, margins
 from rmaudit.audits.common.samples import gold_lacks, proxy_lacks, sample_requests
 from rmaudit.audits.hacking.attacks import (
     Searched,
@@ -152,8 +152,8 @@ class Hacking(Audit):
             lacks = exploits_lack(case) if read_reference(case) else contentless_lack(case)
             return None if lacks is None else f"needs {lacks}"
         if case.signal == "preference":
-            if case.eval.type != "preference":
-                return "needs pairs (chosen and rejected) in --eval"
+            if unpaired := lacks_pairs(case):
+                return unpaired
             return None if case.new_text else f"needs {case.new_text_needs}"
         if unlabelled := lacks_labels(case):
             return unlabelled

@@ -84,11 +84,11 @@ def pool(case: Case, found: Margins) -> list[Words]:
     rng = case.rng("hacking.pool")
     words, rewards = _known_outputs(found)
     sources = [[PHRASES[i] for i in rng.permutation(len(PHRASES))], paid(words, rewards)]
-    if case.feedback is not None and case.feedback.type == "preference":
-        frame = case.feedback.frame
-        keys = [f"{a}\x00{b}" for a, b in zip(frame["chosen"], frame["rejected"], strict=True)]
-        some = frame.iloc[sample_order(keys, case.seed)[:FEEDBACK_PAIRS]]
-        chosen, rejected = some["chosen"].tolist(), some["rejected"].tolist()
+    pairs = None if case.feedback is None else case.feedback.pairs()
+    if pairs is not None:
+        both = list(zip(pairs.chosen, pairs.rejected, strict=True))
+        order = sample_order([f"{a}\x00{b}" for a, b in both], case.seed)[:FEEDBACK_PAIRS]
+        chosen, rejected = ([both[i][side] for i in order] for side in (0, 1))
         sources.append(preferred(chosen, rejected))
         words = [*words, *chosen, *rejected]
     distinct = sorted({word for text in words for word in text.split()})

@@ -8,6 +8,7 @@ from typing import ClassVar
 import pandas as pd
 
 from rmaudit.audits.base import Audit, register_audit
+from rmaudit.audits.common.pairs import lacks_pairs
 from rmaudit.audits.judge.findings import (
     AGREEMENT,
     CEILING,
@@ -125,9 +126,7 @@ class Judge(Audit):
             )
         if not case.new_text:
             return f"needs {case.new_text_needs}"
-        if case.eval.type != "preference":
-            return "needs pairs (chosen and rejected) in --eval"
-        return None
+        return lacks_pairs(case)
 
     def further(self, case: Case) -> int:
         """Repeats, rewordings, master keys and circles of at most 100 prompts."""

@@ -56,7 +56,7 @@ def measured(case: Case, scores: Scores) -> Measured:
     pairs = case.signal == "preference"
     once = {side: scores.reward(side) for side in SIDES}
     chosen, rejected = (once[side] for side in SIDES)
-    untied = ~case.eval.frame["tie"].to_numpy(dtype=bool)
+    untied = ~case.eval.tied
     flips, flipped, first, enough = _flips(case, chosen, rejected)
     if not pairs:
         flips, flipped = _undefined(case, "a judge of single responses sees no order"), []

@@ -135,9 +135,7 @@ def labels(case: Case) -> dict[tuple[int, str], float]:
     """What the data say of a response to a prompt: 1 accepted or preferred, 0 the opposite."""
     if case.eval.type not in ("preference", "unpaired"):
         return {}
-    tie = np.zeros(len(case.eval), dtype=np.bool_)
-    if case.eval.type == "preference":
-        tie = case.eval.frame["tie"].to_numpy(dtype=np.bool_)
+    tie = case.eval.tied
     known: dict[tuple[int, str], float] = {}
     for side in case.eval.outputs():
         for row, text, level in zip(

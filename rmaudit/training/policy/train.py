@@ -217,7 +217,7 @@ def _dpo(
     if data.type != "preference":
         raise DataError(f"{data.source.path}: dpo needs preference data, this is {data.type} data")
     measure = _measure(text_policy, distinct_prompts(data), reward, gold, config)
-    frame = data.frame[~data.frame["tie"].to_numpy(dtype=bool)]
+    frame = data.frame[~data.tied]
     prompts = [text_policy.encode_prompt(prompt) for prompt in frame["prompt"]]
     chosen, rejected = (
         [text_policy.encode_output(output) for output in frame[side]]

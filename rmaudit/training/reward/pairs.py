@@ -24,8 +24,7 @@ def usable(data: Dataset) -> Dataset:
             f"{where}: reward training needs preference data (prompt, chosen, rejected) or another "
             f"feedback (ranking, rating, unpaired), this is {data.type} data"
         )
-    if "tie" in data.frame:
-        data = data.take(~data.frame["tie"].to_numpy(dtype=bool))
+    data = data.take(~data.tied)
     if data.type == "ranking":
         data = data.take(np.array([len(set(r)) > 1 for r in data.frame["ranking"]], dtype=bool))
     if not len(data):
