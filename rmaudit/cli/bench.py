@@ -152,19 +152,19 @@ def _all(console: Console, settings: AuditConfig, more: Mapping[str, Any]) -> in
 
 
 def _headline(report: Report) -> list[str]:
+    from rmaudit.report.benchmark import best_blind_rule
     from rmaudit.report.wording import words
 
     overall = {m.id.partition(".")[2]: m for m in report.metrics() if not m.slice}
     score, accuracy = words(overall["score"]), overall.get("accuracy")
-    blind = [(m.value, n) for n, m in overall.items() if n.startswith("blind_") and m.value]
-    best = max(blind, default=None)
+    best = best_blind_rule(report)
     suite: dict[str, Any] = dict(report.suite or {})
     return [
         suite["title"],
         score.value,
         score.interval or score.reason or "",
         "" if accuracy is None else words(accuracy).value,
-        "" if best is None else f"{best[0]:.3f} ({best[1].removeprefix('blind_')})",
+        "" if best is None else f"{words(best[1]).value} ({best[0]})",
         f"{suite.get('items', 0):,}",
     ]
 
@@ -191,7 +191,8 @@ def show(console: Console, report: Report) -> None:
     rows = []
     for metric in ours:
         shown = words(metric)
-        rows.append([audit.names[metric.id], shown.value, shown.interval or shown.reason or ""])
+        value = f"{shown.value} {shown.unit}".strip() if metric.value is not None else shown.value
+        rows.append([audit.names[metric.id], value, shown.interval or shown.reason or ""])
     console.table("Beside them", ["name", "value", "interval"], rows)
     for finding in report.findings:
         console.warn(f"{finding.title}. {finding.detail}")

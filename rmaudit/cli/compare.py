@@ -96,7 +96,7 @@ def _show_league(console: Console, result: League) -> None:
 
     for board in result.boards:
         rows = [standing_words(standing, board) for standing in board.standings]
-        columns = ["", "run", "value", f"{result.confidence:.0%} interval", "ranks", "letters"]
+        columns = ["place", "run", "value", f"{result.confidence:.0%} interval", "rank", "letters"]
         if any(s.step is not None for s in board.standings):
             columns.append("step")
         console.table(
@@ -113,15 +113,24 @@ def _show_league(console: Console, result: League) -> None:
 
 def _headline(d: Difference) -> str:
     """The number that a reader asks for first, whatever came of it."""
-    from rmaudit.comparison.page import words
+    from rmaudit.comparison.page import change_words, words
 
     w = words(d)
-    missed = DETECTABLE * (d.high - d.low) / 2
-    told = "" if d.verdict != "no difference" else f"; about {missed:.3f} would have shown"
+    missed = change_words(DETECTABLE * (d.high - d.low) / 2, d.id, d.unit)
+    told = "" if d.verdict != "no difference" else f"; about {missed} would have shown"
+    unit = f" {w.unit}" if w.unit else ""
     return (
-        f"{d.id}: {w.first} before, {w.second} after, difference {w.difference} [{w.interval}], "
-        f"adjusted p {w.p}{told}"
+        f"{d.title}: {w.first} before, {w.second} after, difference {w.difference}{unit} "
+        f"[{w.interval}], adjusted p {w.p}{told}"
     )
+
+
+def _named(d: Difference) -> str:
+    """The metric's name and where, with its id for the gate file."""
+    from rmaudit.report.wording import slice_words
+
+    where = f", {slice_words(d.slice)}" if d.slice else ""
+    return f"{d.title}{where} ({d.id})"
 
 
 def _show(console: Console, result: Comparison) -> None:
@@ -137,9 +146,10 @@ def _show(console: Console, result: Comparison) -> None:
         rows = []
         for d in result.of(verdict):
             w = words(d)
-            rows.append([d.name, w.first, w.second, f"{w.difference} [{w.interval}]", w.p])
+            change = f"{w.difference} [{w.interval}]"
+            rows.append([_named(d), w.first, w.second, f"{change} {w.unit}".strip(), w.p])
         if rows:
-            columns = ["number", "before", "after", "difference", "adjusted p"]
+            columns = ["metric", "before", "after", "difference", "adjusted p"]
             console.table(TITLES[verdict], columns, rows)
     same, absent = len(result.of("no difference")), len(result.of("not compared"))
     shared = f"{result.prompts['shared']:,} shared prompts" if result.paired else "nothing paired"

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 import pandas as pd
 
 from rmaudit.comparison.pairing import Key, Pairing
+from rmaudit.report.binding import plain_name
 from rmaudit.report.document import Report
 from rmaudit.report.plain import dumps, plain
 from rmaudit.results import Better
@@ -27,9 +28,11 @@ class Difference:
     first, `regression` the growth of what is bad about it (positive: worse; NaN where no direction
     is better). `p` and `p_adjusted` (Holm, over the overall numbers and over the slices apart) are
     two-sided and belong to the difference. Numbers that are exact have no error to compare by.
+    `title` is the metric's name as shown, `meaning` its definition.
     """
 
     id: str
+    title: str
     slice: dict[str, str]
     unit: str
     better: Better
@@ -173,13 +176,13 @@ def compare(first: Report, second: Report, *, confidence: float = 0.95) -> Compa
         If the two share no prompt.
     """
     pairing = Pairing.of(first, second)
-    meanings = {
-        id_: text
+    described = {
+        id_: (audit.names.get(id_) or plain_name(id_), meaning)
         for report in (first, second)
         for audit in report.audits.values()
-        for id_, text in audit.definitions.items()
+        for id_, meaning in audit.definitions.items()
     }
-    differences = [_difference(pairing, key, meanings, confidence) for key in pairing.keys]
+    differences = [_difference(pairing, key, described, confidence) for key in pairing.keys]
     judged = sorted(_judged(differences, confidence), key=_place)
     return Comparison(
         _model(first),
@@ -193,20 +196,21 @@ def compare(first: Report, second: Report, *, confidence: float = 0.95) -> Compa
 
 
 def _difference(
-    pairing: Pairing, key: Key, meanings: Mapping[str, str], confidence: float
+    pairing: Pairing, key: Key, described: Mapping[str, tuple[str, str]], confidence: float
 ) -> Difference:
     a, b = pairing.first.get(key), pairing.second.get(key)
     metric = b or pairing.first[key]
+    title, meaning = described[metric.id]
     made = Difference(
-        metric.id, metric.slice, metric.unit, metric.better, meanings[metric.id], "not compared"
+        metric.id, title, metric.slice, metric.unit, metric.better, meaning, "not compared"
     )
     change = pairing.change(key, confidence)
     if isinstance(change, str):
         before, after = (math.nan if m is None or m.value is None else m.value for m in (a, b))
         return replace(made, reason=change, first=before, second=after)
     if change.method == "exact":
-        what = f"measured, not estimated: {change.first:.3g} before, {change.second:.3g} after"
-        return replace(made, reason=what, first=change.first, second=change.second)
+        reason = "measured, not estimated"
+        return replace(made, reason=reason, first=change.first, second=change.second)
     worse = change.regression
     return replace(
         made,

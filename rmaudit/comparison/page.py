@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, get_args
 from markupsafe import Markup
 
 from rmaudit._version import __version__
-from rmaudit.comparison.paired import BOUNDED
-from rmaudit.report.page import asset, environment
-from rmaudit.report.wording import BETTER, MOST_DIGITS, UNITS, digits, number, unit_of
+from rmaudit.report.page import asset, fill
+from rmaudit.report.wording import BETTER, MOST_DIGITS, change_unit, digits, number, unit_of
 
 if TYPE_CHECKING:
     from rmaudit.comparison.compare import Comparison, Difference, Verdict
@@ -40,28 +39,42 @@ class Words:
 
 
 def words(d: Difference) -> Words:
-    """A difference in words: sensible digits, its sign, the unit named."""
-    unit, better = UNITS.get(d.unit, d.unit), BETTER[d.better]
+    """A difference in words, both values and it in the units in which the metric is shown."""
+    factor, after, value_unit = unit_of(d.id, d.unit)
+    _, _, unit = change_unit(d.id, d.unit)
+    first, second, change, low, high = (
+        factor * n for n in (d.first, d.second, d.difference, d.low, d.high)
+    )
+    places = 1 if factor > 1 else digits(change, low, high) if math.isfinite(change) else 0
+    shown = [""] * 2
+    for place, value in enumerate((first, second)):
+        if math.isfinite(value):
+            enough = places if factor > 1 else max(places, min(digits(value), MOST_DIGITS))
+            shown[place] = f"{number(value, enough)}{after}"
     if d.reason is not None:
-        return Words("", "", "", "", "", unit, better)
-    places = digits(d.difference, d.low, d.high)
-    sign = "+" if d.difference > 0 else ""
+        return Words(*shown, "", "", "", value_unit, BETTER[d.better])
+    sign = "+" if change > 0 else ""
     return Words(
-        number(d.first, max(places, min(digits(d.first), MOST_DIGITS))),
-        number(d.second, max(places, min(digits(d.second), MOST_DIGITS))),
-        f"{sign}{number(d.difference, places)}",
-        f"{number(d.low, places)} to {number(d.high, places)}",
+        *shown,
+        f"{sign}{number(change, places)}",
+        f"{number(low, places)} to {number(high, places)}",
         probability(d.p_adjusted),
         unit,
-        better,
+        BETTER[d.better],
     )
+
+
+def change_words(size: float, metric: str, unit: str) -> str:
+    """The size of a difference of two values of a metric, with its unit."""
+    factor, _, in_words = change_unit(metric, unit)
+    return f"{number(factor * size, 1 if factor > 1 else 3)} {in_words}".strip()
 
 
 def probability(p: float) -> str:
     """A p-value for people."""
     if not math.isfinite(p):
         return ""
-    return "< 0.001" if p < 0.001 else number(p, 3)
+    return "<0.001" if p < 0.001 else number(p, 3)
 
 
 def render(comparison: Comparison) -> str:
@@ -87,17 +100,24 @@ def render_league(league: League) -> str:
         "style": Markup(asset("page.css")),  # nosec B704: a file of the package
         "version": __version__,
     }
-    return environment(0).get_template("league.html").render(view)
+    return fill("league.html", view)
 
 
 def figure(board: Board) -> dict[str, Any]:
     """A board as a figure: one row a run, its interval, and its letters."""
     rows = [
-        {"label": f"{s.letters}  {s.name}", "value": s.value, "low": s.low, "high": s.high}
+        {
+            "label": f"{s.name} ({s.letters})" if s.letters else s.name,
+            "value": s.value,
+            "low": s.low,
+            "high": s.high,
+        }
         for s in board.standings
     ]
     alt = f"{board.title} of {len(rows)} runs with intervals, the best first."
-    data = {"rows": rows, "xlabel": board.title}
+    factor, after, _ = unit_of(board.metric, board.unit)
+    unit = None if factor == 1 else "percent" if after else "points"
+    data = {"rows": rows, "xlabel": board.title, "xunit": unit}
     return {"name": "league", "kind": "intervals", "title": board.title, "alt": alt, "data": data}
 
 
@@ -105,8 +125,7 @@ def detectable_words(board: Board) -> str:
     """What difference of two runs would have shown, in a sentence; empty where not known."""
     if not math.isfinite(board.detectable):
         return ""
-    factor, unit = (100.0, "points") if board.unit in BOUNDED else (1.0, UNITS.get(board.unit, ""))
-    size = f"{number(factor * board.detectable, 1 if factor > 1 else 3)} {unit}".strip()
+    size = change_words(board.detectable, board.metric, board.unit)
     return f"A difference of two of these runs would show with 80% power from about {size} on."
 
 
@@ -136,4 +155,4 @@ def _rendered(template: str, comparison: Comparison) -> str:
         "style": Markup(asset("page.css")),  # nosec B704: a file of the package
         "version": __version__,
     }
-    return environment(0).get_template(template).render(view)
+    return fill(template, view)

@@ -91,8 +91,9 @@ def change(
     first, second = _number(a, confidence), _number(b, confidence)
     if first is None or second is None:
         metric, which = (a, "first") if first is None else (b, "second")
-        why = "no interval" if metric.reason is None else f"undefined: {metric.reason}"
-        return f"in the {which} report {why}"
+        if metric.reason is None:
+            return f"no interval in the {which} report"
+        return f"undefined in the {which} report: {metric.reason}"
     if a.better == "one" and min(first.value, second.value) <= 0:
         return "not positive: its logarithm does not exist"
     prompts = min(a.n_prompts, b.n_prompts)

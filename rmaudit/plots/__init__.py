@@ -13,7 +13,7 @@ from rmaudit.plots.svg import page_svg
 from rmaudit.plots.text import visible
 
 if TYPE_CHECKING:
-    from rmaudit.plots.canvas import KINDS, draw, to_paper_svg, to_pdf, to_png, to_svg
+    from rmaudit.plots.canvas import KINDS, draw, shows, to_paper_svg, to_pdf, to_png, to_svg
 
 __all__ = [
     "KINDS",
@@ -21,6 +21,7 @@ __all__ = [
     "Style",
     "draw",
     "page_svg",
+    "shows",
     "to_paper_svg",
     "to_pdf",
     "to_png",
@@ -31,6 +32,7 @@ __all__ = [
 _LAZY = {
     "KINDS": "rmaudit.plots.canvas",
     "draw": "rmaudit.plots.canvas",
+    "shows": "rmaudit.plots.canvas",
     "to_paper_svg": "rmaudit.plots.canvas",
     "to_pdf": "rmaudit.plots.canvas",
     "to_png": "rmaudit.plots.canvas",

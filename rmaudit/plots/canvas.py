@@ -15,6 +15,7 @@ from matplotlib.figure import Figure as Drawing
 
 from rmaudit.errors import SchemaError, nearest
 from rmaudit.plots.kinds import FIGURES, Data, FigureKind
+from rmaudit.plots.marks import name_axes, nothing
 from rmaudit.plots.style import STYLES, Style
 from rmaudit.plots.svg import tidy_svg
 from rmaudit.results import Figure
@@ -59,11 +60,30 @@ def draw(figure: Figure | Data, ax: Axes | None = None, style: str | Style = "pa
                 size = (chosen.width, drawer.height(data, chosen))
                 drawing = Drawing(figsize=size, layout="constrained")
                 ax = drawing.add_subplot()
-            drawer.draw(ax, data)
+            if drawer.shows(data):
+                drawer.draw(ax, data)
+            else:
+                name_axes(ax, data)
+                nothing(ax)
         except (KeyError, TypeError, ValueError, IndexError) as error:
-            name = f"figure of kind {kind!r}"
-            raise SchemaError(f"{name} has data that do not fit it ({error!r})") from error
+            raise _misfit(kind, error) from error
         return drawing or ax.get_figure(root=True)  # type: ignore[return-value]
+
+
+def shows(figure: Figure | Data) -> bool:
+    """Whether a figure has anything to show: False where not one of its numbers is finite.
+
+    Raises
+    ------
+    SchemaError
+        If the kind is unknown or the data do not fit it.
+    """
+    kind, data = _parts(figure)
+    drawer = FIGURES[kind]
+    try:
+        return drawer.shows(data)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise _misfit(kind, error) from error
 
 
 def to_svg(figure: Figure | Data, style: str | Style = "page") -> str:
@@ -146,6 +166,10 @@ def style_named(style: str | Style) -> Style:
     if style not in STYLES:
         raise SchemaError(f"no figure style is named {style!r}; {nearest(style, STYLES)}")
     return STYLES[style]
+
+
+def _misfit(kind: str, error: Exception) -> SchemaError:
+    return SchemaError(f"figure of kind {kind!r} has data that do not fit it ({error!r})")
 
 
 def _parts(figure: Figure | Data) -> tuple[str, Data]:

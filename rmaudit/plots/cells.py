@@ -13,7 +13,7 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from numpy.typing import NDArray
 
 from rmaudit.plots.kinds import Data, figure_kind, line_height
-from rmaudit.plots.marks import name_axes, name_rows, nothing, numbers, size_of
+from rmaudit.plots.marks import name_axes, name_rows, numbers, size_of
 from rmaudit.plots.names import (
     fit,
     label,
@@ -97,19 +97,26 @@ def _heatmap_height(data: Data, style: Style) -> float:
     )
 
 
-@figure_kind("heatmap", _heatmap_height)
+def _heatmap_shows(data: Data) -> bool:
+    return bool(np.isfinite(_values(data)).any())
+
+
+def _values(data: Data) -> Float:
+    """The values of the cells, (n_rows, n_columns); a ValueError where they are not as many."""
+    values: Float = np.array([numbers(row) for row in data["values"]]).reshape(
+        len(data["rows"]), len(data["columns"])
+    )
+    return values
+
+
+@figure_kind("heatmap", _heatmap_height, _heatmap_shows)
 def heatmap(ax: Axes, data: Data) -> None:
     """``rows`` and ``columns`` (labels), ``values`` (None: empty), ``unit``, ``center``.
 
     With a ``center`` the colours part there, orange below and blue above; else darker is more.
     """
-    values = np.array([numbers(row) for row in data["values"]]).reshape(
-        len(data["rows"]), len(data["columns"])
-    )  # (n_rows, n_columns)
+    values = _values(data)
     name_axes(ax, data, AXIS)
-    if not np.isfinite(values).any():
-        nothing(ax)
-        return
     mesh = ax.pcolormesh(
         np.ma.masked_invalid(values),
         edgecolors=SURFACE,

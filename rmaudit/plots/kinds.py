@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Data = Mapping[str, Any]
 Draw = TypeVar("Draw", bound="Callable[[Axes, Data], None]")
 Height = Callable[[Data, Style], float]
+Shows = Callable[[Data], bool]
 
 
 def usual_height(data: Data, style: Style) -> float:
@@ -28,12 +29,21 @@ def line_height(style: Style) -> float:
     return style.font_size / 72 * 1.75
 
 
+def always(data: Data) -> bool:
+    """That there is something to draw, for kinds that do not say."""
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class FigureKind:
-    """How figures of a kind are drawn on axes, and their height in inches."""
+    """How figures of a kind are drawn on axes, their height in inches, and if data show anything.
+
+    Data that show nothing (not one finite number) are not handed to `draw`.
+    """
 
     draw: Callable[[Axes, Data], None]
     height: Height
+    shows: Shows = always
 
 
 FIGURES: Registry[FigureKind] = Registry(
@@ -41,7 +51,9 @@ FIGURES: Registry[FigureKind] = Registry(
 )
 
 
-def figure_kind(name: str, height: Height = usual_height) -> Callable[[Draw], Draw]:
+def figure_kind(
+    name: str, height: Height = usual_height, shows: Shows = always
+) -> Callable[[Draw], Draw]:
     """Function decorator: makes what draws on ``(axes, data)`` known as a kind of figure.
 
     The data are those of a `rmaudit.results.Figure`, plain JSON values; data that do not fit may
@@ -50,7 +62,7 @@ def figure_kind(name: str, height: Height = usual_height) -> Callable[[Draw], Dr
     """
 
     def register(draw: Draw) -> Draw:
-        FIGURES.add(name, FigureKind(draw, height), draw.__module__)
+        FIGURES.add(name, FigureKind(draw, height, shows), draw.__module__)
         return draw
 
     return register

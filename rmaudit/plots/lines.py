@@ -10,12 +10,12 @@ from matplotlib.axes import Axes
 from rmaudit.plots.gain_lines import END_FONT, END_LINE, label_ends
 from rmaudit.plots.kinds import Data, figure_kind, line_height, usual_height
 from rmaudit.plots.marks import (
+    any_finite,
     legend,
     legend_lines,
     log_axis,
     name_axes,
     note,
-    nothing,
     numbers,
     reference,
     size_of,
@@ -42,7 +42,23 @@ def _end(name: object, width: float) -> str:
     return wrap(label(name), room(width, END_FONT, ENDS))
 
 
-@figure_kind("curves", _height_with_names)
+def _points_show(data: Data) -> bool:
+    """Whether a series has a point with both coordinates."""
+    return any(
+        bool((np.isfinite(numbers(s["x"])) & np.isfinite(numbers(s["y"]))).any())
+        for s in data["series"]
+    )
+
+
+def _histogram_shows(data: Data) -> bool:
+    return any_finite(*(s["counts"] for s in data["series"]))
+
+
+def _reliability_shows(data: Data) -> bool:
+    return any_finite([b["accuracy"] for b in data["bins"]])
+
+
+@figure_kind("curves", _height_with_names, _points_show)
 def curves(ax: Axes, data: Data) -> None:
     """Lines, steps or points with intervals.
 
@@ -57,9 +73,6 @@ def curves(ax: Axes, data: Data) -> None:
     name_axes(ax, data)
     xs = np.concatenate([numbers(s["x"]) for s in series] or [np.empty(0)])
     ys = np.concatenate([numbers(s["y"]) for s in series] or [np.empty(0)])
-    if not (np.isfinite(xs).any() and np.isfinite(ys).any()):
-        nothing(ax)
-        return
     if data.get("xscale") == "log":
         log_axis(ax, "x", xs)
     if data.get("yscale") == "log":
@@ -108,7 +121,7 @@ def _color(place: int | str) -> str:
     return MUTED if isinstance(place, str) else SERIES[place % len(SERIES)]
 
 
-@figure_kind("histogram", _height_with_names)
+@figure_kind("histogram", _height_with_names, _histogram_shows)
 def histogram(ax: Axes, data: Data) -> None:
     """Counts between edges: ``series`` (name, edges, counts), ``reference_x``."""
     series = [s for s in data["series"] if len(s["counts"])]
@@ -122,15 +135,12 @@ def histogram(ax: Axes, data: Data) -> None:
         name = label(one.get("name", "")) or None
         ax.stairs(counts, edges, color=color, ls=LINES[i % len(LINES)], label=name)
     name_axes(ax, data)
-    if not series:
-        nothing(ax)
-        return
     ax.set_ylim(bottom=0)
     reference(ax, data)
     legend(ax, [s.get("name", "") for s in series])
 
 
-@figure_kind("scatter", _height_with_names)
+@figure_kind("scatter", _height_with_names, _points_show)
 def scatter(ax: Axes, data: Data) -> None:
     """Points: ``series`` (name, x, y). Evenly thinned, and said so, beyond `MOST_POINTS`."""
     series = data["series"]
@@ -149,9 +159,6 @@ def scatter(ax: Axes, data: Data) -> None:
             label=label(one.get("name", "")) or None,
         )
     name_axes(ax, data)
-    if total == 0:
-        nothing(ax)
-        return
     reference(ax, data)
     legend(ax, [s.get("name", "") for s in series])
     if every > 1:
@@ -162,7 +169,7 @@ def _reliability_height(data: Data, style: Style) -> float:
     return min(style.width, 3.6) * 0.95
 
 
-@figure_kind("reliability", _reliability_height)
+@figure_kind("reliability", _reliability_height, _reliability_shows)
 def reliability(ax: Axes, data: Data) -> None:
     """Accuracy against stated confidence.
 
@@ -173,9 +180,6 @@ def reliability(ax: Axes, data: Data) -> None:
     bins = data["bins"]
     x, y = (numbers([b[key] for b in bins]) for key in ("confidence", "accuracy"))
     name_axes(ax, data)
-    if not np.isfinite(y).any():
-        nothing(ax)
-        return
     band, smooth = data.get("band"), data.get("smooth")
     ends = np.concatenate([x, numbers(band["x"])]) if band else x
     left = 0.5 if np.nanmin(ends) >= 0.5 else 0.0

@@ -25,6 +25,9 @@ def numbers(values: Sequence[float | None] | None) -> Float:
     return np.array([math.nan if v is None else float(v) for v in values or ()], dtype=np.float64)
 
 
+_AXIS_UNITS = {"percent": "%", "points": ""}
+
+
 def size_of(ax: Axes) -> tuple[float, float]:
     """Width of the figure in inches and font size of its names in points."""
     width = float(ax.figure.get_figure(root=True).get_figwidth())
@@ -32,7 +35,13 @@ def size_of(ax: Axes) -> tuple[float, float]:
 
 
 def name_axes(ax: Axes, data: Mapping[str, Any], share: float = AXIS) -> None:
-    """Axis labels, as they stand, in lines that take a share of the figure's width or height."""
+    """Axis labels, as they stand, in lines that take a share of the figure's width or height.
+
+    ``xunit`` "percent" or "points": values of the x-axis are shares or differences of them.
+    """
+    if data.get("xunit") is not None:
+        sign = _AXIS_UNITS[data["xunit"]]
+        ax.xaxis.set_major_formatter(lambda x, _: f"{100 * x:.3g}{sign}".replace("-", "\u2212"))
     width, font_size = size_of(ax)
     height = float(ax.figure.get_figure(root=True).get_figheight())
     for axis, words, inches in (
@@ -133,6 +142,11 @@ def log_axis(ax: Axes, which: str, values: Float) -> None:
 def note(ax: Axes, words: str) -> None:
     """A remark below the label of the x-axis: what was left out."""
     ax.set_xlabel(f"{ax.get_xlabel()}\n{words}".strip())
+
+
+def any_finite(*columns: Sequence[Any] | None) -> bool:
+    """Whether one of some columns of numbers holds a finite one."""
+    return any(bool(np.isfinite(numbers(column)).any()) for column in columns)
 
 
 def nothing(ax: Axes) -> None:

@@ -11,13 +11,13 @@ from matplotlib.axes import Axes
 from rmaudit.plots.kinds import Data, figure_kind, line_height, usual_height
 from rmaudit.plots.marks import (
     LEGEND,
+    any_finite,
     label_lines,
     legend,
     legend_lines,
     name_axes,
     name_rows,
     note,
-    nothing,
     numbers,
     size_of,
 )
@@ -45,9 +45,13 @@ def _intervals_height(data: Data, style: Style) -> float:
     return 0.75 + line_height(style) * (lines + 0.7 * below)
 
 
-@figure_kind("intervals", _intervals_height)
+def _intervals_show(data: Data) -> bool:
+    return any_finite([row["value"] for row in data["rows"]])
+
+
+@figure_kind("intervals", _intervals_height, _intervals_show)
 def intervals(ax: Axes, data: Data) -> None:
-    """One row per label: ``rows`` (label, value, low, high), ``xlabel``, ``reference``.
+    """One row per label: ``rows`` (label, value, low, high), ``xlabel``, ``xunit``, ``reference``.
 
     Rows may say what was ``expected`` ("lower") and the ``outcome`` (pass, fail or undecided): it
     stands at their right end, and a failed row has another colour and mark.
@@ -55,9 +59,6 @@ def intervals(ax: Axes, data: Data) -> None:
     rows = data["rows"][:MOST_ROWS]
     value, low, high = (numbers([r[key] for r in rows]) for key in ("value", "low", "high"))
     name_axes(ax, data, REST)
-    if not np.isfinite(value).any():
-        nothing(ax)
-        return
     names, start = _row_names(data, *size_of(ax))
     y, end = row_places(names)
     outcome = np.array([row.get("outcome", "") for row in rows])
@@ -136,7 +137,11 @@ def _bars_height(data: Data, style: Style) -> float:
     return 0.85 + line_height(style) * (lines + 0.7 * (below + above))
 
 
-@figure_kind("bars", _bars_height)
+def _bars_show(data: Data) -> bool:
+    return any_finite(*(one["values"] for one in data["series"]))
+
+
+@figure_kind("bars", _bars_height, _bars_show)
 def bars(ax: Axes, data: Data) -> None:
     """Groups of bars: ``labels``, ``series`` (name, values, low, high), ``ylabel``, ``reference``.
 
@@ -146,11 +151,9 @@ def bars(ax: Axes, data: Data) -> None:
     labels, start = _bar_names(data, *size_of(ax))
     place, end = row_places(labels)
     width = 0.78 / max(1, len(series))
-    drawn = False
     for i, one in enumerate(series):
         values = numbers(one["values"])[: len(labels)]
         at = place + (i - (len(series) - 1) / 2) * width
-        drawn = drawn or bool(np.isfinite(values).any())
         options: dict[str, Any] = {
             "color": SERIES[i % len(SERIES)],
             "label": label(one.get("name", "")) or None,
@@ -163,9 +166,6 @@ def bars(ax: Axes, data: Data) -> None:
             low, high = numbers(one["low"])[: len(labels)], numbers(one["high"])[: len(labels)]
             (ax.hlines if lie else ax.vlines)(at, low, high, color=INK, lw=1.0)
     name_axes(ax, {"xlabel" if lie else "ylabel": data.get("ylabel")}, REST)
-    if not drawn:
-        nothing(ax)
-        return
     if lie:
         name_rows(ax, place, labels, start)
         ax.set_ylim(end - 0.4, -0.6)

@@ -12,7 +12,7 @@ from rmaudit import files
 from rmaudit.errors import UsageError
 from rmaudit.plots import page_svg
 from rmaudit.report.folder import BENCHMARK, REPORT, SCORES, write_influence
-from rmaudit.report.page import asset, drawings, environment
+from rmaudit.report.page import asset, drawings, fill
 from rmaudit.report.wording import words
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def render_benchmark(report: Report) -> str:
         "figures": figures,
         "style": Markup(asset("page.css")),  # nosec B704: a file of the package
     }
-    return environment(0).get_template("bench.html").render(view)
+    return fill("bench.html", view)
 
 
 def _answer(report: Report, overall: Mapping[str, MetricRecord]) -> str:
@@ -76,14 +76,22 @@ def _answer(report: Report, overall: Mapping[str, MetricRecord]) -> str:
     if score.value is None:
         return f"No official score: {score.reason}."
     interval = f" [{said.interval}]" if said.interval else " (too few items for an interval)"
-    blind = [(m.value, m) for n, m in overall.items() if n.startswith("blind_") and m.value]
     text = f"{before}: {said.value}{interval}."
-    if not blind:
+    best = best_blind_rule(report)
+    if best is None:
         return text
-    value, best = max(blind, key=lambda pair: pair[0])
-    (audit,) = report.audits.values()
-    rule = audit.names[best.id].partition(": ")[2]
+    rule, blind = best
     low = score.ci[0]
-    beaten = low is not None and low > value
+    beaten = low is not None and blind.value is not None and low > blind.value
     verb = "above" if beaten else "not shown to be above"
-    return f"{text} It is {verb} the best blind rule ({rule}: {words(best).value})."
+    return f"{text} It is {verb} the best blind rule ({rule}: {words(blind).value})."
+
+
+def best_blind_rule(report: Report) -> tuple[str, MetricRecord] | None:
+    """The rule that reads no prompt and scores highest, as ("longer wins", its number)."""
+    (audit,) = report.audits.values()
+    rules = [(m.value, m) for m in audit.metrics if ".blind_" in m.id and not m.slice and m.value]
+    if not rules:
+        return None
+    _, best = max(rules, key=lambda rule: rule[0])
+    return audit.names[best.id].partition(": ")[2], best

@@ -59,7 +59,7 @@ def audit_record(result: AuditResult, audit: Described) -> dict[str, Any]:
         "meaning": audit.meaning,
         "source": audit.source,
         "definitions": {id_: audit.metrics[id_].meaning for id_ in used},
-        "names": {id_: audit.metrics[id_].name or _plain_name(id_) for id_ in used},
+        "names": {id_: audit.metrics[id_].name or plain_name(id_) for id_ in used},
         "cautions": {id_: audit.metrics[id_].caution for id_ in used if audit.metrics[id_].caution},
         "metrics": [_metric(metric, audit.metrics[metric.id]) for metric in result.metrics],
         "tables": {name: table(frame) for name, frame in result.tables.items()},
@@ -68,7 +68,7 @@ def audit_record(result: AuditResult, audit: Described) -> dict[str, Any]:
     }
 
 
-def _plain_name(metric_id: str) -> str:
+def plain_name(metric_id: str) -> str:
     """What a metric without a name of its own is called: ``a.b_c`` is "B c"."""
     return metric_id.rpartition(".")[2].replace("_", " ").capitalize()
 

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from rmaudit.data.types import Dataset, prompt_text
 from rmaudit.order import natural
 from rmaudit.plots import visible
-from rmaudit.report.page import asset, environment
+from rmaudit.report.page import asset, fill
 from rmaudit.typing import Array, Float, Integers, Mask
 
 if TYPE_CHECKING:
@@ -253,7 +253,7 @@ def _render(
         "script": Markup(script),  # nosec B704: a file of the package
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     }
-    return environment(limit).get_template("samples.html").render(view)
+    return fill("samples.html", view, limit)
 
 
 def _visible(row: Mapping[str, Any]) -> dict[str, Any]:

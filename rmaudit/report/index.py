@@ -17,7 +17,7 @@ from rmaudit.errors import RmauditError, UsageError
 from rmaudit.plots import page_svg, to_svg
 from rmaudit.report.document import Report
 from rmaudit.report.folder import training_step
-from rmaudit.report.page import asset, environment
+from rmaudit.report.page import asset, fill
 from rmaudit.report.schema import MetricRecord
 from rmaudit.report.verdict import DECISIVE, Verdict, verdict
 from rmaudit.report.wording import words
@@ -123,7 +123,7 @@ def render(entries: Sequence[Entry], folder: Path, faults: Sequence[str]) -> str
         "faults": faults,
         "style": Markup(asset("page.css")),  # nosec B704: a file of the package
     }
-    return environment(0).get_template("index.html").render(view)
+    return fill("index.html", view)
 
 
 def _trends(

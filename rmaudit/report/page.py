@@ -16,8 +16,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from rmaudit.errors import SchemaError
-from rmaudit.plots import page_svg, to_pdf, to_svg, visible
+from rmaudit.plots import page_svg, shows, to_pdf, to_svg, visible
 from rmaudit.report import wording
+from rmaudit.report.breaks import breakable
 from rmaudit.report.causes import grouped
 from rmaudit.report.marks import interval_plot, marked
 from rmaudit.report.schema import AuditRecord, FigureRecord, MetricRecord, TableRecord
@@ -45,7 +46,7 @@ class Drawing:
 
     figure: FigureRecord
     svg: str | None
-    fault: str | None = None
+    fault: str | None = None  # None without an SVG: not one of its numbers is finite
 
     def pdf(self, style: str) -> bytes | None:
         """The figure for a paper; None if it cannot be drawn so: that costs this file alone."""
@@ -66,7 +67,8 @@ def drawings(report: Report) -> dict[tuple[str, str], Drawing]:
     for name, audit in report.audits.items():
         for figure in audit.figures:
             try:
-                drawing = Drawing(figure, to_svg(figure.model_dump()))
+                content = figure.model_dump()
+                drawing = Drawing(figure, to_svg(content) if shows(content) else None)
             except SchemaError as error:
                 drawing = Drawing(figure, None, str(error))
             except Exception as error:  # whatever a name may do to the drawing library
@@ -94,15 +96,20 @@ def render(report: Report, drawn: Drawings | None = None) -> str:
     }
     page = ""
     for limit in TEXT_LIMITS:
-        page = environment(limit).get_template("page.html").render(_view(report, drawn, figures))
+        page = fill("page.html", _view(report, drawn, figures), limit)
         if len(page.encode()) < PAGE_BYTES:
             break
     return page
 
 
+def fill(template: str, view: Mapping[str, Any], text_limit: int = 0) -> str:
+    """A page of templates/ with its values; texts of examples are cut to `text_limit`."""
+    return breakable(environment(text_limit).get_template(template).render(view))
+
+
 def summary(report: Report) -> str:
     """The first screen as a fragment, for notebooks."""
-    return environment(0).get_template("summary.html").render(_view(report, {}, {}))
+    return fill("summary.html", _view(report, {}, {}))
 
 
 def _view(report: Report, drawn: Drawings, figures: Mapping[Any, Any]) -> dict[str, Any]:

@@ -131,6 +131,12 @@ def unit_of(metric_id: str, unit: str) -> tuple[float, str, str]:
     return 1.0, "", UNITS.get(unit, unit)
 
 
+def change_unit(metric_id: str, unit: str) -> tuple[float, str, str]:
+    """As `unit_of`, of the difference of two values: shares differ by points, not by percent."""
+    factor, after, in_words = unit_of(metric_id, unit)
+    return (factor, "", "points") if after == "%" else (factor, after, in_words)
+
+
 def words(metric: MetricRecord) -> Number:
     """A metric in words: sensible digits, the unit named, the better direction said."""
     factor, after, unit = unit_of(metric.id, metric.unit)
@@ -148,7 +154,8 @@ def words(metric: MetricRecord) -> Number:
     places = 1 if factor == 100 else digits(value, low, high)
     if metric.unit in COUNTS and all(e is None or e == round(e) for e in (value, low, high)):
         places = 0
-    sign = "+" if unit == "points" and value > 0 else ""
+    signed = unit == "points" and not metric.id.endswith("detectable_difference")  # that is a size
+    sign = "+" if signed and value > 0 else ""
     interval = ""
     if low == high == value:
         interval = "exact"

@@ -52,7 +52,8 @@ def findings(suite: Suite, scored: Scored) -> list[Finding]:
                 f"{suite.key}.tie_rate",
                 f"Ties: {ties:.1%} of the pairs get equal rewards",
                 "The official rule counts them as lost, so that its number mixes coarse rewards "
-                "with wrong ones; score_ties_half and accuracy do not.",
+                "with wrong ones; the averages with ties one half and the pairwise accuracy do "
+                "not.",
             )
         )
     return raised

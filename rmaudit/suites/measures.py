@@ -314,5 +314,5 @@ def figures(suite: Suite, found: Sequence[Metric]) -> tuple[Figure, ...]:
         for label, e in beside.items()
     ]
     alt = f"Official score of {suite.title} beside the scores of rules that read no content."
-    data = {"rows": rows, "xlabel": "official score"}
+    data = {"rows": rows, "xlabel": "official score", "xunit": "percent"}
     return (Figure("blind", "intervals", "Model and blind rules", alt, data),)

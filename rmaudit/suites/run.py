@@ -30,8 +30,8 @@ from rmaudit.suites.scored import Official, Scored, as_array
 from rmaudit.typing import Float
 
 PARTIAL = (
-    "Part of the benchmark only: blind rules and detectable difference are about score_present, "
-    "the mean of the groups that the data have."
+    "Part of the benchmark only: blind rules and the smallest detectable difference belong to the "
+    "score of the groups present, score_present."
 )
 _AGAIN = re.compile(r"#\d+$")  # what `items_of` adds to an id that another item has
 

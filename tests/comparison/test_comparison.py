@@ -15,10 +15,12 @@ from typer.testing import CliRunner
 
 import rmaudit
 from rmaudit.cli import app
+from rmaudit.comparison.page import render, words
 from rmaudit.comparison.paired import Influence, change
 from rmaudit.errors import UsageError
 from rmaudit.report.document import Report
 from rmaudit.report.schema import MetricRecord, ReportRecord
+from rmaudit.report.wording import MINUS, UNITS
 
 N = 400
 
@@ -149,7 +151,7 @@ def test_a_number_that_is_gone_or_undefined_is_listed_with_the_reason(before: Re
     assert result["preference.accuracy"].reason == "only in the first report"
     temperature = result["calibration.temperature"]
     assert temperature.verdict == "not compared"
-    assert str(temperature.reason).startswith("in the second report undefined: ")
+    assert str(temperature.reason).startswith("undefined in the second report: ")
     assert temperature.first == before["calibration.temperature"].value
 
 
@@ -238,7 +240,8 @@ def test_an_exact_number_is_shown_and_not_called_worse(before: Report) -> None:
 
     found = rmaudit.compare(exactly(1e-7), exactly(2e-7))["preference.accuracy"]
     assert found.verdict == "not compared"
-    assert found.reason == "measured, not estimated: 1e-07 before, 2e-07 after"
+    assert found.reason == "measured, not estimated"
+    assert (found.first, found.second) == (1e-7, 2e-7)
 
 
 def test_views_hold_the_same_numbers(before: Report, after: Report, tmp_path: Path) -> None:
@@ -253,7 +256,27 @@ def test_views_hold_the_same_numbers(before: Report, after: Report, tmp_path: Pa
     assert "What got worse?" in page
     assert "<script" not in page + hostile._repr_html_()
     assert page.index(">Worse<") < page.index(">No difference")
-    assert all(d.id in page for d in result.differences)
+    assert all(d.id in page.replace("<wbr>", "") for d in result.differences)
+
+
+def test_metrics_are_shown_by_name_and_shares_in_percent(before: Report, after: Report) -> None:
+    result = rmaudit.compare(before, after)
+    found = result["preference.accuracy"]
+    assert found.title == "Pairwise accuracy"
+    shown = words(found)
+    assert shown.first == f"{100 * found.first:.1f}%"
+    assert shown.difference == f"{100 * found.difference:+.1f}".replace("-", MINUS)
+    assert shown.unit == "points"
+    ends = [f"{100 * end:.1f}".replace("-", MINUS) for end in (found.low, found.high)]
+    assert shown.interval == " to ".join(ends)
+    margin = words(result["preference.margin_mean"])  # a reward is no share
+    assert (margin.unit, "%" in margin.first) == (
+        UNITS[result["preference.margin_mean"].unit],
+        False,
+    )
+    page = render(result)
+    assert f"<summary>{found.title}</summary>" in page
+    assert ">probability<" not in page
 
 
 def test_the_command_says_what_got_worse(before: Report, after: Report, tmp_path: Path) -> None:

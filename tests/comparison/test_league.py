@@ -127,6 +127,9 @@ def test_the_command_shows_the_table_and_writes_it(tmp_path: Path, runs: list[Re
     page = (tmp_path / "out" / "league.html").read_text()
     assert "<svg" in page
     assert "Which models are told apart?" in page
+    # Where the table has no head (on a phone) each number still says what it is.
+    for label in ("place", "rank", "letters"):
+        assert page.count(f'data-label="{label}"') == len(runs)
 
 
 def test_identical_folders_are_compared_on_all_their_prompts(

@@ -13,7 +13,7 @@ import pytest
 from figure_samples import HOSTILE, samples
 
 from rmaudit.errors import SchemaError
-from rmaudit.plots import KINDS, STYLES, canvas, draw, page_svg, to_pdf, to_svg, visible
+from rmaudit.plots import KINDS, STYLES, canvas, draw, page_svg, shows, to_pdf, to_svg, visible
 from rmaudit.results import Figure
 
 SAMPLES = {figure.kind: figure for figure in samples()}
@@ -151,6 +151,24 @@ EMPTY = {
 @pytest.mark.parametrize("kind", EMPTY)
 def test_nothing_to_draw_is_said(kind: str) -> None:
     assert "no data" in to_svg({"kind": kind, "data": EMPTY[kind]})
+
+
+NAN: dict[str, dict[str, object]] = {
+    "intervals": {"rows": [{"label": "a", "value": None, "low": None, "high": None}]},
+    "curves": {"series": [{"name": "a", "x": [1, 2], "y": [None, None]}]},
+    "histogram": {"series": [{"name": "a", "edges": [], "counts": []}]},
+    "bars": {"labels": ["a"], "series": [{"name": "b", "values": [None]}]},
+    "heatmap": EMPTY["heatmap"],
+    "scatter": {"series": [{"name": "a", "x": [None, 1], "y": [1, None]}]},
+    "reliability": {"bins": [{"confidence": 0.5, "accuracy": None, "count": 0}]},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_figure_shows_something_if_and_only_if_a_number_is_finite(kind: str) -> None:
+    for data in (EMPTY[kind], NAN[kind]):
+        assert not shows({"kind": kind, "data": data})
+    assert shows(SAMPLES[kind])
 
 
 def test_many_rows_and_cells_stay_readable_and_small() -> None:

@@ -86,7 +86,7 @@ def figure(model: Sequence[Metric], ceiling: Estimate) -> Figure:
         "intervals",
         "Where annotators agree, does the reward?",
         "; ".join(f"{row['label']}: {row['value']:.1%}" for row in rows),
-        {"rows": rows, "xlabel": "accuracy", "reference": 0.5},
+        {"rows": rows, "xlabel": "accuracy", "xunit": "percent", "reference": 0.5},
     )
 
 
@@ -106,5 +106,5 @@ def concordance_figure(
         "intervals",
         "Does the reward order responses as each annotator does?",
         f"Share of an annotator's comparisons that are ordered alike; {reading}.",
-        {"rows": rows, "xlabel": "concordance", "reference": 0.5},
+        {"rows": rows, "xlabel": "concordance", "xunit": "percent", "reference": 0.5},
     )

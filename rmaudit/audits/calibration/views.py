@@ -122,7 +122,8 @@ def forest(estimates: Mapping[str, Mapping[str, Estimate]]) -> list[Figure]:
             "interval lies above zero.",
             {
                 "rows": rows,
-                "xlabel": "mean confidence minus share correct",
+                "xlabel": "mean confidence minus share correct, points",
+                "xunit": "points",
                 "reference": 0.0,
             },
         )

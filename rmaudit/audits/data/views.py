@@ -204,7 +204,7 @@ def shares_figure(shares: Sequence[Share]) -> Figure:
         "intervals",
         "Faults in the data",
         f"Share of rows with each fault, with its interval: {told}.",
-        {"rows": rows, "xlabel": "share", "reference": 0.0},
+        {"rows": rows, "xlabel": "share of rows", "xunit": "percent", "reference": 0.0},
     )
 
 

@@ -87,7 +87,12 @@ def constant_figure(fixed: Sequence[Degenerate], confidence: float) -> Figure:
         "intervals",
         "What responses that answer nothing beat",
         alt,
-        {"rows": rows, "xlabel": "share of chosen responses beaten", "reference": 0.0},
+        {
+            "rows": rows,
+            "xlabel": "share of chosen responses beaten",
+            "xunit": "percent",
+            "reference": 0.0,
+        },
     )
 
 

@@ -128,7 +128,8 @@ def excess_figure(
                 }
                 for name, e in estimates.items()
             ],
-            "xlabel": "model prefers the longer minus label prefers the longer",
+            "xlabel": "model prefers the longer minus label prefers the longer, points",
+            "xunit": "points",
             "reference": 0.0,
         },
     )

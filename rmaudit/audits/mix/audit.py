@@ -243,5 +243,5 @@ def _figure(shares: Mapping[str, Estimate], groups: Groups) -> Figure:
     alt = f"Share of the advantage of {len(rows)} components, scale {groups.scale}."
     if most is not None:
         alt += f" Largest: {most['label']}, {most['value']:.1%}."
-    data = {"rows": rows, "xlabel": "share of the advantage", "reference": 0}
+    data = {"rows": rows, "xlabel": "share of the advantage", "xunit": "percent", "reference": 0}
     return Figure("shares", "intervals", "Who has the advantage", alt, data)

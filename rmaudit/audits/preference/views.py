@@ -171,6 +171,7 @@ def subset_figure(
                 for name, e in rows
             ],
             "xlabel": "accuracy",
+            "xunit": "percent",
             "reference": 0.5,
         },
     )

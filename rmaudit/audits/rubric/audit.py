@@ -181,6 +181,6 @@ def _figures(found: Measured) -> tuple[Figure, ...]:
     ]
     if not rows:
         return ()
-    data = {"rows": rows, "xlabel": "share of the advantage", "reference": 0}
+    data = {"rows": rows, "xlabel": "share of the advantage", "xunit": "percent", "reference": 0}
     alt = f"Share of the advantage of {len(rows)} criteria."
     return (Figure("criteria", "intervals", "Criteria that move a policy", alt, data),)

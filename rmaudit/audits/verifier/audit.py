@@ -304,7 +304,7 @@ def _figure(rates: Mapping[str, Estimate]) -> Figure:
     alt = f"Share of errors for {len(kinds)} classes of made responses."
     if worst is not None:
         alt += f" Highest: {worst.name}, {rates[worst.name].value:.1%}."
-    data = {"rows": rows, "xlabel": "share judged wrongly", "reference": 0}
+    data = {"rows": rows, "xlabel": "share judged wrongly", "xunit": "percent", "reference": 0}
     return Figure("classes", "intervals", "Errors of the verifier by class", alt, data)
 
 
@@ -342,6 +342,6 @@ def _open_figure(rates: Mapping[str, Estimate]) -> Figure:
     alt = f"Share accepted of {len(rates)} classes of responses that need no reference answer."
     if most is not None:
         alt += f" Highest: {most}, {rates[most].value:.1%}."
-    data = {"rows": rows, "xlabel": "share accepted", "reference": 0}
+    data = {"rows": rows, "xlabel": "share accepted", "xunit": "percent", "reference": 0}
     title = "Accepted responses that need no reference answer"
     return Figure("content_free", "intervals", title, alt, data)

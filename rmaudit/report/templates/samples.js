@@ -28,6 +28,11 @@ function number(value) {
   return value === null ? "not finite" : String(Number(value.toPrecision(4)));
 }
 
+// A long id may go on in the next line behind its dots, underscores and slashes alone.
+function breakable(id) {
+  return id.split(/(?<=\w[._\/]+)(?=\w)/).flatMap((part) => [part, element("wbr")]);
+}
+
 function textBox(text, beside) {
   const box = element("div", "text", text);
   box.dir = "auto";
@@ -40,7 +45,8 @@ function textBox(text, beside) {
 
 function item(row) {
   const made = element("li", "example");
-  const note = element("p", "note", `row ${row.id}${row.subset ? `, ${row.subset}` : ""}`);
+  const note = element("p", "note");
+  note.append("row ", ...breakable(row.id), ...(row.subset ? [", ", ...breakable(row.subset)] : []));
   if (row.margin !== null) {
     note.append(", margin ", element("strong", "", number(row.margin)));
   }
