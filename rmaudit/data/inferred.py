@@ -11,7 +11,7 @@ from rmaudit.data.contexts import Assembly, assembly
 from rmaudit.data.faults import Fault
 from rmaudit.data.layouts.shapes import Ranked, Row, Sets, Shape
 from rmaudit.data.mapping import ColumnMap, vote
-from rmaudit.data.messages import decoded, extract_prompt
+from rmaudit.data.messages import decoded, extract_prompt, holds_turn_mark
 from rmaudit.data.paths import MISSING, get
 from rmaudit.data.plan import Plan, Unclear, through, turn_notes
 from rmaudit.data.profile import Profile
@@ -79,9 +79,10 @@ class Table:
             if any(map(self.has, targets)) and all(map(self.has, targets)):
                 continue
             for pair in pairs:
-                if all(name in self.free for name in pair):
-                    for name, target in zip(pair, targets, strict=True):
-                        self._as(self.free[name], target)
+                found = [self.free[name] for name in pair if name in self.free]
+                if len(found) == 2 and not any(map(self.profile.flags, found)):
+                    for name, target in zip(found, targets, strict=True):
+                        self._as(name, target)
                     break
         if not self.has("chosen"):
             if not self.has("outputs"):
@@ -128,7 +129,8 @@ class Table:
             if self.shape is None:
                 raise Unclear(
                     f"column {label!r} holds {_shown(values)}, which does not say which of "
-                    f"{specs['chosen']!r} and {specs['rejected']!r} is preferred"
+                    f"{specs['chosen']!r} and {specs['rejected']!r} is preferred; needs words for "
+                    "the two, 1 and 0 (1: the first), or numbers below 0 where the second is"
                 )
             return
         if isinstance(specs.get("ratings"), str) and isinstance(specs.get("outputs"), str):
@@ -161,7 +163,7 @@ class Table:
         renames, context, specs = self.renames, self.context, self.mapping.specs
         consumed = context.reads - {"prompt"}
         shape_reads = self.shape.reads if self.shape else set()
-        mapped = self.mapping.reads - {s for s in specs.values() if isinstance(s, str) and "." in s}
+        mapped = self.mapping.reads
         decode = {
             name
             for name in self.profile.names
@@ -223,7 +225,7 @@ class Table:
             used |= self.shape.reads
         if self._published() and self._responses(kind):
             used.add("scores")
-        return used & self.profile.names | {*self.mapping.reads}
+        return used & self.profile.names
 
     def _published(self) -> bool:
         """Whether a column ``scores`` holds what models gave, by their names."""
@@ -274,8 +276,10 @@ class Table:
             or self.profile.turns(name)
             or names.looks_like(name) == "context"
         ]
-        if not candidates or _carries_context(self.profile.rows, read):
+        if not candidates or _carries_context(self.profile.rows, read, candidates):
             return
+        # Likely ones first: conversations, then texts.
+        candidates.sort(key=lambda n: (not self.profile.turns(n), not self.profile.sentences(n)))
         shown = [names.short(name, LONGEST) for name in candidates[:60]]
         raise Unclear(
             f"chosen and rejected come without a prompt, and {_columns(candidates)} may be one: "
@@ -289,9 +293,14 @@ def _target(name: str) -> str:
 
 
 def _carries_context(
-    rows: Sequence[Mapping[str, Any]], read: Callable[[Row], list[Row]] | None
+    rows: Sequence[Mapping[str, Any]],
+    read: Callable[[Row], list[Row]] | None,
+    candidates: Sequence[str],
 ) -> bool:
-    """Whether the responses hold their own context: earlier turns, or a common beginning."""
+    """Whether the responses hold their own context: earlier turns, or what a candidate says.
+
+    That both begin with the same words alone shows nothing: so do two answers to one question.
+    """
     own = 0
     for record in rows:
         try:
@@ -302,8 +311,20 @@ def _carries_context(
         if isinstance(chosen, list) and len(chosen) > 1:
             own += 1
         elif isinstance(chosen, str) and isinstance(rejected, str):
-            own += len(extract_prompt(chosen, rejected)[0].split()) > 2
+            before = extract_prompt(chosen, rejected)[0]
+            asked = [text for name in candidates for text in _texts(record.get(name))]
+            own += holds_turn_mark(before) or any(text in before for text in asked)
     return 2 * own > len(rows)
+
+
+def _texts(value: Any) -> list[str]:
+    """What a candidate says: its text, or the text of its last turn."""
+    value = decoded(value) if isinstance(value, str) else value
+    if isinstance(value, list) and value:
+        value = value[-1]
+    if isinstance(value, Mapping):
+        value = value.get("content", value.get("value"))
+    return [value.strip()] if isinstance(value, str) and value.strip() else []
 
 
 def _columns(found: Sequence[str]) -> str:

@@ -35,6 +35,12 @@ class ColumnMap:
         return bool(self.specs or self.ignored)
 
     @property
+    def paths(self) -> set[str]:
+        """What is mapped, in the user's own words."""
+        specs = self.specs.values()
+        return {path for spec in specs for path in ((spec,) if isinstance(spec, str) else spec)}
+
+    @property
     def reads(self) -> set[str]:
         """The columns that are mapped."""
         return set().union(*map(columns, self.specs.values()))
@@ -81,8 +87,8 @@ def verdict_words(a: str, b: str, rows: Sequence[Mapping[str, Any]]) -> dict[str
     known: dict[str, str] = {a.lower(): "a", b.lower(): "b"}
     one, other = names.ending(a.lower(), b.lower())
     pairs = [(one, other)] if one else []
-    if (one, other) in (("a", "b"), ("left", "right"), ("first", "second")) or not one:
-        pairs += [("a", "b"), ("left", "right"), ("first", "second")]
+    # Only numbers may mean two things: 1 is the first of 1 and 2, the second of 0 and 1.
+    pairs += [("a", "b"), ("left", "right"), ("first", "second")]
     if (one, other) in (("a", "b"), ("1", "2")) or not one:
         pairs += [("model_a", "model_b"), ("response_a", "response_b"), ("model_1", "model_2")]
     for first, second in pairs:
@@ -99,7 +105,8 @@ def vote(a: Spec, b: Spec, verdict: str, values: Sequence[Any], *, mapped: bool)
     """The vote that a verdict column holds, or None where its values do not tell.
 
     Words are those of `verdict_words`. Where a user mapped the columns, true, 1 and positive
-    strengths mean the one called chosen, false, 0 and negative ones the other.
+    strengths mean the one called chosen, false, 0 and negative ones the other; numbers none of
+    which is negative are no strengths.
     """
     first, second = (spec if isinstance(spec, str) else spec[0] for spec in (a, b))
     says = verdict_words(first, second, ())
@@ -114,14 +121,15 @@ def vote(a: Spec, b: Spec, verdict: str, values: Sequence[Any], *, mapped: bool)
         return None
     if words <= {"true", "false", "1", "0"}:
         return Vote(a, b, verdict=verdict, says={"true": "a", "1": "a", "false": "b", "0": "b"})
-    if all(_is_number(value) for value in words):
+    if _are_signed(words):
         return Vote(a, b, strength=verdict, positive="a")
     return None
 
 
-def _is_number(text: str) -> bool:
+def _are_signed(words: set[str]) -> bool:
+    """Whether all are numbers, some below 0: the middle of 1 to 7, or of a share, is elsewhere."""
     try:
-        float(text)
+        numbers = [float(text) for text in words]
     except ValueError:
         return False
-    return True
+    return any(number < 0 for number in numbers)

@@ -238,6 +238,11 @@ def extract_prompt(chosen: str, rejected: str) -> tuple[str, str, str]:
     return chosen[:end], chosen[end:], rejected[end:]
 
 
+def holds_turn_mark(text: str) -> bool:
+    """Whether a text has an ``Assistant:``, or a chat template's mark for it."""
+    return _TURN.search(text) is not None
+
+
 def decoded(text: str) -> Any:
     """The list or object that a cell holds as JSON or as Python writes it; else its text."""
     stripped = text.strip()

@@ -26,24 +26,37 @@ AFTER = ("input",)
 """Alpaca's input to its instruction: it stands behind it, or alone."""
 CONTEXT = (*SYSTEM, *TURNS, *BEFORE, *MAIN, *AFTER)
 
-PAIRS: tuple[tuple[str, str], ...] = (
+_BETTER: tuple[tuple[str, str], ...] = (
     ("chosen", "rejected"),
-    ("chosen_response", "rejected_response"),
-    ("response_chosen", "response_rejected"),
-    ("chosen_output", "rejected_output"),
-    ("chosen_answer", "rejected_answer"),
-    ("chosen_text", "rejected_text"),
-    ("text_chosen", "text_rejected"),
-    ("chosen_messages", "rejected_messages"),
-    ("chosen_conversations", "rejected_conversations"),
+    ("chosen", "reject"),
+    ("accepted", "rejected"),
     ("positive", "negative"),
     ("pos", "neg"),
     ("preferred", "dispreferred"),
-    ("preferred_output", "non_preferred_output"),
-    ("preferred_response", "dispreferred_response"),
-    ("winner_response", "loser_response"),
-    ("accepted", "rejected"),
-    ("chosen", "reject"),
+    ("preferred", "non_preferred"),
+    ("preferred", "rejected"),
+    ("winner", "loser"),
+    ("winning", "losing"),
+    ("win", "lose"),
+    ("good", "bad"),
+    ("better", "worse"),
+)
+_RESPONSES = (
+    *("", "response", "responses", "resp", "output", "answer", "text", "messages", "conversations"),
+    *("conversation", "completion", "completions", "reply", "summary"),
+)
+PAIRS: tuple[tuple[str, str], ...] = (
+    *(
+        (f"{better}_{noun}".strip("_"), f"{worse}_{noun}".strip("_"))
+        for better, worse in _BETTER
+        for noun in _RESPONSES
+    ),
+    *(
+        (f"{noun}_{better}", f"{noun}_{worse}")
+        for better, worse in _BETTER
+        for noun in _RESPONSES[1:]
+    ),
+    ("response_j", "response_k"),  # Stack Exchange's paired answers: j has more votes
 )
 """The better response and the other one, by their columns."""
 REWARDS_OF_PAIRS: tuple[tuple[str, str], ...] = (
@@ -124,7 +137,7 @@ _LOOKS: Mapping[str, re.Pattern[str]] = {
     ),
     "reward": re.compile(r"reward|score|logit|margin|advantage|utility|points"),
     "response": re.compile(
-        r"respon|answer|output|option|completion|repl(y|ies)|generat(ion|ed)|candidate|summar|"
+        r"respon|(^|_)resp($|_)|answer|output|option|completion|repl(y|ies)|generat(ion|ed)|candidate|summar|"
         r"antwort|réponse|respuesta|human_ref"
     ),
     "context": re.compile(
@@ -137,7 +150,8 @@ _LOOKS: Mapping[str, re.Pattern[str]] = {
 # Identifiers and counts about a label or a turn are not one.
 _ABOUT = re.compile(
     r"(^|_)(id|ids|uid|hash|count|length|len|tokens?|model|models|model_name|source|lang|language|"
-    r"time|timestamp|tstamp|date|url|version|seconds|type|category|name|index|template)$|^(num|n)_|_at$"
+    r"time|timestamp|tstamp|date|url|version|seconds|ms|type|category|name|index|template|"
+    r"annotator)$|^(num|n)_|_at$"
 )
 _CHOICE = re.compile(r"(better|chosen|winner|preferred|safer|best)(_\w+)?_(id|index|idx)$")
 _PLACE = re.compile(r"(better|chosen|winner|preferred|selected|best)(_\w+)?_(index|idx)$")

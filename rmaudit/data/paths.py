@@ -36,10 +36,11 @@ def column(path: str) -> str:
 
 
 def columns(spec: Spec | None) -> set[str]:
-    """The columns that a spec reads."""
+    """The columns that a spec reads, in a table that may have one by the path's own name."""
     if spec is None:
         return set()
-    return {column(path) for path in ((spec,) if isinstance(spec, str) else spec)}
+    paths = (spec,) if isinstance(spec, str) else spec
+    return {name for path in paths for name in (path, column(path))}
 
 
 def get(record: Mapping[str, Any], spec: Spec | None) -> Any:

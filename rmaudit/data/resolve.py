@@ -8,7 +8,7 @@ from rmaudit.data.layouts.shapes import Fields, Gathering, Row
 from rmaudit.data.mapping import ColumnMap
 from rmaudit.data.messages import decoded
 from rmaudit.data.names import STRENGTH
-from rmaudit.data.paths import MISSING, get
+from rmaudit.data.paths import column
 from rmaudit.data.plan import Plan, through, turn_notes
 from rmaudit.data.profile import Profile
 from rmaudit.data.types import DataType
@@ -27,8 +27,8 @@ def resolve(profile: Profile, asked: DataType | None, mapping: ColumnMap) -> Pla
     """
     if mapping.optional and not (mapping.reads | {*mapping.ignored}) & profile.names:
         mapping = ColumnMap()
-    for name in sorted({*mapping.reads, *mapping.ignored} - profile.names):
-        if not any(get(row, name) is not MISSING for row in profile.rows):
+    for name in sorted({*mapping.paths, *mapping.ignored} - profile.names):
+        if column(name) not in profile.names:
             raise UsageError(
                 f"columns: there is no column {name!r}; {nearest(name, profile.names)}"
             )

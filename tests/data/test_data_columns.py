@@ -140,7 +140,12 @@ def test_context_beside_a_prompt_is_named() -> None:
         ({"completion_0": "x", "completion_1": "y", "choice": "1"}, "", "y"),
         ({"Response A": "x", "Response B": "y", "Winner": "Response B"}, "", "y"),
         ({"u": "x", "v": "y", "w": 0}, "chosen=u,rejected=v,label=w", "y"),
-        ({"u": "x", "v": "y", "w": 2.5}, "chosen=u,rejected=v,label=w", "x"),
+        ({"u": "x", "v": "y", "w": -2.5}, "chosen=u,rejected=v,label=w", "y"),
+        (
+            {"answer1": "x", "answer2": "y", "w": {"selected": "right"}},
+            "chosen=answer1,rejected=answer2,label=w.selected",
+            "y",
+        ),
         ({"u": "x", "v": "y", "w": "v"}, "chosen=u,rejected=v,label=w", "y"),
     ],
 )
@@ -150,6 +155,71 @@ def test_a_vote_is_read_where_its_words_tell(
     data = load(table(prompt=lambda i: f"p{i}", **columns), columns=mapping or None)
     assert data.type == "preference"
     assert data.frame["chosen"].tolist() == [chosen] * N
+
+
+@pytest.mark.parametrize("values", [(1, 7), (1.0001, 1.9998), (0.1, 0.9), (0, 1, 2)])
+def test_numbers_without_a_sign_are_no_strengths(values: tuple[float, ...]) -> None:
+    columns = {"u": "x", "v": "y", "w": lambda i: values[i % len(values)]}
+    mapping = "chosen=u,rejected=v,label=w"
+    with pytest.raises(DataError, match=r"column 'w' holds .* does not say which .* below 0"):
+        load(table(prompt=lambda i: f"p{i}", **columns), columns=mapping)
+    columns["w"] = lambda i: values[i % len(values)] - 1.05  # about a middle of 0
+    data = load(table(prompt=lambda i: f"p{i}", **columns), columns=mapping)
+    assert data.frame["chosen"].tolist() == ["y" if columns["w"](i) < 0 else "x" for i in range(N)]
+
+
+def test_a_column_whose_own_name_has_a_dot_is_found_and_used() -> None:
+    columns = {
+        "Input.ask": lambda i: f"Was ist {i}?",
+        "Input.a": "x",
+        "Input.b": "y",
+        "Answer.w": 0,
+    }
+    mapping = "prompt=Input.ask,chosen=Input.a,rejected=Input.b,label=Answer.w"
+    data = load(table(**columns), columns=mapping)
+    assert (data.frame["prompt"][3], data.frame["chosen"][3]) == ("Was ist 3?", "y")
+    assert set(data.reading.used) == set(columns)
+    assert not data.reading.unused
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [("pos_resp", "neg_resp"), ("good", "bad"), ("better_answer", "worse_answer"),
+     ("preferred", "rejected"), ("response_win", "response_lose"), ("response_j", "response_k")],
+)  # fmt: skip
+def test_a_pair_is_told_by_words_for_better_and_worse(pair: tuple[str, str]) -> None:
+    data = load(
+        table(prompt=lambda i: f"p{i}", **dict(zip(pair, ("gut", "schlecht"), strict=True)))
+    )
+    assert data.type == "preference"
+    assert (data.frame["chosen"] == "gut").all()
+
+
+def test_marks_called_good_and_bad_are_no_texts() -> None:
+    with pytest.raises(DataError, match="how labels and responses belong together"):
+        load(table(prompt="p", response="x", good_answer=lambda i: i % 2, bad_answer=0))
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ([{"from": "human", "value": "Why?"}], ("The sum is 4.", "The sum is 5.")),
+        ("Why is it so?", ("The sum is 4.", "The sum is 5.")),
+    ],
+)
+def test_a_common_beginning_of_two_answers_is_no_prompt_where_a_column_may_be_one(
+    asked: Any, said: tuple[str, str]
+) -> None:
+    rows = [
+        {"trajectory": asked if isinstance(asked, list) else f"{i} {asked}", "chosen": said[0],
+         "rejected": said[1]}
+        for i in range(N)
+    ]  # fmt: skip
+    with pytest.raises(DataError, match="column 'trajectory' may be one"):
+        load(rows)
+    whole = [{**row, "chosen": f"\n\nHuman: Why?\n\nAssistant: {said[0]}",
+              "rejected": f"\n\nHuman: Why?\n\nAssistant: {said[1]}"} for row in rows]  # fmt: skip
+    assert load(whole).frame["chosen"].str.strip().tolist() == [said[0]] * N
 
 
 @pytest.mark.parametrize(

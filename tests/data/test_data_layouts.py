@@ -59,8 +59,9 @@ def test_an_example_is_recognised_and_its_context_and_responses_arrive(name: str
         assert not frame["tie"].any()
     elif data.type == "ranking":
         for outputs, ranks in zip(frame["outputs"], frame["ranking"], strict=True):
-            assert all("4" in text for text, rank in zip(outputs, ranks, strict=True) if rank == 1)
-            assert max(ranks) > 1
+            best = [t for t, rank in zip(outputs, ranks, strict=True) if rank == min(ranks)]
+            assert all("4" in text for text in best)
+            assert max(ranks) > min(ranks)
     elif data.type == "unpaired":
         assert all(
             ("5" not in t) == good for t, good in zip(frame["output"], frame["label"], strict=True)
@@ -186,6 +187,45 @@ def test_a_file_of_a_layout_may_be_in_any_container(tmp_path: Path) -> None:
     path = tmp_path / "shp.json"
     path.write_text(json.dumps(rows("shp")))
     assert load(path).reading.layout == "shp"
+
+
+def shepherd(text: str, signed: str) -> dict[str, str]:
+    """A row as Math-Shepherd's authors published them."""
+    return {"input": text, "label": signed, "task": "GSM8K"}
+
+
+def test_signs_stand_where_the_tags_do_and_not_where_a_sum_has_one() -> None:
+    text = "What is 2 + 2 - 1? Step 1: 2 + 2 = 4. ки\nStep 2: 4 - 1 = 2. ки\nStep 3: So 2. ки"
+    signed = text.replace("ки", "+", 1).replace("ки", "-", 1).replace("ки", "-", 1)
+    frame = load([shepherd(text, signed)]).frame
+    assert frame["prompt"].tolist() == ["What is 2 + 2 - 1?"] * 3
+    assert frame["label"].tolist() == [True, False, False]
+    assert frame["output"][2] == "Step 1: 2 + 2 = 4.\nStep 2: 4 - 1 = 2.\nStep 3: So 2."
+    assert frame["step"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("text", "signed", "reason"),
+    [
+        ("Why? Step 1: a ки", "Why? Step 1: b +", "not the same text"),
+        ("Why? Step 1: a ки", "Why? Step 1: a *", "not the same text"),
+        ("Why? Step 1: a ки b", "Why? Step 1: a + b", "a step without its tag"),
+        ("Why? First a ки", "Why? First a +", "no 'Step 1:'"),
+    ],
+)
+def test_tagged_steps_that_cannot_be_told_are_set_aside(
+    text: str, signed: str, reason: str
+) -> None:
+    good = shepherd("Why? Step 1: a ки", "Why? Step 1: a -")
+    data = load([good, shepherd(text, signed)])
+    assert [fault.reason for fault in data.set_aside] == [reason]
+    assert data.frame["label"].tolist() == [False]
+
+
+def test_a_conversation_with_another_answer_than_a_sign_is_no_solution() -> None:
+    row = json.loads(json.dumps(EXAMPLES["signed-conversations"]))
+    row["conversations"][-1]["content"] = "So it is."
+    assert load([row]).reading.layout == ""
 
 
 def test_the_page_lists_each_layout_as_it_is_declared() -> None:

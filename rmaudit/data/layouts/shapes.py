@@ -257,7 +257,7 @@ def _conversation(asked: Any, answers: Any, name: str) -> list[Row]:
 
 @dataclass(frozen=True)
 class Ranked:
-    """Several responses to one prompt, with a rank (1 is best) or a score (higher is better)."""
+    """Several responses to one prompt, with a rank (the lowest wins) or a score (the highest)."""
 
     outputs: Spec  # a list, or one column each
     rank: str | None = None

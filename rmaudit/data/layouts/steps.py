@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ import pandas as pd
 from rmaudit.data.faults import Fault, wrong_type
 from rmaudit.data.gathering import joined
 from rmaudit.data.layouts.shapes import Row, given, lists, needed
-from rmaudit.data.messages import ROLES
+from rmaudit.data.messages import ROLES, decoded, is_turn, messages
 from rmaudit.data.paths import Spec, columns
 from rmaudit.data.types import DataType
 from rmaudit.data.values import boolean, is_null, number
@@ -45,12 +46,7 @@ class Steps:
         if not isinstance(steps, list) or not all(isinstance(step, str) for step in steps):
             raise Fault(self.steps, "not a list of steps")
         labels = self._labels(record, len(steps))
-        shared = given(record, self.columns)
-        return [
-            {**shared, "output": self.separator.join(steps[: i + 1]), "label": label, "step": i}
-            for i, label in enumerate(labels)
-            if label is not None
-        ]
+        return _prefixes(given(record, self.columns), steps, labels, self.separator)
 
     def _labels(self, record: Mapping[str, Any], size: int) -> list[bool | None]:
         if self.first_wrong is not None:
@@ -74,6 +70,97 @@ class Steps:
 
     def _label(self, value: Any) -> bool | None:
         return None if is_null(value) else boolean(value, self.labels or "")
+
+
+def _prefixes(
+    shared: Row, steps: Sequence[str], labels: Sequence[bool | None], separator: str = "\n"
+) -> list[Row]:
+    """The solution up to each step that has a label."""
+    return [
+        {**shared, "output": separator.join(steps[: i + 1]), "label": label, "step": i}
+        for i, label in enumerate(labels)
+        if label is not None
+    ]
+
+
+_SIGNS = {"+": True, "-": False}
+_FIRST = re.compile(r"\bStep 1\s*:")
+TAG = "ки"
+"""What Math-Shepherd puts behind each step."""
+
+
+def _solution(column: str, parts: Sequence[str], signs: Sequence[str]) -> list[Row]:
+    """The prefixes of a solution whose first part begins with the problem."""
+    start = _FIRST.search(parts[0]) if parts else None
+    if start is None:
+        raise Fault(column, "no 'Step 1:'", "where the problem ends and the solution begins")
+    steps = [parts[0][start.start() :].strip(), *(part.strip() for part in parts[1:])]
+    prompt = {"prompt": parts[0][: start.start()].strip()}
+    return _prefixes(prompt, steps, [_SIGNS[sign] for sign in signs])
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """Problem and solution in one text with a tag behind each step; again, a sign for each tag."""
+
+    text: str
+    signed: str
+    tag: str = TAG
+    kind: ClassVar[DataType] = "unpaired"
+
+    @property
+    def reads(self) -> set[str]:
+        """Both texts."""
+        return {self.text, self.signed}
+
+    def rows(self, record: Mapping[str, Any]) -> list[Row]:
+        """One labelled prefix of the solution a step."""
+        text, signed = needed(record, self.text), needed(record, self.signed)
+        for name, value in ((self.text, text), (self.signed, signed)):
+            if not isinstance(value, str):
+                raise wrong_type(name, "text", value)
+        *parts, rest = text.split(self.tag)
+        signs, end = [], 0
+        for part in parts:
+            end += len(part) + 1
+            signs.append(signed[end - 1 : end])
+            if signed[:end].endswith(part + signs[-1]) and signs[-1] in _SIGNS:
+                continue
+            raise Fault(self.signed, "not the same text", f"with + or - for each {self.tag}")
+        if rest.strip():
+            raise Fault(self.text, "a step without its tag", f"the text ends without {self.tag}")
+        return _solution(self.text, parts, signs)
+
+
+@dataclass(frozen=True)
+class SignedTurns:
+    """Steps as the user's turns, of which the first begins with the problem; answers + or -."""
+
+    turns: str
+    kind: ClassVar[DataType] = "unpaired"
+
+    @property
+    def reads(self) -> set[str]:
+        """The conversation."""
+        return {self.turns}
+
+    def rows(self, record: Mapping[str, Any]) -> list[Row]:
+        """One labelled prefix of the solution a step."""
+        turns = messages(needed(record, self.turns), self.turns)
+        steps, signs = turns[::2], [str(turn["content"]).strip() for turn in turns[1::2]]
+        if len(steps) != len(signs) or not set(signs) <= _SIGNS.keys():
+            raise Fault(self.turns, "not a step and + or - in turn")
+        return _solution(self.turns, [str(turn["content"]) for turn in steps], signs)
+
+
+def signed_turns(row: Mapping[str, Any], column: str) -> bool:
+    """Whether every answer in a conversation is + or -."""
+    turns = row.get(column)
+    turns = decoded(turns) if isinstance(turns, str) else turns
+    if not isinstance(turns, list) or len(turns) < 2 or not all(map(is_turn, turns)):
+        return False
+    said = [turn.get("content", turn.get("value")) for turn in turns[1::2]]
+    return all(isinstance(each, str) and each.strip() in _SIGNS for each in said)
 
 
 @dataclass(frozen=True)

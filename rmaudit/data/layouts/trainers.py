@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from rmaudit.data.layouts import Layout, register_layout
-from rmaudit.data.layouts.shapes import Fields
-from rmaudit.data.layouts.steps import Steps
+from rmaudit.data.layouts.shapes import Fields, Ranked
+from rmaudit.data.layouts.steps import TAG, SignedTurns, Steps, Tagged, signed_turns
 from rmaudit.data.values import NO, YES
 
 _ASK = {"role": "user", "content": "What is 2 plus 2?"}
@@ -206,8 +206,63 @@ for _layout in (
         {"input": "What is 2 plus 2?", "label": "4"},
         without=("prompt", "output", "response", "completion", "chosen", "answer", "messages"),
         when=lambda row: (
-            isinstance(row.get("label"), str) and row["label"].strip().lower() not in YES | NO
+            isinstance(row.get("label"), str)
+            and row["label"].strip().lower() not in YES | NO
+            and TAG not in str(row.get("input"))
         ),
+    ),
+    Layout(
+        "math-shepherd",
+        "Math-Shepherd as its authors published it: a text with ки behind each step, its signs",
+        ("input", "label"),
+        Tagged("input", "label"),
+        "huggingface/trl examples/datasets/math_shepherd.py",
+        "documentation",
+        {
+            "input": "What is 2 plus 2? Step 1: 2 and 2. ки\nStep 2: So 5. ки",
+            "label": "What is 2 plus 2? Step 1: 2 and 2. +\nStep 2: So 5. -",
+            "task": "GSM8K",
+        },
+        when=lambda row: TAG in str(row.get("input")),
+    ),
+    *(
+        Layout(
+            f"signed-{name}",
+            f"RLHFlow's process data ({name}): steps as the user's turns, answered by + or -",
+            (name,),
+            SignedTurns(name),
+            "RLHFlow/RLHF-Reward-Modeling math/README.md @047e822",
+            "documentation",
+            {
+                name: [
+                    {"role": "user", "content": "What is 2 plus 2? Step 1: 2 and 2."},
+                    {"role": "assistant", "content": "+"},
+                    {"role": "user", "content": "Step 2: So 5."},
+                    {"role": "assistant", "content": "-"},
+                ]
+            },
+            when=lambda row, name=name: signed_turns(row, name),
+        )
+        for name in ("conversations", "messages")
+    ),
+    Layout(
+        "nemo-rl",
+        "NeMo RL's preferences: completions with ranks, the lowest is best",
+        ("context", "completions[].rank", "completions[].completion"),
+        Ranked(
+            "completions[].completion",
+            rank="completions[].rank",
+            columns={"prompt": "context"},
+        ),
+        "docs.nvidia.com/nemo/rl nemo_rl.data.datasets.preference_datasets.preference_dataset",
+        "documentation",
+        {
+            "context": [_ASK],
+            "completions": [
+                {"rank": 0, "completion": [_GOOD]},
+                {"rank": 1, "completion": [_BAD]},
+            ],
+        },
     ),
     Layout(
         "axolotl-reward",
