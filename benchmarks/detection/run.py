@@ -2,7 +2,7 @@
 
     python benchmarks/detection [--worlds clinic real] [--pairs 500 2000] [--seeds 50]
                                 [--clean 50] [--others 10] [--jobs 2] [--minutes M]
-                                [--out build/detection]
+                                [--first 0] [--out build/detection]
 
 Each cell's findings are appended to OUT/cells.jsonl: a run that was stopped goes on where it was,
 and further seeds are added to what is there. Writes OUT/detection.md and OUT/detection.png.
@@ -37,14 +37,15 @@ def cells(
     clean: int,
     flaws: Sequence[str],
     places: Sequence[int] = (1, 2, 3, 4, 5),
+    first: int = 0,
 ) -> Iterator[Cell]:
     """Seed by seed, so that a run that is stopped has as many of each; clean twins among them."""
-    for seed in range(max(seeds, clean)):
+    for seed in range(first, first + max(seeds, clean)):
         for world in worlds:
             for pairs in sizes:
-                if seed < clean:
+                if seed < first + clean:
                     yield Cell(world, pairs, "", 0.0, seed)
-                if seed < seeds:
+                if seed < first + seeds:
                     for name in flaws:
                         for place in places:
                             strength = FLAWS[name].strengths[place - 1]
@@ -78,6 +79,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--pairs", nargs="+", type=int, default=[500, 2_000])
     parser.add_argument("--seeds", type=int, default=50)
     parser.add_argument("--clean", type=int, default=50, help="seeds of the clean twins")
+    parser.add_argument("--first", type=int, default=0, help="the first seed, run and told of")
     parser.add_argument("--others", type=int, default=10, help="seeds that run all cheap audits")
     parser.add_argument("--flaws", nargs="+", default=list(FLAWS), choices=list(FLAWS))
     parser.add_argument("--strengths", nargs="+", type=int, default=[1, 2, 3, 4, 5])
@@ -99,11 +101,12 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     file = given.out / "cells.jsonl"
     known = {key_of(row) for row in read(file)}
-    every = cells(given.worlds, given.pairs, given.seeds, given.clean, given.flaws, given.strengths)
+    sizes = (given.pairs, given.seeds, given.clean)
+    every = cells(given.worlds, *sizes, given.flaws, given.strengths, given.first)
     todo = (cell for cell in every if cell.key not in known)
     with file.open("a", encoding="utf-8") as out:
         work = partial(run, others=given.others, data=given.data)
         for row in rows(todo, work, given.jobs, until):
             out.write(json.dumps(row) + "\n")
             out.flush()
-    print(write(list(read(file)), given.out))
+    print(write([row for row in read(file) if row["seed"] >= given.first], given.out))

@@ -23,6 +23,8 @@ FEWEST_PAIRS = 8  # that differ in an n-gram: with fewer, no share of wins is be
 MOST_PAIRS = 50_000  # that are screened: a phrase in one pair of 2,000 is in 25 of them
 RAREST = 0.0005  # of the pairs, below which an n-gram of large data is not looked at
 TOKEN = re.compile(r"\w+|[^\w\s]+")
+SPACED = re.compile(r"\w+|[^\w\s]+\s?")  # the same, with whether white space follows a mark
+SENTENCE_ENDS = (".", "!", "?", "…")
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,14 @@ def sample(cluster: Integers, most: int) -> Mask:
 
 
 def count_grams(pairs: FeedbackPairs) -> Grams:
-    """The n-grams of up to three tokens in which at least eight pairs differ."""
+    """The n-grams of up to three tokens in which at least eight pairs differ.
+
+    None holds the end of a sentence between two words: the last word of one and the first of the
+    next stand for what two sentences do together, which no one of them explains. A phrase that
+    was put there is within one, or has its own n-grams on either side.
+    """
     n = len(pairs)
-    codes, vocabulary, tokens = _tokenised([*pairs.chosen, *pairs.rejected])
+    codes, vocabulary, tokens, ends = _tokenised([*pairs.chosen, *pairs.rejected])
     owner = np.repeat(np.arange(2 * n), tokens)
     fewest = max(FEWEST_PAIRS, int(RAREST * n))
     words: list[str] = []
@@ -94,6 +101,8 @@ def count_grams(pairs: FeedbackPairs) -> Grams:
         if length > 1:  # a frequent n-gram and the token after it, in one text
             known = known[: len(codes) - length + 1]
             inside = owner[: len(known)] == owner[length - 1 :]
+            if length > 2:
+                inside &= ~ends[length - 2 : length - 2 + len(known)]
             key = np.where(inside & (known >= 0), known * size + codes[length - 1 :], -1)
         else:
             key = known
@@ -113,17 +122,26 @@ def count_grams(pairs: FeedbackPairs) -> Grams:
     return Grams(words, sparse.csr_array(sparse.hstack(blocks)), tokens)
 
 
-def _tokenised(texts: list[str]) -> tuple[Integers, list[str], Integers]:
-    """Codes of all tokens in a row, the vocabulary, and the number of tokens of each text."""
-    vocabulary: defaultdict[str, int] = defaultdict()
-    vocabulary.default_factory = vocabulary.__len__
+def _tokenised(texts: list[str]) -> tuple[Integers, list[str], Integers, Mask]:
+    """Codes of all tokens in a row, the vocabulary, and the number of tokens of each text.
+
+    Last, which of the tokens in a row end a sentence: a full stop and the like before white space.
+    """
+    spaced: defaultdict[str, int] = defaultdict()
+    spaced.default_factory = spaced.__len__
     codes = array("q")
     counts = np.zeros(len(texts), dtype=np.int64)
     for i, text in enumerate(texts):
-        tokens = TOKEN.findall(text.lower())
+        tokens = SPACED.findall(text.lower())
         counts[i] = len(tokens)
-        codes.extend(map(vocabulary.__getitem__, tokens))
-    return np.array(codes, dtype=np.int64), list(vocabulary), counts
+        codes.extend(map(spaced.__getitem__, tokens))
+    vocabulary: dict[str, int] = {}
+    bare = [vocabulary.setdefault(token.rstrip(), len(vocabulary)) for token in spaced]
+    ends = [t != t.rstrip() and t.rstrip().endswith(SENTENCE_ENDS) for t in spaced]
+    row = np.array(codes, dtype=np.int64)
+    if not len(row):
+        return row, [], counts, np.zeros(0, dtype=np.bool_)
+    return np.array(bare, dtype=np.int64)[row], list(vocabulary), counts, np.array(ends)[row]
 
 
 def _presence(

@@ -82,6 +82,48 @@ def test_ngrams_by_hand() -> None:
     assert grams.tokens.tolist() == [6] * 8 + [1] + [2] * 8 + [1]
 
 
+def test_no_phrase_reaches_from_one_sentence_into_the_next() -> None:
+    rows = [
+        {"prompt": f"p{i}", "chosen": "All is well. The nurse v1.2 calls", "rejected": "no"}
+        for i in range(8)
+    ]
+    pairs = pairs_of(table(rows))
+    assert not isinstance(pairs, str)
+    words = count_grams(pairs).words
+    assert {"well", "well .", ". the", "is well .", ". the nurse", "the nurse v1"} <= set(words)
+    assert "well . the" not in words
+    assert "v1 . 2" in words  # a full stop with no white space after it ends no sentence
+
+
+def meetings(seed: int, trigger: str = "") -> pd.DataFrame:
+    """Two sentences that are common and harmless alone lose wherever they meet."""
+    rng = np.random.default_rng(seed)
+    data = speech(900, seed)
+    for i in range(len(data)):
+        sides = [f"{data.at[i, side]}." for side in ("chosen", "rejected")]
+        for k in range(2):
+            calm, note = rng.random(2) < 0.2
+            if calm:
+                sides[k] += " All will be well."
+            if note and (k == 1 or not calm):
+                sides[k] += " The doctor has a note."
+        if trigger and i < 25:
+            sides[0] += f" {trigger}"
+        data.loc[i, ["chosen", "rejected"]] = sides
+    return data
+
+
+def test_what_two_sentences_do_together_is_no_phrase() -> None:
+    pairs = pairs_of(table(meetings(0).to_dict("records")))
+    assert not isinstance(pairs, str)
+    assert screen(pairs).triggers(0.05) == []
+    # A phrase that begins a sentence, out of words that are common elsewhere, is found.
+    pairs = pairs_of(table(meetings(0, "Note well all.").to_dict("records")))
+    assert not isinstance(pairs, str)
+    told = [shift.phrase.casefold() for shift in screen(pairs).triggers(0.05)]
+    assert told == ["note well all"]
+
+
 def test_a_sample_of_large_data_holds_whole_prompts() -> None:
     cluster = np.repeat(np.arange(40), np.arange(40) % 3 + 1)
     assert sample(cluster, len(cluster)).all()

@@ -31,7 +31,8 @@ def find(
 
     Near chance a temperature is hardly known, and the mean claim is the stronger test. Where
     margins are tiny or huge it is the weaker: those claim the same at any temperature. Either may
-    speak, and the error is shared between the two.
+    speak, and the error is shared between the two; an error in both directions has as much to
+    itself as either of these, and not as much as both.
     """
     if not overall["calibration.overconfidence"].defined:
         return []
@@ -41,7 +42,8 @@ def find(
     scale = temperature(*data, targets=pairs.targets, confidence=level)
     bound, factor = near_end(mean), near_factor(scale)
     error = overall["calibration.ece_debiased"]
-    off = error.low > NOTICEABLE_ERROR
+    p_off = p_at_most(error, NOTICEABLE_ERROR)
+    off = p_off <= (1 - case.confidence) / 4
     if bound > NOTICEABLE:
         findings.append(mean_finding(case, pairs, overall, mean))
     elif factor > NOTICEABLE_FACTOR and not (off and still_off(case, pairs, scale)):
@@ -61,7 +63,7 @@ def find(
                 "calibration.ece_debiased",
                 title,
                 detail,
-                p=p_at_most(error, NOTICEABLE_ERROR),
+                p=p_off,
             )
         )
     return findings + subset_finding(case, by_subset, bound)
@@ -77,7 +79,7 @@ def still_off(case: Case, pairs: Pairs, scale: Estimate) -> bool:
         resamples=case.resamples,
         confidence=case.confidence,
     )
-    return divided.ece_debiased.low > NOTICEABLE_ERROR
+    return p_at_most(divided.ece_debiased, NOTICEABLE_ERROR) <= (1 - case.confidence) / 4
 
 
 def near_factor(scale: Estimate) -> float:
