@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from rmaudit.case import Case
+from rmaudit.results import AuditResult
 
 
 def random_pairs(n: int = 240, prompts: int = 80, seed: int = 0, ties: float = 0.1) -> pd.DataFrame:
@@ -71,3 +75,19 @@ def swapped(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 _SIDES = ("chosen", "rejected")
+
+
+Make = Callable[..., Case]
+
+
+Run = Callable[..., AuditResult]
+
+
+FIVE = [
+    # margins 2, 0, -1 | 3 | labelled tie
+    {"prompt": "p", "chosen": "a a a", "rejected": "b", "subset": "chat"},
+    {"prompt": "p", "chosen": "c c", "rejected": "d d", "subset": "chat"},
+    {"prompt": "q", "chosen": "e", "rejected": "f f", "subset": "code"},
+    {"prompt": "r", "chosen": "g g g g", "rejected": "h", "subset": "code"},
+    {"prompt": "s", "chosen": "i i", "rejected": "j", "subset": "code", "tie": True},
+]

@@ -18,7 +18,7 @@ MANY = [*TEXTS, *(Text(f"prompt {i}", "word " * (1 + i % 9) + str(i)) for i in r
 @pytest.fixture
 def able(monkeypatch: pytest.MonkeyPatch) -> None:
     """A processor with bfloat16, on which any job is long and any way is fast enough."""
-    monkeypatch.setattr(quicker, "processor_flags", lambda: {"avx512_bf16", "fpu"})
+    monkeypatch.setattr(quicker, "bfloat16_flags", lambda: {"avx512_bf16"})
     monkeypatch.setattr(quicker, "LONG", 0.0)
     monkeypatch.setattr(quicker, "FASTER", 0.0)
 
@@ -50,7 +50,7 @@ def test_nothing_is_tried_on_another_processor_or_for_a_short_job(able, tmp_path
     monkeypatch.setattr(quicker, "FASTER", 1e9)
     assert model.quicker(batch, 1_000_000) is None
     monkeypatch.setattr(quicker, "FASTER", 0.0)
-    monkeypatch.setattr(quicker, "processor_flags", lambda: {"fpu"})
+    monkeypatch.setattr(quicker, "bfloat16_flags", set)
     assert model.quicker(batch, 1_000_000) is None
     assert load_reward_model(save(tmp_path, "bert"), dtype="bfloat16").quicker(batch, 9) is None
 

@@ -84,3 +84,19 @@ def expected(request: Request, salt: str = "stub") -> NDArray[np.float64]:
     """The rewards that `StubModel(salt)` gives a request."""
     pairs = zip(request.prompts, request.outputs, strict=True)
     return np.array([reward_of(Text(p, o), salt) for p, o in pairs])
+
+
+class Listener:
+    def __init__(self) -> None:
+        self.planned: list[tuple[int, int, int, str]] = []
+        self.texts = self.tokens = self.closed = 0
+
+    def plan(self, texts: int, to_score: int, tokens: int, unit: str) -> None:
+        self.planned.append((texts, to_score, tokens, unit))
+
+    def advance(self, texts: int, tokens: int) -> None:
+        self.texts += texts
+        self.tokens += tokens
+
+    def close(self) -> None:
+        self.closed += 1

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from rmaudit.rewards.batching import length_batches
-from rmaudit.training.precision import cpu_has_bfloat16, uses_bfloat16
-from rmaudit.training.reward.batches import epoch_batches, micro_batches
+from rmaudit.rewards.local.devices import bfloat16_flags
+from rmaudit.training.reward.loop import epoch_batches, micro_batches, uses_bfloat16
 
 LENGTHS = np.random.default_rng(0).integers(5, 300, size=203)
 
@@ -61,18 +61,24 @@ def test_texts_are_batched_in_order_of_length() -> None:
 
 @pytest.mark.parametrize(
     ("flags", "expected"),
-    [("fpu avx512_bf16 sse", True), ("amx_bf16", True), ("avx512f avx512_bf16x", False)],
+    [
+        ("fpu avx512_bf16 sse", {"avx512_bf16"}),
+        ("amx_bf16", {"amx_bf16"}),
+        ("avx512f avx512_bf16x", set()),
+    ],
 )
-def test_bfloat16_is_read_from_the_processor(tmp_path: Path, flags: str, expected: bool) -> None:
+def test_bfloat16_is_read_from_the_processor(
+    tmp_path: Path, flags: str, expected: set[str]
+) -> None:
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text(f"processor : 0\nflags : {flags}\n")
-    assert cpu_has_bfloat16(cpuinfo) is expected
-    assert cpu_has_bfloat16(tmp_path / "absent") is False
+    assert bfloat16_flags(cpuinfo) == expected
+    assert bfloat16_flags(tmp_path / "absent") == set()
 
 
 def test_precision_as_asked() -> None:
     cpu = torch.device("cpu")
     assert uses_bfloat16("bfloat16", cpu)
     assert not uses_bfloat16("float32", cpu)
-    assert uses_bfloat16("auto", cpu) == cpu_has_bfloat16()
+    assert uses_bfloat16("auto", cpu) == bool(bfloat16_flags())
     assert not uses_bfloat16("auto", torch.device("meta"))

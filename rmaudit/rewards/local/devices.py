@@ -73,6 +73,19 @@ def accelerators() -> list[str]:
     return names or (["Apple GPU"] if torch.backends.mps.is_available() else [])
 
 
+def bfloat16_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> set[str]:
+    """The processor's instructions for bfloat16, as Linux names them; empty where it tells none.
+
+    Without them bfloat16 is emulated, and slower than float32.
+    """
+    try:
+        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return set()
+    lines = (line for line in text.splitlines() if line.startswith("flags"))
+    return {"avx512_bf16", "amx_bf16"} & set(next(lines, "").partition(":")[2].split())
+
+
 def torch_device(name: str) -> torch.device:
     """The device of a name; "auto" is an accelerator where there is one.
 

@@ -11,13 +11,13 @@ import copy
 import time
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from rmaudit.rewards.base import Encoded
+from rmaudit.rewards.local.devices import bfloat16_flags
 from rmaudit.typing import Float
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ LONG = 300.0  # seconds of scoring from which on a trial of some seconds is wort
 FASTER = 1.8  # times as fast, from which on it is told: "twice", but for the noise of a trial
 LARGEST = 1 << 30  # bytes of weights, of which a trial holds a second copy
 ROUNDING = 0.1  # how far bfloat16 may move a reward, relative to one plus its size
-_FLAGS = {"avx512_bf16", "amx_bf16"}
 Way = Callable[[], Float]
 
 
@@ -46,7 +45,7 @@ def quicker(model: TransformersReward, batch: Sequence[Encoded], tokens: int) ->
     weights = sum(p.numel() * p.element_size() for p in model.model.parameters())
     if model.device.type != "cpu" or model.dtype != torch.float32 or weights > LARGEST:
         return None
-    flags = processor_flags() & _FLAGS
+    flags = bfloat16_flags()
     if not flags:
         return None
     own, expected = _timed(lambda: model.forward(batch))
@@ -71,16 +70,6 @@ def quicker(model: TransformersReward, batch: Sequence[Encoded], tokens: int) ->
         f"{times:.1f} times as fast: a trial on {len(batch)} of the texts moved rewards by at most "
         f"{moved_most:.2g}, where they spread by {float(np.std(expected)):.2g} (SD)"
     )
-
-
-def processor_flags() -> set[str]:
-    """What the processor says that it can, where Linux tells it; else nothing."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return set()
-    lines = (line for line in text.splitlines() if line.startswith("flags"))
-    return set(next(lines, "").partition(":")[2].split())
 
 
 def _timed(way: Way) -> tuple[float, Float]:

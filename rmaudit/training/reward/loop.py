@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rmaudit.errors import RewardModelError
+from rmaudit.rewards.batching import length_batches
+from rmaudit.rewards.local.devices import bfloat16_flags
 from rmaudit.rewards.local.pooling import pad
 from rmaudit.rewards.local.transformers_model import torch_device
 from rmaudit.training.checkpoint import TrainingLog, load_checkpoint, save_checkpoint
 from rmaudit.training.parallel import Parallel, local_device
-from rmaudit.training.precision import uses_bfloat16
 from rmaudit.training.recompute import recomputing
 from rmaudit.training.reward import backbone
-from rmaudit.training.reward.batches import epoch_batches, micro_batches
 from rmaudit.training.reward.examples import Examples
 from rmaudit.training.reward.heldout import HeldOut
 from rmaudit.training.reward.losses import centering
@@ -32,7 +32,8 @@ from rmaudit.training.reward.objectives import (
     evaluate,
     example_losses,
 )
-from rmaudit.training.reward.settings import RewardTrainingConfig
+from rmaudit.training.reward.settings import Precision, RewardTrainingConfig
+from rmaudit.typing import Integers
 
 Report = Callable[["RewardTraining"], None]
 
@@ -237,3 +238,43 @@ def _optimizer(model: Any, config: RewardTrainingConfig) -> torch.optim.AdamW:
         ],
         lr=config.learning_rate,
     )
+
+
+def uses_bfloat16(precision: Precision, device: torch.device) -> bool:
+    """Whether to run under bfloat16 autocast: on `auto`, where the processor computes in it."""
+    if precision != "auto":
+        return precision == "bfloat16"
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    return device.type == "cpu" and bool(bfloat16_flags())
+
+
+def epoch_batches(lengths: Integers, batch_pairs: int, rng: np.random.Generator) -> list[Integers]:
+    """Every pair once, in batches of pairs of similar length; the batches are in random order.
+
+    Lengths are compared in steps of 16 tokens, and pairs within a step are shuffled, so that
+    batches differ from epoch to epoch while padding stays small.
+
+    Parameters
+    ----------
+    lengths
+        Tokens of the longer text of each pair, (n_pairs,).
+
+    Returns
+    -------
+    Positions of pairs; each batch holds `batch_pairs`, one of them perhaps fewer.
+    """
+    order = np.lexsort((rng.random(len(lengths)), lengths // 16))
+    batches = [order[i : i + batch_pairs] for i in range(0, len(order), batch_pairs)]
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def micro_batches(
+    batch: Integers, lengths: Integers, token_budget: int, texts: int = 2
+) -> list[Integers]:
+    """A batch cut so that the padded texts of a cut hold at most `token_budget` tokens together.
+
+    Each example has `texts` of them, two for a pair. One may exceed the budget on its own.
+    Gradients of the cuts add up to the batch's.
+    """
+    return [batch[cut] for cut in length_batches(texts * lengths[batch], token_budget)]
