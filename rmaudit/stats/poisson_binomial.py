@@ -10,14 +10,6 @@ from rmaudit.typing import Float
 MOST_COUNTED = 1_000  # events whose law is worked out; the sum of more is near normal
 
 
-def poisson_binomial(chances: Float) -> Float:
-    """Probability of 0, 1, ..., k events, (k + 1,), where the chances are (k,) and independent."""
-    law = np.ones(1)
-    for chance in chances.tolist():
-        law = np.convolve(law, (1 - chance, chance))
-    return law
-
-
 def share_below(count: int, chances: Float, excess_variance: float = 1.0) -> float:
     """Probability of fewer events than were counted, and half that of as many (mid-p), 0 to 1.
 
@@ -36,5 +28,7 @@ def share_below(count: int, chances: Float, excess_variance: float = 1.0) -> flo
     if len(chances) > MOST_COUNTED:
         variance = float((chances * (1 - chances)).sum())
         return float(ndtr((at - mean) / np.sqrt(variance))) if variance > 0 else 0.5
-    law = poisson_binomial(chances)
+    from scipy.stats import poisson_binom
+
+    law = poisson_binom.pmf(np.arange(len(chances) + 1), chances)
     return float(np.interp(at, np.arange(len(law)), np.cumsum(law) - law / 2))
