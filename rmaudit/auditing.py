@@ -157,7 +157,8 @@ def with_true_reasons(results: Sequence[AuditResult], rewards: Float) -> list[Au
         reason = f"the reward failed on all {rewards.size:,} responses"
 
     def told(metric: Metric) -> Metric:
-        if metric.estimate.defined:
+        # A number that has rows it can use lacks something else: prompts, a model that reads text.
+        if metric.estimate.defined or metric.estimate.n > 0:
             return metric
         return replace(metric, estimate=replace(metric.estimate, undefined_reason=reason))
 

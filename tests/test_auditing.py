@@ -133,6 +133,19 @@ def test_recorded_samples_have_a_say_in_the_kind(rewards: list[float], kind: str
     assert found.signal == (kind or Recorded().signal)
 
 
+def test_a_number_that_lacks_something_else_keeps_its_reason() -> None:
+    """A subset with one prompt has no interval, whatever the rewards are."""
+    rows = [
+        {"prompt": f"p{i}", "chosen": "a", "rejected": "b", "subset": "one" if i == 0 else "many"}
+        for i in range(30)
+    ]
+    nothing = [{**row, "chosen_reward": math.nan, "rejected_reward": math.nan} for row in rows]
+    report = rmaudit.audit("recorded", nothing, only=["preflight"], cache=False)
+    one = report.metric("preflight.nonfinite_share", subset="one")
+    assert one.value is None
+    assert "prompt" in str(one.reason)
+
+
 def test_where_no_reward_can_be_used_undefined_numbers_say_so() -> None:
     rows = [{"prompt": f"p{i}", "chosen": "a", "rejected": "b"} for i in range(30)]
     nothing = [{**row, "chosen_reward": math.nan, "rejected_reward": math.inf} for row in rows]

@@ -155,8 +155,9 @@ def _show(console: Console, result: Comparison) -> None:
     shared = f"{result.prompts['shared']:,} shared prompts" if result.paired else "nothing paired"
     if not console.json_logs:
         console.result("Intervals are those of each number alone; p-values are adjusted over all.")
+    numbers = "number" if same == 1 else "numbers"
     console.say(
-        f"{same} numbers without a difference beyond chance, {absent} not compared; {shared}"
+        f"{same} {numbers} without a difference beyond chance, {absent} not compared; {shared}"
     )
     for note in result.notes:
         console.warn(note)

@@ -95,13 +95,11 @@ class Comparison:
     def answer(self) -> str:
         """What came of it, in a sentence."""
         compared = len(self.differences) - len(self.of("not compared"))
+        counted = f"{compared} {'number' if compared == 1 else 'numbers'}"
         worse, better = len(self.worse), len(self.of("better"))
         if not worse and not better and not self.of("changed"):
-            return f"No difference beyond chance in {compared} numbers."
-        return (
-            f"{worse or 'None'} of {compared} numbers got worse beyond chance, "
-            f"{better or 'none'} better."
-        )
+            return f"No difference beyond chance in {counted}."
+        return f"{worse or 'None'} of {counted} got worse beyond chance, {better or 'none'} better."
 
     def to_frame(self) -> pd.DataFrame:
         """One row a number, in the order of `differences`, with the fields of `Difference`."""
@@ -209,7 +207,7 @@ def _difference(
         before, after = (math.nan if m is None or m.value is None else m.value for m in (a, b))
         return replace(made, reason=change, first=before, second=after)
     if change.method == "exact":
-        reason = "measured, not estimated"
+        reason = "no interval to compare by"
         return replace(made, reason=reason, first=change.first, second=change.second)
     worse = change.regression
     return replace(
@@ -264,7 +262,8 @@ def _notes(first: Report, second: Report, pairing: Pairing) -> Iterator[str]:
     if pairing.influences is None:
         yield (
             "Without influence.parquet beside both reports nothing is paired: the two are compared "
-            "as if independent, which hides small differences. Audit again to pair them."
+            "as if independent, which hides small differences. Reports of prompts, audited again, "
+            "are paired."
         )
     elif pairing.count < max(pairing.sizes):
         yield (

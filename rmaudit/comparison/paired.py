@@ -91,13 +91,18 @@ def change(
     first, second = _number(a, confidence), _number(b, confidence)
     if first is None or second is None:
         metric, which = (a, "first") if first is None else (b, "second")
+        if first is None and second is None and a.reason == b.reason is not None:
+            return f"undefined in both reports: {a.reason}"
         if metric.reason is None:
             return f"no interval in the {which} report"
         return f"undefined in the {which} report: {metric.reason}"
     if a.better == "one" and min(first.value, second.value) <= 0:
         return "not positive: its logarithm does not exist"
     prompts = min(a.n_prompts, b.n_prompts)
-    if a.method == "exact" and b.method == "exact":
+    unpaired = influence_a is None or influence_b is None
+    # A one-sided bound (safe KL) stands without a width: that is no certainty to compare by.
+    bounds = unpaired and first.low == first.high and second.low == second.high
+    if bounds or a.method == b.method == "exact":
         return _exact(first.value, second.value, a.better, prompts)
     if influence_a is None or influence_b is None:
         return _independent(first, second, a.better, prompts, confidence)

@@ -157,7 +157,9 @@ def words(metric: MetricRecord) -> Number:
     signed = unit == "points" and not metric.id.endswith("detectable_difference")  # that is a size
     sign = "+" if signed and value > 0 else ""
     interval = ""
-    if low == high == value:
+    if low == high == value and "bound" in metric.method:
+        interval = "lower bound"  # as the safe KL of a log
+    elif low == high == value and (metric.method == "exact" or metric.unit in COUNTS):
         interval = "exact"
     elif low is not None or high is not None:
         ends = ["unbounded" if e is None else number(e, places) + after for e in (low, high)]

@@ -240,8 +240,20 @@ def test_an_exact_number_is_shown_and_not_called_worse(before: Report) -> None:
 
     found = rmaudit.compare(exactly(1e-7), exactly(2e-7))["preference.accuracy"]
     assert found.verdict == "not compared"
-    assert found.reason == "measured, not estimated"
+    assert found.reason == "no interval to compare by"
     assert (found.first, found.second) == (1e-7, 2e-7)
+
+
+def test_a_bound_without_a_width_is_no_certainty() -> None:
+    """As the safe KL of a log of RL: two of them differ, and nothing says whether by chance."""
+    bound = record(14.5, 14.5, 14.5, "higher")
+    assert bound.method != "exact"
+    found = change(bound, record(14.6, 14.6, 14.6, "higher"), None, None, 0.95)
+    assert not isinstance(found, str)
+    assert (found.method, math.isnan(found.difference.p)) == ("exact", True)
+    wide = change(bound, record(14.6, 14.0, 15.2, "higher"), None, None, 0.95)
+    assert not isinstance(wide, str)
+    assert wide.difference.p > 0.5
 
 
 def test_views_hold_the_same_numbers(before: Report, after: Report, tmp_path: Path) -> None:

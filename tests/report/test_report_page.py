@@ -326,7 +326,11 @@ def test_intervals_in_words() -> None:
     assert interval(0.48, 0.52) == "48.0% to 52.0%"
     assert interval(0.4, None) == "40.0% to unbounded"
     assert interval(None, None) == ""
+    assert interval(0.5, 0.5) == "50.0% to 50.0%"  # an estimate whose prompts are all alike
+    record = record.model_copy(update={"method": "exact"})
     assert interval(0.5, 0.5) == "exact"
+    record = record.model_copy(update={"method": "AR(1); one-sided bound of the turn"})
+    assert interval(0.5, 0.5) == "lower bound"
     assert words(record).n == "1,000 in 240 prompts"
 
 
