@@ -135,7 +135,12 @@ class Disagreement(Audit):
             "accuracy on the 80% of pairs with the least disagreement",
             "Selective accuracy at 80%",
         ),
-        "disagreement.aurc": MetricSpec("-", "lower", "area under the risk-coverage curve", "AURC"),
+        "disagreement.aurc": MetricSpec(
+            "-",
+            "lower",
+            "error rate of the most agreed pairs, averaged over how many of them are kept (AURC)",
+            "Area under the risk-coverage curve",
+        ),
         "disagreement.excess_aurc": MetricSpec(
             "-", "lower", "AURC minus that of the best possible order", "Excess AURC"
         ),

@@ -61,7 +61,7 @@ class Sparsity(Audit):
         "sparsity.prefix_accuracy": MetricSpec(
             "probability",
             "higher",
-            "pairwise accuracy from this share of both responses",
+            "pairwise accuracy where only this first share of both responses is scored",
             "Prefix accuracy",
         ),
         "sparsity.late_share": MetricSpec(

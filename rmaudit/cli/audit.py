@@ -171,7 +171,7 @@ def score(
         "scores.parquet"
     ),
 ) -> None:
-    """Score every text of a data set; writes one row a text."""
+    """Score every text of a data set; writes one row per text."""
     from rmaudit.api import run_score
 
     settings = AuditConfig.resolve({**given, "eval": data}, None)

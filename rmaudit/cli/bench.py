@@ -47,7 +47,8 @@ def bench(
     ] = None,
     name: Annotated[str | None, typer.Option(help="What to call the model in tables.")] = None,
     threshold: Annotated[
-        float | None, typer.Option(help="A step is good above it, in suites of steps.")
+        float | None,
+        typer.Option(help="In suites of steps: a reward above it calls a step correct."),
     ] = None,
 ) -> int:
     """Run a published benchmark with its own scoring, intervals beside it: writes bench.json."""

@@ -13,7 +13,9 @@ from rmaudit.console import Console
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
-    group = typer.Typer(help="What data are read.", no_args_is_help=True, rich_markup_mode=None)
+    group = typer.Typer(
+        help="The data layouts that are read.", no_args_is_help=True, rich_markup_mode=None
+    )
     command.add(group, "formats", formats)
     app.add_typer(group, name="data")
 

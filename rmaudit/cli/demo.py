@@ -21,9 +21,12 @@ def demo(
     console: Console,
     out: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("reports/demo"),
     synthetic: Annotated[
-        bool, typer.Option("--synthetic", help="Audit a written-down reward instead of training.")
+        bool,
+        typer.Option("--synthetic", help="Audit a reward that is a function; nothing is trained."),
     ] = False,
-    seed: Annotated[int, typer.Option(help="Of the world, the feedback and the training.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the world, the feedback and the training.")
+    ] = 0,
 ) -> None:
     """Build the clinic world, train a reward-model ensemble on narrow feedback, and audit it."""
     from rmaudit.cli.audit import show

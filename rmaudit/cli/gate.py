@@ -31,7 +31,7 @@ def gate(
         Path | None, typer.Option(help="The audit that max_regression compares with.")
     ] = None,
     junit: Annotated[Path | None, typer.Option(help="Write the verdict as JUnit XML.")] = None,
-    sarif: Annotated[Path | None, typer.Option(help="Write it as SARIF 2.1.0.")] = None,
+    sarif: Annotated[Path | None, typer.Option(help="Write the verdict as SARIF 2.1.0.")] = None,
     github: Annotated[
         bool, typer.Option("--github", help="GitHub Actions: job summary and annotations.")
     ] = False,

@@ -20,11 +20,9 @@ def init(
     console: Console,
     folder: Annotated[Path, typer.Argument(help="Where to write [default: here].")] = Path(),
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Put into audit.toml as the model.")
+        str | None, typer.Option("--model", "-m", help="Model that audit.toml names.")
     ] = None,
-    eval: Annotated[
-        str | None, typer.Option(help="Put into audit.toml as the evaluation data.")
-    ] = None,
+    eval: Annotated[str | None, typer.Option(help="Evaluation data that audit.toml names.")] = None,
 ) -> None:
     """Write audit.toml, gate.toml, a test file and a CI workflow; touch nothing that is there."""
     from rmaudit.starter import starter_files, write_starter

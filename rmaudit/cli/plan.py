@@ -32,7 +32,8 @@ def plan(
         typer.Option(help="Chance that two annotators agree; default: from the report."),
     ] = None,
     judge_correlation: Annotated[
-        float | None, typer.Option(help="Of a cheap judge with the gold labels, per prompt.")
+        float | None,
+        typer.Option(help="Correlation of a cheap judge with the gold labels, per prompt."),
     ] = None,
     unlabelled: Annotated[
         float | None,

@@ -50,7 +50,7 @@ def list_suites(console: Console, probe_path: ProbePath = None) -> None:
 
 def show(
     console: Console,
-    name: Annotated[str, typer.Argument(help="Of a suite.")],
+    name: Annotated[str, typer.Argument(help="Name of a suite.")],
     probe_path: ProbePath = None,
 ) -> None:
     """One suite: its probes, what is expected of the reward, and its data sheet."""

@@ -106,7 +106,10 @@ def policy(
     reward: Annotated[str | None, typer.Option(help="Reward model that is optimised.")] = None,
     gold: Annotated[str | None, typer.Option(help="Reward model that is only logged.")] = None,
     feedback: Annotated[
-        str | None, typer.Option(help="What --reward was trained on: logs who leaves it.")
+        str | None,
+        typer.Option(
+            help="What --reward was trained on: logs how many responses leave its support."
+        ),
     ] = None,
     n: Annotated[int, typer.Option("-n", min=1, help="bon: samples per prompt.")] = 16,
     limit: Limit = None,

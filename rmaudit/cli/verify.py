@@ -29,7 +29,9 @@ def verify(
     console: Console,
     given: dict[str, Any],
     report: Annotated[Path, typer.Argument(help="Folder of an audit, or its report.json.")],
-    rescore: Annotated[bool, typer.Option(help="Score again instead of reading stored.")] = False,
+    rescore: Annotated[
+        bool, typer.Option(help="Score again instead of reading stored rewards.")
+    ] = False,
 ) -> int:
     """Compute a report again from its stored rewards. Exit 0 if every number agrees, else 1."""
     from rmaudit.verification import verify as recompute

@@ -33,22 +33,24 @@ class OveroptSettings(CallSettings):
     )
     models: tuple[str, ...] = option(
         (),
-        "What selects; may be repeated.",
+        "Reward model that selects; may be repeated.",
         CURVES,
         flag="model",
         short="-m",
         metavar="MODEL",
         unset="recorded",
     )
-    gold: str | None = option(None, "A reward model taken as the truth.", CURVES, metavar="MODEL")
+    gold: str | None = option(None, "A reward model taken as gold.", CURVES, metavar="MODEL")
     gold_held_out: bool = option(False, "The gold reward was trained on disjoint feedback.", CURVES)
     gold_column: str = option(
         "gold_rewards", "Column of --samples with the gold rewards.", CURVES, metavar="NAME"
     )
-    aggregates: bool = option(False, "Also mean, WCO and UWO of the models.", CURVES)
+    aggregates: bool = option(
+        False, "Also the models' mean, worst case (WCO) and penalised mean (UWO).", CURVES
+    )
     method: tuple[Literal["bon", "tilted"], ...] = option(
         ("bon", "tilted"),
-        "Of bon, tilted: a,b.",
+        "Methods, of bon (best of n) and tilted.",
         CURVES,
         metavar="NAMES",
         unset="bon,tilted",
@@ -98,7 +100,7 @@ class OveroptSettings(CallSettings):
     )
     x: tuple[str, ...] = option(
         ("kl",),
-        "Axes of the figures, of kl,sqrt,log,step.",
+        "What gains are drawn against: kl,sqrt,log,step.",
         FIGURES,
         metavar="NAMES",
         unset="kl",

@@ -63,8 +63,7 @@ class Annotators(Audit):
         "annotators.worst_group_accuracy": MetricSpec(
             "probability",
             "higher",
-            "accuracy (of ratings: concordance) for the annotator group with the lowest; the value "
-            "is biased downward",
+            "lowest accuracy (of ratings: concordance) for an annotator group; biased downward",
             "Worst-group accuracy",
         ),
         "annotators.vote_ece": MetricSpec(

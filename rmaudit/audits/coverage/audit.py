@@ -129,7 +129,7 @@ class Coverage(Audit):
         "coverage.shift_detectable": MetricSpec(
             "probability",
             "lower",
-            "least such AUROC that would be found above one half with a power of 80%",
+            "smallest AUROC that would be shown to be above 0.5 with 80% power",
             "Smallest detectable shift (AUROC)",
         ),
         "coverage.holes": MetricSpec(

@@ -95,7 +95,7 @@ class Generalization(Audit):
         "generalization.reward_inflation": MetricSpec(
             "SD",
             "zero",
-            "what the reward pays for responses outside the support beyond what labels bear out",
+            "reward of responses outside the support beyond what their labels justify",
             "Reward inflation",
         ),
         "generalization.delta_j": MetricSpec(

@@ -123,7 +123,7 @@ class Hacking(Audit):
         EXPLOIT: MetricSpec(
             "probability",
             "zero",
-            "responses of the most accepted kind of wrong response that a verifier accepts",
+            "wrong responses of one kind, the most accepted one, that a verifier accepts",
             "Exploit success rate",
         ),
         WINS: MetricSpec(

@@ -101,12 +101,12 @@ class Judge(Audit):
             "probability", "zero", "texts that get the highest score", "Scores at the ceiling"
         ),
         TIES: MetricSpec(
-            "probability", "zero", "pairs whose responses both get one score", "Tied scores"
+            "probability", "zero", "pairs whose two responses get the same score", "Tied scores"
         ),
         SAVED: MetricSpec(
             "share",
             "none",
-            "calls that were not made because an interval had decided, of those planned",
+            "planned calls that were not made because the interval had already decided",
             "Calls saved",
         ),
         LABELS: MetricSpec(

@@ -80,7 +80,8 @@ class MixAudit(Audit):
         "mix.collapsed_advantage_share": MetricSpec(
             "share",
             "zero",
-            "prompts whose samples get the advantages of another prompt with other components",
+            "prompts whose samples get the same advantages as those of another prompt, from other "
+            "values of the components",
             "Collapsed advantages",
         ),
         SLOPE: MetricSpec(
@@ -93,7 +94,8 @@ class MixAudit(Audit):
         WORDS: MetricSpec(
             "SD per sqrt(nat)",
             "none",
-            "the same, of a policy that moves responses together as far as they share words",
+            "rise of a component per square root of KL at the start of optimisation, of a policy "
+            "that moves responses together as far as they share words",
             "First-mover slope by words",
         ),
     }

@@ -92,7 +92,7 @@ class Overoptimization(Audit):
         "overoptimization.gold_loss_after_peak": MetricSpec(
             "gold SD",
             "none",
-            "gold lost from there to the strongest optimisation measured",
+            "gold reward lost from the highest point to the strongest optimisation measured",
             "Gold loss after the peak",
         ),
         "overoptimization.proxy_gold_gap": MetricSpec(

@@ -88,7 +88,7 @@ class Preference(Audit):
         "preference.worst_subset_accuracy": MetricSpec(
             "probability",
             "higher",
-            "accuracy of the subset with the lowest; the value is biased downward",
+            "lowest accuracy of a subset; biased downward",
             "Worst-subset accuracy",
         ),
         "preference.tie_rate": MetricSpec(

@@ -53,7 +53,7 @@ class ProcessAudit(Audit):
         F1: MetricSpec(
             "probability",
             "higher",
-            "harmonic mean of the two accuracies below",
+            "harmonic mean of first errors found and correct solutions passed",
             "First-error F1",
         ),
         WRONG: MetricSpec(
@@ -72,7 +72,7 @@ class ProcessAudit(Audit):
             "SD per step",
             "zero",
             "change of a correct solution's reward per step that splitting adds",
-            "Pay per step",
+            "Reward per added step",
         ),
         EFFECT: MetricSpec(
             "SD", "lower", "change of the reward under an edit that adds nothing", "Attack effect"

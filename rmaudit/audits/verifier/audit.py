@@ -87,7 +87,8 @@ class Verifier(Audit):
         "verifier.best_wrong_share": MetricSpec(
             "probability",
             "zero",
-            "prompts whose best sample by the verifier is wrong by the gold reward; ties share",
+            "prompts whose best sample by the verifier is wrong by the gold reward; ties count by "
+            "their share",
             "Best sample wrong",
         ),
     }

@@ -59,7 +59,7 @@ class RewardTrainingConfig(CallSettings):
     clip_norm: float = Field(default=1.0, gt=0)  # of the gradient over all weights
     held_out_share: float = option(
         0.1,
-        "Share of the prompts held out to stop early; 0: train on all, without.",
+        "Share of the prompts held out to stop early; 0: train on all prompts, with no early stop.",
         TRAINING,
         limits={"ge": 0, "lt": 1},
     )
