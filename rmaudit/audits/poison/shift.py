@@ -80,7 +80,7 @@ class Screened:
 def screened(data: Dataset) -> Screened | str:
     """The screening of a data set, or why there is none; done once for each.
 
-    Of large data it is that of a sample of whole prompts: see `_poison_grams.pairs_of`.
+    Of large data it is that of a sample of whole prompts: see `rmaudit.text.ngrams.pairs_of`.
     """
     pairs = pairs_of(data)
     return pairs if isinstance(pairs, str) else screen(pairs)
