@@ -167,7 +167,7 @@ def test_no_escape_of_a_report_suite_or_benchmark_reaches_the_terminal(
         ("gate", "a", "--policy", "gate.toml", "--github"): "preference.accuracy",
         ("gate", "a", "--policy", "gate.toml", "--baseline", "b"): "preference.accuracy",
         ("plan", "a", "--gate", "gate.toml"): "preference.accuracy",
-        ("compare", "a", "b"): "preference.accuracy",
+        ("compare", "a", "b"): "Pairwise accuracy",
         ("compare", "a", "b", "a"): "Preference accuracy",
         ("card", "a"): "a",
         ("index", "."): "page: ",
