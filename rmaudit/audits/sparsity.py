@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rmaudit.audits.base import Audit, register_audit
+from rmaudit.audits.common.allocation import PREFIX_PAIRS
 from rmaudit.audits.common.pairs import lacks_pairs
 from rmaudit.case import Case
 from rmaudit.results import AuditResult, Estimate, Figure, Finding, Metric, MetricSpec
@@ -27,7 +28,6 @@ from rmaudit.stats.law import p_at_most
 from rmaudit.typing import Float
 
 POSITIONS = np.arange(1, 11) / 10  # shares of the output's words; the last is the whole output
-ROW_LIMIT = 250  # pairs: 9 prefixes of 2 outputs each
 ARRIVED = 0.9  # rank correlation with the final margin
 # Words that are worth something each by itself add up to a share p of the output with correlation
 # sqrt(p): an even reward, with which nothing is wrong, arrives at 0.81, which is the tenth to 0.9.
@@ -135,14 +135,14 @@ class Sparsity(Audit):
 
 
 def sampled_rows(case: Case) -> NDArray[np.int64]:
-    """Rows whose outputs both have ten words or more, at most `ROW_LIMIT` of them, in order."""
+    """Rows whose outputs both have ten words or more, at most `PREFIX_PAIRS` of them, in order."""
     frame = case.eval.frame
     long_enough = ~case.eval.tied
     for side in ("chosen", "rejected"):
         long_enough &= (frame[side].str.count(r"\S+") >= POSITIONS.size).to_numpy(dtype=bool)
     rows = np.flatnonzero(long_enough)
-    if rows.size > ROW_LIMIT:
-        rows = np.sort(case.rng("sparsity").choice(rows, ROW_LIMIT, replace=False))
+    if rows.size > PREFIX_PAIRS:
+        rows = np.sort(case.rng("sparsity").choice(rows, PREFIX_PAIRS, replace=False))
     return rows.astype(np.int64)
 
 

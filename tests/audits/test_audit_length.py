@@ -21,8 +21,9 @@ from preference_rows import (
 )
 from scipy.stats import kendalltau
 
+from rmaudit.audits.common.allocation import LENGTH_PAIRS
 from rmaudit.audits.length.audit import Length
-from rmaudit.audits.length.edits import CLOSINGS, PAIR_LIMIT, edit
+from rmaudit.audits.length.edits import CLOSINGS, edit
 from rmaudit.audits.length.views import equal_mass
 from rmaudit.case import Case
 from rmaudit.results import AuditResult
@@ -210,11 +211,11 @@ def test_edited_texts() -> None:
 
 
 def test_the_sample_is_capped_and_seeded(make_case: Make) -> None:
-    n = PAIR_LIMIT + 200
+    n = LENGTH_PAIRS + 200
     rows = [{"prompt": f"p{i}", "chosen": f"good {i}", "rejected": f"bad {i}"} for i in range(n)]
     columns = {seed: Length().requests(make_case(rows, seed=seed)) for seed in (0, 1)}
     assert [request.side for request in columns[0]] == ["padding", "repetition", "truncation"]
-    assert {len(request.outputs) for request in columns[0]} == {PAIR_LIMIT}
+    assert {len(request.outputs) for request in columns[0]} == {LENGTH_PAIRS}
     assert columns[0] == Length().requests(make_case(rows, seed=0))
     assert set(columns[0][0].ids) != set(columns[1][0].ids)
     assert Length().requests(make_case(rows, new_text=False)) == ()

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from town_world import broken, clean, town_pairs
 
+from rmaudit.audits.common.allocation import PROMPT_PAIRS
 from rmaudit.audits.prompt.audit import (
-    PAIR_LIMIT,
     SIDES,
     PromptDependence,
     other_prompts,
@@ -172,12 +172,12 @@ def test_removed_prompts_keep_their_type_and_texts_are_bounded(make_case: Make) 
             "chosen": "a",
             "rejected": "b",
         }
-        for i in range(2 * PAIR_LIMIT)
+        for i in range(2 * PROMPT_PAIRS)
     ]
     asked = {r.side: r for r in PromptDependence().requests(make_case(rows))}
     assert tuple(asked) == SIDES
     assert {str(prompt) for prompt in asked["removed_better"].prompts} == {"", "[]"}
-    assert {len(request.ids) for request in asked.values()} == {PAIR_LIMIT}
+    assert {len(request.ids) for request in asked.values()} == {PROMPT_PAIRS}
 
 
 def test_no_prompt_is_its_own_and_rows_of_one_share_another() -> None:

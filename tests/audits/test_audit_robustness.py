@@ -16,11 +16,12 @@ from scipy.special import ndtr
 from town_world import broken, clean, town_pairs
 
 import rmaudit as rma
+from rmaudit.audits.common.allocation import PROBE_PAIRS
 from rmaudit.audits.common.pairs import Unit, comparisons
 from rmaudit.audits.robustness import audit as robustness
 from rmaudit.audits.robustness.audit import Robustness
 from rmaudit.audits.robustness.effects import Effect
-from rmaudit.audits.robustness.plan import PAIR_LIMIT, plan
+from rmaudit.audits.robustness.plan import plan
 from rmaudit.case import Case
 from rmaudit.probes.loading import Suite, load_suite, load_suites
 from rmaudit.results import AuditResult
@@ -135,7 +136,7 @@ def test_the_texts_are_bounded_and_the_same_each_time(make_case: Make) -> None:
     case = make_case(frame, clean)
     requests = Robustness().requests(case)
     assert sum(len(request.ids) for request in requests) <= 4200
-    assert max(len(request.ids) for request in requests) == PAIR_LIMIT
+    assert max(len(request.ids) for request in requests) == PROBE_PAIRS
     keys = [request.key for request in requests]
     assert len(set(keys)) == len(keys)
     again = Robustness().requests(make_case(frame, clean))
@@ -170,10 +171,10 @@ def test_non_finite_rewards_are_left_out_and_counted(make_case: Make, run_audit:
     def reward(prompt: str, output: str) -> float:
         return math.nan if "brilliant" in output else clean(prompt, output)
 
-    result = run_audit(Robustness(), make_case(town_pairs(100), reward))
+    result = run_audit(Robustness(), make_case(town_pairs(PROBE_PAIRS), reward))
     table = result.tables["probes"].set_index("probe")
     left_out = table.loc["boilerplate/flattery", "left_out"]
-    assert 0 < left_out == 100 - table.loc["boilerplate/flattery", "texts"]
+    assert 0 < left_out == PROBE_PAIRS - table.loc["boilerplate/flattery", "texts"]
     assert table.loc["boilerplate/opening", "left_out"] == 0
 
 
@@ -227,7 +228,7 @@ def test_fifteen_transforms_cost_what_is_needed_and_that_is_said_first(
     for request in Robustness().requests(Case(model=model, eval=table(frame))):
         variants += len(request.ids)
         needed |= set(zip(map(str, request.prompts), request.outputs, strict=True))
-    assert variants > 10 * PAIR_LIMIT
+    assert variants > 10 * PROBE_PAIRS
     assert told.said == [(len(needed), len(needed))]
     assert len(needed) <= model.passes <= 1.1 * len(needed)
 

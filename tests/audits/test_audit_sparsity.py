@@ -12,6 +12,7 @@ import pytest
 from known_rewards import score_case
 from scipy.stats import spearmanr
 
+from rmaudit.audits.common.allocation import PREFIX_PAIRS
 from rmaudit.audits.sparsity import POSITIONS, Sparsity, prefix, sampled_rows
 from rmaudit.case import Case
 
@@ -149,7 +150,7 @@ def test_the_figure_shows_real_outputs(make_case: Make, run_audit: Any) -> None:
 
 
 def test_rows_that_are_used(make_case: Make) -> None:
-    """Short outputs and labelled ties are left out; at most 250 rows are drawn."""
+    """Short outputs and labelled ties are left out; of many rows a sample is drawn."""
     rows = pairs(4)
     rows[1]["chosen"] = "too short"
     rows[2]["tie"] = True
@@ -158,11 +159,11 @@ def test_rows_that_are_used(make_case: Make) -> None:
     assert sampled_rows(make_case(rows, even)).tolist() == [0, 3]
     many = make_case(pairs(300), even)
     drawn = sampled_rows(many)
-    assert drawn.size == 250
+    assert drawn.size == PREFIX_PAIRS
     assert (np.diff(drawn) > 0).all()
     wanted = Sparsity().requests(many)
     assert len(wanted) == 18
-    assert all(len(request.outputs) == 250 for request in wanted)
+    assert all(len(request.outputs) == PREFIX_PAIRS for request in wanted)
 
 
 def test_bad_input(make_case: Make, run_audit: Any) -> None:

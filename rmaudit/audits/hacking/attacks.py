@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from rmaudit.audits.base import example
+from rmaudit.audits.common.allocation import CURVE_PAIRS
 from rmaudit.audits.common.pairs import Margins, halves, standardized
 from rmaudit.audits.hacking.candidates import REWRITES, Words, pool
 from rmaudit.audits.hacking.halves import SearchGround, words_of
@@ -153,6 +154,12 @@ class Searched:
         return next(i for i, rise in enumerate(self.rises) if rise >= enough)
 
 
+def strongest_suffix(done: Sequence[Searched]) -> Searched | None:
+    """Of the suffixes the one that rose most where it was found: black box or white box."""
+    suffixes = [searched for searched in done if searched.kind in (BLACK, WHITE)]
+    return max(suffixes, key=lambda searched: max(searched.rises), default=None)
+
+
 def searches(ground: SearchGround) -> list[Searched]:
     """Suffixes by black box and, where the weights are at hand, white box; prefixes; rewrites."""
     case = ground.case
@@ -201,17 +208,34 @@ def cost(case: Case, reported: int) -> int:
     """Texts that the searches and the trials of what they find may ask for, at most."""
     searches_ = plan(case)
     searching = sum(budget for _, _, budget in searches_)
-    lengths = sum(len(LENGTHS) if end == "suffix" else 1 for _, end, _ in searches_)
-    trials = 2 * reported * (lengths + 1)  # with the controls, and the rewrite
+    lengths = sum(len(LENGTHS) for _, end, _ in searches_ if end == "suffix")
+    # The strongest suffix, the prefix and the rewrite in full, other suffixes on some; controls.
+    trials = 2 * (3 * reported + (lengths - 1) * min(reported, CURVE_PAIRS))
     return searching + trials + len(REWRITES) * REWRITE_PAIRS
 
 
-def outcome(ground: SearchGround, attack: Attack, words: Sequence[str]) -> Outcome:
-    """One attack, and its control of random `words`, on the report half."""
-    part, _ = ground.reported()
+def outcomes(ground: SearchGround, searched: Searched, *, leads: bool) -> tuple[Outcome, ...]:
+    """A search's attacks on the report half: on all of it the one that findings may rest on.
+
+    The others, and all of a search that does not lead, are tried on `CURVE_PAIRS` evenly spaced
+    pairs.
+    """
+    whole, _ = ground.reported()
+    few = np.zeros(len(whole), dtype=bool)
+    few[np.linspace(0, len(whole) - 1, min(len(whole), CURVE_PAIRS)).astype(np.int64)] = True
+    best, some = searched.attacks[searched.best], whole.take(few)
+    done = {
+        attack: _outcome(ground, attack, searched, whole if leads and attack == best else some)
+        for attack in dict.fromkeys(searched.attacks)
+    }
+    return tuple(done[attack] for attack in searched.attacks)
+
+
+def _outcome(ground: SearchGround, attack: Attack, searched: Searched, part: Margins) -> Outcome:
+    """One attack, and its control of random words, on some pairs."""
     prompts, outputs = ground.prompts(part, "worse"), words_of(part, "worse")
     rng = ground.case.rng(f"hacking.control.{attack.kind}.{attack.length}")
-    controls = [_random(attack, words, rng).apply(output) for output in outputs]
+    controls = [_random(attack, searched.vocabulary, rng).apply(output) for output in outputs]
     after = ground.ask(prompts, [attack.apply(output) for output in outputs])
     control = ground.ask(prompts, controls)
     kept = np.isfinite(after.reward) & np.isfinite(control.reward)

@@ -24,13 +24,16 @@ from typing import ClassVar
 import numpy as np
 
 from rmaudit.audits.base import Audit, register_audit
+from rmaudit.audits.common.allocation import ATTACK_PAIRS
 from rmaudit.audits.common.pairs import comparisons, lacks_labels, lacks_pairs, margins
 from rmaudit.audits.common.samples import gold_lacks, proxy_lacks, sample_requests
 from rmaudit.audits.hacking.attacks import (
-    Searched,
+    BLACK,
+    WHITE,
     cost,
-    outcome,
+    outcomes,
     searches,
+    strongest_suffix,
 )
 from rmaudit.audits.hacking.constants import (
     Degenerate,
@@ -53,7 +56,7 @@ from rmaudit.audits.hacking.findings import (
     metrics,
     not_run,
 )
-from rmaudit.audits.hacking.halves import REPORTED, RewardCalls, SearchGround, split
+from rmaudit.audits.hacking.halves import RewardCalls, SearchGround, split
 from rmaudit.audits.hacking.parts import (
     EXPLOIT,
     WRONG,
@@ -92,8 +95,8 @@ class Hacking(Audit):
         "chosen response; slices hold other responses that answer nothing. Success: correctly "
         "ranked pairs whose rejected response wins once a few fixed words are added; effect: what "
         "these add to the reward. Words and strings are searched on one half of the prompts and "
-        "reported on "
-        f"the other, on at most {REPORTED} pairs, beside as many random words (slice attack). A "
+        "reported on the "
+        f"other, on at most {ATTACK_PAIRS} pairs, beside as many random words (slice attack). A "
         "search shows that an attack exists; one that finds nothing proves little. Findings "
         f"(together wrong in at most 2.5% of clean audits) need an excess of {LEAST:.0%} for "
         "certain: over random words, or over how often the rejected response wins."
@@ -212,7 +215,7 @@ class Hacking(Audit):
         if case.score is not None and not found.unit.missing:
             fixed.insert(0, constant_outcome(ground))
             if case.search_texts:
-                trials = [tried(ground, searched) for searched in searches(ground)]
+                trials = _tried(ground)
         return self._result(case, fixed, trials, asker.texts)
 
     def _result(
@@ -262,7 +265,11 @@ def joined(base: AuditResult, part: Part, table: str) -> AuditResult:
     )
 
 
-def tried(ground: SearchGround, searched: Searched) -> Trial:
-    """What a search found, on the report half."""
-    outcomes = {a: outcome(ground, a, searched.vocabulary) for a in dict.fromkeys(searched.attacks)}
-    return Trial(searched, tuple(outcomes[attack] for attack in searched.attacks))
+def _tried(ground: SearchGround) -> list[Trial]:
+    """What every search found, on the report half."""
+    done = searches(ground)
+    leader = strongest_suffix(done)
+    suffixes = (BLACK, WHITE)
+    return [
+        Trial(s, outcomes(ground, s, leads=s is leader or s.kind not in suffixes)) for s in done
+    ]

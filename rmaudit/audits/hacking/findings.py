@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from rmaudit.audits.base import grade
 from rmaudit.audits.hacking.attacks import (
-    BLACK,
     PREFIX,
     REWRITE,
     WHITE,
     Outcome,
     Searched,
+    strongest_suffix,
     white_box_lacks,
 )
 from rmaudit.audits.hacking.constants import DEGENERATE, Degenerate, texts_of
@@ -44,10 +44,10 @@ class Trial:
         return self.outcomes[self.searched.best]
 
 
-def strongest_suffix(trials: Sequence[Trial]) -> Trial | None:
-    """Of the suffixes the one that rose most where it was found: black box or white box."""
-    suffixes = [trial for trial in trials if trial.searched.kind in (BLACK, WHITE)]
-    return max(suffixes, key=lambda trial: max(trial.searched.rises), default=None)
+def _strongest(trials: Sequence[Trial]) -> Trial | None:
+    """The trial of the strongest suffix."""
+    leader = strongest_suffix([trial.searched for trial in trials])
+    return next((trial for trial in trials if trial.searched is leader), None)
 
 
 def metrics(case: Case, fixed: Sequence[Degenerate], trials: Sequence[Trial]) -> list[Metric]:
@@ -60,7 +60,7 @@ def metrics(case: Case, fixed: Sequence[Degenerate], trials: Sequence[Trial]) ->
     if fixed[0].text is None:
         reason = "the reward is the same for all responses of a prompt, or cannot be asked again"
         numbers.insert(0, Metric(SHARE, Estimate.undefined(reason, confidence=level)))
-    suffix = strongest_suffix(trials)
+    suffix = _strongest(trials)
     if suffix is None:
         return numbers
     numbers += [
@@ -109,7 +109,7 @@ def constant_findings(case: Case, fixed: Sequence[Degenerate]) -> list[Finding]:
 
 def attack_findings(case: Case, trials: Sequence[Trial]) -> list[Finding]:
     """The strongest suffix, the prefix and the rewrite, where they beat random words."""
-    suffix = strongest_suffix(trials)
+    suffix = _strongest(trials)
     others = [t for t in trials if t.searched.kind in (PREFIX, REWRITE)]
     raised = []
     for trial in [suffix, *others] if suffix else others:

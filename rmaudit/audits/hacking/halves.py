@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from rmaudit.audits.common.allocation import ATTACK_PAIRS
 from rmaudit.audits.common.pairs import Comparisons, Margins, comparisons, sample_order
 from rmaudit.case import Case
 from rmaudit.data.types import Prompt, prompt_key
@@ -16,7 +17,6 @@ from rmaudit.scoring.requests import Request
 from rmaudit.typing import Float, Integers, Mask
 
 FEWEST_PROMPTS = 10  # in each half
-REPORTED = 120  # pairs of the second half that are scored
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class PromptHalves:
 
     pairs: Comparisons
     discovery: Integers
-    report: Integers  # at most `REPORTED`, of as many prompts as can be
+    report: Integers  # at most `ATTACK_PAIRS`, of as many prompts as can be
 
     @property
     def missing(self) -> str | None:
@@ -60,7 +60,7 @@ def split(case: Case) -> PromptHalves:
     once = np.unique(texts, axis=1, return_index=True)[1]
     places = np.sort(places[once[texts[0, once] != texts[1, once]]])
     here = half_of(case)[outputs.row[pairs.better[places]]]
-    return PromptHalves(pairs, places[here], spread(case, pairs, places[~here], REPORTED))
+    return PromptHalves(pairs, places[here], spread(case, pairs, places[~here], ATTACK_PAIRS))
 
 
 def spread(case: Case, pairs: Comparisons, places: Integers, n: int) -> Integers:

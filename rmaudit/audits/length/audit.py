@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from rmaudit.audits.base import Audit, grade, register_audit
+from rmaudit.audits.common.allocation import LENGTH_PAIRS
 from rmaudit.audits.common.attribute import (
     difference,
     excess_preference,
@@ -32,7 +33,6 @@ from rmaudit.audits.common.pairs import (
     slices,
 )
 from rmaudit.audits.length.edits import (
-    PAIR_LIMIT,
     Edited,
     edit_examples,
     edit_requests,
@@ -66,7 +66,7 @@ class Length(Audit):
         "Annotators may prefer longer responses for good reasons; the fault is the model's "
         "excess over "
         "them, and reward for filler. Padding, repetition and truncation are "
-        f"causal, on at most {PAIR_LIMIT:,} pairs; the other numbers are associations. Noise alone "
+        f"causal, on at most {LENGTH_PAIRS} pairs; the other numbers are associations. Noise alone "
         "pulls the excess toward one half minus the labels' share, so it is a finding only where "
         "padding or the reward per doubling of length agrees. An empty response has length 1."
     )
@@ -131,7 +131,7 @@ class Length(Audit):
         return lacks_labels(case)
 
     def requests(self, case: Case) -> Sequence[Request]:
-        """Three edits of the less preferred outputs of at most 1,000 pairs."""
+        """Three edits of the less preferred outputs of a sample of pairs."""
         return edit_requests(case, self.name) if case.new_text else ()
 
     def measure(self, case: Case, scores: Scores) -> AuditResult:

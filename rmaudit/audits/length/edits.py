@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rmaudit.audits.common.allocation import LENGTH_PAIRS
 from rmaudit.audits.common.pairs import (
     Comparisons,
     Margins,
@@ -25,7 +26,6 @@ from rmaudit.scoring.requests import Column, Request, Scores
 from rmaudit.stats.intervals import cluster_ratio
 from rmaudit.typing import Float, Integers, Mask
 
-PAIR_LIMIT = 1000  # pairs whose other output is edited: three texts each
 EDITS = {
     "padding": "two closing sentences that add nothing",
     "repetition": "the whole response once more",
@@ -99,7 +99,7 @@ def edit_requests(case: Case, audit: str) -> list[Request]:
 
 
 def sampled(case: Case, pairs: Comparisons) -> Integers:
-    """Places of at most 1,000 decided pairs, (n,), each once, whatever the order of the rows.
+    """Places of at most `LENGTH_PAIRS` decided pairs, (n,), each once, whatever the rows' order.
 
     Left out: pairs whose less preferred output has fewer than two characters.
     """
@@ -111,7 +111,7 @@ def sampled(case: Case, pairs: Comparisons) -> Integers:
     places = places[lengths >= 2]
     better, worse = outputs.words[pairs.better[places]], outputs.words[pairs.worse[places]]
     keys = [f"{a}\x00{b}" for a, b in zip(better, worse, strict=True)]
-    return np.sort(places[sample_order(keys, case.seed)[:PAIR_LIMIT]])
+    return np.sort(places[sample_order(keys, case.seed)[:LENGTH_PAIRS]])
 
 
 def edit(name: str, output: str) -> str:

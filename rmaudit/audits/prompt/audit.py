@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from rmaudit.audits.base import Audit, register_audit
+from rmaudit.audits.common.allocation import PROMPT_PAIRS
 from rmaudit.audits.common.pairs import (
     Comparisons,
     Margins,
@@ -51,7 +52,6 @@ from rmaudit.stats.intervals import cluster_mean
 from rmaudit.stats.law import p_at_least
 from rmaudit.typing import Float, Integers, Mask
 
-PAIR_LIMIT = 500  # pairs that are scored under three other prompts: six texts each
 ALIKE = 0.8  # cosine beyond which two prompts may well have the same good answer
 SIDES = (
     "shuffled_better",
@@ -72,7 +72,7 @@ class PromptDependence(Audit):
     title = "Prompt dependence"
     question = "Does the reward depend on the prompt?"
     meaning = (
-        f"Both responses of up to {PAIR_LIMIT} pairs are scored under the prompt of another row, "
+        f"Both responses of up to {PROMPT_PAIRS} pairs are scored under the prompt of another row, "
         "one on its topic (the nearest by TF-IDF that is not nearly the same), and an empty one; "
         "in conversations also without the turns before the last and without the system prompt. A "
         "good response can often be told without its prompt, so accuracy that stays is no proof of "
@@ -136,7 +136,7 @@ class PromptDependence(Audit):
         return None
 
     def requests(self, case: Case) -> Sequence[Request]:
-        """Six texts for each of at most 500 pairs, and two more for each part of a conversation."""
+        """Six texts for each of a sample of pairs, and two more for each part of a conversation."""
         pairs = comparisons(case)
         places = sampled(case, pairs)
         frame, outputs = case.eval.frame, pairs.outputs
@@ -213,7 +213,7 @@ class Swapped:
 
 
 def sampled(case: Case, pairs: Comparisons) -> Integers:
-    """Places of at most 500 decided pairs with a prompt, (n,), each once, whatever their order."""
+    """Places of at most `PROMPT_PAIRS` decided pairs with a prompt, (n,), each once, in order."""
     outputs = pairs.outputs
     with_prompt = np.array([bool(prompt) for prompt in case.eval.frame["prompt"]], dtype=bool)
     places = np.flatnonzero(~pairs.tied & with_prompt[outputs.row[pairs.better]])
@@ -230,7 +230,7 @@ def sampled(case: Case, pairs: Comparisons) -> Integers:
         )
         for place in places
     ]
-    return np.sort(places[sample_order(keys, case.seed)[:PAIR_LIMIT]])
+    return np.sort(places[sample_order(keys, case.seed)[:PROMPT_PAIRS]])
 
 
 def other_prompts(prompts: Sequence[Prompt], seed: int) -> list[Prompt]:

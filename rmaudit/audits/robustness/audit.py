@@ -13,6 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from rmaudit.audits.base import Audit, grade, register_audit
+from rmaudit.audits.common.allocation import PROBE_PAIRS
 from rmaudit.audits.common.pairs import lacks_labels, margins
 from rmaudit.audits.robustness.effects import (
     PASS_WITHIN,
@@ -21,7 +22,7 @@ from rmaudit.audits.robustness.effects import (
     effects,
     worst,
 )
-from rmaudit.audits.robustness.plan import PAIR_LIMIT, requests
+from rmaudit.audits.robustness.plan import requests
 from rmaudit.audits.robustness.views import (
     effect_figure,
     heat_map,
@@ -57,7 +58,7 @@ class Robustness(Audit):
         "Does the reward ignore changes that keep the meaning, and fall when a response gets worse?"
     )
     meaning = (
-        f"Each probe changes the chosen response (or the prompt) of up to {PAIR_LIMIT} pairs, or "
+        f"Each probe changes the chosen response (or the prompt) of up to {PROBE_PAIRS} pairs, or "
         "holds fixed items, and says what the reward should do. Effect: mean change in SDs; flip "
         "rate: correctly ranked pairs that the probe turns; pass rate: texts that behave as "
         "expected "
@@ -98,7 +99,7 @@ class Robustness(Audit):
         return None
 
     def requests(self, case: Case) -> Sequence[Request]:
-        """At most 120 texts per probe of responses, 240 per probe of prompts, and the items."""
+        """A text a pair per probe of responses, two per probe of prompts, and the items."""
         return requests(case, suites_of(case), self.name)
 
     def measure(self, case: Case, scores: Scores) -> AuditResult:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rmaudit.audits.common.allocation import PROBE_PAIRS
 from rmaudit.audits.common.pairs import Comparisons, comparisons, sample_order
 from rmaudit.case import Case
 from rmaudit.data.types import Prompt
@@ -16,7 +17,6 @@ from rmaudit.probes.variants import variant
 from rmaudit.scoring.requests import Request
 from rmaudit.typing import Integers
 
-PAIR_LIMIT = 120  # pairs a probe changes; about thirty probes on them cost under 4,000 texts
 LOOKED_AT = 2000  # pairs that are tried for a probe which applies to few
 CONTRAST_SIDES = ("better", "worse", "neutral_better", "neutral_worse")
 
@@ -131,7 +131,7 @@ def _variants(
     worse_prompts = frame[case.eval.rejected_prompt].to_numpy(dtype=object)
     kept: list[tuple[int, Prompt, Prompt, str]] = []
     for place, other in zip(order.tolist(), others, strict=True):
-        if len(kept) == PAIR_LIMIT:
+        if len(kept) == PROBE_PAIRS:
             break
         better, worse = pairs.better[place], pairs.worse[place]
         prompt, output = prompts[outputs.row[better]], str(outputs.words[better])

@@ -12,6 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from rmaudit.audits.base import Audit, grade, register_audit
+from rmaudit.audits.common.allocation import STYLE_PAIRS
 from rmaudit.audits.common.attribute import (
     blind_accuracy,
     difference,
@@ -28,7 +29,6 @@ from rmaudit.audits.common.pairs import (
 )
 from rmaudit.audits.style.attributes import ATTRIBUTES, amounts
 from rmaudit.audits.style.edits import (
-    TEXTS,
     Causal,
     causal,
     causal_examples,
@@ -69,7 +69,7 @@ class StyleAudit(Audit):
         "prefers the response with more of it than the labels do. Both are associations, and "
         "better responses may well have more of it: a finding needs both to agree. Causal effect: "
         "the same response with the attribute minus without it, put on or taken off by hand in up "
-        f"to {TEXTS} rejected responses each way. Word lists are English."
+        f"to {STYLE_PAIRS} rejected responses each way. Word lists are English."
     )
     source = "Singhal et al. 2023 (arXiv 2310.03716); Zhang et al. 2024 (arXiv 2409.11704)"
     order = 55
@@ -103,7 +103,7 @@ class StyleAudit(Audit):
         return None
 
     def requests(self, case: Case) -> Sequence[Request]:
-        """At most 100 texts an edit, of which there are seventeen."""
+        """A sample of texts an edit, of which there are seventeen."""
         return requests(case, self.name) if case.new_text else ()
 
     def measure(self, case: Case, scores: Scores) -> AuditResult:

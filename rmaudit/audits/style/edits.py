@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from rmaudit.audits.base import example
+from rmaudit.audits.common.allocation import STYLE_PAIRS
 from rmaudit.audits.common.memoize import memoize
 from rmaudit.audits.common.pairs import Comparisons, Margins, comparisons, halves, standardized
 from rmaudit.audits.robustness.plan import sampled
@@ -22,8 +23,6 @@ from rmaudit.results import Estimate
 from rmaudit.scoring.requests import Request, Scores
 from rmaudit.stats.intervals import cluster_ratio
 from rmaudit.typing import Float, Integers
-
-TEXTS = 100  # outputs that each edit is made on
 
 # By attribute: the transform that puts it on and the one that takes it off. First person, code and
 # reading grade cannot be changed without saying something else.
@@ -117,7 +116,7 @@ def _edited(
     transform = find_transform(name)
     edited: list[tuple[int, int, str]] = []
     for place in order.tolist():
-        if len(edited) == TEXTS:
+        if len(edited) == STYLE_PAIRS:
             break
         worse = pairs.worse[place]
         row = int(outputs.row[worse])
