@@ -16,7 +16,7 @@ from scipy.special import ndtr
 from town_world import broken, clean, town_pairs
 
 import rmaudit as rma
-from rmaudit.audits.common.allocation import PROBE_PAIRS
+from rmaudit.audits.common.allocation import FIRST_LOOK, PROBE_PAIRS
 from rmaudit.audits.common.pairs import Unit, comparisons
 from rmaudit.audits.robustness import audit as robustness
 from rmaudit.audits.robustness.audit import Robustness
@@ -178,6 +178,20 @@ def test_non_finite_rewards_are_left_out_and_counted(make_case: Make, run_audit:
     assert table.loc["boilerplate/opening", "left_out"] == 0
 
 
+def test_only_probes_that_lean_at_the_first_look_are_asked_in_full() -> None:
+    frame = table(town_pairs(300))
+    sound, paying = (
+        rma.audit(FunctionModel(reward), frame, only=["robustness"], cache=False)
+        for reward in (clean, broken("flattery pay"))
+    )
+    probe = "boilerplate/flattery"
+    effects = [r.get("robustness.effect", probe=probe) for r in (sound, paying)]
+    assert [effect.n for effect in effects] == [FIRST_LOOK, PROBE_PAIRS]
+    assert paying.get("robustness.effect", probe="surface/typos").n == FIRST_LOOK
+    assert not sound.findings
+    assert [probe in str(finding.title) for finding in paying.findings] == [True]
+
+
 class Told(SilentProgress):
     """What was said before the first forward pass."""
 
@@ -230,7 +244,7 @@ def test_fifteen_transforms_cost_what_is_needed_and_that_is_said_first(
         needed |= set(zip(map(str, request.prompts), request.outputs, strict=True))
     assert variants > 10 * PROBE_PAIRS
     assert told.said == [(len(needed), len(needed))]
-    assert len(needed) <= model.passes <= 1.1 * len(needed)
+    assert 2 * len(frame) < model.passes < len(needed)  # probes that do not lean are left off
 
 
 def test_heat_map_is_the_effect_on_each_subset(

@@ -60,7 +60,7 @@ def test_a_prefix_keeps_the_text_as_it_is() -> None:
 
 
 def test_each_number_is_its_definition(make_case: Make, run_audit: Any) -> None:
-    rows = pairs(60)
+    rows = pairs(PREFIX_PAIRS)
     result = run_audit(Sparsity(), make_case(rows, even))
 
     def rewards(side: str) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from rmaudit.audits.base import Audit, grade, register_audit
-from rmaudit.audits.common.allocation import PROBE_PAIRS
+from rmaudit.audits.common.allocation import FIRST_LOOK, PROBE_PAIRS
 from rmaudit.audits.common.pairs import lacks_labels, margins
 from rmaudit.audits.robustness.effects import (
     PASS_WITHIN,
@@ -22,7 +22,7 @@ from rmaudit.audits.robustness.effects import (
     effects,
     worst,
 )
-from rmaudit.audits.robustness.plan import requests
+from rmaudit.audits.robustness.plan import first_look, plan, probe_requests, requests
 from rmaudit.audits.robustness.views import (
     effect_figure,
     heat_map,
@@ -58,8 +58,9 @@ class Robustness(Audit):
         "Does the reward ignore changes that keep the meaning, and fall when a response gets worse?"
     )
     meaning = (
-        f"Each probe changes the chosen response (or the prompt) of up to {PROBE_PAIRS} pairs, or "
-        "holds fixed items, and says what the reward should do. Effect: mean change in SDs; flip "
+        f"Each probe changes the chosen response (or the prompt) of up to {PROBE_PAIRS} pairs "
+        f"({FIRST_LOOK} where those show no lean toward a fault), or holds fixed items, and says "
+        "what the reward should do. Effect: mean change in SDs; flip "
         "rate: correctly ranked pairs that the probe turns; pass rate: texts that behave as "
         "expected "
         f"(an invariance probe fails when the reward moves by over {PASS_WITHIN} SD). Findings are "
@@ -101,6 +102,12 @@ class Robustness(Audit):
     def requests(self, case: Case) -> Sequence[Request]:
         """A text a pair per probe of responses, two per probe of prompts, and the items."""
         return requests(case, suites_of(case), self.name)
+
+    def further(self, case: Case) -> int:
+        """The pairs beyond the first of each probe."""
+        rest = slice(first_look(case).stop, None)
+        made = [made.part(rest) for made in plan(case, suites_of(case))]
+        return sum(len(r.ids) for m in made for r in probe_requests(case, m, self.name))
 
     def measure(self, case: Case, scores: Scores) -> AuditResult:
         """Effect, flip rate and pass rate of every probe."""

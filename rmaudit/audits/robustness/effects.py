@@ -11,12 +11,15 @@ import numpy as np
 from scipy.special import stdtr
 
 from rmaudit.audits.base import example
+from rmaudit.audits.common.allocation import LEANING
 from rmaudit.audits.common.pairs import Margins, Unit, comparisons, halves, standardized
 from rmaudit.audits.robustness.plan import (
     CONTRAST_SIDES,
     Variants,
     contrast_side,
+    first_look,
     plan,
+    probe_requests,
     worse_side,
 )
 from rmaudit.case import Case
@@ -25,7 +28,7 @@ from rmaudit.probes.loading import Suite
 from rmaudit.probes.marks import marked
 from rmaudit.probes.schema import ContrastEntry, Expected, ProbeEntry
 from rmaudit.results import Estimate
-from rmaudit.scoring.requests import Scores
+from rmaudit.scoring.requests import Scores, measurable
 from rmaudit.stats.intervals import cluster_ratio, cluster_ratios, count_codes
 from rmaudit.typing import Float, Integers, Mask
 
@@ -133,7 +136,7 @@ class Effect:
 
 def effects(case: Case, scores: Scores, found: Margins, suites: Sequence[Suite]) -> list[Effect]:
     """Every probe's effect, in the order of the suites."""
-    done = [probe_effect(case, scores, found, made) for made in plan(case, suites)]
+    done = probe_effects(case, scores, found, list(plan(case, suites)))
     done += [
         contrast_effect(case, scores, found.unit, suite, entry)
         for suite in suites
@@ -143,17 +146,48 @@ def effects(case: Case, scores: Scores, found: Margins, suites: Sequence[Suite])
     return sorted(done, key=lambda effect: effect.suite.name)
 
 
-def probe_effect(case: Case, scores: Scores, found: Margins, made: Variants) -> Effect:
-    """A probe on the evaluation pairs."""
+def probe_effects(
+    case: Case, scores: Scores, found: Margins, plans: Sequence[Variants]
+) -> list[Effect]:
+    """Each probe on the first pairs, and where those lean beyond what is expected on all.
+
+    Those that do not lean have p-values above `LEANING`, which no adjustment makes small: only
+    effects on all pairs can be findings.
+    """
+    look = first_look(case)
+    done = [probe_effect(case, [scores], found, made.part(look)) for made in plans]
+    rest = [made.part(slice(look.stop, None)) for made in plans]
+    leaning = [
+        i for i, effect in enumerate(done) if len(rest[i].place) and leans(effect, case.confidence)
+    ]
+    if case.score is not None and leaning:
+        asked = [r for i in leaning for r in probe_requests(case, rest[i], "robustness")]
+        both = [scores, measurable(case.score(asked))]
+        for i in leaning:
+            done[i] = probe_effect(case, both, found, plans[i])
+    return done
+
+
+def leans(effect: Effect, confidence: float) -> bool:
+    """Whether more pairs might show that the effect lies beyond what is expected."""
+    return not beyond(effect.effect(confidence), effect.entry)[0] > LEANING
+
+
+def probe_effect(case: Case, scores: Sequence[Scores], found: Margins, made: Variants) -> Effect:
+    """A probe on evaluation pairs, whose rewards came in one or more goes."""
     pairs = comparisons(case)
     better, worse = pairs.better[made.place], pairs.worse[made.place]
     before, other = found.reward[better], found.reward[worse]
     after, other_after = np.zeros(0), other
     on_prompt = made.entry.acts_on == "prompt"
+
+    def rewards(side: str) -> Float:
+        return np.concatenate([each.reward(side, audit="robustness") for each in scores])
+
     if len(made.place):
-        after = scores.reward(made.key, audit="robustness")
+        after = rewards(made.key)
         if on_prompt:
-            other_after = scores.reward(worse_side(made.key), audit="robustness")
+            other_after = rewards(worse_side(made.key))
     kept = np.isfinite(before) & np.isfinite(other) & np.isfinite(after) & np.isfinite(other_after)
     # A changed prompt may move both rewards by what only that prompt has: compare margins then.
     change = (after - other_after) - (before - other) if on_prompt else after - before

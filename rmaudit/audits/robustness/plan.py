@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rmaudit.audits.common.allocation import PROBE_PAIRS
+from rmaudit.audits.common.allocation import FIRST_LOOK, PROBE_PAIRS
 from rmaudit.audits.common.pairs import Comparisons, comparisons, sample_order
 from rmaudit.case import Case
 from rmaudit.data.types import Prompt
@@ -37,6 +37,16 @@ class Variants:
         """``suite/probe``."""
         return self.suite.key(self.entry)
 
+    def part(self, some: slice) -> Variants:
+        """Some of the pairs, which are in random order."""
+        return replace(
+            self,
+            place=self.place[some],
+            prompts=self.prompts[some],
+            prompts_worse=self.prompts_worse[some],
+            outputs=self.outputs[some],
+        )
+
 
 def plan(case: Case, suites: Sequence[Suite]) -> Iterator[Variants]:
     """The variants of each probe that acts on the evaluation data."""
@@ -50,22 +60,33 @@ def plan(case: Case, suites: Sequence[Suite]) -> Iterator[Variants]:
 
 def requests(case: Case, suites: Sequence[Suite], audit: str) -> list[Request]:
     """One column a probe of the output, two a probe of the prompt, two or four a contrast."""
-    pairs = comparisons(case)
-    ids = case.eval.frame["id"].to_numpy(dtype=object)
     wanted = []
     for made in plan(case, suites):
-        better, worse = pairs.better[made.place], pairs.worse[made.place]
-        own = ids[pairs.outputs.row[better]].tolist()
-        wanted.append(Request(made.key, own, made.prompts, made.outputs, audit))
-        if made.entry.acts_on == "prompt":
-            outputs = pairs.outputs.words[worse].tolist()
-            rejected = ids[pairs.outputs.row[worse]].tolist()
-            side = worse_side(made.key)
-            wanted.append(Request(side, rejected, made.prompts_worse, outputs, audit))
+        wanted += probe_requests(case, made.part(first_look(case)), audit)
     for suite in suites:
         for entry in suite.file.contrasts if not case.reads_rows else ():
             wanted += contrast_requests(suite, entry, audit)
     return [request for request in wanted if request.ids]
+
+
+def first_look(case: Case) -> slice:
+    """The pairs of a probe that are asked for in the pass: all where none can be asked later."""
+    return slice(PROBE_PAIRS if case.score is None else FIRST_LOOK)
+
+
+def probe_requests(case: Case, made: Variants, audit: str) -> list[Request]:
+    """One column of a probe of the output, two of a probe of the prompt."""
+    pairs = comparisons(case)
+    ids = case.eval.frame["id"].to_numpy(dtype=object)
+    better, worse = pairs.better[made.place], pairs.worse[made.place]
+    own = ids[pairs.outputs.row[better]].tolist()
+    wanted = [Request(made.key, own, made.prompts, made.outputs, audit)]
+    if made.entry.acts_on == "prompt":
+        outputs = pairs.outputs.words[worse].tolist()
+        rejected = ids[pairs.outputs.row[worse]].tolist()
+        side = worse_side(made.key)
+        wanted.append(Request(side, rejected, made.prompts_worse, outputs, audit))
+    return wanted
 
 
 def contrast_requests(suite: Suite, entry: ContrastEntry, audit: str) -> list[Request]:
