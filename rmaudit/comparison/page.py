@@ -46,16 +46,20 @@ def words(d: Difference) -> Words:
         factor * n for n in (d.first, d.second, d.difference, d.low, d.high)
     )
     places = 1 if factor > 1 else digits(change, low, high) if math.isfinite(change) else 0
-    shown = [""] * 2
-    for place, value in enumerate((first, second)):
-        if math.isfinite(value):
-            enough = places if factor > 1 else max(places, min(digits(value), MOST_DIGITS))
-            shown[place] = f"{number(value, enough)}{after}"
+
+    def shown(value: float) -> str:
+        if not math.isfinite(value):
+            return ""
+        enough = places if factor > 1 else max(places, min(digits(value), MOST_DIGITS))
+        return f"{number(value, enough)}{after}"
+
+    before, now = shown(first), shown(second)
     if d.reason is not None:
-        return Words(*shown, "", "", "", value_unit, BETTER[d.better])
+        return Words(before, now, "", "", "", value_unit, BETTER[d.better])
     sign = "+" if change > 0 else ""
     return Words(
-        *shown,
+        before,
+        now,
         f"{sign}{number(change, places)}",
         f"{number(low, places)} to {number(high, places)}",
         probability(d.p_adjusted),

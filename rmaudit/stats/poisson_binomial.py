@@ -30,5 +30,5 @@ def share_below(count: int, chances: Float, excess_variance: float = 1.0) -> flo
         return float(ndtr((at - mean) / np.sqrt(variance))) if variance > 0 else 0.5
     from scipy.stats import poisson_binom
 
-    law = poisson_binom.pmf(np.arange(len(chances) + 1), chances)
+    law = np.asarray(poisson_binom.pmf(np.arange(len(chances) + 1), chances))
     return float(np.interp(at, np.arange(len(law)), np.cumsum(law) - law / 2))
