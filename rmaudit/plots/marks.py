@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,14 +34,18 @@ def size_of(ax: Axes) -> tuple[float, float]:
     return width, float(rcParams["ytick.labelsize"])
 
 
+def _as_unit(sign: str) -> Callable[[float, object], str]:
+    return lambda value, _: f"{100 * value:.3g}{sign}".replace("-", "\u2212")
+
+
 def name_axes(ax: Axes, data: Mapping[str, Any], share: float = AXIS) -> None:
     """Axis labels, as they stand, in lines that take a share of the figure's width or height.
 
-    ``xunit`` "percent" or "points": values of the x-axis are shares or differences of them.
+    ``xunit``, ``yunit`` "percent" or "points": values are shares or differences of them.
     """
-    if data.get("xunit") is not None:
-        sign = _AXIS_UNITS[data["xunit"]]
-        ax.xaxis.set_major_formatter(lambda x, _: f"{100 * x:.3g}{sign}".replace("-", "\u2212"))
+    for side, unit in ((ax.xaxis, data.get("xunit")), (ax.yaxis, data.get("yunit"))):
+        if unit is not None:
+            side.set_major_formatter(_as_unit(_AXIS_UNITS[unit]))
     width, font_size = size_of(ax)
     height = float(ax.figure.get_figure(root=True).get_figheight())
     for axis, words, inches in (

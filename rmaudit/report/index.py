@@ -20,7 +20,7 @@ from rmaudit.report.folder import training_step
 from rmaudit.report.page import asset, fill
 from rmaudit.report.schema import MetricRecord
 from rmaudit.report.verdict import DECISIVE, Verdict, verdict
-from rmaudit.report.wording import words
+from rmaudit.report.wording import unit_of, words
 
 PAGE = "index.html"
 COLUMNS = 4  # key numbers beside the verdict
@@ -143,12 +143,21 @@ def _trends(
                 continue
             axis = "training step" if by_step else "audit, oldest first"
             title = f"{series['name']} by {axis}"
+            unit = next(number.unit for entry in same if (number := entry.number(id_)) is not None)
+            factor, after, _ = unit_of(id_, unit)
+            shown_as = None if factor == 1 else "percent" if after else "points"
+            ylabel = series["name"] + (", points" if shown_as == "points" else "")
             figure = {
                 "name": id_,
                 "kind": "curves",
                 "title": title,
                 "alt": title,
-                "data": {"series": [series], "xlabel": axis, "ylabel": series["name"]},
+                "data": {
+                    "series": [series],
+                    "xlabel": axis,
+                    "ylabel": ylabel,
+                    "yunit": shown_as,
+                },
             }
             svg = Markup(page_svg(to_svg(figure)))  # nosec B704: our own SVG
             trends.append({"title": title, "svg": svg})

@@ -25,6 +25,7 @@ UNITS = {
     "0..2": "",
     "alpha": "",
     "n": "",
+    "ratio": "",
     "count": "",
     "step": "",
     "beta": "",
