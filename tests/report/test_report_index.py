@@ -46,6 +46,8 @@ def test_the_index_links_every_audit_and_draws_the_trend(tmp_path: Path) -> None
     values = {e.step: number.value for e in entries if (number := e.number("preference.accuracy"))}
     assert values == {100: 0.5, 200: 0.75, 1000: pytest.approx(0.9)}
     assert "Pairwise accuracy by training step" in page
+    trend = page.split("Trends on the same evaluation data")[1]
+    assert "%</text>" in trend  # the axis of a share, as its column
     assert len({entry.data for entry in entries}) == 1
 
 
