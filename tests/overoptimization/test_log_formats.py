@@ -128,6 +128,12 @@ def written(folder: Path, form: str) -> Path:
         path.write_bytes(gzip.compress(lines.encode()))
     elif form == "columns.json":
         path.write_text(pd.DataFrame(rows).to_json())
+    elif form in ("stacked.csv", "stacked.json"):
+        frame = pd.DataFrame(rows).melt("step", var_name="key").dropna()
+        if form == "stacked.csv":
+            frame.rename(columns={"key": "tag"}).to_csv(path, index=False)
+        else:
+            path.write_text(json.dumps({"metrics": frame.to_dict("records")}))
     elif form == "console.log":
         shown = [f"  {i}%|# | {i}/12 [00:0{i % 10}, 1.2it/s]{r!r}" for i, r in enumerate(rows)]
         path.write_text("loading\n" + "\n".join(shown).replace("'reward': 7.0", "'reward': nan"))
@@ -169,7 +175,7 @@ def written(folder: Path, form: str) -> Path:
 @pytest.mark.parametrize(
     "form",
     ["parquet", "csv", "semicolon.csv", "chart.csv", "utf16.jsonl", "bom.jsonl", "jsonl.gz",
-     "columns.json", "console.log", "strings.log", "numpy.log", "trackio.db", "mlflow",
+     "columns.json", "stacked.csv", "stacked.json", "console.log", "strings.log", "numpy.log", "trackio.db", "mlflow",
      "tensorboard"],
 )  # fmt: skip
 def test_every_logger_gives_the_same_run(tmp_path: Path, form: str) -> None:
@@ -213,6 +219,24 @@ def test_two_runs_in_one_store_and_a_binary_of_wandb_are_refused(tmp_path: Path)
     binary.write_bytes(b"\0" * 20)
     with pytest.raises(DataError, match="export the run's history as CSV"):
         read_log(binary)
+
+
+@pytest.mark.parametrize("stacked", [True, False])
+def test_rows_of_several_runs_in_one_table_are_not_mixed(tmp_path: Path, stacked: bool) -> None:
+    values = {"kl": 0.5, "reward": 1.0, "gold_reward": 1.0}
+    rows = [
+        {"run_id": run, "step": step, **part}
+        for run in ("a", "b")
+        for step in range(5)
+        for part in ([{"key": k, "value": v} for k, v in values.items()] if stacked else [values])
+    ]
+    file = tmp_path / "export.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(DataError, match=r"run_id names 2 runs \(a, b\); export one run"):
+        read_log(file, length="none")
+    half = [row for row in rows if row["run_id"] == "a"]
+    file.write_text("\n".join(map(json.dumps, half)))
+    assert read_log(file, length="none").run.step.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_a_missing_key_lists_all_that_there_are_rewards_first(tmp_path: Path) -> None:

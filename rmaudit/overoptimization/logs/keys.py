@@ -126,7 +126,7 @@ class Known:
             option += ", or score the completions with --gold MODEL"
         wanted = f"key {name!r}" if name else what
         close = f" ({nearest(name, self.raws)})" if name and len(self.raws) < 200 else ""
-        listed = sorted(self.raws, key=lambda raw: not _REWARD.search(raw))
+        listed = sorted(self.raws, key=lambda raw: (not _REWARD.search(raw), raw))
         shown = ", ".join(listed)
         return DataError(
             f"{self.file}: no {wanted} in the log{option}{close} (there are: {shown[:4000]})"

@@ -51,7 +51,9 @@ def read_records(path: Path) -> tuple[list[Record], list[str]]:
     if head.startswith(b"PAR1"):
         return stores.read_parquet(path), []
     text, notes = _text(path)
-    return _records(text, notes)
+    records, notes = _records(text, notes)
+    _refuse_several_runs(path, records)
+    return _unstacked(records), notes
 
 
 def _text(path: Path) -> tuple[str, list[str]]:
@@ -70,7 +72,7 @@ def _text(path: Path) -> tuple[str, list[str]]:
 def _records(text: str, notes: list[str]) -> tuple[list[Record], list[str]]:
     whole = _parsed(text)
     if isinstance(whole, dict):
-        for name in ("log_history", "history", "rows"):
+        for name in ("log_history", "history", "rows", "metrics"):
             if isinstance(whole.get(name), list):
                 return [_flat(r) for r in whole[name] if isinstance(r, dict)], notes
         columns = {k: v for k, v in whole.items() if isinstance(v, (list, dict)) and len(v) > 1}
@@ -98,6 +100,24 @@ def _records(text: str, notes: list[str]) -> tuple[list[Record], list[str]]:
         shown = ", ".join(map(str, bad[:3]))
         notes.append(f"{len(bad)} lines are no JSON (line {shown}): left out")
     return records, notes
+
+
+def _refuse_several_runs(path: Path, records: Iterable[Record]) -> None:
+    """`DataError` where a column says that rows are of several runs: by step they would mix."""
+    for name in ("run_id", "run_uuid", "run_name", "run"):
+        runs = [*dict.fromkeys(str(r[name]) for r in records if r.get(name) not in (None, ""))]
+        if len(runs) > 1:
+            shown = ", ".join(runs[:5])
+            raise DataError(f"{path}: {name} names {len(runs)} runs ({shown}); export one run")
+
+
+def _unstacked(records: list[Record]) -> list[Record]:
+    """Records of a log that has one value a row, as MLflow and TensorBoard's readers export it."""
+    step = next((name for name in ("step", "Step") if records and name in records[0]), "")
+    tag = next((name for name in ("key", "tag", "metric") if records and name in records[0]), "")
+    if not step or not tag or not all({step, tag, "value"} <= r.keys() for r in records):
+        return records
+    return [{"step": record[step], str(record[tag]): record["value"]} for record in records]
 
 
 def _of_columns(columns: Mapping[str, Any]) -> list[Record]:
