@@ -175,8 +175,8 @@ def written(folder: Path, form: str) -> Path:
 @pytest.mark.parametrize(
     "form",
     ["parquet", "csv", "semicolon.csv", "chart.csv", "utf16.jsonl", "bom.jsonl", "jsonl.gz",
-     "columns.json", "stacked.csv", "stacked.json", "console.log", "strings.log", "numpy.log", "trackio.db", "mlflow",
-     "tensorboard"],
+     "columns.json", "stacked.csv", "stacked.json", "console.log", "strings.log", "numpy.log",
+     "trackio.db", "mlflow", "tensorboard"],
 )  # fmt: skip
 def test_every_logger_gives_the_same_run(tmp_path: Path, form: str) -> None:
     log = read_log(written(tmp_path, form))
