@@ -21,7 +21,10 @@ from scipy.special import expit, stdtrit
 
 from rmaudit.results import Estimate
 from rmaudit.stats.intervals import cluster_mean, count_codes
+from rmaudit.stats.poisson_binomial import design_effect, share_below, tested_interval
 from rmaudit.typing import Array, Float
+
+MOST_FEW = 1_000  # prompts; of more, a sandwich knows as much as the count
 
 
 def fold(margins: Array, targets: Array | None = None) -> tuple[Float, Float]:
@@ -70,9 +73,41 @@ def brier_score(
 def overconfidence(
     margins: Array, clusters: Array, *, targets: Array | None = None, confidence: float = 0.95
 ) -> Estimate:
-    """Mean confidence minus share correct, -1 to 1; zero is best, positive is over-confident."""
+    """Mean confidence minus share correct, -1 to 1; zero is best, positive is over-confident.
+
+    Notes
+    -----
+    The interval is the sandwich's, and at least that of the count of correct pairs: at an
+    overconfidence of d each is correct with its confidence less d, so that their number has a
+    Poisson binomial law (mid-p; up to 1,000 prompts). Where all of 15 pairs are correct a sandwich
+    sees no error of the labels at all: 68% claimed and 100% kept are z = 5 by it, and 2.9 by the
+    count. Shares of votes are no counts, and have the sandwich alone.
+    """
     claimed, correct = fold(margins, targets)
-    return cluster_mean(claimed - correct, clusters, confidence=confidence, bounds=(-1.0, 1.0))
+    estimate = cluster_mean(claimed - correct, clusters, confidence=confidence, bounds=(-1.0, 1.0))
+    told = correct != 0.5  # equal rewards claim one half and keep it
+    whole = np.isin(correct[told], (0.0, 1.0)).all()
+    if not estimate.defined or estimate.n_clusters > MOST_FEW or not (told.any() and whole):
+        return estimate
+    codes = np.asarray(clusters, dtype=np.int64)[told]
+    share, sure, right = float(told.mean()), claimed[told], correct[told]
+
+    def chances(shift: float) -> Float:
+        return np.clip(sure - shift, 0.0, 1.0)
+
+    expected = chances(estimate.value / share)
+    together = design_effect(right - expected, codes)
+    step = max(math.sqrt(float((expected * (1 - expected)).sum())) / len(sure), 1e-3)
+    ends = tested_interval(
+        lambda shift: share_below(int(right.sum()), chances(shift), together),
+        estimate.value / share,
+        step,
+        confidence,
+    )
+    # Chances stop at 0 and 1: what an end claims too much is the mean of what is left of it.
+    low, high = (share * float((sure - chances(end)).mean()) for end in ends)
+    low, high = min(estimate.low, low), max(estimate.high, high)
+    return replace(estimate, low=low, high=high)
 
 
 def temperature(

@@ -18,6 +18,8 @@ from rmaudit.stats.calibration import (
     overconfidence,
     temperature,
 )
+from rmaudit.stats.intervals import cluster_mean
+from rmaudit.stats.law import p_at_least
 
 
 def simulate(n: int, scale: float, rng: np.random.Generator) -> np.ndarray:
@@ -170,3 +172,44 @@ def test_intervals_cover(scale: float) -> None:
             hits[statistic] += estimate.low <= value <= estimate.high
     for statistic, count in hits.items():
         assert abs(count / 800 - 0.95) < 0.015 + 4 * 0.008, statistic.__name__
+
+
+def test_few_pairs_all_correct_are_no_certainty() -> None:
+    """15 of 15 by labels of chance 0.6 is one draw in 2,100; a sandwich has z = 9."""
+    margins = np.full(15, math.log(1.5)) + np.linspace(-0.2, 0.2, 15)
+    found = overconfidence(margins, np.arange(15))
+    product = float(np.prod(expit(margins)))
+    # The high end is where all correct have half of 2.5% to spare: chances' product is 5%.
+    shift = -found.high
+    assert np.prod(expit(margins) + shift) == pytest.approx(0.05, rel=1e-3)
+    assert 0.3 * product < p_at_least(found, 0.0) < 0.02
+    # The same of 15 wrong ones, from the other side.
+    wrong = overconfidence(-margins, np.arange(15))
+    assert np.prod(1 - (expit(margins) - wrong.low)) == pytest.approx(0.05, rel=1e-3)
+
+
+def test_false_alarms_of_small_subsets_are_as_rare_as_promised() -> None:
+    rng = np.random.default_rng(3)
+    draws, under, found = 600, 0, 0
+    for _ in range(draws):
+        strength = np.abs(rng.normal(0, 1, 15)) * np.where(rng.random(15) < 0.4, 0.4, 4)
+        sound = np.where(rng.random(15) < expit(strength), strength, -strength)
+        under += p_at_least(overconfidence(sound, np.arange(15), confidence=0.99), 0.0) < 0.005
+        timid = np.where(rng.random(15) < expit(8 * strength), strength, -strength) / 4
+        found += overconfidence(timid, np.arange(15)).high < 0
+    assert under <= 9  # of 0.5%: three expected, over 9 in 0.1%
+    assert found > 0.4 * draws
+
+
+def test_large_samples_keep_the_sandwich_and_copies_are_one_cluster() -> None:
+    rng = np.random.default_rng(5)
+    margins = simulate(900, 1.0, rng)
+    sandwich = cluster_mean(np.subtract(*fold(margins)), np.arange(900), bounds=(-1.0, 1.0))
+    found = overconfidence(margins, np.arange(900))
+    assert found.high - found.low == pytest.approx(sandwich.high - sandwich.low, rel=0.1)
+    copies = overconfidence(np.repeat(margins, 3), np.repeat(np.arange(900), 3))
+    assert (copies.low, copies.high) == pytest.approx((found.low, found.high), abs=2e-3)
+    # Equal rewards claim one half and keep it, whatever the label.
+    level = overconfidence(np.r_[margins, np.zeros(100)], np.arange(1000))
+    assert level.value == pytest.approx(0.9 * found.value)
+    assert level.high - level.low < 0.95 * (found.high - found.low)

@@ -6,10 +6,10 @@ import itertools
 
 import numpy as np
 import pytest
-from scipy.stats import binom
+from scipy.stats import binom, poisson_binom
 
 from rmaudit.stats import poisson_binomial as module
-from rmaudit.stats.poisson_binomial import share_below
+from rmaudit.stats.poisson_binomial import poisson_binomial, share_below
 
 
 def test_equals_counting_every_case() -> None:
@@ -19,6 +19,14 @@ def test_equals_counting_every_case() -> None:
         law[sum(case)] += np.prod(np.where(case, chances, 1 - chances))
     shares = [share_below(count, chances) for count in range(5)]
     assert shares == pytest.approx(np.cumsum(law) - law / 2)
+
+
+def test_equals_scipy() -> None:
+    rng = np.random.default_rng(1)
+    for size in (1, 2, 7, 60, 201):
+        chances = np.r_[0.0, 1.0, rng.random(size) ** 3]
+        known = poisson_binom.pmf(np.arange(size + 3), chances)
+        assert poisson_binomial(chances) == pytest.approx(known, abs=1e-13)
 
 
 def test_half_of_the_count_itself_is_below() -> None:

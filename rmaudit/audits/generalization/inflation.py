@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import expit, stdtrit
 
 from rmaudit.audits.common.attribute import difference, label_fit
@@ -17,10 +15,8 @@ from rmaudit.audits.common.support import pair_support
 from rmaudit.case import Case
 from rmaudit.results import Estimate
 from rmaudit.stats.intervals import cluster_mean, cluster_ratio, count_codes
-from rmaudit.stats.poisson_binomial import share_below
+from rmaudit.stats.poisson_binomial import design_effect, share_below, tested_interval
 from rmaudit.typing import Float, Integers, Mask
-
-MOST_STEPS = 60  # outward, for the end of an interval
 
 
 def inflation(case: Case, found: Margins) -> Estimate:
@@ -176,29 +172,7 @@ class Counted:
     def interval(self, excess: float, confidence: float) -> tuple[float, float]:
         """Ends in units of reward around the excess that the regression found."""
         chances = self.chances(excess)
-        surprise = self.preferred - chances
-        own = float((surprise**2).sum())
-        shared = float((np.bincount(self.cluster, surprise) ** 2).sum())
-        together = max(1.0, shared / own) if own > 0 else 1.0
+        together = design_effect(self.preferred - chances, self.cluster)
         spread = float((chances * (1 - chances)).sum())
         step = 1 / (self.scale * math.sqrt(spread)) if spread > 0 else 1 / self.scale
-        tail = (1 - confidence) / 2
-
-        def low(x: float) -> float:
-            return self.below(x, together) - tail
-
-        def high(x: float) -> float:
-            return 1 - self.below(x, together) - tail
-
-        return _crossing(low, excess, -step), _crossing(high, excess, step)
-
-
-def _crossing(height: Callable[[float], float], start: float, step: float) -> float:
-    """Where a function that falls from `start` on in the direction of `step` meets zero."""
-    near = start
-    for _ in range(MOST_STEPS):
-        far = near + step
-        if height(far) < 0:
-            return near if height(near) <= 0 else float(brentq(height, near, far, rtol=1e-6))
-        near, step = far, 1.5 * step
-    return math.copysign(math.inf, step)
+        return tested_interval(lambda x: self.below(x, together), excess, step, confidence)
