@@ -137,7 +137,9 @@ def run_one(number: int, seed: int, only: str | None, outcome: Outcome, keep: Pa
                 kept = keep / f"{seed}-{number}"
                 shutil.copytree(folder, kept, dirs_exist_ok=True)
                 (kept / "traceback.txt").write_text(trace, errors="backslashreplace")
-    outcome.warned.update(f"{w.category.__name__}: {w.message}"[:150] for w in warned)
+    for w in warned:
+        place = f"{Path(w.filename).name}:{w.lineno}"
+        outcome.warned[f"{w.category.__name__} at {place}: {w.message}"[:150]] += 1
     outcome.counts[target, how] += 1
     outcome.slowest = max(outcome.slowest, time.process_time() - begun)
     shutil.rmtree(folder)
