@@ -77,6 +77,15 @@ def as_verl(rule):
     return compute_score
 
 
+def as_openrlhf(rule):
+    def reward_func(queries, prompts, labels, **kwargs):
+        responses = [q.removeprefix(p) for q, p in zip(queries, prompts, strict=True)]
+        rewards = [rule(*each, 0.5) for each in zip(responses, labels, strict=True)]
+        return {"rewards": np.array(rewards), "scores": [0.0] * len(rewards), "extra_logs": {}}
+
+    return reward_func
+
+
 def as_items(rule):
     return lambda items: [
         {"total": rule(i.response, i.row["solution"], i.row["weight"]), "one": 1} for i in items
@@ -99,6 +108,7 @@ WAYS = {
     "trl": (as_trl, lambda row: (row["solution"], row["weight"])),
     "trl-async": (as_trl_async, lambda row: (row["solution"], row["weight"])),
     "verl": (as_verl, lambda row: (row["solution"], row["extra_info"]["index"] / 7)),
+    "openrlhf": (as_openrlhf, lambda row: (row["solution"], 0.5)),
     "items": (as_items, lambda row: (row["solution"], row["weight"])),
     "rubric": (as_rubric, lambda row: (row["solution"], 0.5)),
 }

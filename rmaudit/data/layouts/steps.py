@@ -153,7 +153,7 @@ class SignedTurns:
         return _solution(self.turns, [str(turn["content"]) for turn in steps], signs)
 
 
-def signed_turns(row: Mapping[str, Any], column: str) -> bool:
+def signed_turns(column: str, row: Mapping[str, Any]) -> bool:
     """Whether every answer in a conversation is + or -."""
     turns = row.get(column)
     turns = decoded(turns) if isinstance(turns, str) else turns

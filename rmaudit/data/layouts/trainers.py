@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from rmaudit.data.layouts import Layout, register_layout
 from rmaudit.data.layouts.shapes import Fields, Ranked
 from rmaudit.data.layouts.steps import TAG, SignedTurns, Steps, Tagged, signed_turns
@@ -241,7 +243,7 @@ for _layout in (
                     {"role": "assistant", "content": "-"},
                 ]
             },
-            when=lambda row, name=name: signed_turns(row, name),
+            when=partial(signed_turns, name),
         )
         for name in ("conversations", "messages")
     ),
