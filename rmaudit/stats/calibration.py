@@ -93,7 +93,7 @@ def overconfidence(
     share, sure, right = float(told.mean()), claimed[told], correct[told]
 
     def chances(shift: float) -> Float:
-        return np.clip(sure - shift, 0.0, 1.0)
+        return np.asarray(np.clip(sure - shift, 0.0, 1.0))
 
     expected = chances(estimate.value / share)
     together = design_effect(right - expected, codes)
