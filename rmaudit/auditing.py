@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rmaudit.audits.common.pairs import LARGEST
 from rmaudit.case import BEYOND_QUICK, Case
 from rmaudit.data.types import Dataset
 from rmaudit.errors import RmauditError
@@ -137,8 +138,10 @@ def measure(
     return results
 
 
-def with_true_reasons(results: Sequence[AuditResult], rewards: Float) -> list[AuditResult]:
-    """The results, where undefined numbers say that no reward can be used, if that is why.
+def with_true_reasons(
+    results: Sequence[AuditResult], rewards: Float, data: Dataset
+) -> list[AuditResult]:
+    """The results, where undefined numbers say that no reward or no pair can be used, if so.
 
     Parameters
     ----------
@@ -146,19 +149,37 @@ def with_true_reasons(results: Sequence[AuditResult], rewards: Float) -> list[Au
         Of all audits.
     rewards
         Of the evaluation data, (n,).
+    data
+        That data.
     """
-    if not rewards.size or np.isfinite(rewards).any():
+    if not rewards.size:
         return list(results)
+    if (np.abs(rewards) < LARGEST).any():  # false for NaN too
+        if data.type != "preference" or not data.frame["tie"].all():
+            return list(results)
+        return _renamed(results, f"all {len(data):,} pairs are labelled ties", "no rows")
     left, broken = does_not_apply(rewards), failed(rewards)
     reason = f"all {rewards.size:,} rewards are not finite"
-    if left.all():
+    if np.isfinite(rewards).any():
+        reason += f" or beyond {LARGEST:g}"
+    elif left.all():
         reason = f"the reward applies to none of the {rewards.size:,} responses"
     elif broken.all():
         reason = f"the reward failed on all {rewards.size:,} responses"
 
+    return _renamed(results, reason)
+
+
+def _renamed(
+    results: Sequence[AuditResult], reason: str, instead: str | None = None
+) -> list[AuditResult]:
+    """Results whose numbers without rows have a reason, of any other or `instead` of one."""
+
     def told(metric: Metric) -> Metric:
         # A number that has rows it can use lacks something else: prompts, a model that reads text.
         if metric.estimate.defined or metric.estimate.n > 0:
+            return metric
+        if instead is not None and metric.estimate.undefined_reason != instead:
             return metric
         return replace(metric, estimate=replace(metric.estimate, undefined_reason=reason))
 

@@ -283,7 +283,7 @@ def _audit(
     scores = _score_case(case, requests, searches, store, progress)
     further.after(scores.requests)
     results = with_true_reasons(
-        measure(wanted, measurable(scores), progress, debug), _own_rewards(case, scores)
+        measure(wanted, measurable(scores), progress, debug), _own_rewards(case, scores), case.eval
     )
     return Report.build(
         as_one_family(results, case.confidence),

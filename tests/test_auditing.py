@@ -157,6 +157,20 @@ def test_where_no_reward_can_be_used_undefined_numbers_say_so() -> None:
     assert "all 60 rewards are not finite" not in {m.reason for m in report.metrics()}
 
 
+def test_rewards_that_are_too_large_and_pairs_that_are_all_ties_are_the_reason() -> None:
+    rows = [{"prompt": f"p{i}", "chosen": "a", "rejected": "b"} for i in range(30)]
+    huge = [{**row, "chosen_reward": 1e300, "rejected_reward": -1e300} for row in rows]
+    tied = [{**row, "chosen_reward": 1.0, "rejected_reward": 0.0, "tie": True} for row in rows]
+    for given, reason in (
+        (huge, "all 60 rewards are not finite or beyond 1e+100"),
+        (tied, "all 30 pairs are labelled ties"),
+    ):
+        report = rmaudit.audit("recorded", given, only=["preference"], cache=False)
+        assert report.metric("preference.accuracy").reason == reason
+    report = rmaudit.audit("recorded", [*tied, huge[0]], only=["preference"], cache=False)
+    assert "ties" not in str(report.metric("preference.accuracy").reason)
+
+
 def test_named_audits_are_loaded_without_the_others() -> None:
     """What is not asked for is not imported; an unknown name is told all that there are."""
     script = (
