@@ -52,6 +52,9 @@ def test_help_is_grouped_and_speaks_no_python() -> None:
     for command in ("audit", "score", "doctor", "overopt", "gate", "validate", "verify", "demo"):
         shown = CliRunner().invoke(app, [command, "--help"]).stdout
         assert not re.search(r"<(str|int|float|path|list)|int range|float range", shown, re.I)
+    for group in ([], ["train"], ["probes"]):
+        shown = CliRunner().invoke(app, [*group, "--help"]).stdout
+        assert not re.search(r"\w\.\.\.", shown), "a command is described by half a phrase"
     shown = CliRunner().invoke(app, ["audit", "--help"]).stdout
     places = [shown.index(f"{panel}:") for panel in PANELS]
     assert places == sorted(places)

@@ -107,7 +107,10 @@ def add(
         [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
     )
     run.__annotations__ = {p.name: p.annotation for p in parameters}
-    app.command(name, cls=PanelCommand, context_settings={"max_content_width": 100})(run)
+    # Said whole: what Click makes of a docstring itself ends in the middle of a phrase.
+    about = (inspect.getdoc(function) or "").split("\n\n")[0].replace("\n", " ")
+    context = {"max_content_width": 100}
+    app.command(name, cls=PanelCommand, short_help=about, context_settings=context)(run)
 
 
 def offered(

@@ -71,7 +71,7 @@ def from_samples(
     models
         What selects; each has a curve of its own.
     gold
-        A reward model taken as the truth, or a column of lists with one number per output. Where
+        A gold reward model, or a column of lists with one number per output. Where
         a column is empty on some prompts and ``judge_rewards`` is there, those count by what the
         judge is worth on the others (`rmaudit.stats.prediction_powered`).
     held_out
@@ -274,7 +274,7 @@ def _column(samples: Dataset, name: str) -> Float:
     if name not in samples.frame:
         raise DataError(
             f"{samples.source.path}: no column {name!r}, the gold reward of every output; name "
-            "another with --gold-column, or give --gold, a reward model taken as the truth"
+            "another with --gold-column, or give a gold reward model (--gold)"
         )
     values = samples.frame[name].tolist()
     try:

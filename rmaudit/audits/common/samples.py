@@ -52,7 +52,7 @@ def gold_lacks(case: Case) -> str | None:
     if samples is None or samples.columns("gold_rewards"):
         return None
     if case.gold is None:
-        return "needs gold_rewards in --samples, or --gold, a reward model taken as the truth"
+        return "needs gold_rewards in --samples, or a gold reward model (--gold)"
     return None if has_texts(samples) else "needs responses in --samples for --gold to reward"
 
 

@@ -51,7 +51,7 @@ class Prompts:
 
 
 def bradley_terry_labels(gold: RewardModel) -> Label:
-    """Labels drawn from Bradley-Terry on a reward model that is taken as the truth."""
+    """Labels drawn from Bradley-Terry on a gold reward model."""
 
     def label(
         first: Sequence[Text], second: Sequence[Text], rng: np.random.Generator
