@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from rmaudit.audits.base import Audit, register_audit
 from rmaudit.audits.common.allocation import PREFIX_PAIRS
-from rmaudit.audits.common.pairs import lacks_pairs
+from rmaudit.audits.common.pairs import lacks_pairs, sample_order
 from rmaudit.case import Case
 from rmaudit.results import AuditResult, Estimate, Figure, Finding, Metric, MetricSpec
 from rmaudit.rewards.base import UNITS
@@ -142,7 +142,9 @@ def sampled_rows(case: Case) -> NDArray[np.int64]:
         long_enough &= (frame[side].str.count(r"\S+") >= POSITIONS.size).to_numpy(dtype=bool)
     rows = np.flatnonzero(long_enough)
     if rows.size > PREFIX_PAIRS:
-        rows = np.sort(case.rng("sparsity").choice(rows, PREFIX_PAIRS, replace=False))
+        both = frame[["chosen", "rejected"]].iloc[rows].to_numpy().tolist()
+        keys = ["\x00".join(sorted(texts)) for texts in both]  # whichever of the two is preferred
+        rows = np.sort(rows[sample_order(keys, case.seed)[:PREFIX_PAIRS]])
     return rows.astype(np.int64)
 
 

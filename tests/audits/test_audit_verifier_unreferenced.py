@@ -109,6 +109,14 @@ def test_a_rate_is_that_of_the_verdict_and_its_interval_is_by_prompt():
     assert 0.2 < rate.low < 20 / 60 < rate.high < 0.5
 
 
+def test_a_sample_of_prompts_does_not_depend_on_the_order_of_the_rows(monkeypatch):
+    monkeypatch.setattr("rmaudit.audits.verifier.plan.MOST_PROMPTS", 25)
+    third = verdict(lambda p, c: number(p + c) % 3 == 0)
+    shown = [accepted(audited(third, rows, only=["verifier"])) for rows in (ROWS, ROWS[::-1])]
+    assert shown[0] == shown[1]
+    assert shown[0]["punctuation"] * 25 == pytest.approx(round(shown[0]["punctuation"] * 25))
+
+
 def test_what_is_made_of_a_response_counts_where_that_one_is_accepted():
     even = verdict(lambda p, c: "<answer>" in c and number(c) % 2 == 0)
     report = audited(even, only=["verifier"])

@@ -117,11 +117,18 @@ def _rows(case: Case, known: Sequence[Reference | None]) -> list[int]:
     for row, reference in enumerate(known):
         if reference is not None:
             first.setdefault(int(clusters[row]), row)
-    rows = sorted(first.values())
-    if len(rows) > MOST_PROMPTS:
-        drawn = case.rng(AUDIT).choice(len(rows), MOST_PROMPTS, replace=False)
-        rows = [rows[i] for i in sorted(drawn.tolist())]
-    return rows
+    return sorted(first[code] for code in drawn(case, sorted(first)))
+
+
+def drawn(case: Case, codes: list[int]) -> list[int]:
+    """At most `MOST_PROMPTS` prompt codes, at random.
+
+    Codes follow the prompts' names, so the draw does not depend on the order of the rows.
+    """
+    if len(codes) <= MOST_PROMPTS:
+        return codes
+    places = case.rng(AUDIT).choice(len(codes), MOST_PROMPTS, replace=False)
+    return [codes[i] for i in places.tolist()]
 
 
 def _own_frame(case: Case, row: int, reference: Reference) -> Frame | None:

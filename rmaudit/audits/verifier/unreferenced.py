@@ -20,8 +20,8 @@ from rmaudit.audits.verifier.exploits import EXPLOIT_CLASSES, Exploit, Row
 from rmaudit.audits.verifier.measure import threshold
 from rmaudit.audits.verifier.plan import (
     AUDIT,
-    MOST_PROMPTS,
     column_requests,
+    drawn,
     planned,
     read_reference,
     reference_column,
@@ -162,10 +162,7 @@ def own(case: Case) -> Own:
             labelled |= bool(np.isfinite(level))
             if text.strip() and height > best[code][0]:
                 best[code] = (height, row, side.name, place, text)
-    chosen = sorted(best.values(), key=lambda each: each[1])
-    if len(chosen) > MOST_PROMPTS:
-        drawn = case.rng(AUDIT).choice(len(chosen), MOST_PROMPTS, replace=False)
-        chosen = [chosen[i] for i in sorted(drawn.tolist())]
+    chosen = [best[code] for code in sorted(drawn(case, sorted(best)))]
     _, rows, sides, places, texts = zip(*chosen, strict=True) if chosen else ((), (), (), (), ())
     return Own(
         np.array(rows, dtype=np.int64),
