@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from rmaudit.data import load
-from rmaudit.errors import StoreError
+from rmaudit.errors import StoreError, UsageError
 from rmaudit.files import check_writable
 from rmaudit.opening import Model
 from rmaudit.report.document import Report
@@ -189,6 +189,8 @@ def run_score(settings: AuditConfig, out: Path, console: Console) -> pd.DataFram
     check_writable(out.parent)
     if out.is_dir():
         raise StoreError(f"{out} is a folder; name a Parquet file with --out")
+    if out.suffix not in ("", ".parquet"):
+        raise UsageError(f"--out {out}: scores are written as Parquet; name a file in .parquet")
     refuse_without_effect(settings, [settings.model])
     frame = score(
         load_reward_model(settings.model, settings, named_by=settings.named_by("model")),

@@ -177,6 +177,9 @@ def test_score_writes_one_row_a_text(folder: Path) -> None:
     assert len(frame) == 120
     first = frame[(frame["side"] == "chosen")].iloc[0]
     assert first["reward"] == len(PAIRS[0]["chosen"]) / 10 + len(PAIRS[0]["prompt"]) % 3
+    refused = invoke("score", *arguments[:-1], "s.csv")
+    assert refused.exit_code == 2
+    assert "written as Parquet" in refused.stderr
 
 
 def test_help_loads_neither_torch_nor_matplotlib(folder: Path) -> None:
