@@ -48,6 +48,7 @@ class Intake:
         self._limit = limit
         self._read = 0
         self._used = 0
+        self._silent: list[int] = []  # used rows that made none themselves
         self._prompted = False  # pairs of which the first ones have a column `prompt`
         self._labels: set[bool] = set()  # of single responses: whether both were met
 
@@ -76,6 +77,10 @@ class Intake:
             self._read += 1
             fault = Fault(None, "rest of the file cannot be read", str(damage))
             self._put_aside(damage.row, fault)
+        if len(self._silent) == self._used:  # rows that go into others' are used if there are any
+            for number in self._silent:
+                self._put_aside(number, Fault(None, "nothing to compare"))
+            self._used = 0
         self._refuse_lost_labels()
 
     def source(self) -> Source:
@@ -217,6 +222,8 @@ class Intake:
             else:
                 good += made
                 self._used += 1
+                if not made:
+                    self._silent.append(number)
         return good
 
     def _check(self, number: int, value: object) -> list[Row]:

@@ -194,7 +194,13 @@ def context(given: Prompt, before: list[Message]) -> Prompt:
 
 
 def with_system(given: Prompt, system: Any, tools: Any = None) -> Prompt:
-    """The prompt behind its system turn and its tools, which come as a turn of role ``tools``."""
+    """The prompt behind its system turn and its tools, which come as a turn of role ``tools``.
+
+    Raises
+    ------
+    Fault
+        If the system turn is no text, or the prompt neither text nor turns.
+    """
     first: list[Message] = []
     if isinstance(tools, str) and tools.strip():
         tools = decoded(tools)
@@ -206,6 +212,8 @@ def with_system(given: Prompt, system: Any, tools: Any = None) -> Prompt:
         raise wrong_type("system", "text", system)
     if not first:
         return given
+    if not isinstance(given, str | list):
+        raise wrong_type("prompt", "text or a list of messages", given)
     turns: list[Message] = (
         [{"role": "user", "content": given}] if isinstance(given, str) else list(given)
     )

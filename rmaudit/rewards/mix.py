@@ -95,7 +95,7 @@ class Mix(RewardModel):
             values = components[part.name]
             none = does_not_apply(values)
             absent &= none
-            with np.errstate(invalid="ignore"):
+            with np.errstate(invalid="ignore", over="ignore"):  # said as not finite
                 total = total + part.weight * np.where(none, 0.0, values)
         return Rewarded(np.where(absent, parts[0].total, total), components)
 

@@ -279,3 +279,27 @@ def test_a_strength_of_preference_is_used_and_words_for_one_are_named() -> None:
     assert data.take(data.strength > 7).strength.tolist() == [8, 9]  # type: ignore[union-attr]
     words = load([{**row, "margin": "much"} for row in rows])
     assert (words.strength, words.reading.unused) == (None, ("margin",))
+
+
+def test_a_prompt_that_is_no_text_behind_a_system_turn_is_named() -> None:
+    rows = [
+        {"system": "Be brief.", "question": question, "chosen": "4", "rejected": "5"}
+        for question in ("What is 2 plus 2?", 2147483648)
+    ]
+    data = load(rows)
+    assert len(data) == 1
+    assert [(aside.row, aside.column) for aside in data.set_aside] == [(2, "prompt")]
+
+
+def test_results_of_which_no_row_is_a_response_are_refused(tmp_path: Path) -> None:
+    row = {"doc_id": 0, "doc": {"question": "q", "\ud800": 1}, "target": "4", "resps": [["4"]],
+           "arguments": {"gen_args_0": {"arg_0": "q", "arg_1": {"until": []}}}, "filter": "none",
+           "filtered_resps": ["4"], "metrics": ["reward"], "reward": 1.0}  # fmt: skip
+    other = row | {"doc": {"question": "q"}, "filter": ["4"], "filtered_resps": "none"}
+    path = tmp_path / "samples.jsonl"
+    path.write_text("".join(json.dumps(each) + "\n" for each in [row] * 11 + [other]))
+    with pytest.raises(DataError, match="none of 12 rows can be used"):
+        load(path)
+    source = validate(path).source
+    assert (source.rows_used, source.rows_set_aside) == (0, 12)
+    assert source.reasons["nothing to compare"] == 1
