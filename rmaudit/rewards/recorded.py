@@ -175,7 +175,16 @@ def _of_objects(data: Dataset, side: str) -> dict[str, NDArray[np.float64]]:
     shapes = dict.fromkeys(map(tuple, objects))  # the names of each kind of object
     names = dict.fromkeys(name for shape in shapes for name in shape)
     names.pop("total", None)  # the reward itself
-    return {str(name): _numbers([each.get(name) for each in objects]) for name in names}
+    parts = {}
+    for name in names:
+        try:
+            parts[str(name)] = _numbers([each.get(name) for each in objects])
+        except (TypeError, ValueError) as error:
+            raise DataError(
+                f"{data.source.path}, column {column!r}: component {str(name)[:60]!r} is "
+                f"no number in some row ({str(error)[:120]})"
+            ) from error
+    return parts
 
 
 def _numbers(values: list[Any]) -> NDArray[np.float64]:
