@@ -155,7 +155,7 @@ def with_true_reasons(
     if not rewards.size:
         return list(results)
     if (np.abs(rewards) < LARGEST).any():  # false for NaN too
-        if data.type != "preference" or not data.frame["tie"].all():
+        if not data.tied.all():
             return list(results)
         return _renamed(results, f"all {len(data):,} pairs are labelled ties", "no rows")
     left, broken = does_not_apply(rewards), failed(rewards)

@@ -6,14 +6,13 @@ part where it did not. That is worth having only if the disagreement falls on th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar, get_args
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from rmaudit.audits.base import Audit, register_audit
 from rmaudit.audits.common.pairs import (
@@ -51,7 +50,7 @@ from rmaudit.stats.uncertainty import (
     selective_accuracy,
     sign_disagreement,
 )
-from rmaudit.typing import Float
+from rmaudit.typing import Float, Integers
 
 COVERAGE = 0.8
 MARGIN_SD = "margin SD"
@@ -84,7 +83,7 @@ class Members:
         return np.asarray(self.margins.std(axis=0), dtype=np.float64)
 
     @property
-    def clusters(self) -> NDArray[np.int64]:
+    def clusters(self) -> Integers:
         """Codes of the unit of resampling, (n_pairs,)."""
         return self.pairs.cluster
 
@@ -125,8 +124,7 @@ class Disagreement(Audit):
         "disagreement.error_auroc": MetricSpec(
             "probability",
             "higher",
-            "chance that an incorrectly ranked pair has more disagreement than a correctly "
-            "ranked one",
+            "chance that an incorrectly ranked pair has more disagreement than a correct one",
             "Error-detection AUROC",
         ),
         "disagreement.selective_accuracy_80": MetricSpec(
@@ -138,7 +136,7 @@ class Disagreement(Audit):
         "disagreement.aurc": MetricSpec(
             "-",
             "lower",
-            "error rate of the most agreed pairs, averaged over how many of them are kept (AURC)",
+            "error rate, averaged over the shares of pairs kept",
             "Area under the risk-coverage curve",
         ),
         "disagreement.excess_aurc": MetricSpec(
@@ -193,6 +191,8 @@ class Disagreement(Audit):
             lacks = (NotRun("outside_inside_ratio", needs),)
         else:
             numbers["outside_inside_ratio"] = _outside_inside(case, members)
+        names = get_args(Aggregate)
+        aggregates = [aggregate_rewards(members.rewards, name) for name in names]
         return AuditResult(
             self.name,
             metrics=(
@@ -201,8 +201,8 @@ class Disagreement(Audit):
             ),
             findings=tuple(_findings(case, members, numbers, areas)),
             tables={
-                "aggregates": _aggregates(members, level),
-                "members": _members(members, level),
+                "aggregates": _accuracies("aggregate", names, aggregates, members, level),
+                "members": _accuracies("member", members.names, members.rewards, members, level),
             },
             figures=(_curve(errors, spread, numbers["selective_accuracy_80"]),),
             not_run=lacks,
@@ -300,26 +300,19 @@ def _outside_inside(case: Case, members: Members) -> Estimate:
     )
 
 
-def _accuracy(margin: Float, clusters: NDArray[np.int64], confidence: float) -> Estimate:
+def _accuracy(margin: Float, clusters: Integers, confidence: float) -> Estimate:
     return cluster_mean(halves(margin), clusters, confidence=confidence, bounds=(0, 1))
 
 
-def _aggregates(members: Members, confidence: float) -> pd.DataFrame:
-    """Accuracy under each aggregate of the members' rewards."""
+def _accuracies(
+    what: str, names: Iterable[str], rewards: Iterable[Float], members: Members, confidence: float
+) -> pd.DataFrame:
+    """Accuracy by each of several rewards of every output."""
     rows = []
-    for name in get_args(Aggregate):
-        reward = aggregate_rewards(members.rewards, name)
+    for name, reward in zip(names, rewards, strict=True):
         margin = reward[members.pairs.better] - reward[members.pairs.worse]
         e = _accuracy(margin, members.clusters, confidence)
-        rows.append({"aggregate": name, "accuracy": e.value, "low": e.low, "high": e.high})
-    return pd.DataFrame(rows)
-
-
-def _members(members: Members, confidence: float) -> pd.DataFrame:
-    rows = []
-    for name, margin in zip(members.names, members.margins, strict=True):
-        e = _accuracy(margin, members.clusters, confidence)
-        rows.append({"member": name, "accuracy": e.value, "low": e.low, "high": e.high})
+        rows.append({what: name, "accuracy": e.value, "low": e.low, "high": e.high})
     return pd.DataFrame(rows)
 
 

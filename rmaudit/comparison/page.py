@@ -10,7 +10,15 @@ from markupsafe import Markup
 
 from rmaudit._version import __version__
 from rmaudit.report.page import asset, fill
-from rmaudit.report.wording import BETTER, MOST_DIGITS, change_unit, digits, number, unit_of
+from rmaudit.report.wording import (
+    BETTER,
+    MOST_DIGITS,
+    axis_unit,
+    change_unit,
+    digits,
+    number,
+    unit_of,
+)
 
 if TYPE_CHECKING:
     from rmaudit.comparison.compare import Comparison, Difference, Verdict
@@ -119,8 +127,7 @@ def figure(board: Board) -> dict[str, Any]:
         for s in board.standings
     ]
     alt = f"{board.title} of {len(rows)} runs with intervals, the best first."
-    factor, after, _ = unit_of(board.metric, board.unit)
-    unit = None if factor == 1 else "percent" if after else "points"
+    unit = axis_unit(board.metric, board.unit)
     data = {"rows": rows, "xlabel": board.title, "xunit": unit}
     return {"name": "league", "kind": "intervals", "title": board.title, "alt": alt, "data": data}
 

@@ -20,7 +20,7 @@ from rmaudit.report.folder import training_step
 from rmaudit.report.page import asset, fill
 from rmaudit.report.schema import MetricRecord
 from rmaudit.report.verdict import DECISIVE, Verdict, verdict
-from rmaudit.report.wording import unit_of, words
+from rmaudit.report.wording import axis_unit, words
 
 PAGE = "index.html"
 COLUMNS = 4  # key numbers beside the verdict
@@ -144,8 +144,7 @@ def _trends(
             axis = "training step" if by_step else "audit, oldest first"
             title = f"{series['name']} by {axis}"
             unit = next(number.unit for entry in same if (number := entry.number(id_)) is not None)
-            factor, after, _ = unit_of(id_, unit)
-            shown_as = None if factor == 1 else "percent" if after else "points"
+            shown_as = axis_unit(id_, unit)
             ylabel = series["name"] + (", points" if shown_as == "points" else "")
             figure = {
                 "name": id_,

@@ -132,6 +132,12 @@ def unit_of(metric_id: str, unit: str) -> tuple[float, str, str]:
     return 1.0, "", UNITS.get(unit, unit)
 
 
+def axis_unit(metric_id: str, unit: str) -> str | None:
+    """In what an axis shows a metric: "percent", "points", or None where in its own unit."""
+    factor, after, _ = unit_of(metric_id, unit)
+    return None if factor == 1 else "percent" if after else "points"
+
+
 def change_unit(metric_id: str, unit: str) -> tuple[float, str, str]:
     """As `unit_of`, of the difference of two values: shares differ by points, not by percent."""
     factor, after, in_words = unit_of(metric_id, unit)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from rmaudit.data.names import short
 from rmaudit.data.recorded import with_scores
 from rmaudit.data.types import Dataset
 from rmaudit.errors import DataError, RewardModelError
@@ -175,19 +176,16 @@ def _of_objects(data: Dataset, side: str) -> dict[str, NDArray[np.float64]]:
     shapes = dict.fromkeys(map(tuple, objects))  # the names of each kind of object
     names = dict.fromkeys(name for shape in shapes for name in shape)
     names.pop("total", None)  # the reward itself
-    parts = {}
-    for name in names:
-        try:
-            parts[str(name)] = _numbers([each.get(name) for each in objects])
-        except (TypeError, ValueError) as error:
-            raise DataError(
-                f"{data.source.path}, column {column!r}: component {str(name)[:60]!r} is "
-                f"no number in some row ({str(error)[:120]})"
-            ) from error
-    return parts
+    where = f"{data.source.path}, column {column!r}"
+    return {
+        str(name): _numbers(
+            [each.get(name) for each in objects], f"{where}, component {short(str(name))!r}"
+        )
+        for name in names
+    }
 
 
-def _numbers(values: list[Any]) -> NDArray[np.float64]:
+def _numbers(values: list[Any], where: str) -> NDArray[np.float64]:
     """Values as numbers, (n,); NaN where one is missing."""
     try:
         quick = np.array(values, dtype=np.float64)
@@ -195,7 +193,10 @@ def _numbers(values: list[Any]) -> NDArray[np.float64]:
             return quick
     except (TypeError, ValueError):  # a missing value of pandas, or what is no number
         pass
-    return np.array([_number(value) for value in values], dtype=np.float64)
+    try:
+        return np.array([_number(value) for value in values], dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError(f"{where}: it must hold numbers") from None
 
 
 def _lists(data: Dataset, values: list[Any], column: str) -> _Lists:

@@ -114,7 +114,8 @@ def test_a_sample_of_prompts_does_not_depend_on_the_order_of_the_rows(monkeypatc
     third = verdict(lambda p, c: number(p + c) % 3 == 0)
     shown = [accepted(audited(third, rows, only=["verifier"])) for rows in (ROWS, ROWS[::-1])]
     assert shown[0] == shown[1]
-    assert shown[0]["punctuation"] * 25 == pytest.approx(round(shown[0]["punctuation"] * 25))
+    accepted_prompts = 25 * shown[0]["punctuation"]  # a third of 60 would be no whole number of 25
+    assert accepted_prompts == pytest.approx(round(accepted_prompts))
 
 
 def test_what_is_made_of_a_response_counts_where_that_one_is_accepted():

@@ -84,3 +84,14 @@ def test_new_text_cannot_be_scored():
     assert not RECORDED.scores_new_text
     with pytest.raises(RewardModelError, match="cannot score new text"):
         RECORDED.encode([Text("a", "b")])
+
+
+def test_a_component_that_is_no_number_is_named():
+    data = dataset(
+        "preference",
+        chosen=["a", "b"],
+        rejected=["c", "d"],
+        chosen_components=[{"style": 1.0}, {"style": [[]]}],
+    )
+    with pytest.raises(DataError, match="component 'style': it must hold numbers"):
+        RECORDED.recorded_components(data, "chosen")

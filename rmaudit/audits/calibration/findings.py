@@ -42,8 +42,7 @@ def find(
     scale = temperature(*data, targets=pairs.targets, confidence=level)
     bound, factor = near_end(mean), near_factor(scale)
     error = overall["calibration.ece_debiased"]
-    p_off = p_at_most(error, NOTICEABLE_ERROR)
-    off = p_off <= (1 - case.confidence) / 4
+    off = is_off(case, error)
     if bound > NOTICEABLE:
         findings.append(mean_finding(case, pairs, overall, mean))
     elif factor > NOTICEABLE_FACTOR and not (off and still_off(case, pairs, scale)):
@@ -63,7 +62,7 @@ def find(
                 "calibration.ece_debiased",
                 title,
                 detail,
-                p=p_off,
+                p=p_at_most(error, NOTICEABLE_ERROR),
             )
         )
     return findings + subset_finding(case, by_subset, bound)
@@ -79,7 +78,12 @@ def still_off(case: Case, pairs: Pairs, scale: Estimate) -> bool:
         resamples=case.resamples,
         confidence=case.confidence,
     )
-    return p_at_most(divided.ece_debiased, NOTICEABLE_ERROR) <= (1 - case.confidence) / 4
+    return is_off(case, divided.ece_debiased)
+
+
+def is_off(case: Case, error: Estimate) -> bool:
+    """Whether a calibration error is above what is noticeable, at the level of one of two tests."""
+    return p_at_most(error, NOTICEABLE_ERROR) <= (1 - case.confidence) / 4
 
 
 def near_factor(scale: Estimate) -> float:

@@ -21,8 +21,8 @@ is tested, so that the look adds no false finding."""
 LEANING = 0.6
 """P-value up to which the first look leans. Where changes scatter by 1 SD, the whole 120 find
 effects of 0.4 SD in 90% and of 0.5 in 99% at the 5% level, with the look in 85% and 97% (at the
-0.5% level 67 and 94%, with it 65 and 92%); a probe of no effect costs 50 pairs.
-Intervals cover 94 to 96%."""
+0.5% level 67 and 94%, with it 65 and 92%); a probe of no effect costs 60 pairs
+(``benchmarks/first_look.py``)."""
 
 STYLE_PAIRS = 60
 """Of `style`, for each edit: put on and taken off are one effect, so that 0.35 are found (0.09)."""

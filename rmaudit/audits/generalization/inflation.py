@@ -103,21 +103,21 @@ def overpaid(found: Margins, outside: Float, confidence: float) -> Estimate:
     wald = standardized(values, ones, found.cluster, found.unit, confidence=confidence)
     if not wald.defined:
         return wald
-    way = difference(found, outside)
-    split = way != 0
+    direction = difference(found, outside)  # 1: preferred is outside
+    split = direction != 0
     quantile = float(stdtrit(told.n_clusters - 1.0, (1 + confidence) / 2))
     counted = Counted(
-        (way * found.margin)[split],
-        way[split] > 0,
+        (direction * found.margin)[split],
+        direction[split] > 0,
         found.cluster[split],
         float(a),
         (told.high - told.low) / (2 * quantile),
     )
     ends = counted.interval(float(excess), confidence)
-    return _in_sds(replace(wald, n=int(split.sum())), ends, counted, found)
+    return _standardized_ends(replace(wald, n=int(split.sum())), ends, counted, found)
 
 
-def _in_sds(
+def _standardized_ends(
     wald: Estimate, ends: tuple[float, float], counted: Counted, found: Margins
 ) -> Estimate:
     """The estimate with ends that were units of reward in SDs, with the error of the SD."""
