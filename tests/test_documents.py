@@ -208,7 +208,8 @@ def test_the_committed_example_is_what_make_example_builds(
     built = {key: numbers for key, numbers in built.items() if key[0].partition(".")[0] in names}
     assert built.keys() == committed.keys(), "run `make example` and commit the page"
     for key, numbers in built.items():
-        assert numbers == pytest.approx(committed[key], abs=1e-6, rel=1e-6, nan_ok=True), key
+        # An AUROC of 800 pairs moves by 6e-6 where another release rounds one distance otherwise.
+        assert numbers == pytest.approx(committed[key], abs=1e-5, rel=1e-6, nan_ok=True), key
 
 
 def test_a_demonstration_says_which_command_makes_it_again() -> None:
