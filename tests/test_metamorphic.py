@@ -71,6 +71,10 @@ def measured(data: dict[str, Any], change: Change = identity, **changed: Any) ->
         cache=False,
         debug=True,
     )
+    return numbers_of(report)
+
+
+def numbers_of(report: Any) -> Numbers:
     frame = report.to_frame()
     keys = zip(frame["id"], [tuple(sorted(s.items())) for s in frame["slice"]], strict=True)
     rows = zip(frame["value"], frame["low"], frame["high"], strict=True)
@@ -101,6 +105,124 @@ def test_the_order_of_the_rows(data: dict[str, pd.DataFrame], base: Numbers) -> 
         for name, table in data.items()
     }
     assert changed(base, measured(shuffled)) == []
+
+
+LIMITS = {  # of what is drawn at random, so small that the data above are drawn from
+    "hacking.halves": {"ATTACK_PAIRS": 25},
+    "hacking.parts": {"SEARCHED": 6, "REPORTED": 20},
+    "judge.plan": {"MOST": 20},
+    "process.measure": {"MOST": 10},
+    "robustness.plan": {"PROBE_PAIRS": 30, "FIRST_LOOK": 20},
+    "length.edits": {"LENGTH_PAIRS": 30},
+    "prompt.audit": {"PROMPT_PAIRS": 30},
+    "style.edits": {"STYLE_PAIRS": 30},
+    "sparsity": {"PREFIX_PAIRS": 20},
+    "poison.edits": {"TEXTS": 20},
+    "data.near": {"MOST_TEXTS": 60},
+    "mix.words": {"MOST_PROMPTS": 8},
+    "verifier.plan": {"MOST_PROMPTS": 20},
+    "annotators.ratings": {"MOST_ITEMS": 30},
+    "common.pairs": {"MOST_OUTPUTS": 3},
+}
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every audit draws a sample, of these few rows too."""
+    for module, limits in LIMITS.items():
+        for name, value in limits.items():
+            monkeypatch.setattr(f"rmaudit.audits.{module}.{name}", value)
+
+
+def both_orders(
+    model: Any, tables: dict[str, pd.DataFrame], only: Sequence[str], **given: Any
+) -> tuple[Numbers, Numbers]:
+    """Numbers of the tables as they are, and of their rows in another order."""
+    twice = []
+    for seed in (None, 1):
+        rows = {
+            name: table if seed is None else table.sample(frac=1, random_state=seed)
+            for name, table in tables.items()
+        }
+        report = rma.audit(
+            model,
+            **{name: table.to_dict("records") for name, table in rows.items()},
+            only=list(only),
+            resamples=100,
+            cache=False,
+            debug=True,
+            **given,
+        )
+        twice.append(numbers_of(report))
+    return twice[0], twice[1]
+
+
+def worth(text: str) -> float:
+    return zlib.crc32(text.encode()) % 997 / 100
+
+
+def as_judge(
+    prompts: Sequence[str], responses_a: Sequence[str], responses_b: Sequence[str]
+) -> list[float]:
+    return [
+        1 / (1 + float(np.exp(worth(b) - worth(a))))
+        for a, b in zip(responses_a, responses_b, strict=True)
+    ]
+
+
+def as_process(items: Sequence[Any]) -> list[dict[str, Any]]:
+    every = [[worth(line) / 10 for line in i.response.split("\n") if line] for i in items]
+    return [{"total": min(scores), "steps": scores} for scores in every]
+
+
+@pytest.mark.usefixtures("drawn")
+def test_what_is_drawn_does_not_depend_on_the_order_of_the_rows(
+    data: dict[str, pd.DataFrame],
+) -> None:
+    only = ["hacking", "robustness", "length", "prompt", "style", "sparsity", "poison", "data"]
+    one, other = both_orders(
+        member(0, identity), {k: data[k] for k in ("eval", "feedback")}, only, search_texts=80
+    )
+    assert {id_.partition(".")[0] for id_, _ in one} == {*only}
+    assert changed(one, other) == []
+
+
+@pytest.mark.usefixtures("drawn")
+def test_what_a_judge_is_asked_does_not_depend_on_the_order_of_the_rows() -> None:
+    rows = pd.DataFrame(
+        {"prompt": f"Q{i % 45}?", "chosen": f"good {i}", "rejected": f"bad {i}"} for i in range(90)
+    )
+    one, other = both_orders(as_judge, {"eval": rows}, ["judge", "hacking"], search_texts=200)
+    assert {id_.partition(".")[0] for id_, _ in one} == {"judge", "hacking"}
+    assert changed(one, other) == []
+
+
+@pytest.mark.usefixtures("drawn")
+def test_which_solutions_are_edited_does_not_depend_on_the_order_of_the_rows() -> None:
+    rows = pd.DataFrame(
+        {
+            "prompt": f"Problem {i}?",
+            "completions": [f"First {i}, so.", f"Then {i * 7}, and on.", f"Last {i * 3}, end."],
+            "labels": [True, i % 2 == 0, True],
+        }
+        for i in range(70)
+    )
+    one, other = both_orders(as_process, {"eval": rows}, ["process"])
+    assert any(id_.startswith("process.") for id_, _ in one)
+    assert changed(one, other) == []
+
+
+@pytest.mark.usefixtures("drawn")
+def test_which_responses_are_compared_does_not_depend_on_the_order_of_the_rows() -> None:
+    rows = pd.DataFrame(
+        {"prompt": f"Q{i % 9}?", "completion": f"text {i}", "rating": worth(f"r{i}")}
+        for i in range(90)
+    )
+    one, other = both_orders(
+        lambda pairs: [worth(r) for _, r in pairs], {"eval": rows}, ["preference"]
+    )
+    assert any(np.isfinite(value) for value, *_ in one.values())
+    assert changed(one, other) == []
 
 
 def test_the_container_and_columns_of_the_users_own(

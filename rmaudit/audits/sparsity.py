@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from rmaudit.audits.base import Audit, register_audit
 from rmaudit.audits.common.allocation import PREFIX_PAIRS
-from rmaudit.audits.common.pairs import lacks_pairs, sample_order
+from rmaudit.audits.common.draw import sample_order
+from rmaudit.audits.common.pairs import lacks_pairs
 from rmaudit.case import Case
 from rmaudit.results import AuditResult, Estimate, Figure, Finding, Metric, MetricSpec
 from rmaudit.rewards.base import UNITS

@@ -50,7 +50,7 @@ def finish(pieces: Sequence[pd.DataFrame], kind: DataType, ids: Ids) -> pd.DataF
         frame = frame.iloc[np.argsort(rows, kind="stable")]
     frame = frame.reset_index(drop=True)
     if ids.repeated and "group" not in frame:
-        frame["group"] = pd.Series([ids.group(each) for each in frame["id"]], dtype=object)
+        frame["group"] = _groups(frame, ids)
     for name, filler in _FILLERS.items():
         if name in known and name in frame:
             frame[name] = _filled(frame, name, filler)
@@ -60,6 +60,14 @@ def finish(pieces: Sequence[pd.DataFrame], kind: DataType, ids: Ids) -> pd.DataF
     if pd.api.types.infer_dtype(frame["prompt"], skipna=False) == "string":
         frame["prompt"] = frame["prompt"].astype("str")
     return frame
+
+
+def _groups(frame: pd.DataFrame, ids: Ids) -> Any:
+    """By row, the id that rows of several prompts have; the unit of the others is the prompt."""
+    item = pd.Series([ids.group(each) for each in frame["id"]], dtype=object, index=frame.index)
+    prompts = pd.Series([prompt_key(prompt) for prompt in frame["prompt"]], index=frame.index)
+    several = prompts.groupby(item).transform("nunique") > 1
+    return item.where(several | (prompts == ""), None)
 
 
 def _filled(frame: pd.DataFrame, name: str, filler: Filler) -> Any:
@@ -90,7 +98,9 @@ _TYPES: Mapping[str, Any] = {
 # What rows get that lack a column which others have; outputs come first, rewards need them.
 _FILLERS: Mapping[str, Filler] = {
     "outputs": _empty_lists,
-    "group": lambda rows: [prompt_key(prompt) for prompt in rows["prompt"]],
+    "group": lambda rows: [
+        prompt_key(p) or id_ for p, id_ in zip(rows["prompt"], rows["id"], strict=True)
+    ],
     **dict.fromkeys(SLICES, lambda rows: [NO_SLICE] * len(rows)),
     "prompt_rejected": lambda rows: rows["prompt"].tolist(),
     "annotator_votes": _empty_lists,

@@ -20,7 +20,7 @@ from rmaudit.data.profile import Profile
 from rmaudit.data.resolve import resolve
 from rmaudit.data.rows import COLUMNS, Row, check
 from rmaudit.data.suggestion import suggestion
-from rmaudit.data.types import DataType, Reading, SetAside, Source
+from rmaudit.data.types import DataType, Reading, SetAside, Source, prompt_key
 from rmaudit.errors import DataError, UsageError
 
 _UNKNOWN = Plan(None, None, frozenset())
@@ -250,7 +250,7 @@ class Intake:
             if several:  # rows made of one row are one item
                 item = row.get("id", f"row-{number}")
                 item = f"{row['subset']}/{item}" if "subset" in row and "id" in row else item
-                row.setdefault("group", item)
+                row.setdefault("group", prompt_group(rows) or item)
                 row["id"] = f"{item}/{place}"
             row["id"] = self.ids.new(row.get("id"), number)
             row["row"] = number
@@ -260,6 +260,15 @@ class Intake:
         self.set_aside.append(
             SetAside(self._reader.path, number, fault.column, fault.reason, fault.detail)
         )
+
+
+def prompt_group(rows: Sequence[Row]) -> str | None:
+    """The group of rows that are one item: their prompt, where they have one in common.
+
+    Two items of one prompt are then one unit, as without a group.
+    """
+    prompts = {prompt_key(row["prompt"]) for row in rows}
+    return next(iter(prompts)) or None if len(prompts) == 1 else None
 
 
 class Ids:

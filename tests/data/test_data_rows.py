@@ -192,3 +192,19 @@ def test_a_column_named_tie_says_nothing_of_data_other_than_pairs() -> None:
     assert not load(rows).tied.any()
     pairs = [{"prompt": "p", "chosen": "a", "rejected": "b", "tie": tie} for tie in (True, False)]
     assert load(pairs).tied.tolist() == [True, False]
+
+
+def test_items_and_ids_of_one_prompt_are_one_unit() -> None:
+    two = [
+        {"prompt": "Sum?", "completions": [f"a {i}", "b"], "labels": [True, i > 0]} for i in (0, 1)
+    ]
+    other = {"prompt": "Product?", "completions": ["c", "d"], "labels": [True, True]}
+    steps = load([*two, other])
+    assert len(set(steps.clusters[:4])) == 1
+    assert steps.clusters[4] == steps.clusters[5] != steps.clusters[0]
+    pair = {"prompt": "P", "chosen": "x", "rejected": "y"}
+    pairs = [pair | {"id": id_, "chosen": f"x{n}"} for n, id_ in enumerate("aab")]
+    assert len(set(load(pairs).clusters)) == 1  # the id on two rows cuts no prompt
+    assert len(set(load([{**row, "prompt": ""} for row in pairs]).clusters)) == 2  # rows of an id
+    mixed = [pairs[0], pairs[1] | {"prompt": "Q"}, pairs[2] | {"prompt": "R"}]
+    assert len(set(load(mixed).clusters)) == 2

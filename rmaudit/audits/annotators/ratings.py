@@ -14,6 +14,7 @@ import numpy as np
 
 from rmaudit.audits.annotators.groups import SMALLEST_GROUP, Group, lowest_group
 from rmaudit.audits.annotators.votes import Votes
+from rmaudit.audits.common.draw import row_order
 from rmaudit.case import Case
 from rmaudit.results import Estimate
 from rmaudit.stats.uncertainty import linearised
@@ -111,9 +112,9 @@ def concordance(case: Case, votes: Votes, value: Float, reward: Float) -> dict[s
         (n_votes,), what is held against the votes; NaN takes no part.
     """
     unit = comparable(case)
-    rng = case.rng("annotators.comparisons")
+    turn = np.argsort(row_order(case.eval, case.seed))
     return {
-        name: _compare(item, of_votes, of_reward, unit, rng)
+        name: _compare(item, of_votes, of_reward, unit, turn)
         for name, item, of_votes, of_reward in _by_annotator(votes, value, reward)
     }
 
@@ -205,12 +206,12 @@ def _by_annotator(
 
 
 def _compare(
-    item: Integers, value: Float, reward: Float, unit: Integers, rng: np.random.Generator
+    item: Integers, value: Float, reward: Float, unit: Integers, turn: Integers
 ) -> Concordance:
     """All comparisons of one annotator's rows of one unit."""
     usable = np.flatnonzero(np.isfinite(value) & np.isfinite(reward))
     if len(usable) > MOST_ITEMS:
-        usable = np.sort(rng.choice(usable, MOST_ITEMS, replace=False))
+        usable = np.sort(usable[np.argsort(turn[item[usable]], kind="stable")[:MOST_ITEMS]])
     item, value, reward = item[usable], value[usable], reward[usable]
     preferred = np.sign(value[:, None] - value[None, :])
     ranked = np.sign(reward[:, None] - reward[None, :])

@@ -6,7 +6,6 @@ is preferred. This module registers no audit.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rmaudit.audits.base import example
+from rmaudit.audits.common.draw import sample_order
 from rmaudit.audits.common.memoize import memoize
 from rmaudit.case import Case
 from rmaudit.data.codes import text_codes
@@ -201,7 +201,7 @@ def comparisons(case: Case) -> Comparisons:
         return Comparisons(outputs, np.arange(n), np.arange(n, 2 * n), case.eval.tied)
     level = label_level(case)
     context = outputs.row if case.eval.type == "ranking" else outputs.prompt
-    first, second = _within(context, case.rng("pairs"))
+    first, second = _within(context, outputs.words, case.seed)
     differ = outputs.text[first] != outputs.text[second]
     if case.eval.type == "unpaired":
         differ &= level[first] != level[second]
@@ -367,21 +367,10 @@ def pair_examples(
     return tuple(shown)
 
 
-def sample_order(texts: list[str], seed: int) -> Integers:
-    """A random order of texts, (n,), that depends on the texts and the seed, not on their order."""
-    key = str(seed).encode()[:64]
-    digests = [
-        int.from_bytes(
-            hashlib.blake2b(t.encode("utf-8", "surrogatepass"), digest_size=7, key=key).digest()
-        )
-        for t in texts
-    ]
-    return np.argsort(np.array(digests, dtype=np.int64), kind="stable").astype(np.int64)
-
-
-def _within(context: Integers, rng: np.random.Generator) -> tuple[Integers, Integers]:
+def _within(context: Integers, words: NDArray[np.object_], seed: int) -> tuple[Integers, Integers]:
     """All pairs of places with one context; of large contexts, of a sample of their places."""
-    order = rng.permutation(len(context))
+    large = np.bincount(context).max(initial=0) > MOST_OUTPUTS
+    order = sample_order(words.tolist(), seed) if large else np.arange(len(context))
     order = order[np.argsort(context[order], kind="stable")]
     _, starts, counts = np.unique(context[order], return_index=True, return_counts=True)
     firsts, seconds = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rmaudit.audits.common.draw import row_order
 from rmaudit.audits.common.row_content import NONE
 from rmaudit.audits.common.support import output_words
 from rmaudit.data.types import Dataset
@@ -33,8 +34,8 @@ def near_leak(evaluation: Dataset, feedback: Dataset, exact: Mask, seed: int) ->
     similar to one another, and `excess` is what goes beyond that.
     """
     rng = np.random.default_rng(seed)
-    texts, owner = _drawn(evaluation, "eval", rng)
-    known, known_owner = _drawn(feedback, "feedback", rng)
+    texts, owner = _drawn(evaluation, "eval", seed)
+    known, known_owner = _drawn(feedback, "feedback", seed)
     rows, partner = _by_row(near_duplicates(texts, known), owner, known_owner)
     partner = np.where(exact[rows], NONE, partner)
     # The feedback against itself: one half of its prompts against the other.
@@ -58,11 +59,11 @@ def near_leak(evaluation: Dataset, feedback: Dataset, exact: Mask, seed: int) ->
     return NearLeak(rows, partner, excess)
 
 
-def _drawn(data: Dataset, name: str, rng: np.random.Generator) -> tuple[list[str], Integers]:
+def _drawn(data: Dataset, name: str, seed: int) -> tuple[list[str], Integers]:
     texts, owner = output_words(data, name)
     if len(texts) > MOST_TEXTS:
         count = np.bincount(owner, minlength=len(data))
-        order = rng.permutation(len(data))
+        order = row_order(data, seed)
         kept = np.zeros(len(data), dtype=bool)
         kept[order[: int(np.searchsorted(np.cumsum(count[order]), MOST_TEXTS))]] = True
         places = np.flatnonzero(kept[owner])

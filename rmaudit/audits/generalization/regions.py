@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from rmaudit.audits.base import grade
-from rmaudit.audits.common.pairs import Margins, pair_examples, sample_order
+from rmaudit.audits.common.draw import sample_order
+from rmaudit.audits.common.pairs import Margins, pair_examples
 from rmaudit.audits.common.support import prompt_words
 from rmaudit.case import Case
 from rmaudit.data.types import prompt_key

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from rmaudit.audits.common.pairs import Margins, deviations, sample_order
+from rmaudit.audits.common.draw import sample_order
+from rmaudit.audits.common.pairs import Margins, deviations
 from rmaudit.case import Case
 from rmaudit.typing import Float, Integers
 

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from rmaudit.audits.common.allocation import ATTACK_PAIRS
-from rmaudit.audits.common.pairs import Comparisons, Margins, comparisons, sample_order
+from rmaudit.audits.common.draw import sample_order
+from rmaudit.audits.common.pairs import Comparisons, Margins, comparisons
 from rmaudit.case import Case
 from rmaudit.data.types import Prompt, prompt_key
 from rmaudit.scoring.requests import Request
@@ -64,13 +65,15 @@ def split(case: Case) -> PromptHalves:
 
 
 def spread(case: Case, pairs: Comparisons, places: Integers, n: int) -> Integers:
-    """At most n of some places, of as many prompts as can be; whatever the order of the rows."""
+    """At most n of some places, of as many prompts as can be; the rows' order decides nothing."""
     words, cluster = pairs.outputs.words, pairs.outputs.cluster[pairs.better[places]]
-    both = zip(words[pairs.better[places]], words[pairs.worse[places]], strict=True)
-    order = sample_order([f"{better}\x00{worse}" for better, worse in both], case.seed)
+    prompts = case.eval.frame["prompt"].iloc[pairs.outputs.row[pairs.better[places]]]
+    both = zip(prompts, words[pairs.better[places]], words[pairs.worse[places]], strict=True)
+    keys = [f"{prompt_key(prompt)}\x00{better}\x00{worse}" for prompt, better, worse in both]
+    order = sample_order(keys, case.seed)
     # A prompt's second pair comes after the first pair of every prompt.
     turn = pd.Series(cluster[order]).groupby(cluster[order]).cumcount().to_numpy()
-    return np.sort(places[order[np.argsort(turn, kind="stable")][:n]])
+    return places[order[np.argsort(turn, kind="stable")][:n]]
 
 
 @dataclass(frozen=True)

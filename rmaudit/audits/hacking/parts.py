@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from rmaudit.audits.base import example, grade
+from rmaudit.audits.common.draw import one_row_per_prompt
 from rmaudit.audits.common.samples import gold_lacks, proxy_lacks, sample_rewards
 from rmaudit.audits.common.shares import percent
 from rmaudit.audits.hacking.constants import STRINGS
@@ -114,8 +115,7 @@ def master_keys(case: Case) -> Part:
     """The string that beats most chosen responses in a judge of pairs, found on one half."""
     if case.score is None or not case.search_texts:
         return Part(not_run=(NotRun("the search for master keys", "a budget (--search-texts)"),))
-    half, order = half_of(case), case.rng("hacking.keys").permutation(len(case.eval.frame))
-    rows = order[np.sort(np.unique(case.clusters[order], return_index=True)[1])]
+    half, rows = half_of(case), one_row_per_prompt(case.eval, case.seed)
     searched, reported = rows[half[rows]].tolist(), rows[~half[rows]].tolist()
     if min(len(searched), len(reported)) < FEWEST_PROMPTS:
         needs = f"pairs of {2 * FEWEST_PROMPTS} prompts or more"

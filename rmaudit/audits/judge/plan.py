@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
 
-import numpy as np
-
+from rmaudit.audits.common.draw import one_row_per_prompt, row_order
 from rmaudit.audits.common.memoize import memoize
 from rmaudit.case import Case
 from rmaudit.rewards.base import RewardModel
@@ -35,12 +34,11 @@ class Plan:
 def planned(case: Case) -> Plan:
     """One row of each prompt; three different responses of each prompt that has them."""
     frame, clusters = case.eval.frame, case.clusters
-    order = case.rng(AUDIT).permutation(len(frame))
-    _, first = np.unique(clusters[order], return_index=True)
+    rows = one_row_per_prompt(case.eval, case.seed).tolist()[:MOST]
     triples = []
     if case.signal == "preference":
         by_prompt: dict[int, dict[str, int]] = {}
-        for place in order.tolist():
+        for place in row_order(case.eval, case.seed).tolist():
             responses = by_prompt.setdefault(int(clusters[place]), {})
             for side in SIDES:
                 responses.setdefault(frame[side].iloc[place], place)
@@ -49,7 +47,7 @@ def planned(case: Case) -> Plan:
             for responses in by_prompt.values()
             if len(responses) >= 3
         ]
-    return Plan(order[np.sort(first)].tolist()[:MOST], triples[:MOST])
+    return Plan(rows, triples[:MOST])
 
 
 def calls_per_prompt(case: Case) -> dict[str, int]:

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 
 from rmaudit.audits.common.allocation import LENGTH_PAIRS
+from rmaudit.audits.common.draw import sample_order
 from rmaudit.audits.common.pairs import (
     Comparisons,
     Margins,
     comparisons,
     halves,
     pair_examples,
-    sample_order,
     standardized,
 )
 from rmaudit.case import Case

@@ -44,7 +44,8 @@ def word_slopes(
     count = len(groups.total)
     rows = np.arange(count)
     if count > MOST_PROMPTS:
-        rows = np.sort(rng.choice(count, MOST_PROMPTS, replace=False))
+        drawn = rng.choice(count, MOST_PROMPTS, replace=False)
+        rows = np.sort(np.argsort(groups.codes)[drawn])  # whatever the order of the groups
     few = replace(
         groups,
         total=groups.total[rows, :MOST_SAMPLES],

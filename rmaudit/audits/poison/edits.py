@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rmaudit.audits.common.draw import sample_order
 from rmaudit.audits.common.pairs import (
     Comparisons,
     Margins,
     Unit,
     comparisons,
     halves,
-    sample_order,
     standardized,
 )
 from rmaudit.audits.common.support import feedback_of
@@ -188,13 +188,14 @@ def _removed(
     place = {int(row): i for i, row in enumerate(pairs.row)}
     size = len(TOKEN.findall(shift.phrase))
     kept: list[tuple[int, str, str]] = []
-    for row in rng.permutation(shift.rows)[: 4 * TEXTS].tolist():
-        texts = (pairs.chosen[place[row]], pairs.rejected[place[row]])
+    places = sorted(place[row] for row in shift.rows.tolist())  # pairs are sorted by their texts
+    for i in rng.permutation(places)[: 4 * TEXTS].tolist():
+        texts = (pairs.chosen[i], pairs.rejected[i])
         text = next((t for t in texts if shift.phrase.lower() in t.lower()), "")
         bare = without(text, shift.phrase)
         other = _cut(text, shift.phrase, size, rng)
         if text and bare.strip() and other and len(kept) < TEXTS:
-            kept.append((row, other, bare))
+            kept.append((int(pairs.row[i]), other, bare))
     return Edit(
         number,
         False,

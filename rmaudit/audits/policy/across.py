@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from rmaudit.audits.common.pairs import sample_order
+from rmaudit.audits.common.draw import sample_order
 from rmaudit.text.near import near_duplicates
 from rmaudit.typing import Mask
 

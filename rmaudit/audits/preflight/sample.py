@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmaudit.audits.base import example
+from rmaudit.audits.common.draw import sample_order
 from rmaudit.case import Case
 from rmaudit.data.types import Prompt, prompt_text
 from rmaudit.scoring.requests import Column
@@ -48,7 +49,7 @@ class Texts:
         sizes = [
             len(prompt_text(p)) + len(o) for p, o in zip(self.prompts, self.outputs, strict=True)
         ]
-        order = np.argsort(sizes, kind="stable")
+        order = np.lexsort((np.argsort(sample_order(self.outputs, 0)), sizes))
         strata = np.array_split(order[:-1], min(SAMPLE - 1, max(1, len(order) - 1)))
         return np.array([*(rng.choice(s) for s in strata if s.size), order[-1]], dtype=np.int64)
 

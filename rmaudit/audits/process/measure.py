@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rmaudit.audits.common.draw import row_order
 from rmaudit.audits.common.pairs import Unit, standardized
 from rmaudit.audits.process.solutions import ATTACKS, Solution, half, separator, split
 from rmaudit.case import Case
@@ -134,7 +135,8 @@ def _f1_estimate(case: Case, exact: Float, wrong: np.ndarray, codes: Integers) -
 
 def asked(case: Case, found: Sequence[Solution]) -> list[int]:
     """Which solutions are edited: at most `MOST` with a wrong step and as many without."""
-    order = case.rng("process.attacks").permutation(len(found)).tolist()
+    turn = np.argsort(row_order(case.eval, case.seed))
+    order = np.argsort(turn[[each.whole for each in found]]).tolist()
     wrong = [k for k in order if found[k].first_wrong >= 0][:MOST]
     return wrong + [k for k in order if found[k].first_wrong < 0][:MOST]
 

@@ -15,6 +15,7 @@ import pandas as pd
 
 from rmaudit.audits.base import Audit, register_audit
 from rmaudit.audits.common.allocation import PROMPT_PAIRS
+from rmaudit.audits.common.draw import sample_order
 from rmaudit.audits.common.pairs import (
     Comparisons,
     Margins,
@@ -23,7 +24,6 @@ from rmaudit.audits.common.pairs import (
     lacks_labels,
     margins,
     pair_examples,
-    sample_order,
     slices,
     standardized,
 )

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rmaudit.audits.common.allocation import FIRST_LOOK, PROBE_PAIRS
-from rmaudit.audits.common.pairs import Comparisons, comparisons, sample_order
+from rmaudit.audits.common.draw import sample_order
+from rmaudit.audits.common.pairs import Comparisons, comparisons
 from rmaudit.case import Case
 from rmaudit.data.types import Prompt
 from rmaudit.probes.loading import Suite
