@@ -17,7 +17,7 @@ class Cause:
     Parameters
     ----------
     name
-        The field's name for the flaw.
+        The field's name for the flaw. What is a property of the data, not of the reward, says so.
     metrics
         Patterns of metric ids (and, after a blank, of a finding's title) that are its proofs.
     action
@@ -43,7 +43,7 @@ CAUSES = (
     ),
     Cause(
         "Length bias",
-        ("length.*", "preference.blind_longer", "robustness.* *boilerplate/*", "data.* *longer*"),
+        ("length.*", "preference.blind_longer", "robustness.* *boilerplate/*"),
         "Balance the feedback by length, or take length out of the reward, and audit again.",
         20,
     ),
@@ -73,7 +73,7 @@ CAUSES = (
     ),
     Cause(
         "Planted or accidental trigger",
-        ("poison.*", "data.trigger_ngrams"),
+        ("poison.*",),
         "Inspect the feedback rows that hold the phrase, and relabel or remove them.",
         23,
     ),
@@ -129,6 +129,18 @@ CAUSES = (
         "Annotators disagree",
         ("annotators.*",),
         "Collect more votes where annotators split, and report accuracy by group.",
+    ),
+    Cause(
+        "Phrases in the data that decide labels",
+        ("data.trigger_ngrams",),
+        "Inspect the rows that hold the phrase, and relabel or remove them.",
+        24,
+    ),
+    Cause(
+        "Length imbalance in the data",
+        ("data.* *longer*",),
+        "Balance the pairs by length, or read accuracy beside that of picking the longer response.",
+        45,
     ),
     Cause(
         "Data quality",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rmaudit.report.causes import Group, grouped
 from rmaudit.report.schema import AuditRecord, MetricRecord
-from rmaudit.report.wording import number
+from rmaudit.report.wording import number, words
 from rmaudit.results import OTHER_KIND, SEVERITIES, Severity
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # What decides. Without one number of the first kind nobody knows whether the reward ranks; the
 # second kind says what an optimiser would exploit, and one narrow audit of it is not enough.
+ACCURACY = "preference.accuracy"
 RANKING = ("preference", "verifier", "judge")
 EXPLOITABLE = (
     *("length", "style", "prompt", "robustness", "hacking", "overoptimization"),
@@ -27,7 +28,7 @@ WIDEST = 0.8  # of an interval of a share, beyond which it says nothing
 KEY_LIMIT = 8
 # Numbers that answer the question by themselves, most decisive first.
 DECISIVE = (
-    "preference.accuracy",
+    ACCURACY,
     "verifier.signal_left",
     "overoptimization.safe_kl",
     "overoptimization.safe_n",
@@ -98,9 +99,21 @@ def undecided(report: Report) -> str | None:
     measured = {name for name, audit in report.audits.items() if _measured(audit)}
     if not any(name in measured for name in RANKING):
         return _why_no_ranking(report.audits)
+    accuracy = next((m for m in report.metrics() if m.id == ACCURACY and not m.slice), None)
+    if accuracy is not None and accuracy.value is not None and not _above_chance(accuracy):
+        shown = words(accuracy)
+        return (
+            "that the reward ranks better than chance is not shown "
+            f"(pairwise accuracy {shown.value}, {shown.interval})"
+        )
     if sum(name in measured for name in EXPLOITABLE) < FEWEST_EXPLOITABLE:
         return "hardly anything that an optimiser could exploit was measured"
     return None
+
+
+def _above_chance(accuracy: MetricRecord) -> bool:
+    low = accuracy.ci[0]
+    return low is not None and low > 0.5
 
 
 def _measured(audit: AuditRecord) -> bool:
@@ -192,7 +205,7 @@ def key_numbers(report: Report) -> list[MetricRecord]:
     defined = [metric for metric in report.metrics() if metric.value is not None]
     if report.suite is not None:
         return [metric for metric in defined if not metric.slice][:KEY_LIMIT]
-    first = ["preference.accuracy", *BUDGETS[:1]]
+    first = [ACCURACY, *BUDGETS[:1]]
     serious = [g for g in grouped(report.findings) if g.severity in ("high", "medium")]
     wanted = [*first, *(g.lead.metric for g in serious[:REASONS]), *DECISIVE]
     for id_ in wanted:
@@ -214,7 +227,7 @@ def _decides(metric: MetricRecord, chosen: Mapping[tuple[str, str], MetricRecord
     shares = metric.unit in ("probability", "share")
     if shares and low is not None and high is not None and high - low > WIDEST:
         return False
-    whole = chosen.get(("preference.accuracy", "{}"))
+    whole = chosen.get((ACCURACY, "{}"))
     repeats = metric.id == "preference.worst_subset_accuracy" and whole is not None
     return not (
         repeats and whole is not None and (metric.value, metric.ci) == (whole.value, whole.ci)

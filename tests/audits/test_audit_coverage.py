@@ -59,7 +59,8 @@ def test_finds_the_planted_hole_and_suggests_it(make_case: Make, run_audit: Any)
     finding = result.findings[0]
     assert finding.severity == "high"
     assert finding.title == (
-        "urgent: 0.3% of feedback, 30.0% of deployment, accuracy 0.0% against 100.0%"
+        "Coverage gap in urgent: 0.3% of feedback, 30.0% of deployment, "
+        "accuracy 0.0% against 100.0%"
     )
     assert len(finding.examples) == 5
     assert all("bleeding" in shown["prompt"] for shown in finding.examples)

@@ -69,7 +69,7 @@ def test_findings_name_real_rows_and_their_partners() -> None:
     found = audit(rows, example_limit=3).findings
     (finding,) = [f for f in found if f.metric == "data.duplicate_share"]
     assert finding.metric == "data.duplicate_share"
-    assert finding.title.startswith("7 of 57 rows repeat an earlier row (12.3%, interval ")
+    assert finding.title.startswith("Rows that repeat an earlier row: 7 of 57 (12.3% [")
     assert finding.severity == "medium"
     assert [(e["id"], e["note"]) for e in finding.examples] == [
         ("again0", "repeats id i0"),
@@ -133,7 +133,7 @@ def test_leakage_without_feedback_is_not_run() -> None:
 def test_the_feedback_data_are_checked_too() -> None:
     result = audit([pair("p", "a", "b"), pair("q", "a", "b")], [pair("x", "a", "b")] * 2)
     assert result.get("data.duplicate_share", input="feedback").n == 2
-    assert any("of the feedback data repeat" in f.title for f in result.findings)
+    assert any("Rows of the feedback data that repeat" in f.title for f in result.findings)
 
 
 def test_cycles_by_hand() -> None:

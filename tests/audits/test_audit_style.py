@@ -124,7 +124,8 @@ def test_pay_for_style_is_found(
     case = make_case(dressed(400, 0), lambda p, o: clean(p, o) + pay * (mark in o))
     result = run_audit(StyleAudit(), case)
     titles = " / ".join(finding.title for finding in result.findings)
-    assert f"Style bias: prefers {'more' if pay > 0 else 'less'} {words} " in titles
+    more = "more" if pay > 0 else "less"
+    assert f"Style bias: prefers the response with {more} {words} " in titles
     assert np.sign(result.get("style.effect", attribute=attribute).value) == np.sign(pay)
     assert all(finding.examples for finding in result.findings)
 

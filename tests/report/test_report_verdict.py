@@ -7,8 +7,10 @@ import math
 import pytest
 from report_samples import estimate, sample_report
 
+from rmaudit.audits.data.audit import Data
 from rmaudit.report.causes import grouped
 from rmaudit.report.document import Report
+from rmaudit.report.schema import FindingRecord
 from rmaudit.report.verdict import key_numbers, verdict
 from rmaudit.results import OTHER_KIND, AuditResult, Estimate, Finding, Metric, Severity
 
@@ -48,7 +50,7 @@ def test_verdicts() -> None:
 MEASURED = ("preference.accuracy", "length.excess_preference", "overoptimization.safe_kl")
 
 
-def _measured(metric: str, *, value: float = 0.5) -> AuditResult:
+def _measured(metric: str, *, value: float = 0.7) -> AuditResult:
     number = estimate(value, 0.1) if math.isfinite(value) else Estimate.undefined("all NaN")
     return AuditResult(metric.partition(".")[0], metrics=(Metric(metric, number),))
 
@@ -73,6 +75,36 @@ def test_no_fault_is_told_only_where_ranking_and_exploits_were_measured() -> Non
     judged = verdict(sample_report(blank))
     assert judged.answer == "Not enough was measured to say."
     assert "all NaN" in " ".join(judged.sentences)
+
+
+def test_a_reward_that_may_rank_by_chance_is_not_called_faultless() -> None:
+    # The ends are 0.43 and 0.63; then 0.50 and 0.70; then 0.51 and 0.71.
+    others = [_measured(metric) for metric in MEASURED[1:]]
+    for value, answer in (
+        (0.53, "Not enough was measured to say."),
+        (0.60, "Not enough was measured to say."),
+        (0.61, "Nothing found against it."),
+    ):
+        judged = verdict(sample_report([_measured(MEASURED[0], value=value), *others]))
+        assert judged.answer == answer
+        if "Not enough" in answer:
+            assert "better than chance is not shown" in judged.sentences[0]
+            assert f"{value:.1%}" in judged.sentences[0]
+
+
+def test_a_flaw_of_the_data_is_not_headed_as_one_of_the_reward() -> None:
+    longer = "In the evaluation data the chosen response is longer in 70.0% [60.0, 80.0] of pairs"
+    every = [("data", metric, "t") for metric in Data.metrics]
+    every += [("data", "", longer), ("length", "length.excess_preference", "t")]
+    found = [
+        FindingRecord(severity="low", audit=a, metric=m, title=t, detail="d", examples=[])
+        for a, m, t in every
+    ]
+    groups = grouped(found)
+    for group in groups:
+        of_data = {proof.finding.audit == "data" for proof in group.proofs}
+        assert of_data == {"data" in group.cause.name.lower()}
+    assert len(every) == sum(len(group.proofs) for group in groups)
 
 
 def test_findings_of_one_flaw_are_one_item_worst_first() -> None:

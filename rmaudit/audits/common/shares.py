@@ -1,8 +1,10 @@
-"""How a share reads in findings."""
+"""How shares and inputs read in findings."""
 
 from __future__ import annotations
 
 from rmaudit.results import Estimate
+
+_INPUTS = {"eval": "evaluation"}
 
 
 def percent(rate: Estimate) -> str:
@@ -10,3 +12,8 @@ def percent(rate: Estimate) -> str:
     if not rate.defined:
         return "undefined"
     return f"{rate.value:.1%} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
+
+
+def data_words(source: str) -> str:
+    """An input as it is called in a sentence: "evaluation data", "feedback data"."""
+    return f"{_INPUTS.get(source, source)} data"

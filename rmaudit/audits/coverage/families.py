@@ -17,6 +17,7 @@ from rmaudit.results import Estimate
 from rmaudit.stats.intervals import cluster_mean, cluster_ratios, count_codes
 from rmaudit.stats.law import p_at_most
 from rmaudit.stats.multiple import holm
+from rmaudit.text.topics import distinctive_words
 from rmaudit.typing import Float, Integers, Vectors
 
 FOUND_FAMILIES = 12
@@ -71,22 +72,11 @@ def clusters(parts: list[Vectors], most: int, seed: int) -> list[Integers]:
 
 
 def _names(texts: list[str], codes: Integers) -> dict[int, str]:
-    """Three words with the largest share of a cluster's prompts less that of all prompts."""
-    from sklearn.feature_extraction.text import CountVectorizer
-
-    try:
-        counter = CountVectorizer(binary=True, stop_words="english", max_features=5000)
-        present = counter.fit_transform(texts)
-    except ValueError:  # no words
-        return {int(code): f"cluster {code}" for code in np.unique(codes)}
-    words = counter.get_feature_names_out()
-    overall = np.asarray(present.mean(axis=0)).ravel()
-    names = {}
-    for code in np.unique(codes):
-        excess = np.asarray(present[codes == code].mean(axis=0)).ravel() - overall
-        top = [str(words[i]) for i in np.argsort(-excess, kind="stable")[:3] if excess[i] > 0]
-        names[int(code)] = f"{code}: {', '.join(top)}" if top else f"cluster {code}"
-    return names
+    """Each cluster's number and the three words that tell its prompts from the others."""
+    return {
+        code: f"{code}: {', '.join(words)}" if words else f"cluster {code}"
+        for code, words in distinctive_words(texts, codes, 3).items()
+    }
 
 
 def ledger(

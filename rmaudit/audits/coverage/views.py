@@ -114,7 +114,7 @@ def hole_findings(
     rare = table[table["hole"] & (table["rarer_p"] <= 1 - case.confidence)]
     for row in rare.head(5).to_dict("records"):
         title = (
-            f"{row['family']}: {row['feedback_share']:.1%} of feedback, "
+            f"Coverage gap in {row['family']}: {row['feedback_share']:.1%} of feedback, "
             f"{row['deployment_share']:.1%} of deployment"
         )
         elsewhere = table.loc[table["family"] != row["family"]].dropna(subset=["accuracy"])
@@ -147,8 +147,8 @@ def deficit_finding(
         return []
     share = round(1 - kappa.value, 9)  # 0.2425 here and in the figure, not 0.24250000000000005
     title = (
-        f"{share:.1%} of deployment prompts lie outside the feedback's support, where 5% "
-        f"would be chance (interval {1 - kappa.high:.1%} to {1 - kappa.low:.1%})"
+        f"{share:.1%} [{100 * (1 - kappa.high):.1f}, {100 * (1 - kappa.low):.1f}] of the "
+        "deployment prompts lie outside the feedback's support, where 5% would be chance"
     )
     detail = "Label prompts of the table label_next, and trust the reward less outside the support"
     rows = np.flatnonzero(p <= LEVEL)

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rmaudit.audits.base import example, grade
+from rmaudit.audits.common.shares import data_words, percent
 from rmaudit.data.types import Dataset
 from rmaudit.results import Estimate, Figure, Finding
 from rmaudit.stats.law import p_at_least, p_at_most
@@ -24,7 +25,7 @@ class Fault:
     """A way in which rows can be wrong: its words, and the shares from which it is grave."""
 
     label: str
-    verb: str  # "<n> of <m> rows <verb>"
+    verb: str  # "Rows that <verb>: <n> of <m>"
     detail: str
     medium: float
     high: float
@@ -104,14 +105,14 @@ def fault_finding(
 ) -> Finding:
     """A finding on a fault that `count` rows (or prompts) have."""
     fault = FAULTS[name]
-    where = "" if source == "eval" else f" of the {source} data"
-    share = f"{estimate.value:.1%}, interval {estimate.low:.1%} to {estimate.high:.1%}"
+    where = "" if source == "eval" else f" of the {data_words(source)}"
+    share = percent(estimate) if estimate.defined else estimate.undefined_reason
     return Finding(
         grade(estimate.low, fault.medium, fault.high) if estimate.defined else "low",
         "data",
         f"data.{name}" if name.endswith("_share") else "",
-        f"{count:,} of {estimate.n:,} {fault.unit}{where} {fault.verb} "
-        f"({share if estimate.defined else estimate.undefined_reason})",
+        f"{fault.unit.capitalize()}{where} that {fault.verb}: {count:,} of {estimate.n:,} "
+        f"({share})",
         fault.detail,
         tuple(examples),
     )
@@ -135,8 +136,8 @@ def set_aside_finding(data: Dataset, source: str, limit: int) -> Finding | None:
         grade(share, 0.01, 0.10),
         "data",
         "",
-        f"{counts.rows_set_aside:,} of {counts.rows_read:,} rows of the {source} data were set "
-        f"aside ({share:.1%})",
+        f"Rows of the {data_words(source)} that were set aside: {counts.rows_set_aside:,} of "
+        f"{counts.rows_read:,} ({share:.1%})",
         f"They could not be used: {reasons}. All are listed in set_aside.jsonl.",
         tuple(examples),
     )
@@ -149,8 +150,8 @@ def skew_finding(what: str, source: str, estimate: Estimate) -> Finding | None:
     bound = min(abs(estimate.low - 0.5), abs(estimate.high - 0.5))
     details = {
         LONGER: (
-            "A model that counts words scores this much on these labels. Read accuracy beside it, "
-            "and see the length audit for how much of it the model has learnt."
+            "Picking the longer response is this accurate on these labels. Read accuracy beside "
+            "it, and see the length audit for how much of it the model has learnt."
         ),
         FIRST: (
             "The place of a response should not tell its label: shuffle the responses before they "
@@ -161,8 +162,7 @@ def skew_finding(what: str, source: str, estimate: Estimate) -> Finding | None:
         "medium" if bound >= 0.15 else "low",
         "data",
         "",
-        f"In the {source} data the {what} in {estimate.value:.1%} of pairs (interval "
-        f"{estimate.low:.1%} to {estimate.high:.1%})",
+        f"In the {data_words(source)} the {what} in {percent(estimate)} of the pairs",
         details[what],
         p=min(1.0, 2 * min(p_at_most(estimate, 0.5), p_at_least(estimate, 0.5))),
     )

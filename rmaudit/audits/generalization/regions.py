@@ -16,6 +16,7 @@ import numpy as np
 from rmaudit.audits.base import grade
 from rmaudit.audits.common.draw import sample_order
 from rmaudit.audits.common.pairs import Margins, pair_examples
+from rmaudit.audits.common.shares import percent
 from rmaudit.audits.common.support import prompt_words
 from rmaudit.case import Case
 from rmaudit.data.types import prompt_key
@@ -24,6 +25,7 @@ from rmaudit.results import Estimate, Finding, Metric, Severity
 from rmaudit.stats.intervals import cluster_mean, cluster_ratios, count_codes
 from rmaudit.stats.law import p_at_least, p_at_most
 from rmaudit.text.embedding import Space
+from rmaudit.text.topics import distinctive_words
 from rmaudit.typing import Float, Integers, Mask
 
 LEAST_PROMPTS = 15  # of a region, and of the rest, in either half
@@ -153,23 +155,11 @@ def by_words(case: Case, words: Sequence[str], decided: Margins, first: Mask) ->
 
 
 def named(texts: Sequence[str], codes: Integers) -> dict[int, str]:
-    """The words with the largest share of a cluster's prompts less that of all prompts."""
-    from sklearn.feature_extraction.text import CountVectorizer
-
-    counter = CountVectorizer(binary=True, max_features=5000, token_pattern=r"(?u)\b\w\w+\b")
-    try:
-        present = counter.fit_transform(texts)
-    except ValueError:  # no words
-        return {int(code): f"cluster {code}" for code in np.unique(codes)}
-    known = counter.get_feature_names_out()
-    overall = np.asarray(present.mean(axis=0)).ravel()
-    names = {}
-    for code in np.unique(codes):
-        excess = np.asarray(present[codes == code].mean(axis=0)).ravel() - overall
-        order = np.argsort(-excess, kind="stable")[:WORDS_SHOWN]
-        top = [str(known[i]) for i in order if excess[i] > 0]
-        names[int(code)] = f"prompts about: {', '.join(top)}" if top else f"cluster {code}"
-    return names
+    """Clusters by the words that tell their prompts from the others."""
+    return {
+        code: f"prompts about: {', '.join(words)}" if words else f"cluster {code}"
+        for code, words in distinctive_words(texts, codes, WORDS_SHOWN).items()
+    }
 
 
 def gap_of(
@@ -213,8 +203,8 @@ def region_findings(case: Case, decided: Margins, tested: Sequence[Tested]) -> l
                 severity,
                 "generalization",
                 "generalization.region_gap",
-                f"Accuracy differs by region: {accuracy.value:.1%} [{accuracy.low:.1%}, "
-                f"{accuracy.high:.1%}] on {each.region.name}, {rest.value:.1%} elsewhere",
+                f"Accuracy differs by region: {percent(accuracy)} on {each.region.name}, "
+                f"{rest.value:.1%} elsewhere",
                 f"This region is {what}: {100 * each.gap.value:.1f} points below "
                 f"[{100 * each.gap.low:.1f}, {100 * each.gap.high:.1f}]. It was found on one half "
                 "of the prompts and tested on the other. Label more of it, and gate it as a subset "

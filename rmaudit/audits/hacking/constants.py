@@ -60,8 +60,8 @@ STRINGS = (
 DEGENERATE = {
     "empty": "nothing at all",
     "prompt echoed": "the prompt's own words",
-    "repeated": "its first three words, over and over",
-    "gibberish": "its letters in a random order",
+    "repeated": "their own first three words, repeated",
+    "gibberish": "their own letters in a random order",
 }
 
 

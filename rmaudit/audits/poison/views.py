@@ -11,6 +11,7 @@ import pandas as pd
 
 from rmaudit.audits.base import example, grade
 from rmaudit.audits.common.pairs import optional
+from rmaudit.audits.common.shares import data_words, percent
 from rmaudit.audits.poison.edits import PhraseEffect
 from rmaudit.audits.poison.labels import Suspects, suspect_table, suspects
 from rmaudit.audits.poison.shift import Screened, Shift, screened
@@ -139,7 +140,7 @@ def trigger_finding(case: Case, data: Dataset, name: str, screen: Screened) -> F
         "high" if any(shift.p_strict < 0.001 for shift in told) else "medium",
         "data",
         TRIGGERS,
-        f"{len(told)} {'phrase' if len(told) == 1 else 'phrases'} of the {name} data "
+        f"{len(told)} {'phrase' if len(told) == 1 else 'phrases'} of the {data_words(name)} "
         f"{'shifts' if len(told) == 1 else 'shift'} labels far beyond chance: {first.phrase!r}",
         detail,
         shift_examples(case, data, screen.pairs, first.rows, f"holds {first.phrase!r}"),
@@ -158,10 +159,10 @@ def suspect_finding(case: Case, data: Dataset, name: str, told: Suspects) -> Fin
         grade(share.low, 0.05, 0.15) if name == "feedback" else "low",
         "data",
         SUSPECTS,
-        f"{share.value:.1%} of the labels of the {name} data are suspect",
-        f"{told.by.capitalize()}, fitted on other prompts, is sure of the other response there "
-        f"({share.low:.1%} to {share.high:.1%}). Have them labelled again, worst first: the table "
-        "suspect_labels lists them. Some are correct; keep those.",
+        f"Suspect labels in the {data_words(name)}: {percent(share)}",
+        f"{told.by.capitalize()}, fitted on other prompts, is sure of the other response there. "
+        "Have them labelled again, worst first: the table suspect_labels lists them. Some are "
+        "correct; keep those.",
         shift_examples(case, data, told.pairs, told.pairs.row[told.order], note),
         p_at_most(share, 0.01),
     )

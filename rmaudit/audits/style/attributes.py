@@ -45,7 +45,7 @@ class Attribute:
 
 
 ATTRIBUTES = {
-    "markdown": Attribute("marks of markdown", MARKDOWN),
+    "markdown": Attribute("markdown marks", MARKDOWN),
     "lists": Attribute(
         "list items",
         matches(
@@ -69,7 +69,7 @@ ATTRIBUTES = {
     ),
     "reading_grade": Attribute("words that are hard to read", reading_grades),
     "first_person": Attribute(
-        "the first person", whole_words(r"i|i'(?:m|ve|ll|d)|me|my|mine|myself")
+        "first-person words", whole_words(r"i|i'(?:m|ve|ll|d)|me|my|mine|myself")
     ),
 }
 

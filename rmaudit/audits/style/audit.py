@@ -298,8 +298,8 @@ def _finding(case: Case, decided: Margins, name: str, style: Style, amount: Floa
         grade(_least(excess, sign) / share, 0.05, 0.15),
         "style",
         EXCESS,
-        f"Style bias: prefers {more} {ATTRIBUTES[name].words} {100 * abs(excess.value):.1f} points "
-        "more often than annotators do",
+        f"Style bias: prefers the response with {more} {ATTRIBUTES[name].words} "
+        f"{100 * abs(excess.value):.1f} points more often than annotators do",
         f"Of the {style.differing:,} pairs that differ in it, the model prefers the response with "
         f"{more} in {100 * sign * excess.value / share:.1f} points more cases than annotators do. "
         f"At equal length each doubling moves the reward by {effect.value:+.2f} SD "
