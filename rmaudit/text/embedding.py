@@ -12,6 +12,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Any
 
@@ -136,6 +137,18 @@ def unavailable(embedder: str) -> str | None:
     )
 
 
+def one_thread() -> AbstractContextManager[Any]:
+    """Holds linear algebra to one thread.
+
+    Of some thousand rows, threads mostly wait for one another; and their number would decide the
+    last bits of vectors, and by these which clusters are found.
+    """
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[Any] = threadpool_limits(1)
+    return limits
+
+
 class _TfIdf:
     """TF-IDF of words and pairs of words, on its leading singular vectors."""
 
@@ -161,7 +174,8 @@ class _TfIdf:
             return
         kept = min(dimensions, min(weights.shape) - 1)
         if kept >= 2:
-            _, _, self._axes = randomized_svd(weights, kept, random_state=seed)
+            with one_thread():
+                _, _, self._axes = randomized_svd(weights, kept, random_state=seed)
 
     def place(self, texts: list[str]) -> tuple[Vectors, Float]:
         """Vectors of any length, (n, dimensions), and each text's share of weight on new words.

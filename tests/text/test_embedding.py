@@ -7,6 +7,7 @@ import types
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from rmaudit.errors import UsageError
 from rmaudit.text.embedding import embed, unavailable
@@ -30,6 +31,16 @@ def test_texts_with_words_in_common_are_nearer() -> None:
 
 def test_the_same_seed_gives_the_same_vectors() -> None:
     np.testing.assert_array_equal(embed(VISITS, BILLS)[1], embed(VISITS, BILLS)[1])
+
+
+def test_the_number_of_threads_decides_nothing() -> None:
+    rng = np.random.default_rng(0)
+    texts = [" ".join(f"w{word}" for word in row) for row in rng.integers(0, 2000, (1500, 4))]
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            found.append(embed(texts)[0])
+    np.testing.assert_array_equal(*found)
 
 
 @pytest.mark.parametrize(

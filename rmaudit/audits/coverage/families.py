@@ -17,6 +17,7 @@ from rmaudit.results import Estimate
 from rmaudit.stats.intervals import cluster_mean, cluster_ratios, count_codes
 from rmaudit.stats.law import p_at_most
 from rmaudit.stats.multiple import holm
+from rmaudit.text.embedding import one_thread
 from rmaudit.text.topics import distinctive_words
 from rmaudit.typing import Float, Integers, Vectors
 
@@ -64,11 +65,12 @@ def clusters(parts: list[Vectors], most: int, seed: int) -> list[Integers]:
     distinct = len(np.unique(both[rows].round(5), axis=0))
     if distinct < 2:
         return [np.zeros(len(part), dtype=np.int64) for part in parts]
-    means = KMeans(min(most, distinct), n_init=2, random_state=seed).fit(both[rows])
-    return [
-        means.predict(part).astype(np.int64) if len(part) else np.zeros(0, dtype=np.int64)
-        for part in parts
-    ]
+    with one_thread():
+        means = KMeans(min(most, distinct), n_init=2, random_state=seed).fit(both[rows])
+        return [
+            means.predict(part).astype(np.int64) if len(part) else np.zeros(0, dtype=np.int64)
+            for part in parts
+        ]
 
 
 def _names(texts: list[str], codes: Integers) -> dict[int, str]:

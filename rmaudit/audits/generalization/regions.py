@@ -24,7 +24,7 @@ from rmaudit.order import natural
 from rmaudit.results import Estimate, Finding, Metric, Severity
 from rmaudit.stats.intervals import cluster_mean, cluster_ratios, count_codes
 from rmaudit.stats.law import p_at_least, p_at_most
-from rmaudit.text.embedding import Space
+from rmaudit.text.embedding import Space, one_thread
 from rmaudit.text.topics import distinctive_words
 from rmaudit.typing import Float, Integers, Mask
 
@@ -145,8 +145,9 @@ def by_words(case: Case, words: Sequence[str], decided: Margins, first: Mask) ->
     for k in CLUSTERS:
         if k > distinct:
             break
-        fitted = KMeans(k, n_init=2, random_state=case.seed).fit(vectors[rows])
-        codes = fitted.predict(vectors).astype(np.int64)
+        with one_thread():
+            fitted = KMeans(k, n_init=2, random_state=case.seed).fit(vectors[rows])
+            codes = fitted.predict(vectors).astype(np.int64)
         names = named(texts, codes)
         regions += [
             Region(names[code], (codes[which] == code)[decided.row]) for code in np.unique(codes)
