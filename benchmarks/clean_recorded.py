@@ -1,6 +1,8 @@
 """Full reports on sound rewards that the data already carries: how often anything is raised.
 
-    python benchmarks/clean_recorded.py [--seeds 100] [--pairs 200]    # goes on where it was
+    python benchmarks/clean_recorded.py [--seeds 100] [--first 0] [--pairs 200]
+
+A run that was stopped goes on where it was; seeds before the first one are not told of.
 
 By seed and world (the clinic, real texts): pairs whose labels are Bradley-Terry draws from the
 sound reward, two members of an ensemble that disagree where the labels are uncertain, eight
@@ -24,7 +26,7 @@ from detection.draws import SAMPLES, SHARED, Draw, draw
 from detection.flaws import FEEDBACK
 from detection.reward import Reward
 from detection.tables import false_alarms, share
-from rows import add, read
+from rows import add, read, tree
 
 import rmaudit as rma
 from rmaudit.data.types import prompt_text
@@ -91,7 +93,9 @@ def cell(world: str, pairs: int, seed: int, data: Path) -> dict[str, Any]:
         "seed": seed,
         "audits": [name for name, audit in report.audits.items() if audit.metrics],
         "findings": [(f.audit, f.metric, f.severity, f.title) for f in report.findings],
+        "p": [(f.p, f.p_adjusted) for f in report.findings],
         "seconds": round(time.process_time() - start, 2),
+        "tree": tree(),
     }
 
 
@@ -119,6 +123,7 @@ def main() -> None:
     """Run what is not there yet, and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, default=100)
+    parser.add_argument("--first", type=int, default=0, help="the first seed, run and told of")
     parser.add_argument("--pairs", type=int, default=200)
     parser.add_argument("--data", type=Path, default=SHARED)
     parser.add_argument("--cells", type=Path, default=CELLS)
@@ -127,12 +132,12 @@ def main() -> None:
     done = list(read(given.cells))
     known = {(row["world"], row["pairs"], row["seed"]) for row in done}
     worlds = ("clinic", "real") if given.data.is_dir() else ("clinic",)
-    for seed in range(given.seeds):
+    for seed in range(given.first, given.first + given.seeds):
         for world in worlds:
             if (world, given.pairs, seed) not in known:
                 done.append(cell(world, given.pairs, seed, given.data))
                 add(given.cells, done[-1])
-    print(table([row for row in done if row["pairs"] == given.pairs]))
+    print(table([r for r in done if r["pairs"] == given.pairs and r["seed"] >= given.first]))
 
 
 if __name__ == "__main__":

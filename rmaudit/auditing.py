@@ -19,7 +19,7 @@ from rmaudit.scoring.progress import FurtherProgress, Progress
 from rmaudit.scoring.requests import Cost, Request, Scores
 from rmaudit.scoring.signals import inferred_signal, is_verdict
 from rmaudit.scoring.store_types import Store
-from rmaudit.stats.multiple import holm
+from rmaudit.stats.multiple import finding_level, holm
 from rmaudit.typing import Float
 
 if TYPE_CHECKING:
@@ -201,14 +201,25 @@ def measured(audit: Audit, case: Case, scores: Scores, debug: bool) -> AuditResu
 
 
 def as_one_family(results: Sequence[AuditResult], confidence: float) -> list[AuditResult]:
-    """The results with their findings of high and medium severity adjusted over the whole report.
+    """The results with their findings held to the whole report; the doubtful ones are left out.
 
-    A report asks dozens of questions, each of which may be answered falsely. By Holm's method a
-    report on a sound reward holds any false finding of high or medium severity with a chance of at
-    most ``1 - confidence``. The family are all tests that could have raised one
-    (`AuditResult.tests`), raised or not; findings without a p-value are facts about the data. One
-    that does not survive stays in the report, as low, and says so.
+    A report asks dozens of questions, each of which may be answered falsely. Two rules hold what
+    is told of a sound reward:
+
+    - a finding, of whatever severity, needs a p-value of at most `finding_level` (2.5 % at a
+      confidence of 95 %; `Finding.p`, two-sided where its claim has two directions). Numbers and
+      intervals stay in the report;
+    - those of high and medium severity are adjusted by Holm's method over all tests that could
+      have raised one (`AuditResult.tests`), raised or not: any false one has a chance of at most
+      ``1 - confidence``. One that does not survive is told as low, and says so.
+
+    Findings without a p-value are facts about the data.
     """
+    allowed = finding_level(confidence)
+    results = [
+        replace(r, findings=tuple(f for f in r.findings if f.p is None or f.p <= allowed))
+        for r in results
+    ]
     tested = [
         finding.p
         for result in results

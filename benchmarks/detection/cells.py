@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from rows import tree
 
 import rmaudit as rma
 from detection.draws import SHARED, Draw, draw
@@ -77,7 +78,9 @@ def run(cell: Cell, others: int = 0, data: Path = SHARED) -> dict[str, Any]:
         **asdict(cell),
         "audits": audits,
         "findings": found,
+        "p": [(f.p, f.p_adjusted) for f in report.findings],
         "seconds": round(time.monotonic() - start, 2),
+        "tree": tree(),
     }
 
 

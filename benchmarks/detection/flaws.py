@@ -67,7 +67,10 @@ FLAWS: dict[str, Flaw] = {
     "prompt blindness": Flaw(
         (0.5, 0.9, 0.97, 0.99, 1.0),
         "share of the prompt's part taken away",
-        (("prompt", "prompt.margin_shift", "It is blind"),),
+        (
+            ("prompt", "prompt.margin_shift", "Prompt insensitivity"),
+            ("prompt", "prompt.margin_shift", "It is blind"),  # as older cells have it
+        ),
     ),
     "over-confidence": Flaw(
         (1.1, 1.5, 2.0, 3.0, 5.0),

@@ -357,7 +357,9 @@ def _findings(
         "data, not in seed alone, and label the pairs below."
     )
     title = f"{title}: AUROC at most {best.value:.2f} [{best.low:.2f}, {best.high:.2f}] ({name})"
-    p = max((p_at_least(area, size) for area in known), default=0.0)
+    # That none is shown to predict is a fact about these data; that all are weak is a claim.
+    told = all(area.high < size for area in known)
+    p = max((p_at_least(area, size) for area in known), default=0.0) if told else None
     metric = "disagreement.error_auroc"
     return [Finding(severity, "disagreement", metric, title, detail, examples, p)]
 

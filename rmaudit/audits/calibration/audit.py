@@ -174,7 +174,7 @@ class Calibration(Audit):
             tables=tables,
             figures=tuple(figures),
             not_run=tuple(not_run),
-            tests=3,
+            tests=1,  # p-values are adjusted over all that is asked
         )
 
 

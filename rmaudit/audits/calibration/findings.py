@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from rmaudit.audits.base import grade
@@ -13,6 +14,7 @@ from rmaudit.results import Estimate, Finding
 from rmaudit.stats.binning import binned_calibration
 from rmaudit.stats.calibration import fold, overconfidence, temperature
 from rmaudit.stats.law import p_at_least, p_at_most, p_within
+from rmaudit.stats.multiple import finding_level
 
 NOTICEABLE = 0.01  # a difference of probability that is worth a word
 NOTICEABLE_FACTOR = 1.1  # of margins: about as much
@@ -30,60 +32,60 @@ def find(
     """Over- or under-confidence overall, in the worst subset, or error that averages out.
 
     Near chance a temperature is hardly known, and the mean claim is the stronger test. Where
-    margins are tiny or huge it is the weaker: those claim the same at any temperature. Either may
-    speak, and the error is shared between the two; an error in both directions has as much to
-    itself as either of these, and not as much as both.
+    margins are tiny or huge it is the weaker: those claim the same at any temperature. An error in
+    both directions may hide from either, and a subset from all three. These are one question
+    asked in three or four ways, so each has its share of the chance of one false finding, and
+    p-values are Bonferroni's over them.
     """
     if not overall["calibration.overconfidence"].defined:
         return []
-    findings = []
-    data, level = (pairs.margins, pairs.clusters), 1 - (1 - case.confidence) / 2
-    mean = overconfidence(*data, targets=pairs.targets, confidence=level)
-    scale = temperature(*data, targets=pairs.targets, confidence=level)
-    bound, factor = near_end(mean), near_factor(scale)
+    claims = 4 if len(by_subset) > 1 else 3
+    data, allowed = (pairs.margins, pairs.clusters), finding_level(case.confidence) / claims
+    mean = overconfidence(*data, targets=pairs.targets, confidence=1 - allowed)
+    scale = temperature(*data, targets=pairs.targets, confidence=1 - allowed)
     error = overall["calibration.ece_debiased"]
-    off = is_off(case, error)
-    if bound > NOTICEABLE:
+    off = is_off(error, allowed)
+    findings = []
+    if near_end(mean) > NOTICEABLE:
         findings.append(mean_finding(case, pairs, overall, mean))
-    elif factor > NOTICEABLE_FACTOR and not (off and still_off(case, pairs, scale)):
+    elif near_factor(scale) > NOTICEABLE_FACTOR and not (
+        off and is_off(error_after(case, pairs, scale), allowed)
+    ):
         findings.append(scale_finding(case, pairs, overall, scale))
     elif off:
-        title = f"sigmoid(margin) is off by {points(error.value)} on average, in both directions"
-        detail = (
-            "Overconfident in some ranges and underconfident in others: a single temperature "
-            "does not "
-            "mend that. Look at the reliability diagram and at the subsets."
-        )
-        severity = grade(error.low, MEDIUM, HIGH)
-        findings.append(
-            Finding(
-                severity,
-                "calibration",
-                "calibration.ece_debiased",
-                title,
-                detail,
-                p=p_at_most(error, NOTICEABLE_ERROR),
-            )
-        )
-    return findings + subset_finding(case, by_subset, bound)
+        findings.append(error_finding(error))
+    findings += subset_finding(case, by_subset, near_end(mean), allowed)
+    return [replace(f, p=min(1.0, claims * f.p)) for f in findings if f.p is not None]
 
 
-def still_off(case: Case, pairs: Pairs, scale: Estimate) -> bool:
-    """Whether the calibration error stays significant after temperature scaling."""
-    divided = binned_calibration(
+def error_after(case: Case, pairs: Pairs, scale: Estimate) -> Estimate:
+    """The calibration error that is left after temperature scaling."""
+    return binned_calibration(
         pairs.margins / scale.value,
         pairs.clusters,
         targets=pairs.targets,
         rng=case.rng("calibration.divided"),
         resamples=case.resamples,
         confidence=case.confidence,
+    ).ece_debiased
+
+
+def is_off(error: Estimate, allowed: float) -> bool:
+    """Whether a calibration error is above what is noticeable, with such a chance of a mistake."""
+    return p_at_most(error, NOTICEABLE_ERROR) <= allowed
+
+
+def error_finding(error: Estimate) -> Finding:
+    """It is wrong in both directions, which the mean claim and one factor do not show."""
+    return Finding(
+        grade(error.low, MEDIUM, HIGH),
+        "calibration",
+        "calibration.ece_debiased",
+        f"sigmoid(margin) is off by {points(error.value)} on average, in both directions",
+        "Overconfident in some ranges and underconfident in others: a single temperature does not "
+        "mend that. Look at the reliability diagram and at the subsets.",
+        p=p_at_most(error, NOTICEABLE_ERROR),
     )
-    return is_off(case, divided.ece_debiased)
-
-
-def is_off(case: Case, error: Estimate) -> bool:
-    """Whether a calibration error is above what is noticeable, at the level of one of two tests."""
-    return p_at_most(error, NOTICEABLE_ERROR) <= (1 - case.confidence) / 4
 
 
 def near_factor(scale: Estimate) -> float:
@@ -106,10 +108,10 @@ def mean_finding(
         "calibration",
         "calibration.overconfidence",
         claim(pairs, mean),
-        f"The {mean.confidence:.1%} interval (the temperature is tested too) is "
+        f"The {mean.confidence:.1%} interval (other claims are tested too) is "
         f"{100 * mean.low:.1f} to {100 * mean.high:.1f} points. {remedy(overall, over)}",
         examples(case, pairs, over),
-        min(1.0, 2 * p_within(mean, NOTICEABLE)),  # mean claim and temperature are both tested
+        p_within(mean, NOTICEABLE),
     )
 
 
@@ -126,12 +128,12 @@ def scale_finding(
         "calibration.temperature",
         f"{kind}: margins are too {size} for the labels by a factor of {factor:.3g}",
         f"The temperature that fits the labels is {scale.value:.3g}, with a {scale.confidence:.1%} "
-        f"interval (the mean claim is tested too) of {scale.low:.3g} to {scale.high:.3g}; a "
+        f"interval (other claims are tested too) of {scale.low:.3g} to {scale.high:.3g}; a "
         f"calibrated model has 1. {remedy(overall, over)}",
         examples(case, pairs, over),
         min(
             1.0,
-            4 * min(p_at_most(scale, NOTICEABLE_FACTOR), p_at_least(scale, 1 / NOTICEABLE_FACTOR)),
+            2 * min(p_at_most(scale, NOTICEABLE_FACTOR), p_at_least(scale, 1 / NOTICEABLE_FACTOR)),
         ),
     )
 
@@ -161,11 +163,13 @@ def claim(pairs: Pairs, estimate: Estimate, where: str = "") -> str:
     return f"{kind}{where}: mean confidence {claimed.mean():.1%}, accuracy {correct.mean():.1%}"
 
 
-def subset_finding(case: Case, by_subset: Mapping[str, Pairs], overall: float) -> list[Finding]:
+def subset_finding(
+    case: Case, by_subset: Mapping[str, Pairs], overall: float, allowed: float
+) -> list[Finding]:
     """The subset that is furthest off for certain, if it is clearly worse than the whole."""
     if len(by_subset) < 2:
         return []
-    level = 1 - (1 - case.confidence) / len(by_subset)  # Bonferroni: the worst of many is picked
+    level = 1 - allowed / len(by_subset)  # Bonferroni: the worst of many is picked
     found = {
         name: overconfidence(p.margins, p.clusters, targets=p.targets, confidence=level)
         for name, p in by_subset.items()

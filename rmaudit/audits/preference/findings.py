@@ -16,6 +16,7 @@ from rmaudit.case import Case
 from rmaudit.results import Estimate, Finding, Severity
 from rmaudit.stats.intervals import cluster_ratios
 from rmaudit.stats.law import p_at_least, p_at_most
+from rmaudit.stats.multiple import finding_level
 from rmaudit.stats.strata import shortfall
 from rmaudit.typing import Float, Mask
 
@@ -23,6 +24,7 @@ ACCURACY = "preference.accuracy"
 TIE_RATE = "preference.tie_rate"
 HARD = "preference.style_hard"
 NOTICEABLE = 0.02  # of an accuracy, below that of the rest
+OVERALL = 0.2  # of the chance of a mistake: the gap to the rest; at equal margins: what is left
 SHORT = 0.05  # the same at equal margins, where some differences show that mean little
 
 
@@ -112,15 +114,20 @@ def lead_over(decided: Margins, amount: Float, confidence: float) -> Estimate:
 
 
 def subset_finding(case: Case, decided: Margins, masks: Mapping[str, Mask]) -> list[Finding]:
-    """The subset that is furthest below the rest for certain: in all, or at equal margins."""
+    """The subset that is furthest below the rest for certain: in all, or at equal margins.
+
+    The chance of a false one is shared out over the subsets (Bonferroni: the worst of many is
+    picked) and over the two tests of each, by weight: at equal margins a fault shows best.
+    """
     if len(masks) < 2:
         return []
-    level = 1 - (1 - case.confidence) / len(masks)  # Bonferroni: the worst of many is picked
+    level = 1 - (1 - case.confidence) / len(masks)
+    allowed = finding_level(case.confidence)
     parts = {name: rows[decided.row] for name, rows in masks.items()}
     gaps = {name: gap_to_rest(decided, part, level) for name, part in parts.items()}
     name, gap = furthest(gaps)
-    where, tolerated = "below the rest of the data", NOTICEABLE
-    if not gap.low >= NOTICEABLE:
+    where, p = "below the rest of the data", len(masks) * p_at_most(gap, NOTICEABLE) / OVERALL
+    if p > allowed:
         data = (decided.correct, np.abs(decided.margin))
         name, gap = furthest(
             {
@@ -128,9 +135,10 @@ def subset_finding(case: Case, decided: Margins, masks: Mapping[str, Mask]) -> l
                 for name, part in parts.items()
             }
         )
-        where, tolerated = "below pairs of the rest whose margins are as large", 0.0
+        where = "below pairs of the rest whose margins are as large"
+        p = len(masks) * p_at_most(gap, 0.0) / (1 - OVERALL)
         # A part of other margins, not ranked worse on the whole, is no weak one.
-        if not (gap.low > 0 and gap.value >= SHORT and gaps[name].value >= NOTICEABLE):
+        if not (p <= allowed and gap.value >= SHORT and gaps[name].value >= NOTICEABLE):
             return []
     part = decided.on_rows(masks[name])
     accuracy = float(part.correct.mean())
@@ -147,7 +155,7 @@ def subset_finding(case: Case, decided: Margins, masks: Mapping[str, Mask]) -> l
             f"Accuracy on {name} is {accuracy:.1%}",
             detail,
             pair_examples(case, part, most_wrong(part)),
-            min(1.0, 2 * len(masks) * p_at_most(gap, tolerated)),  # two tests of each subset
+            min(1.0, p),
         )
     ]
 

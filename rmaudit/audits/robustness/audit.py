@@ -16,6 +16,7 @@ from rmaudit.audits.base import Audit, grade, register_audit
 from rmaudit.audits.common.allocation import FIRST_LOOK, PROBE_PAIRS
 from rmaudit.audits.common.pairs import lacks_labels, margins
 from rmaudit.audits.robustness.effects import (
+    LIMITS,
     PASS_WITHIN,
     Effect,
     beyond,
@@ -195,7 +196,10 @@ def findings(
 ) -> list[Finding]:
     """The probes on which the reward is not what its suite expects, for certain."""
     said = []
-    raw = {e.key: beyond(by_key[e.key], e.entry)[0] for e in found}
+    # `beyond` doubles what one side has; what may go wrong in one direction has that side alone.
+    raw = {
+        e.key: beyond(by_key[e.key], e.entry)[0] * len(LIMITS[e.entry.expected]) / 2 for e in found
+    }
     tested = {key: p for key, p in raw.items() if math.isfinite(p)}
     strict = dict(zip(tested, holm(list(tested.values())), strict=True))  # over all probes
     for effect in found:
