@@ -18,12 +18,12 @@ Rows = Sequence[Mapping[str, Any]]
 ENOUGH = 0.8  # power
 # Of the data, not of the reward, and true: the sound score likes length a little, the labels are
 # noisy, and the clinic's texts are filled from one set of phrases.
-TRUE_OF_CLEAN = (
-    "chosen response is longer",
-    "chosen output is longer",  # as older cells have it
-    "labels of the feedback data are suspect",
+TRUE_OF_CLEAN = (  # metric, and words of the title
+    ("", "chosen response is longer"),
+    ("", "chosen output is longer"),  # as older cells have it
+    ("data.suspect_label_share", "feedback"),
 )
-TRUE_OF_CLINIC = ("with a word or two changed",)
+TRUE_OF_CLINIC = (("data.near_leakage_share", "with a word or two changed"),)
 
 
 def share(count: int, n: int) -> str:
@@ -40,7 +40,7 @@ def false_alarms(row: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         (audit, metric)
         for audit, metric, _, title in row["findings"]
-        if not any(words in title for words in true)
+        if not any(metric == id_ and words in title for id_, words in true)
     ]
 
 
