@@ -9,13 +9,14 @@ from typing import Any
 from rmaudit.data import names
 from rmaudit.data.contexts import Assembly, assembly
 from rmaudit.data.faults import Fault
+from rmaudit.data.judged import verdicts_of
 from rmaudit.data.layouts.shapes import Ranked, Row, Sets, Shape
 from rmaudit.data.mapping import ColumnMap, vote
 from rmaudit.data.messages import decoded, extract_prompt, holds_turn_mark
 from rmaudit.data.paths import MISSING, get
 from rmaudit.data.plan import Plan, Unclear, through, turn_notes
 from rmaudit.data.profile import Profile
-from rmaudit.data.rows import COLUMNS, ONE_OUTPUT, SHARED, infer_type
+from rmaudit.data.rows import COLUMNS, ONE_OUTPUT, SHARED, check, infer_type
 from rmaudit.data.suggestion import LONGEST, suggestion
 from rmaudit.data.types import DataType
 from rmaudit.data.verdicts import find_pick, find_vote
@@ -263,8 +264,27 @@ class Table:
                 f"there are rewards, and {_columns(texts)} may hold what they are of; "
                 f"{suggestion(self.profile)}"
             )
+        if kind in ("deployment", "samples") and not self.mapping.specs:
+            self._refuse_judged(kind, read)
         if kind == "preference" and not self.has("prompt") and not self.context:
             self._refuse_lost_context(left, read)
+
+    def _refuse_judged(self, kind: DataType, read: Callable[[Row], list[Row]] | None) -> None:
+        rows = []
+        for record in self.profile.rows:
+            try:
+                row = check((read(dict(record)) if read else [record])[0], kind)
+            except Fault:
+                continue
+            rows += [(row["prompt"], text) for text in row.get("outputs", ())]
+        verdicts = verdicts_of(rows)
+        if verdicts is not None:
+            raise Unclear(
+                f"the responses ({_shown(verdicts)}) are verdicts on two responses that stand in "
+                "the prompts, as a judge is trained on; give the two in columns of their own, as "
+                "prompt, chosen and rejected (a judge's own prompts: --columns "
+                "prompt=...,output=...)"
+            )
 
     def _refuse_lost_context(
         self, left: list[str], read: Callable[[Row], list[Row]] | None

@@ -10,6 +10,7 @@ import pytest
 from rmaudit.data import load
 from rmaudit.data.faults import Fault
 from rmaudit.data.rows import check, infer_type
+from rmaudit.errors import DataError
 
 USER = {"role": "user", "content": "p"}
 GOOD, BAD = ({"role": "assistant", "content": text} for text in "gb")
@@ -208,3 +209,22 @@ def test_items_and_ids_of_one_prompt_are_one_unit() -> None:
     assert len(set(load([{**row, "prompt": ""} for row in pairs]).clusters)) == 2  # rows of an id
     mixed = [pairs[0], pairs[1] | {"prompt": "Q"}, pairs[2] | {"prompt": "R"}]
     assert len(set(load(mixed).clusters)) == 2
+
+
+def test_a_judges_training_data_are_refused_and_multiple_choice_is_not() -> None:
+    two = "[CONTEXT] 1+1? [RESPONSE A] {} [RESPONSE B] {} \n"
+    turns = [
+        {
+            "messages": [
+                {"role": "user", "content": two.format(i, i + 1)},
+                {"role": "assistant", "content": verdict},
+            ]
+        }
+        for i, verdict in enumerate(["A", "B", "I prefer the first. [[A]]", "<answer>B</answer>"])
+    ]
+    with pytest.raises(DataError, match="verdicts on two responses that stand in the prompts"):
+        load(turns)
+    choices = [{"prompt": f"{i}? A) yes B) no", "completion": "AB"[i % 2]} for i in range(4)]
+    assert load(choices).type == "deployment"
+    talk = [{"prompt": two.format(i, i), "completion": f"Both say {i}, so I do."} for i in range(4)]
+    assert load(talk).type == "deployment"
