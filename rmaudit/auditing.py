@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rmaudit.audits.common.pairs import LARGEST
+from rmaudit.audits.preflight.findings import unusable_findings
 from rmaudit.case import BEYOND_QUICK, Case
 from rmaudit.data.types import Dataset
 from rmaudit.errors import RmauditError
@@ -184,6 +185,24 @@ def _renamed(
         return replace(metric, estimate=replace(metric.estimate, undefined_reason=reason))
 
     return [replace(r, metrics=tuple(told(m) for m in r.metrics)) for r in results]
+
+
+def with_unusable_rewards(
+    results: Sequence[AuditResult], case: Case, scores: Scores
+) -> list[AuditResult]:
+    """The results, with `preflight`'s findings on rewards that no number is made of.
+
+    Whichever audits were asked for leave such rewards out. Where `preflight` is none of those that
+    ran, its findings stand with the first that did.
+    """
+    found = list(results)
+    places = [place for place, result in enumerate(found) if result.status == "ok"]
+    if not places or any(found[place].audit == "preflight" for place in places):
+        return found
+    first = found[places[0]]
+    findings = (*unusable_findings(case, scores), *first.findings)
+    found[places[0]] = replace(first, findings=findings)
+    return found
 
 
 def measured(audit: Audit, case: Case, scores: Scores, debug: bool) -> AuditResult:

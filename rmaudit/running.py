@@ -19,6 +19,7 @@ from rmaudit.auditing import (
     planned,
     with_signal,
     with_true_reasons,
+    with_unusable_rewards,
 )
 from rmaudit.audits.base import audits as registered_audits
 from rmaudit.case import Case
@@ -282,9 +283,10 @@ def _audit(
     searches = {plan.audit.name: plan.searches for plan in wanted}
     scores = _score_case(case, requests, searches, store, progress)
     further.after(scores.requests)
-    results = with_true_reasons(
-        measure(wanted, measurable(scores), progress, debug), _own_rewards(case, scores), case.eval
-    )
+    rewards, usable = _own_rewards(case, scores), measurable(scores)
+    results = with_true_reasons(measure(wanted, usable, progress, debug), rewards, case.eval)
+    if rewards.size:
+        results = with_unusable_rewards(results, case, usable)
     return Report.build(
         as_one_family(results, case.confidence),
         audits=audits,

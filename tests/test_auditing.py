@@ -6,7 +6,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -201,3 +201,22 @@ def test_named_audits_are_loaded_without_the_others() -> None:
     for name in ("base", "lenght", "a.b", "__init__", ""):
         with pytest.raises(UsageError, match=f"no audit is named '{name}'"):
             audits([name])
+
+
+def test_rewards_that_no_number_is_made_of_are_told_whichever_audits_are_asked_for() -> None:
+    rows = [{"prompt": f"Q{i}?", "chosen": f"good {i}", "rejected": f"bad {i}"} for i in range(12)]
+
+    def broken(pairs: Any) -> list[float]:
+        return [math.inf if text == "good 3" else float(len(text)) for _, text in pairs]
+
+    titles = {"Non-finite rewards: 1 of 24 texts"}
+    for only in (["preference"], ["length", "style"], ["preflight", "preference"]):
+        report = rmaudit.audit(broken, rows, only=only, cache=False)
+        told = [f for f in report.findings if f.metric == "preflight.nonfinite_share"]
+        assert {f.title for f in told} == titles
+        assert len(told) == 1
+        assert told[0].severity == "high"
+    sound = rmaudit.audit(
+        lambda pairs: [float(len(t)) for _, t in pairs], rows, only=["preference"]
+    )
+    assert not any(f.audit == "preflight" for f in sound.findings)

@@ -154,3 +154,16 @@ def test_a_run_named_like_a_formula_writes_no_formula(tmp_path: Path) -> None:
         assert not any(
             cell.startswith("=") for line in text.splitlines() for cell in line.split(",")
         )
+
+
+def test_progress_bars_are_no_log_and_are_named(tmp_path: Path) -> None:
+    bar = "Train epoch [1/1]: {}%| | {}/9 [00:12<03:50, 12.1s/it, kl=0.01, rm={}, glen=12]\n"
+    path = tmp_path / "run.log"
+    path.write_text("started, with 2 nodes\n" + "".join(bar.format(i, i, i) for i in range(1, 9)))
+    with pytest.raises(DataError, match=r"progress bars \(kl, rm, glen\)"):
+        read_log(path)
+    path.write_text("".join(bar.format(i, i, i) for i in range(1, 9)))  # nor is one the header
+    with pytest.raises(DataError, match=r"progress bars \(kl, rm, glen\)"):
+        read_log(path)
+    path.write_text("".join(bar.format(i, i, i) for i in range(1, 9)) + LINES)
+    assert read_log(path).run.step.size == 12

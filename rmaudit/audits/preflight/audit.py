@@ -16,11 +16,9 @@ from rmaudit.audits.preflight.findings import (
     NONFINITE,
     NOT_APPLICABLE,
     discrepancy_findings,
-    failure_findings,
-    inapplicable_findings,
     nonfinite,
-    nonfinite_findings,
     text_findings,
+    unusable_findings,
 )
 from rmaudit.audits.preflight.sample import Rescored, Texts
 from rmaudit.case import Case
@@ -118,9 +116,7 @@ class Preflight(Audit):
             metrics += _shares(id_, flag, texts, case, known=reads or id_ in _OF_REWARDS)
         facts = [(fact, str(value)) for fact, value in case.model.describe().items()]
         findings = [
-            *nonfinite_findings(rewards, texts, case),
-            *failure_findings(rewards, scores, texts, case),
-            *inapplicable_findings(rewards),
+            *unusable_findings(case, scores),
             *discrepancy_findings(rescored, texts, case),
             *text_findings(metrics, flags, texts, case),
         ]

@@ -31,6 +31,19 @@ def nonfinite(rewards: Float) -> Mask:
     return ~(np.abs(rewards) < LARGEST) & ~does_not_apply(rewards)
 
 
+def unusable_findings(case: Case, scores: Scores) -> list[Finding]:
+    """Findings on rewards of the evaluation data's own texts that no number can be made of."""
+    texts = Texts.of(case)
+    rewards = np.concatenate(
+        [np.empty(0), *(scores.column(r.side).reward for r in case.data_requests)]
+    )
+    return [
+        *nonfinite_findings(rewards, texts, case),
+        *failure_findings(rewards, scores, texts, case),
+        *inapplicable_findings(rewards),
+    ]
+
+
 def nonfinite_findings(rewards: Float, texts: Texts, case: Case) -> list[Finding]:
     """The finding on rewards that are no finite numbers; those that failed have their own."""
     places = np.flatnonzero(nonfinite(rewards) & ~failed(rewards))

@@ -25,6 +25,9 @@ _CONSOLE = re.compile(r"\bstep:(\d+) - (.+)")
 _PAIR = re.compile(
     r"(?<![^\s:])([^\s:]+):(?:np\.\w+\()?(-?(?:\d[\d.e+-]*|nan|inf))\)?(?=\s|$)", re.IGNORECASE
 )
+# A bar of tqdm with numbers behind its times; bounded, since logs may be hostile.
+_BAR = re.compile(r"\b\d{1,9}/\d{1,9} \[\d[^\]\n]{1,60}?, ([^\s=,\]]{1,60}=[^\]\n]{1,2000})\]")
+_IN_BAR = re.compile(r"([^\s=,]+)=")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m|\[\d+m")
 _WRAPPED = re.compile(r"\b(?:np|numpy|torch)\.\w+\(([^()]*)\)|\btensor\(([^(),]*)(?:,[^()]*)?\)")
 _BARE = re.compile(r"(?<![\w'\"])(-?)(nan|inf)(?![\w'\"])", re.IGNORECASE)
@@ -52,6 +55,8 @@ def read_records(path: Path) -> tuple[list[Record], list[str]]:
         return stores.read_parquet(path), []
     text, notes = _text(path)
     records, notes = _records(text, notes)
+    if not records:
+        _refuse_progress_bars(path, text)
     _refuse_several_runs(path, records)
     return _unstacked(records), notes
 
@@ -102,6 +107,18 @@ def _records(text: str, notes: list[str]) -> tuple[list[Record], list[str]]:
     return records, notes
 
 
+def _refuse_progress_bars(path: Path, text: str) -> None:
+    """`DataError` where numbers stand in progress bars alone: their steps begin anew each time."""
+    bars = _BAR.findall(text)
+    if bars:
+        names = [*dict.fromkeys(name for bar in bars for name in _IN_BAR.findall(bar))]
+        raise DataError(
+            f"{path}: holds progress bars ({', '.join(names[:8])}), which count anew for every "
+            "epoch and round; give what the trainer logs by step: its TensorBoard folder, W&B's "
+            "history as CSV, or JSON Lines"
+        )
+
+
 def _refuse_several_runs(path: Path, records: Iterable[Record]) -> None:
     """`DataError` where a column says that rows are of several runs: by step they would mix."""
     for name in ("run_id", "run_uuid", "run_name", "run"):
@@ -134,14 +151,17 @@ def _table(lines: list[str]) -> list[Record]:
     """Records of separated values with a header, told by the separator that the header has most."""
     header = next((line for line in lines if line.strip()), "")
     separator = max(",;\t", key=header.count)
-    if not header.count(separator):
+    cells = header.split(separator)
+    named = [cell for cell in cells if math.isnan(number(cell)) and "=" not in cell]
+    if len(cells) < 2 or 2 * len(named) <= len(cells):  # values, or words=values: no header
         return []
     rows = csv.DictReader(lines, delimiter=separator, strict=False)
     comma = separator == ";"  # where the comma is the decimal mark
     try:
-        return _rows(rows, comma)
+        read = _rows(rows, comma)
     except csv.Error:  # a cell without end is no table's
         return []
+    return read if any(math.isfinite(number(cell)) for row in read for cell in row.values()) else []
 
 
 def _rows(rows: Iterable[Mapping[Any, Any]], comma: bool) -> list[Record]:
