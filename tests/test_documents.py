@@ -188,6 +188,19 @@ def metrics(report: dict[str, Any]) -> dict[tuple[str, str], list[float]]:
     }
 
 
+def axes_without_unit(report: dict[str, Any]) -> list[str]:
+    """Axes of shares that would be drawn from 0 to 1, where the page has percent or points."""
+    share = re.compile(r"\b(share|accuracy|rate|confidence|alpha)\b(?!.*\()")
+    return [
+        f"{audit}, {figure['title']}: {figure['data'][f'{side}label']}"
+        for audit, result in report["audits"].items()
+        for figure in result["figures"]
+        for side in "xy"
+        if share.search(figure["data"].get(f"{side}label") or "")
+        and figure["data"].get(f"{side}unit") not in ("percent", "points")
+    ]
+
+
 def undrawn(figure: dict[str, Any]) -> str:
     raise SchemaError("not drawn in this test")
 
@@ -201,7 +214,9 @@ def test_the_committed_example_is_what_make_example_builds(
         app, ["demo", "--synthetic", "--out", str(tmp_path), "--quiet", "--debug"]
     )
     assert done.exit_code == 0, done.output
-    built = metrics(json.loads((tmp_path / "report.json").read_text()))
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert axes_without_unit(report) == []
+    built = metrics(report)
     committed = metrics(json.loads((ROOT / "reports" / "example" / "report.json").read_text()))
     # An audit added since the page was made is no fault of the page.
     names = {id_.partition(".")[0] for id_, _ in committed}

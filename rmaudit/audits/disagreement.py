@@ -392,6 +392,8 @@ def _curve(errors: Float, spread: Float, selective: Estimate) -> Figure:
             "series": series,
             "xlabel": "share of pairs kept, least disagreement first",
             "ylabel": "error rate",
+            "xunit": "percent",
+            "yunit": "percent",
             "xscale": "linear",
             "diagonal": False,
             "reference_y": float(errors.mean()),

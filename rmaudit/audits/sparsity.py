@@ -294,7 +294,8 @@ def _accuracy_figure(correlations: Sequence[Estimate], accuracies: Sequence[Esti
                 _series("rank correlation with the final margin", correlations),
             ],
             "xlabel": "share of the response's words",
-            "ylabel": "accuracy, correlation",
+            "xunit": "percent",
+            "ylabel": "accuracy (100% is 1), correlation",
             "xscale": "linear",
             "diagonal": False,
             "reference_y": ARRIVED,
@@ -332,6 +333,7 @@ def _example_figure(case: Case, rows: NDArray[np.int64], curves: Mapping[str, Fl
         {
             "series": series,
             "xlabel": "share of the response's words",
+            "xunit": "percent",
             "ylabel": "reward",
             "xscale": "linear",
             "diagonal": False,

@@ -243,6 +243,7 @@ def _figure(tail: Tail) -> Figure:
             "series": series,
             "xlabel": "reward above its prompt's mean (SD)",
             "ylabel": "share of the tail beyond",
+            "yunit": "percent",
             "xscale": "linear",
             "yscale": "log",
             "diagonal": False,

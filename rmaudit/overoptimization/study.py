@@ -20,6 +20,7 @@ from rmaudit.overoptimization.fits import (
 from rmaudit.overoptimization.rl_curve import RlCurve
 from rmaudit.overoptimization.rl_findings import Mover, movers, rl_overoptimization
 from rmaudit.results import Estimate, Figure
+from rmaudit.rewards.ensemble import AGGREGATE_NAMES
 
 COLUMNS = (
     "method",
@@ -166,7 +167,7 @@ def gain_figure(
     by_step = not all(has_kl(one.curve) for one in studies)
     methods = len({one.curve.method for one in studies})
     for place, one in enumerate(studies):
-        parts = [one.run] if len(studies) > methods or methods == 1 < len(studies) else []
+        parts = [_run_name(one)] if len(studies) > methods or methods == 1 < len(studies) else []
         parts += [METHOD_NAMES[one.curve.method]] if methods > 1 else []
         label = ", ".join(parts)
         alone = len(studies) == 1
@@ -266,11 +267,15 @@ def _caption(studies: Sequence[Study]) -> str:
     if len(studies) == 1 or len(reaches) > 1:
         return " ".join(_sentence(one) for one in studies[:MOST_TOLD])
     ((method, reach),) = reaches
-    told = [f"{one.run} {_peak(one)}" for one in studies[:MOST_TOLD]]
+    told = [f"{_run_name(one)} {_peak(one)}" for one in studies[:MOST_TOLD]]
     if len(studies) > MOST_TOLD:
         told.append(f"{len(studies) - MOST_TOLD} more in the table")
     how = METHOD_NAMES[method]
     return f"{how[:1].upper()}{how[1:]}{reach}. Highest gold gain of each: {'; '.join(told)}."
+
+
+def _run_name(one: Study) -> str:
+    return AGGREGATE_NAMES.get(one.run, one.run)
 
 
 def _reach(one: Study) -> str:
@@ -291,7 +296,7 @@ def _peak(one: Study) -> str:
 def _sentence(one: Study) -> str:
     found, how = one.found, METHOD_NAMES[one.curve.method]
     if not found.gain_at_peak.defined:
-        return f"{one.run}, {how}: {found.gain_at_peak.undefined_reason}."
+        return f"{_run_name(one)}, {how}: {found.gain_at_peak.undefined_reason}."
     unit = " SD" if one.curve.standard else ""
     turn = (
         f"and is {found.loss_after_peak.value:.2f}{unit} lower at the end"
@@ -305,7 +310,7 @@ def _sentence(one: Study) -> str:
             safe = "; its lower bound never rises (safe KL 0)"
     at = f" at KL {found.best_kl.value:.2f}" if has_kl(one.curve) else ""
     gain = f"{found.gain_at_peak.value:.2f}{unit}{at}"
-    return f"{one.run}, {how}{_reach(one)}: the gold reward gains {gain} {turn}{safe}."
+    return f"{_run_name(one)}, {how}{_reach(one)}: the gold reward gains {gain} {turn}{safe}."
 
 
 def _spread(name: str, estimate: Estimate) -> dict[str, float]:

@@ -74,9 +74,9 @@ def curves(ax: Axes, data: Data) -> None:
     xs = np.concatenate([numbers(s["x"]) for s in series] or [np.empty(0)])
     ys = np.concatenate([numbers(s["y"]) for s in series] or [np.empty(0)])
     if data.get("xscale") == "log":
-        log_axis(ax, "x", xs)
+        log_axis(ax, "x", xs, data.get("xunit"))
     if data.get("yscale") == "log":
-        log_axis(ax, "y", ys)
+        log_axis(ax, "y", ys, data.get("yunit"))
     reference(ax, data)
     if data.get("diagonal"):
         ax.axline((0, 0), (1, 1), color=MUTED, lw=0.9, ls=(0, (4, 3)), zorder=1)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib import rcParams
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, ScalarFormatter
 
 from rmaudit.plots.names import fit, label, lines_of, room, start_words, widest_line, wrap
 from rmaudit.plots.style import MUTED, Style
@@ -17,6 +17,7 @@ from rmaudit.typing import Float
 
 AXIS = 0.85  # of the figure's width: an axis label
 LEGEND = 0.8  # of the figure's width: a legend above a drawing that begins at the left
+LONGEST_TICK = 8  # letters of a number at an axis, from which on it is written as 1.5e-07
 LEGEND_MARK = 7  # letters that a legend's line and gaps take
 
 
@@ -34,7 +35,21 @@ def size_of(ax: Axes) -> tuple[float, float]:
     return width, float(rcParams["ytick.labelsize"])
 
 
-def _as_unit(sign: str) -> Callable[[float, object], str]:
+class _OwnNumbers(ScalarFormatter):
+    """Each number as it is: no power of ten stands apart, where a legend may lie on it."""
+
+    def __init__(self) -> None:
+        super().__init__(useOffset=False)
+        self.set_scientific(False)
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        """One label."""
+        text: str = super().__call__(x, pos)
+        return text if len(text) <= LONGEST_TICK else f"{x:.3g}".replace("-", "\u2212")
+
+
+def _as_unit(unit: str) -> Callable[[float, object], str]:
+    sign = _AXIS_UNITS[unit]
     return lambda value, _: f"{100 * value:.3g}{sign}".replace("-", "\u2212")
 
 
@@ -45,7 +60,9 @@ def name_axes(ax: Axes, data: Mapping[str, Any], share: float = AXIS) -> None:
     """
     for side, unit in ((ax.xaxis, data.get("xunit")), (ax.yaxis, data.get("yunit"))):
         if unit is not None:
-            side.set_major_formatter(_as_unit(_AXIS_UNITS[unit]))
+            side.set_major_formatter(_as_unit(unit))
+        elif isinstance(side.get_major_formatter(), ScalarFormatter):
+            side.set_major_formatter(_OwnNumbers())
     width, font_size = size_of(ax)
     height = float(ax.figure.get_figure(root=True).get_figheight())
     for axis, words, inches in (
@@ -130,8 +147,8 @@ def reference(ax: Axes, data: Mapping[str, Any]) -> None:
         ax.axhline(float(data["reference_y"]), color=MUTED, lw=0.9, ls=(0, (4, 3)), zorder=1)
 
 
-def log_axis(ax: Axes, which: str, values: Float) -> None:
-    """A log scale with plain numbers; linear where nothing is positive."""
+def log_axis(ax: Axes, which: str, values: Float, unit: str | None = None) -> None:
+    """A log scale with plain numbers, or in a unit; linear where nothing is positive."""
     positive = values[values > 0]
     if positive.size == 0:
         return
@@ -140,7 +157,8 @@ def log_axis(ax: Axes, which: str, values: Float) -> None:
     decades = math.log10(positive.max() / positive.min())
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2 else (1.0,)))
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+    plain = FuncFormatter(lambda value, _: f"{value:,.6g}")
+    axis.set_major_formatter(plain if unit is None else _as_unit(unit))
 
 
 def note(ax: Axes, words: str) -> None:

@@ -143,7 +143,8 @@ def _bars_show(data: Data) -> bool:
 
 @figure_kind("bars", _bars_height, _bars_show)
 def bars(ax: Axes, data: Data) -> None:
-    """Groups of bars: ``labels``, ``series`` (name, values, low, high), ``ylabel``, ``reference``.
+    """Groups of bars: ``labels``, ``series`` (name, values, low, high), ``ylabel``, ``yunit``,
+    ``reference``.
 
     They lie on their side where the labels are many or long.
     """
@@ -165,7 +166,9 @@ def bars(ax: Axes, data: Data) -> None:
         if one.get("low"):
             low, high = numbers(one["low"])[: len(labels)], numbers(one["high"])[: len(labels)]
             (ax.hlines if lie else ax.vlines)(at, low, high, color=INK, lw=1.0)
-    name_axes(ax, {"xlabel" if lie else "ylabel": data.get("ylabel")}, REST)
+    side = "x" if lie else "y"
+    names = {f"{side}{part}": data.get(f"y{part}") for part in ("label", "unit")}
+    name_axes(ax, names, REST)
     if lie:
         name_rows(ax, place, labels, start)
         ax.set_ylim(end - 0.4, -0.6)

@@ -69,18 +69,35 @@ def _domain(
     return (first, last * 1.05) if last > first and math.isfinite(last - first) else (0.0, 1.0)
 
 
-def marked(text: str, other: str) -> Markup:
-    """`text` with the words that `other` lacks marked; plain where the two are quite different."""
+def shorten(text: str, limit: int) -> str:
+    """The beginning of a text, and how much of it is left out."""
+    return text if len(text) <= limit else text[:limit].rstrip() + _left_out(len(text) - limit)
+
+
+def _left_out(characters: int) -> str:
+    return f" … ({characters:,} more characters in report.json)"
+
+
+def marked(text: str, other: str, limit: int = 10_000) -> Markup:
+    """The first `limit` characters of `text`, the words that `other` lacks marked.
+
+    Both are compared whole: where one of them is cut off is no difference. Plain where the two are
+    quite different.
+    """
     words, others = (re.findall(r"\S+|\s+", t) for t in (text, other))
     if len(words) > 2 * MOST_WORDS or len(others) > 2 * MOST_WORDS:
-        return escape(visible(text))
+        return escape(visible(shorten(text, limit)))
     match = difflib.SequenceMatcher(None, words, others, autojunk=False)
     if match.ratio() < ALIKE:
-        return escape(visible(text))
-    parts = []
+        return escape(visible(shorten(text, limit)))
+    parts, left = [], limit
     for tag, start, end, _, _ in match.get_opcodes():
-        piece = escape(visible("".join(words[start:end])))
+        shown = "".join(words[start:end])[:left]
+        left -= len(shown)
+        piece = escape(visible(shown))
         if tag in ("delete", "replace") and piece.strip():
             piece = Markup("<mark>{}</mark>").format(piece)
         parts.append(piece)
+    if len(text) > limit:
+        parts.append(escape(_left_out(len(text) - limit)))
     return Markup("").join(parts)

@@ -20,7 +20,7 @@ from rmaudit.plots import page_svg, shows, to_pdf, to_svg, visible
 from rmaudit.report import wording
 from rmaudit.report.breaks import breakable
 from rmaudit.report.causes import grouped
-from rmaudit.report.marks import interval_plot, marked
+from rmaudit.report.marks import interval_plot, marked, shorten
 from rmaudit.report.schema import AuditRecord, FigureRecord, MetricRecord, TableRecord
 from rmaudit.report.verdict import key_numbers, verdict
 
@@ -28,13 +28,14 @@ if TYPE_CHECKING:
     from rmaudit.report.document import Report
 
 PAGE_BYTES = 1_000_000
-TEXT_LIMITS = (4_000, 1_500, 500, 200)  # characters of an example's text; the first that fits
+# Examples of a finding, and characters of each of their texts: the first that fit. Two examples
+# that can be read say more than five that are cut off.
+EXAMPLE_LIMITS = ((5, 4_000), (5, 1_500), (3, 1_500), (2, 1_000), (1, 1_000), (1, 500), (1, 200))
 MOST_OF_TEXT = 8_000  # characters of any other text, such as the name of a subset
 PREVIEW = 280  # characters of a long text that show before it is opened
 PROSE = 30  # characters from which on the texts of a table's column get room
 TALL = 15  # rows of a figure from which on it stands alone in its line
 LONG = 600  # characters from which on a text beside another scrolls
-MOST_EXAMPLES = 5
 MOST_SLICES = 300  # numbers by slice, an audit
 MOST_ROWS = 20  # of a table; the others are in its CSV file
 _ARXIV = re.compile(r"arXiv[: ](\d{4}\.\d{4,5})")
@@ -95,8 +96,9 @@ def render(report: Report, drawn: Drawings | None = None) -> str:
         for key, d in drawn.items()
     }
     page = ""
-    for limit in TEXT_LIMITS:
-        page = fill("page.html", _view(report, drawn, figures), limit)
+    view = _view(report, drawn, figures)
+    for most, limit in EXAMPLE_LIMITS:
+        page = fill("page.html", view | {"most_examples": most}, limit)
         if len(page.encode()) < PAGE_BYTES:
             break
     return page
@@ -144,7 +146,6 @@ def _view(report: Report, drawn: Drawings, figures: Mapping[Any, Any]) -> dict[s
         "script": Markup(script),  # nosec B704: a file of the package
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         "most_rows": MOST_ROWS,
-        "most_examples": MOST_EXAMPLES,
     }
 
 
@@ -186,10 +187,15 @@ def _command(report: Report) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class SliceGroup:
-    """The numbers of one audit by one slicing key (or several), by metric id."""
+    """The numbers of one audit by one slicing key (or several), by metric id.
+
+    `zero` has the metrics that are zero in every slice, each by the number whose interval reaches
+    farthest: it says how much could have been missed.
+    """
 
     by: str
     metrics: Mapping[str, Sequence[MetricRecord]]
+    zero: Mapping[str, MetricRecord]
     count: int
     left_out: int
 
@@ -206,10 +212,17 @@ def _slices(audit: AuditRecord) -> list[SliceGroup]:
         if room > 0:
             groups.setdefault(by, {}).setdefault(metric.id, []).append(metric)
             room -= 1
-    return [
-        SliceGroup(by, shown, counts[by], counts[by] - sum(len(m) for m in shown.values()))
-        for by, shown in groups.items()
-    ]
+    return [_slice_group(by, shown, counts[by]) for by, shown in groups.items()]
+
+
+def _slice_group(by: str, shown: Mapping[str, Sequence[MetricRecord]], count: int) -> SliceGroup:
+    zero = {
+        id_: max(metrics, key=lambda metric: metric.ci[1] or 0.0)
+        for id_, metrics in shown.items()
+        if len(metrics) > 1 and all(metric.value == 0 and not _speaks(metric) for metric in metrics)
+    }
+    rest = {id_: metrics for id_, metrics in shown.items() if id_ not in zero}
+    return SliceGroup(by, rest, zero, count, count - sum(len(m) for m in shown.values()))
 
 
 @cache
@@ -236,13 +249,14 @@ def environment(text_limit: int) -> Environment:
         words=wording.words,
         interval_plot=interval_plot,
         slice_words=wording.slice_words,
-        marked=marked,
+        marked=lambda text, other: marked(text, other, text_limit),
         number=wording.number,
         minus=wording.minus,
         heading=wording.heading,
+        cell_words=wording.cell_words,
         column_kinds=_column_kinds,
         linked=_linked,
-        shorten=lambda text: _shorten(text, text_limit),
+        shorten=lambda text: shorten(text, text_limit),
         preview=lambda text: text[:PREVIEW].rstrip(),
     )
     environment.globals.update(preview_length=PREVIEW, long_text=LONG, tall=TALL)
@@ -271,12 +285,6 @@ def _shown(value: Any) -> Any:
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
     return visible(value if len(value) <= MOST_OF_TEXT else f"{value[:MOST_OF_TEXT]} …")
-
-
-def _shorten(text: str, limit: int) -> str:
-    if len(text) <= limit:
-        return text
-    return f"{text[:limit].rstrip()} … ({len(text) - limit:,} more characters in report.json)"
 
 
 def _linked(source: str) -> Markup:

@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from rmaudit.report.schema import MetricRecord
 from rmaudit.results import Better
+from rmaudit.rewards.ensemble import AGGREGATE_NAMES
 
 BETTER: dict[Better, str] = {
     "higher": "higher",
@@ -35,6 +36,8 @@ UNITS = {
     "nats": "nats",
 }
 METHODS = {"bon": "best of n", "tilted": "tilting", "rl": "RL"}
+# By column of a table, what its values are called.
+VALUES = {"method": METHODS, "form": METHODS, "aggregate": AGGREGATE_NAMES, "run": AGGREGATE_NAMES}
 COUNTS = ("n", "count")
 SHARES = ("probability", "share", "share of tokens")
 # Differences of two shares: signed, in percentage points.
@@ -42,13 +45,19 @@ DIFFERENCES = (
     *("_gap", "excess_preference", "_deficit", "calibration.overconfidence"),
     *("region_gap", "detectable_difference", ".overconfidence"),
 )
+AUROCS = ("auroc", "shift_detectable")
 MINUS = "\u2212"
 MOST_DIGITS = 4
 # A quotation, kept as it is, or the hyphen before a negative number.
 _NEGATIVE = re.compile(r"""\"[^\"]*\"|(?<!\w)'[^']*'(?!\w)|(?<![^\s(\[/=,:])-(?=\d)""")
 # What is shown where an id, a column or a table keeps an older word.
 SHOWN = {"ledger": "coverage", "output": "response", "outputs": "responses"}
-PHRASES = {"texts_a_call": "texts per call"}
+PHRASES = {
+    "texts_a_call": "texts per call",
+    "k": "words added",
+    "reward_by_length.x": "doublings of the prompt's mean length",
+    "accuracy_by_length.x": "doublings, chosen against the other",
+}
 LARGE = 10**15  # from which on a number is no longer written out
 
 
@@ -71,10 +80,22 @@ def minus(sentence: str) -> str:
     return _NEGATIVE.sub(lambda found: MINUS if found[0] == "-" else found[0], sentence)
 
 
-def heading(name: str) -> str:
-    """The name of a table, column or fact as shown: share_of_outputs is "share of responses"."""
+def heading(name: str, table: str = "") -> str:
+    """The name of a table, a table's column or a fact as shown.
+
+    "share_of_outputs" is "share of responses".
+    """
     words = name.replace("_", " ").split(" ")
-    return PHRASES.get(name) or " ".join(SHOWN.get(word, word) for word in words)
+    return (
+        PHRASES.get(f"{table}.{name}")
+        or PHRASES.get(name)
+        or " ".join(SHOWN.get(word, word) for word in words)
+    )
+
+
+def cell_words(value: object, column: str) -> object:
+    """A value of a table's column as it reads: "bon" is "best of n" as a method."""
+    return VALUES.get(column, {}).get(value, value) if isinstance(value, str) else value
 
 
 def number(value: float | None, decimals: int | None = None) -> str:
@@ -125,7 +146,7 @@ def unit_of(metric_id: str, unit: str) -> tuple[float, str, str]:
 
     Shares in percent, their differences in points; an AUROC as it is written in the field, 0.50.
     """
-    if "auroc" in metric_id:
+    if metric_id.endswith(AUROCS):
         return 1.0, "", ""
     if unit in SHARES:
         return (100.0, "", "points") if is_difference(metric_id) else (100.0, "%", "")

@@ -13,6 +13,7 @@ from rmaudit.errors import UsageError
 from rmaudit.rewards.base import Encoded, Rewarded, RewardModel, Signal, Text
 
 Aggregate = Literal["mean", "wco", "uwo"]
+AGGREGATE_NAMES = {"wco": "worst case (WCO)", "uwo": "uncertainty-weighted (UWO)"}
 
 
 def aggregate_rewards(

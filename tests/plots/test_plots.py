@@ -269,3 +269,16 @@ def test_a_layout_made_once_is_that_of_a_drawing_of_its_own(kind: str) -> None:
     with canvas.with_style(canvas.style_named("page")):
         draw(figure).savefig(own, format="svg", metadata=nothing)
     assert ours.getvalue() == own.getvalue()
+
+
+def test_axes_have_their_numbers_and_units_beside_them() -> None:
+    def ticks(*y: float, **data: str) -> set[str]:
+        series = [{"name": "", "x": list(range(len(y))), "y": list(y), "style": "line"}]
+        content = {"series": series, "xlabel": "", "ylabel": "", **data}
+        root = ET.fromstring(to_svg({"kind": "curves", "data": content, "title": "t", "alt": "a"}))
+        return {e.text or "" for e in root.iter(SVG + "text")}
+
+    # No power of ten stands apart from the numbers, where the legend may lie on it.
+    assert {"0.0", "1.5e\u221207"} <= ticks(0, 1.75e-7)
+    assert {"0%", "100%"} <= ticks(0, 1, yunit="percent")
+    assert {"1%", "10%", "100%"} <= ticks(0.01, 1, yunit="percent", yscale="log")

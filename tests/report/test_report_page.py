@@ -179,6 +179,42 @@ def test_words_that_differ_are_marked_and_escaped() -> None:
     assert marked("one two three", "quite other words") == "one two three"
 
 
+def test_where_a_text_is_cut_is_no_difference() -> None:
+    cut = marked("the cat sat on the mat", "the dog sat on the mat", 11)
+    assert cut == "the <mark>cat</mark> sat … (11 more characters in report.json)"
+    assert marked("same words here", "same words here and more of them", 100) == "same words here"
+
+
+def test_numbers_that_are_zero_in_every_slice_take_one_line() -> None:
+    def rate(subset: str, value: float, high: float) -> Metric:
+        number = Estimate(value, 0.0, high, 0.95, "cluster-robust", 40, 40)
+        return Metric("preference.tie_rate", number, {"subset": subset})
+
+    zero = [rate("a", 0.0, 0.02), rate("b", 0.0, 0.05)]
+    text = render(sample_report([AuditResult("preference", metrics=tuple(zero))]))
+    # What could have been missed stands beside it.
+    assert "0.0% in every <bdi>subset</bdi>; the widest interval is 0.0% to 5.0%" in text
+    one = [rate("a", 0.0, 0.02), rate("b", 0.1, 0.2)]
+    text = render(sample_report([AuditResult("preference", metrics=tuple(one))]))
+    assert "in every" not in text
+    assert "10.0%" in text
+
+
+def test_a_page_that_would_be_too_large_shows_fewer_examples_not_scraps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = " ".join(f"word{i}" for i in range(100))  # 790 characters
+    row = {"id": "r", "prompt": "p", "chosen": words, "rejected": "other"}
+    finding = Finding("high", "length", "length.padding_effect", "t", "d", (row,) * 5)
+    report = sample_report([AuditResult("length", findings=(finding,))])
+    whole = render(report)
+    assert whole.count("word99") == 5
+    monkeypatch.setattr("rmaudit.report.page.PAGE_BYTES", len(whole.encode()))
+    less = render(report)
+    assert less.count("word99") == 3
+    assert "3 of 5 examples; all are in report.json" in less
+
+
 def test_an_interval_is_drawn_to_scale() -> None:
     record = sample_report().metric("preference.accuracy")
     at = {"value": 0.5, "ci": (0.25, 0.75)}

@@ -99,6 +99,8 @@ def diagram_figure(diagram: ReliabilityDiagram) -> Figure:
             "smooth": {"x": diagram.curve_x.tolist(), "y": diagram.curve_y.tolist()},
             "xlabel": "confidence, max(p, 1 - p)",
             "ylabel": "share correct",
+            "xunit": "percent",
+            "yunit": "percent",
         },
     )
 

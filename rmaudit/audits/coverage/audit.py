@@ -311,15 +311,15 @@ def disagreement(
 
 
 def good_turing(prompts: Sequence[str], types: Sequence[object]) -> pd.DataFrame:
-    """Missing mass N1 / N of the feedback, of contexts and of types (Good 1953), a share.
+    """Missing mass N1 / N of the feedback, of prompts and of types (Good 1953), a share.
 
-    The chance that one more context drawn like the feedback is new. A prompt that was labelled
+    The chance that one more prompt drawn like the feedback is new. A prompt that was labelled
     several times is one draw of its type, and n draws of itself. Its SD is that of Esty (1983,
     Annals of Statistics 11): ``sqrt(N1 / N * (1 - N1 / N) + 2 * N2 / N) / sqrt(N)``.
     """
     rows = []
     drawn = list(dict(zip(prompts, types, strict=True)).values())
-    for unit, values in (("context", prompts), ("type", drawn)):
+    for unit, values in (("prompt", prompts), ("type", drawn)):
         counts = Counter(Counter(values).values())
         n, once, twice = len(values), counts[1], counts[2]
         missing = once / n

@@ -44,6 +44,8 @@ def curve(p: Float) -> Figure:
             "series": [series],
             "xlabel": "alpha",
             "ylabel": "share with p at most alpha",
+            "xunit": "percent",
+            "yunit": "percent",
             "xscale": "linear",
             "diagonal": True,
             "reference_y": None,
@@ -74,6 +76,7 @@ def bars(table: pd.DataFrame) -> Figure:
             "labels": shown["family"].tolist(),
             "series": [series("feedback"), series("deployment")],
             "ylabel": "share",
+            "yunit": "percent",
             "reference": None,
         },
     )

@@ -286,6 +286,7 @@ def figure(deciles: pd.DataFrame) -> Figure:
             "series": [series],
             "xlabel": "mean distance to the nearest feedback prompts",
             "ylabel": "accuracy",
+            "yunit": "percent",
             "xscale": "linear",
             "diagonal": False,
             "reference_y": 0.5,

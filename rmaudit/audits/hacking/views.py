@@ -108,13 +108,14 @@ def success_figure(named: Named, confidence: float) -> Figure:
     return Figure(
         "success_by_length",
         "curves",
-        "Pairs that a universal attack turns, by its length",
-        f"Share of correctly ranked pairs that are turned, by words added. At {LENGTHS[-1]} words: "
+        "Pairs that a universal attack flips, by its length",
+        f"Share of correctly ranked pairs that flip, by words added. At {LENGTHS[-1]} words: "
         f"{last}.",
         {
             "series": series,
             "xlabel": "words added, at most",
-            "ylabel": "pairs turned",
+            "ylabel": "share of pairs flipped",
+            "yunit": "percent",
             "xscale": "log",
             "diagonal": False,
             "reference_y": 0.0,

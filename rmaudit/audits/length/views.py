@@ -98,6 +98,7 @@ def accuracy_figure(curve: pd.DataFrame) -> Figure:
         curve,
         ("chosen response against the other (doublings of length)", "accuracy"),
         0.5,
+        "percent",
     )
 
 
@@ -142,6 +143,7 @@ def _curve(
     curve: pd.DataFrame,
     axes: tuple[str, str],
     reference: float,
+    yunit: str | None = None,
 ) -> Figure:
     columns = {
         key: [optional(float(value)) for value in curve[column]]
@@ -156,6 +158,7 @@ def _curve(
             "series": [{"name": axes[1], **columns, "style": "line"}],
             "xlabel": axes[0],
             "ylabel": axes[1],
+            "yunit": yunit,
             "xscale": "linear",
             "diagonal": False,
             "reference_y": reference,

@@ -198,6 +198,7 @@ def blind_figure(overall: Mapping[str, Estimate]) -> Figure:
                 }
             ],
             "ylabel": "accuracy",
+            "yunit": "percent",
             "reference": 0.5,
         },
     )

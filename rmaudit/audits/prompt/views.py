@@ -33,9 +33,8 @@ def accuracy_figure(accuracy: Estimate, overall: Mapping[str, Estimate]) -> Figu
     }
     parts = [f"{estimate.value:.1%} with {name}" for name, estimate in named.items()]
     alt = f"Accuracy is {', '.join(parts)}." if accuracy.defined else "No pairs."
-    return _intervals(
-        "accuracy", "Accuracy with and without the prompt", alt, named, "accuracy", 0.5
-    )
+    title = "Accuracy with and without the prompt"
+    return _intervals("accuracy", title, alt, named, "accuracy", 0.5, "percent")
 
 
 def shift_figure(
@@ -54,7 +53,13 @@ def shift_figure(
 
 
 def _intervals(
-    name: str, title: str, alt: str, named: Mapping[str, Estimate], xlabel: str, reference: float
+    name: str,
+    title: str,
+    alt: str,
+    named: Mapping[str, Estimate],
+    xlabel: str,
+    reference: float,
+    xunit: str | None = None,
 ) -> Figure:
     rows = [
         {
@@ -65,5 +70,5 @@ def _intervals(
         }
         for label, e in named.items()
     ]
-    data = {"rows": rows, "xlabel": xlabel, "reference": reference}
+    data = {"rows": rows, "xlabel": xlabel, "xunit": xunit, "reference": reference}
     return Figure(name, "intervals", title, alt, data)

@@ -121,7 +121,9 @@ class Robustness(Audit):
         if by_subset is not None:
             figures.append(by_subset)
         absent = [] if by_subset else [NotRun("effects by subset", "a column subset in --eval")]
-        absent += [NotRun(e.key, "texts that it applies to") for e in found if not len(e.change)]
+        absent += [
+            NotRun(e.key, "a text that this probe can change") for e in found if not len(e.change)
+        ]
         if case.reads_rows:
             needs = "a reward that reads no further columns: their items belong to no row"
             absent.append(NotRun("contrasts", needs))

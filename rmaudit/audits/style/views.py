@@ -67,7 +67,7 @@ def effect_figure(overall: Mapping[str, Style]) -> Figure:
 def excess_figure(overall: Mapping[str, Style]) -> Figure:
     """Excess preference for each attribute."""
     named = {name: style.excess for name, style in overall.items()}
-    label = "model picks more of it minus label picks more"
+    label = "model picks more of it minus label picks more, points"
     return intervals("excess", "Excess preference by style", named, label, "points")
 
 
@@ -126,5 +126,6 @@ def intervals(
         }
         for k, e in named.items()
     ]
-    data = {"rows": rows, "xlabel": xlabel, "reference": 0.0}
+    xunit = unit if unit == "points" else None
+    data = {"rows": rows, "xlabel": xlabel, "xunit": xunit, "reference": 0.0}
     return Figure(name, "intervals", title, alt, data)
