@@ -37,7 +37,13 @@ UNITS = {
 }
 METHODS = {"bon": "best of n", "tilted": "tilting", "rl": "RL"}
 # By column of a table, what its values are called.
-VALUES = {"method": METHODS, "form": METHODS, "aggregate": AGGREGATE_NAMES, "run": AGGREGATE_NAMES}
+VALUES = {
+    "method": METHODS,
+    "form": METHODS,
+    "aggregate": AGGREGATE_NAMES,
+    "run": AGGREGATE_NAMES,
+    "of": {"context": "prompt"},
+}
 COUNTS = ("n", "count")
 SHARES = ("probability", "share", "share of tokens")
 # Differences of two shares: signed, in percentage points.

@@ -20,7 +20,7 @@ from rmaudit.report.marks import interval_plot, marked
 from rmaudit.report.page import PAGE_BYTES, render, summary
 from rmaudit.report.schema import MetricRecord
 from rmaudit.report.verdict import verdict
-from rmaudit.report.wording import digits, minus, number, slice_words, words
+from rmaudit.report.wording import cell_words, digits, heading, minus, number, slice_words, words
 from rmaudit.results import OTHER_KIND, AuditResult, Estimate, Figure, Finding, Metric
 
 VOID = {"meta", "link", "br", "wbr", "hr", "img", "input", "path", "use", "rect", "circle"}
@@ -177,6 +177,14 @@ def test_words_that_differ_are_marked_and_escaped() -> None:
     shown = marked("the <b>cat</b> sat here", "the dog sat here")
     assert shown == "the <mark>&lt;b&gt;cat&lt;/b&gt;</mark> sat here"
     assert marked("one two three", "quite other words") == "one two three"
+
+
+def test_tables_show_names_for_the_letters_that_their_files_have() -> None:
+    assert cell_words("bon", "method") == "best of n"
+    assert cell_words("wco", "run") == "worst case (WCO)"
+    assert cell_words("bon", "subset") == "bon"  # a name of the data's own
+    assert heading("x", "reward_by_length") == "doublings of the prompt's mean length"
+    assert heading("x", "mine") == "x"
 
 
 def test_where_a_text_is_cut_is_no_difference() -> None:

@@ -319,7 +319,7 @@ def good_turing(prompts: Sequence[str], types: Sequence[object]) -> pd.DataFrame
     """
     rows = []
     drawn = list(dict(zip(prompts, types, strict=True)).values())
-    for unit, values in (("prompt", prompts), ("type", drawn)):
+    for unit, values in (("context", prompts), ("type", drawn)):
         counts = Counter(Counter(values).values())
         n, once, twice = len(values), counts[1], counts[2]
         missing = once / n
