@@ -127,7 +127,7 @@ def test_members_and_aggregates_have_curves_of_their_own(make_case: Make, run_au
     # What all curves share is said once; then each by its name, the aggregates too.
     assert figure.alt.startswith("Best of n, up to KL ")
     assert figure.alt.count("up to KL") == 1
-    for name in ("m1", "m2", "mean", "wco", "uwo"):
+    for name in ("m1", "m2", "mean", "worst case (WCO)", "uncertainty-weighted (UWO)"):
         assert f"; {name} " in figure.alt
     # Three members of independent noise: their mean is nearer to the truth than any of them.
     assert gain["mean"] > max(gain["function"], gain["m1"], gain["m2"])
