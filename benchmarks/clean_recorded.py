@@ -1,6 +1,7 @@
 """Full reports on sound rewards that the data already carries: how often anything is raised.
 
     python benchmarks/clean_recorded.py [--seeds 100] [--first 0] [--pairs 200]
+    python benchmarks/clean_recorded.py --only calibration preference --seeds 400    # these alone
 
 A run that was stopped goes on where it was; seeds before the first one are not told of.
 
@@ -17,6 +18,7 @@ import argparse
 import os
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from detection.tables import false_alarms, share
 from rows import add, read, tree
 
 import rmaudit as rma
+from rmaudit.audits.base import AUDITS
 from rmaudit.data.types import prompt_text
 
 CELLS = Path(__file__).parent / "cells" / "clean_recorded.jsonl"
@@ -70,18 +73,26 @@ def samples(drawn: Draw, seed: int) -> list[dict[str, Any]]:
     return rows
 
 
-def cell(world: str, pairs: int, seed: int, data: Path) -> dict[str, Any]:
+def cell(
+    world: str, pairs: int, seed: int, data: Path, only: Sequence[str] | None = None
+) -> dict[str, Any]:
     """One report: its findings and the audits that ran."""
     start = time.process_time()
     drawn = draw(world, pairs, seed, "eval", data)
-    other = draw(world, FEEDBACK, seed, "feedback", data).pairs
+    given: dict[str, Any] = {"only": only} if only else {}
+    wanted = set(only or AUDITS)
+    if "disagreement" in wanted:
+        given["ensemble"] = [f"recorded:member {k}" for k in range(1, MEMBERS + 1)]
+    if wanted & {"tails", "teacher"}:
+        given["samples"] = samples(drawn, seed)
+    if wanted & {"data", "coverage", "generalization", "poison"}:
+        other = draw(world, FEEDBACK, seed, "feedback", data).pairs
+        given["feedback"] = other.iloc[pairs:].to_dict("records")
+        given["deployment"] = other.iloc[:pairs][["prompt"]].to_dict("records")
     report = rma.audit(
         "recorded:sound",
         recorded(drawn),
-        ensemble=[f"recorded:member {k}" for k in range(1, MEMBERS + 1)],
-        samples=samples(drawn, seed),
-        feedback=other.iloc[pairs:].to_dict("records"),
-        deployment=other.iloc[:pairs][["prompt"]].to_dict("records"),
+        **given,
         seed=seed,
         resamples=RESAMPLES,
         cache=False,
@@ -91,7 +102,9 @@ def cell(world: str, pairs: int, seed: int, data: Path) -> dict[str, Any]:
         "world": world,
         "pairs": pairs,
         "seed": seed,
-        "audits": [name for name, audit in report.audits.items() if audit.metrics],
+        "audits": list(only)
+        if only
+        else [name for name, audit in report.audits.items() if audit.metrics],
         "findings": [(f.audit, f.metric, f.severity, f.title) for f in report.findings],
         "p": [(f.p, f.p_adjusted) for f in report.findings],
         "seconds": round(time.process_time() - start, 2),
@@ -125,18 +138,20 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--first", type=int, default=0, help="the first seed, run and told of")
     parser.add_argument("--pairs", type=int, default=200)
+    parser.add_argument("--only", nargs="+", choices=list(AUDITS), help="these audits alone")
     parser.add_argument("--data", type=Path, default=SHARED)
-    parser.add_argument("--cells", type=Path, default=CELLS)
+    parser.add_argument("--cells", type=Path)
     given = parser.parse_args()
+    cells = given.cells or (CELLS.with_name("clean_alone.jsonl") if given.only else CELLS)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    done = list(read(given.cells))
+    done = [row for row in read(cells) if not given.only or row["audits"] == given.only]
     known = {(row["world"], row["pairs"], row["seed"]) for row in done}
     worlds = ("clinic", "real") if given.data.is_dir() else ("clinic",)
     for seed in range(given.first, given.first + given.seeds):
         for world in worlds:
             if (world, given.pairs, seed) not in known:
-                done.append(cell(world, given.pairs, seed, given.data))
-                add(given.cells, done[-1])
+                done.append(cell(world, given.pairs, seed, given.data, given.only))
+                add(cells, done[-1])
     print(table([r for r in done if r["pairs"] == given.pairs and r["seed"] >= given.first]))
 
 
