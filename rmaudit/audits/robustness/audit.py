@@ -127,10 +127,11 @@ class Robustness(Audit):
         if case.reads_rows:
             needs = "a reward that reads no further columns: their items belong to no row"
             absent.append(NotRun("contrasts", needs))
+        raised = findings(case, found, by_key, p_adjusted)
         return AuditResult(
             self.name,
             metrics=tuple(metrics(found, by_key, case.confidence)),
-            findings=tuple(findings(case, found, by_key, p_adjusted)),
+            findings=tuple(raised),
             tables={
                 "probes": probe_table(found, case, p_adjusted),
                 "suites": suite_table(suites),
@@ -138,6 +139,8 @@ class Robustness(Audit):
             },
             figures=tuple(figures),
             not_run=tuple(absent),
+            # One of each suite, and of those with several failures no less than these.
+            tests=len({e.suite.name for e in found if e.key in p_adjusted}) + len(raised),
         )
 
 
@@ -190,6 +193,23 @@ def adjusted(found: Sequence[Effect], by_key: Mapping[str, Estimate]) -> dict[st
     return done
 
 
+def by_suite(found: Sequence[Effect], by_key: Mapping[str, Estimate]) -> dict[str, float]:
+    """P-values by probe, Holm's over the suite: a suite is one question of a report.
+
+    `beyond` doubles what one side has; a probe that may go wrong in one direction is tested there.
+    """
+    done: dict[str, float] = {}
+    for name in dict.fromkeys(e.suite.name for e in found):
+        raw = {
+            e.key: beyond(by_key[e.key], e.entry)[0] * len(LIMITS[e.entry.expected]) / 2
+            for e in found
+            if e.suite.name == name
+        }
+        tested = {key: p for key, p in raw.items() if math.isfinite(p)}
+        done |= dict(zip(tested, holm(list(tested.values())), strict=True))
+    return done
+
+
 def findings(
     case: Case,
     found: Sequence[Effect],
@@ -198,12 +218,7 @@ def findings(
 ) -> list[Finding]:
     """The probes on which the reward is not what its suite expects, for certain."""
     said = []
-    # `beyond` doubles what one side has; what may go wrong in one direction has that side alone.
-    raw = {
-        e.key: beyond(by_key[e.key], e.entry)[0] * len(LIMITS[e.entry.expected]) / 2 for e in found
-    }
-    tested = {key: p for key, p in raw.items() if math.isfinite(p)}
-    strict = dict(zip(tested, holm(list(tested.values())), strict=True))  # over all probes
+    strict = by_suite(found, by_key)
     for effect in found:
         p = p_adjusted.get(effect.key, math.nan)
         if not p < 1 - case.confidence:
