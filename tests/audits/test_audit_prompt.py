@@ -20,6 +20,7 @@ from rmaudit.audits.prompt.audit import (
 from rmaudit.audits.prompt.turns import earlier_turns, system_prompt
 from rmaudit.case import Case
 from rmaudit.results import AuditResult
+from rmaudit.stats.intervals import cluster_mean, for_skewness
 
 Make = Callable[..., Case]
 Run = Callable[..., AuditResult]
@@ -224,6 +225,34 @@ def conversations(n: int = 40, system: bool = True) -> list[dict[str, Any]]:
         prompt = [{"role": role, "content": content} for role, content in said]
         rows.append({"prompt": prompt, "chosen": f"good {i}", "rejected": f"bad {i}"})
     return rows
+
+
+def test_a_part_that_moves_few_margins_far_is_not_called_unread(
+    make_case: Make, run_audit: Run
+) -> None:
+    """Two of 115 margins move by 0.9 SD: by 0.016 on average, and a symmetric bound is 0.037."""
+
+    def reward(prompt: Any, output: str) -> float:
+        word, number = output.split()
+        lost = int(number) < 2 and f"Name {number}." not in str(prompt)
+        size = (f"friend {number}." in str(prompt)) - (0.9 / math.sqrt(2.0)) * lost
+        return size if word == "good" else -size
+
+    rows = conversations(115, system=False)
+    result = run_audit(PromptDependence(), make_case(rows, reward))
+    found = result["prompt.earlier_turns_shift"]
+    assert found.value == pytest.approx(2 * 0.9 / 115, rel=1e-6)
+    assert found.high > 0.05
+    assert result.findings == ()
+    # 7.6 % move by 0.86 SD, 0.066 on average: of 1,000 draws a one-sided bound of 97.5 % may miss
+    # 25 (standard error 5) where it is exact; a symmetric one misses 120.
+    rng, missed = np.random.default_rng(0), np.zeros(2)
+    for _ in range(1000):
+        moved = np.where(rng.random(115) < 0.0765, rng.gamma(1.5, 0.86 / 1.5, 115), 0.0)
+        mean = cluster_mean(moved, np.arange(115))
+        missed += [mean.high < 0.0765 * 0.86, for_skewness(mean).high < 0.0765 * 0.86]
+    assert missed[0] > 80
+    assert missed[1] <= 25 + 4 * 5
 
 
 @pytest.mark.parametrize(

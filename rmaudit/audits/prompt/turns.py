@@ -16,6 +16,7 @@ from rmaudit.case import Case
 from rmaudit.data.types import Message, Prompt, prompt_key
 from rmaudit.results import Estimate, Finding
 from rmaudit.scoring.requests import Request, Scores
+from rmaudit.stats.intervals import for_skewness
 from rmaudit.stats.law import p_at_least
 from rmaudit.typing import Float, Integers
 
@@ -104,8 +105,14 @@ def shifts(
         change = np.abs(found.reward[better] - found.reward[worse] - without[0] + without[1])
         known = np.isfinite(change)
         own = replace(found, better=better[known], worse=worse[known], tied=pairs.tied[here][known])
-        estimate = standardized(
-            change[known], np.ones(known.sum()), own.cluster, own.unit, confidence=case.confidence
+        estimate = for_skewness(  # most margins stay without a part of the prompt, a few jump
+            standardized(
+                change[known],
+                np.ones(known.sum()),
+                own.cluster,
+                own.unit,
+                confidence=case.confidence,
+            )
         )
         result[id_] = (estimate, own, change[known])
     return result
