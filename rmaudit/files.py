@@ -11,7 +11,7 @@ import re
 import stat
 import tempfile
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,27 +118,35 @@ def read_bytes(path: Path, most: int = MOST_TEXT) -> bytes:
 
 
 def write(path: Path, content: str | bytes) -> None:
-    """Write a file that appears whole or not at all.
+    """Write a file that appears whole or not at all; raises as `unfinished`."""
+    if isinstance(content, str):  # half a surrogate pair, from a report made elsewhere
+        content = content.encode("utf-8", "backslashreplace")
+    with unfinished(path) as place:
+        place.write_bytes(content)
+
+
+@contextlib.contextmanager
+def unfinished(path: Path) -> Iterator[Path]:
+    """A place to write a file to that then appears under its own name: whole, or not at all.
 
     Raises
     ------
     StoreError
         If the folder cannot be written or the disk is full.
     """
-    unfinished = path.with_name(f".{path.name}.unfinished")
+    place = path.with_name(f".{path.name}.unfinished")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(content, str):  # half a surrogate pair, from a report made elsewhere
-            content = content.encode("utf-8", "backslashreplace")
-        unfinished.write_bytes(content)
-        unfinished.replace(path)
+        yield place
+        place.replace(path)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            unfinished.unlink(missing_ok=True)
         raise StoreError(
             f"cannot write {path}: {error.strerror or error}; make room or permission there, "
             "or name another folder"
         ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            place.unlink(missing_ok=True)
 
 
 def check_writable(folder: Path, option: str = "--out") -> None:

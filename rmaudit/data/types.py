@@ -156,8 +156,8 @@ class Side:
 class RowPairs:
     """A better and a worse response a row, (n_rows,) each; `tied` where neither is."""
 
-    chosen: list[str]
-    rejected: list[str]
+    chosen: Sequence[str]
+    rejected: Sequence[str]
     tied: NDArray[np.bool_]
 
 
@@ -250,12 +250,23 @@ class Dataset:
             return np.zeros(len(self), dtype=np.bool_)
         return self.frame["tie"].to_numpy(dtype=np.bool_)
 
+    @cached_property
+    def ids(self) -> list[str]:
+        """The column ``id``."""
+        ids: list[str] = self.frame["id"].tolist()
+        return ids
+
     def outputs(self) -> tuple[Side, ...]:
         """The responses of a table by side: chosen, rejected; output; or output_0, output_1, ...
 
         Rows of rankings and samples may have responses of different number: row `i` takes part in
         ``output_j`` only if it has a `j`-th one.
         """
+        return self._outputs
+
+    @cached_property
+    def _outputs(self) -> tuple[Side, ...]:
+        """Kept, for a million texts of a column of Arrow's are a million new objects each time."""
         frame, every = self.frame, np.arange(len(self))
         prompts = frame["prompt"].tolist()
         if self.type == "preference":
@@ -294,12 +305,12 @@ class Dataset:
 
     def pairs(self) -> RowPairs | None:
         """The pair of a preference row, best and worst of a ranking; None for other data."""
-        frame = self.frame
         if self.type == "preference":
-            chosen, rejected = frame["chosen"].tolist(), frame["rejected"].tolist()
+            chosen, rejected = (side.texts for side in self.outputs())
             return RowPairs(chosen, rejected, self.tied)
         if self.type != "ranking":
             return None
+        frame = self.frame
         lists = list(zip(frame["outputs"].tolist(), frame["ranking"].tolist(), strict=True))
         return RowPairs(
             [texts[int(np.argmin(ranks))] for texts, ranks in lists],

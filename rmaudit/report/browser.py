@@ -16,7 +16,7 @@ from rmaudit.data.types import Dataset, prompt_text
 from rmaudit.order import natural
 from rmaudit.plots import visible
 from rmaudit.report.page import asset, fill
-from rmaudit.typing import Array, Float, Integers, Mask
+from rmaudit.typing import Float, Integers, Mask
 
 if TYPE_CHECKING:
     from rmaudit.report.document import Report
@@ -99,26 +99,26 @@ def worst_rows(data: Dataset, scores: pd.DataFrame) -> tuple[list[Rewards], int]
     highest of the others in a ranking; None where there is no comparison or a reward is missing:
     these come last.
     """
-    own = scores[(scores["request"].fillna("") == "") & (scores["side"] != "")]
-    if "model" in own and len(own):
-        own = own[own["model"] == own["model"].iloc[0]]  # the members of an ensemble come after it
-    where = {str(id_): place for place, id_ in enumerate(data.frame["id"].tolist())}
-    place = np.array([where.get(str(id_), -1) for id_ in own["id"].tolist()], dtype=np.int64)
+    mine = (scores["request"].fillna("") == "") & (scores["side"] != "")
+    if "model" in scores and mine.any():  # the members of an ensemble come after it
+        mine &= scores["model"] == scores["model"].iloc[int(mine.argmax())]
+    own = scores[mine]
+    place = pd.Index(data.ids).get_indexer(pd.Index(own["id"].astype(str))).astype(np.int64)
     own, place = own[place >= 0], place[place >= 0]
     side = own["side"].astype(str)
     if side.str.startswith("output_").any():
         return _of_lists(data, place, side.tolist(), own["reward"].tolist())
-    return _of_columns(data, place, side.to_numpy(), own["reward"].to_numpy(np.float64))
+    return _of_columns(data, place, side, own["reward"].to_numpy(np.float64))
 
 
 def _of_columns(
-    data: Dataset, place: Integers, sides: Array, values: Float
+    data: Dataset, place: Integers, sides: pd.Series, values: Float
 ) -> tuple[list[Rewards], int]:
     """`worst_rows` of data with a column a side: of a million pairs, few are looked at alone."""
     rewards: dict[str, Float] = {}
     there: dict[str, Mask] = {}
-    for side in [name for name in pd.unique(sides) if name in data.frame]:
-        here = sides == side
+    for side in [name for name in sides.unique().tolist() if name in data.frame]:
+        here = (sides == side).to_numpy()
         rewards[side], there[side] = np.full(len(data), np.nan), np.zeros(len(data), dtype=bool)
         rewards[side][place[here]], there[side][place[here]] = values[here], True
     margin = np.full(len(data), np.nan)

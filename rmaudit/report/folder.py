@@ -41,13 +41,14 @@ def report_file(folder: Path) -> Path:
 def write_influence(folder: Path, influence: pd.DataFrame) -> None:
     """Write influence.parquet (see `rmaudit.report.influence`)."""
     # One group of rows: each would repeat the names of all prompts.
-    whole = influence.to_parquet(
-        index=False,
-        row_group_size=max(1, len(influence)),
-        use_dictionary=[*NAMED],  # the values are all different
-        write_statistics=False,
-    )
-    files.write(folder / INFLUENCE, whole)
+    with files.unfinished(folder / INFLUENCE) as place:
+        influence.to_parquet(
+            place,
+            index=False,
+            row_group_size=max(1, len(influence)),
+            use_dictionary=[*NAMED],  # the values are all different
+            write_statistics=False,
+        )
 
 
 def read_table(path: Path) -> pd.DataFrame | None:

@@ -177,7 +177,7 @@ def data_requests(data: Dataset, name: str) -> list[Request]:
     Rankings and samples may have rows of different length: row `i` takes part in column
     `output_j` only if it has a `j`-th output.
     """
-    ids = data.frame["id"].tolist()
+    ids = data.ids
     sides = data.outputs()
     requests = [
         Request(

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from rmaudit.errors import StoreError
+from rmaudit import files
 from rmaudit.scoring.requests import Column, Request, Scores
 from rmaudit.typing import Integers
 
@@ -54,16 +54,8 @@ def write_scores(path: str | Path, frame: pd.DataFrame) -> None:
     StoreError
         If the folder cannot be written or the disk is full.
     """
-    path = Path(path)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        frame.to_parquet(unfinished, index=False)
-        unfinished.replace(path)
-    except OSError as error:
-        raise StoreError(
-            f"cannot write {path}: {error}; make room or permission there, or name another file"
-        ) from error
+    with files.unfinished(Path(path)) as place:
+        frame.to_parquet(place, index=False)
 
 
 def _stacked(asked: Sequence[tuple[Request, Column, str]]) -> pd.DataFrame:
@@ -79,7 +71,8 @@ def _stacked(asked: Sequence[tuple[Request, Column, str]]) -> pd.DataFrame:
             "truncated": np.concatenate([column.truncated for _, column, _ in asked]),
             "model": _repeated([name for *_, name in asked], sizes),
             "request": _repeated([request.audit for request, *_ in asked], sizes),
-        }
+        },
+        copy=False,
     )
 
 

@@ -189,8 +189,8 @@ def _ratio(
     if total == 0:
         return math.nan, np.zeros(n_codes), 0.0, np.zeros(n_codes)
     ratio = float(nums.sum()) / total
-    taking_part = count_codes(codes[denominator != 0])
     if (dens < 0).any():  # a signed denominator has no leverage: count the prompts
+        taking_part = count_codes(codes[denominator != 0])
         effective, leverage = float(taking_part), np.full(n_codes, 1 / max(taking_part, 2))
     else:
         leverage = dens / total
@@ -255,6 +255,8 @@ def _strata(takes_part: NDArray[np.bool_]) -> NDArray[np.int32]:
     from scipy.sparse.csgraph import connected_components
 
     n_terms, n_codes = takes_part.shape
+    if takes_part.all(axis=0).any():  # a prompt of all terms, as there nearly always is
+        return np.zeros(n_terms, dtype=np.int32)
     rows, columns = np.nonzero(takes_part)
     size = n_terms + n_codes
     graph = coo_array((np.ones(rows.size, np.int8), (rows, columns + n_terms)), (size, size))

@@ -275,7 +275,7 @@ def standardized(
     Parameters
     ----------
     numerator, denominator, clusters
-        (n,), finite; the numerator in units of reward.
+        (n,), finite; the numerator in units of reward, no denominator below zero.
     unit
         The SD of the evaluation data.
 
@@ -300,14 +300,11 @@ def standardized(
         return Estimate.undefined("no rows", confidence=confidence)
     ratio, sd = float(numerator.sum()) / float(denominator.sum()), unit.sd
     square, freedom = unit.by_cluster
-    rows, others = np.zeros(len(numerator)), np.zeros(len(square))
+    codes = np.arange(max(len(square), int(clusters.max()) + 1))
+    own, per = (np.bincount(clusters, each, len(codes)) for each in (numerator, denominator))
+    square, freedom = (np.pad(each, (0, len(codes) - len(each))) for each in (square, freedom))
     found = cluster_ratios(
-        [
-            (1 / sd, np.r_[numerator, others], np.r_[denominator, others]),
-            (-ratio / (2 * sd**3), np.r_[rows, square], np.r_[rows, freedom]),
-        ],
-        np.r_[clusters, np.arange(len(square))],
-        confidence=confidence,
+        [(1 / sd, own, per), (-ratio / (2 * sd**3), square, freedom)], codes, confidence=confidence
     )
     # The second term is there for its influence only: its value is -ratio / (2 sd).
     return replace(shifted(found, ratio / (2 * sd)), n=n, n_clusters=n_clusters)

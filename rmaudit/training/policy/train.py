@@ -160,7 +160,7 @@ def _demonstrations(data: Dataset) -> tuple[list[Prompt], list[str]]:
     """Prompts and the outputs to imitate: chosen ones, good ones, the best of a ranking."""
     pairs = data.pairs()
     if pairs is not None:
-        return data.frame["prompt"].tolist(), pairs.chosen
+        return data.frame["prompt"].tolist(), list(pairs.chosen)
     sides = data.outputs()
     if not sides:
         raise DataError(f"{data.source.path}: no outputs to imitate")
