@@ -16,7 +16,8 @@ from rmaudit.case import Case
 from rmaudit.data.types import Dataset, Source
 from rmaudit.results import AuditResult
 from rmaudit.scoring.requests import Column, Scores
-from rmaudit.stats.calibration import brier_score
+from rmaudit.stats.calibration import brier_score, overconfidence, temperature
+from rmaudit.stats.law import p_at_least, p_at_most, p_within
 
 
 def dataset(frame: pd.DataFrame, kind: str = "preference") -> Dataset:
@@ -156,10 +157,30 @@ def test_a_factor_says_how_large_it_is_and_what_mends_it() -> None:
     assert finding.title == (
         "Overconfident: margins are too large for the labels by a factor of 2.05"
     )
-    # Three claims without subsets: 2.5 % over three.
-    assert "99.2% interval (other claims are tested too)" in finding.detail
+    # Half of 2.5 %: the other claims have the rest.
+    assert "98.8% interval (other claims are tested too)" in finding.detail
     assert "Dividing margins by 2.05" in finding.detail
     assert finding.examples[0]["reward_chosen"] - 3 == -8
+
+
+def test_what_is_claimed_shares_the_chance_of_one_mistake() -> None:
+    """The temperature has half of 2.5 %, mean and error in both directions a quarter each."""
+    told = set()
+    for correct in range(26, 52, 2):  # of 50 pairs with a margin of 3, 95 % sure
+        right = np.r_[np.arange(50) < correct, np.arange(50) < 30]
+        margins = np.repeat([3.0, 0.4], 50) * (2 * right - 1)
+        codes = np.arange(100)
+        mean, scale = overconfidence(margins, codes), temperature(margins, codes)
+        p = {
+            "calibration.overconfidence": 4 * p_within(mean, 0.01),
+            "calibration.temperature": 4 * min(p_at_most(scale, 1.1), p_at_least(scale, 1 / 1.1)),
+        }
+        found = audit(pairs_frame(100), margins, resamples=50).findings
+        spoken = [id_ for id_ in p if p[id_] <= 0.025][:1]  # the mean first: it is better known
+        assert [f.metric for f in found if f.metric in p] == spoken
+        assert [f.p for f in found if f.metric in p] == [pytest.approx(p[id_]) for id_ in spoken]
+        told |= set(spoken) or {""}
+    assert told == {"", *p}
 
 
 def test_near_chance_the_mean_claim_speaks() -> None:

@@ -20,6 +20,7 @@ NOTICEABLE = 0.01  # a difference of probability that is worth a word
 NOTICEABLE_FACTOR = 1.1  # of margins: about as much
 NOTICEABLE_ERROR = 0.025  # on average, whatever its direction: its lower end is not exact
 MEDIUM, HIGH = 0.05, 0.10
+TEMPERATURE = "calibration.temperature"
 FACTORS = (2.0, 4.0)  # medium and high
 
 
@@ -34,15 +35,19 @@ def find(
     Near chance a temperature is hardly known, and the mean claim is the stronger test. Where
     margins are tiny or huge it is the weaker: those claim the same at any temperature. An error in
     both directions may hide from either, and a subset from all three. These are one question
-    asked in three or four ways, so each has its share of the chance of one false finding, and
-    p-values are Bonferroni's over them.
+    asked in three or four ways: they share the chance of one false finding, and their p-values are
+    adjusted for it (Bonferroni by weight). The temperature, the best test of a wrong scale, has
+    half; the others share the rest.
     """
     if not overall["calibration.overconfidence"].defined:
         return []
-    claims = 4 if len(by_subset) > 1 else 3
-    data, allowed = (pairs.margins, pairs.clusters), finding_level(case.confidence) / claims
+    shares = {TEMPERATURE: 0.5}
+    other = 0.5 / (3 if len(by_subset) > 1 else 2)
+    level = finding_level(case.confidence)
+    allowed = other * level
+    data = (pairs.margins, pairs.clusters)
     mean = overconfidence(*data, targets=pairs.targets, confidence=1 - allowed)
-    scale = temperature(*data, targets=pairs.targets, confidence=1 - allowed)
+    scale = temperature(*data, targets=pairs.targets, confidence=1 - shares[TEMPERATURE] * level)
     error = overall["calibration.ece_debiased"]
     off = is_off(error, allowed)
     findings = []
@@ -55,7 +60,11 @@ def find(
     elif off:
         findings.append(error_finding(error))
     findings += subset_finding(case, by_subset, near_end(mean), allowed)
-    return [replace(f, p=min(1.0, claims * f.p)) for f in findings if f.p is not None]
+    return [
+        replace(f, p=min(1.0, f.p / shares.get(f.metric, other)))
+        for f in findings
+        if f.p is not None
+    ]
 
 
 def error_after(case: Case, pairs: Pairs, scale: Estimate) -> Estimate:
@@ -125,7 +134,7 @@ def scale_finding(
     return Finding(
         grade(near_factor(scale), *FACTORS),
         "calibration",
-        "calibration.temperature",
+        TEMPERATURE,
         f"{kind}: margins are too {size} for the labels by a factor of {factor:.3g}",
         f"The temperature that fits the labels is {scale.value:.3g}, with a {scale.confidence:.1%} "
         f"interval (other claims are tested too) of {scale.low:.3g} to {scale.high:.3g}; a "
