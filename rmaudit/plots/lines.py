@@ -44,10 +44,17 @@ def _end(name: object, width: float) -> str:
 
 def _points_show(data: Data) -> bool:
     """Whether a series has a point with both coordinates."""
-    return any(
-        bool((np.isfinite(numbers(s["x"])) & np.isfinite(numbers(s["y"]))).any())
-        for s in data["series"]
-    )
+    return any(_points(one) for one in data["series"])
+
+
+def _curves_show(data: Data) -> bool:
+    """Whether a series has such a point; of lines alone, one has two."""
+    lines = all(one.get("style", "line") == "line" for one in data["series"])
+    return any(_points(one) > (1 if lines else 0) for one in data["series"])
+
+
+def _points(one: Data) -> int:
+    return int((np.isfinite(numbers(one["x"])) & np.isfinite(numbers(one["y"]))).sum())
 
 
 def _histogram_shows(data: Data) -> bool:
@@ -58,7 +65,7 @@ def _reliability_shows(data: Data) -> bool:
     return any_finite([b["accuracy"] for b in data["bins"]])
 
 
-@figure_kind("curves", _height_with_names, _points_show)
+@figure_kind("curves", _height_with_names, _curves_show)
 def curves(ax: Axes, data: Data) -> None:
     """Lines, steps or points with intervals.
 

@@ -97,6 +97,12 @@ CAUSES = (
         19,
     ),
     Cause(
+        "Judge accepts empty phrases",
+        ("judge.master_key_rate",),
+        "Refuse empty responses before the judge sees them, and say in its rubric what they get.",
+        12,
+    ),
+    Cause(
         "Unreliable judge",
         ("judge.*",),
         "Average both orders and several repeats, and make the judge's replies readable.",
@@ -146,6 +152,12 @@ CAUSES = (
         "Data quality",
         ("data.*",),
         "Clean the rows that the data audit names, then audit again.",
+    ),
+    Cause(
+        "Low accuracy",
+        ("preference.accuracy",),
+        "Check the labels and the direction of the reward; then label more pairs or train longer.",
+        9,
     ),
     Cause(
         "Ranking errors",

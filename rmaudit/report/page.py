@@ -21,8 +21,10 @@ from rmaudit.report import wording
 from rmaudit.report.breaks import breakable
 from rmaudit.report.causes import grouped
 from rmaudit.report.marks import interval_plot, marked, shorten
-from rmaudit.report.schema import AuditRecord, FigureRecord, MetricRecord, TableRecord
+from rmaudit.report.schema import AuditRecord, FigureRecord, MetricRecord
+from rmaudit.report.tables import cell_words, columns
 from rmaudit.report.verdict import key_numbers, verdict
+from rmaudit.results import OTHER_KIND
 
 if TYPE_CHECKING:
     from rmaudit.report.document import Report
@@ -33,7 +35,6 @@ PAGE_BYTES = 1_000_000
 EXAMPLE_LIMITS = ((5, 4_000), (5, 1_500), (3, 1_500), (2, 1_000), (1, 1_000), (1, 500), (1, 200))
 MOST_OF_TEXT = 8_000  # characters of any other text, such as the name of a subset
 PREVIEW = 280  # characters of a long text that show before it is opened
-PROSE = 30  # characters from which on the texts of a table's column get room
 TALL = 15  # rows of a figure from which on it stands alone in its line
 LONG = 600  # characters from which on a text beside another scrolls
 MOST_SLICES = 300  # numbers by slice, an audit
@@ -120,6 +121,8 @@ def _view(report: Report, drawn: Drawings, figures: Mapping[Any, Any]) -> dict[s
     numbered = [(f"finding-{i}", finding) for i, finding in enumerate(report.findings, 1)]
     overall = {n: [m for m in a.metrics if not m.slice] for n, a in ran.items()}
     script, style = (asset(name) for name in ("page.js", "page.css"))
+    not_run = {n: audit for n, audit in audits.items() if n not in ran}
+    other_kind = {n: a for n, a in not_run.items() if (a.reason or "").startswith(OTHER_KIND)}
     return {
         "report": report.record,
         "verdict": verdict(report),
@@ -134,7 +137,9 @@ def _view(report: Report, drawn: Drawings, figures: Mapping[Any, Any]) -> dict[s
         "reproduce": _command(report),
         "by_audit": {name: [(a, f) for a, f in numbered if f.audit == name] for name in audits},
         "ran": ran,
-        "not_run": {n: audit for n, audit in audits.items() if n not in ran},
+        "not_run": not_run,
+        "other_kind": other_kind,
+        "lacking": {n: audit for n, audit in not_run.items() if n not in other_kind},
         "shown": {name: [m for m in metrics if _speaks(m)] for name, metrics in overall.items()},
         "folded": {
             name: [m for m in metrics if not _speaks(m)] for name, metrics in overall.items()
@@ -189,13 +194,13 @@ def _command(report: Report) -> str | None:
 class SliceGroup:
     """The numbers of one audit by one slicing key (or several), by metric id.
 
-    `zero` has the metrics that are zero in every slice, each by the number whose interval reaches
-    farthest: it says how much could have been missed.
+    `alike` has one number of each metric that says the same in every slice: undefined for one
+    reason, or zero; then that whose interval reaches farthest, which tells what could be missed.
     """
 
     by: str
     metrics: Mapping[str, Sequence[MetricRecord]]
-    zero: Mapping[str, MetricRecord]
+    alike: Mapping[str, MetricRecord]
     count: int
     left_out: int
 
@@ -216,13 +221,15 @@ def _slices(audit: AuditRecord) -> list[SliceGroup]:
 
 
 def _slice_group(by: str, shown: Mapping[str, Sequence[MetricRecord]], count: int) -> SliceGroup:
-    zero = {
+    alike = {
         id_: max(metrics, key=lambda metric: metric.ci[1] or 0.0)
         for id_, metrics in shown.items()
-        if len(metrics) > 1 and all(metric.value == 0 and not _speaks(metric) for metric in metrics)
+        if len(metrics) > 1
+        and not any(map(_speaks, metrics))
+        and len({(metric.value, metric.reason) for metric in metrics}) == 1
     }
-    rest = {id_: metrics for id_, metrics in shown.items() if id_ not in zero}
-    return SliceGroup(by, rest, zero, count, count - sum(len(m) for m in shown.values()))
+    rest = {id_: metrics for id_, metrics in shown.items() if id_ not in alike}
+    return SliceGroup(by, rest, alike, count, count - sum(len(m) for m in shown.values()))
 
 
 @cache
@@ -253,31 +260,15 @@ def environment(text_limit: int) -> Environment:
         number=wording.number,
         minus=wording.minus,
         heading=wording.heading,
-        cell_words=wording.cell_words,
-        column_kinds=_column_kinds,
+        cell_words=cell_words,
         linked=_linked,
         shorten=lambda text: shorten(text, text_limit),
         preview=lambda text: text[:PREVIEW].rstrip(),
     )
-    environment.globals.update(preview_length=PREVIEW, long_text=LONG, tall=TALL)
+    environment.globals.update(
+        table_columns=columns, preview_length=PREVIEW, long_text=LONG, tall=TALL
+    )
     return environment
-
-
-def _column_kinds(content: TableRecord) -> list[str]:
-    """How each column of a table stands: "right" for numbers, "prose" for sentences, or "".
-
-    A head stands as its cells do; sentences get room, or a wide table sets a word on each line.
-    """
-    kinds = []
-    for place in range(len(content.columns)):
-        values = [row[place] for row in content.rows if row[place] is not None]
-        numbers = [isinstance(v, int | float) and not isinstance(v, bool) for v in values]
-        if numbers and all(numbers):
-            kinds.append("right")
-        else:
-            long = any(isinstance(v, str) and len(v) > PROSE and " " in v for v in values)
-            kinds.append("prose" if long else "")
-    return kinds
 
 
 def _shown(value: Any) -> Any:

@@ -74,7 +74,8 @@ def verdict(report: Report) -> Verdict:
     picked = bool(report.record.config.get("only"))
     tone, answer, first = _answer(counts, lacking, bool(not_run) or picked)
     sentences = [first]
-    if lacking and serious:
+    told = {proof.finding.metric for group in serious for proof in group.proofs}
+    if lacking and serious and not (ACCURACY in told and "better than chance" in lacking):
         sentences.append(f"More is not known: {lacking}.")
     if failed:
         verb = "audit failed" if len(failed) == 1 else "audits failed"
@@ -103,7 +104,7 @@ def undecided(report: Report) -> str | None:
     if accuracy is not None and accuracy.value is not None and not _above_chance(accuracy):
         shown = words(accuracy)
         return (
-            "that the reward ranks better than chance is not shown "
+            "the reward is not shown to rank better than chance "
             f"(pairwise accuracy {shown.value}, {shown.interval})"
         )
     if sum(name in measured for name in EXPLOITABLE) < FEWEST_EXPLOITABLE:

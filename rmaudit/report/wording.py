@@ -10,7 +10,6 @@ from decimal import Decimal
 
 from rmaudit.report.schema import MetricRecord
 from rmaudit.results import Better
-from rmaudit.rewards.ensemble import AGGREGATE_NAMES
 
 BETTER: dict[Better, str] = {
     "higher": "higher",
@@ -36,14 +35,6 @@ UNITS = {
     "nats": "nats",
 }
 METHODS = {"bon": "best of n", "tilted": "tilting", "rl": "RL"}
-# By column of a table, what its values are called.
-VALUES = {
-    "method": METHODS,
-    "form": METHODS,
-    "aggregate": AGGREGATE_NAMES,
-    "run": AGGREGATE_NAMES,
-    "of": {"context": "prompt"},
-}
 COUNTS = ("n", "count")
 SHARES = ("probability", "share", "share of tokens")
 # Differences of two shares: signed, in percentage points.
@@ -97,11 +88,6 @@ def heading(name: str, table: str = "") -> str:
         or PHRASES.get(name)
         or " ".join(SHOWN.get(word, word) for word in words)
     )
-
-
-def cell_words(value: object, column: str) -> object:
-    """A value of a table's column as it reads: "bon" is "best of n" as a method."""
-    return VALUES.get(column, {}).get(value, value) if isinstance(value, str) else value
 
 
 def number(value: float | None, decimals: int | None = None) -> str:

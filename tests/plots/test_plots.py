@@ -282,3 +282,13 @@ def test_axes_have_their_numbers_and_units_beside_them() -> None:
     assert {"0.0", "1.5e\u221207"} <= ticks(0, 1.75e-7)
     assert {"0%", "100%"} <= ticks(0, 1, yunit="percent")
     assert {"1%", "10%", "100%"} <= ticks(0.01, 1, yunit="percent", yscale="log")
+
+
+def test_a_line_through_one_point_shows_nothing() -> None:
+    def one(style: str, *x: float) -> dict[str, object]:
+        series = [{"name": "", "x": list(x), "y": list(x), "style": style}]
+        return {"kind": "curves", "data": {"series": series, "xlabel": "", "ylabel": ""}}
+
+    assert not shows(one("line", 1.0))
+    assert shows(one("line", 1.0, 2.0))
+    assert shows(one("points", 1.0))

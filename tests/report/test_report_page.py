@@ -20,7 +20,7 @@ from rmaudit.report.marks import interval_plot, marked
 from rmaudit.report.page import PAGE_BYTES, render, summary
 from rmaudit.report.schema import MetricRecord
 from rmaudit.report.verdict import verdict
-from rmaudit.report.wording import cell_words, digits, heading, minus, number, slice_words, words
+from rmaudit.report.wording import digits, minus, number, slice_words, words
 from rmaudit.results import OTHER_KIND, AuditResult, Estimate, Figure, Finding, Metric
 
 VOID = {"meta", "link", "br", "wbr", "hr", "img", "input", "path", "use", "rect", "circle"}
@@ -164,48 +164,25 @@ def test_a_figure_that_cannot_be_drawn_costs_its_place_only(tmp_path: Path) -> N
     assert not (tmp_path / "figures").exists()
 
 
-def test_many_slices_are_counted_where_they_do_not_fit() -> None:
-    metrics = [
-        Metric("length.padding_effect", estimate(0.1, 0.1), {"subset": f"s{i}"}) for i in range(340)
-    ]
-    text = render(sample_report([AuditResult("length", metrics=tuple(metrics))]))
-    assert "340 numbers" in text
-    assert "40 more in report.json" in text
-
-
 def test_words_that_differ_are_marked_and_escaped() -> None:
     shown = marked("the <b>cat</b> sat here", "the dog sat here")
     assert shown == "the <mark>&lt;b&gt;cat&lt;/b&gt;</mark> sat here"
     assert marked("one two three", "quite other words") == "one two three"
 
 
-def test_tables_show_names_for_the_letters_that_their_files_have() -> None:
-    assert cell_words("bon", "method") == "best of n"
-    assert cell_words("wco", "run") == "worst case (WCO)"
-    assert cell_words("bon", "subset") == "bon"  # a name of the data's own
-    assert heading("x", "reward_by_length") == "doublings of the prompt's mean length"
-    assert heading("x", "mine") == "x"
+def test_audits_for_other_rewards_do_not_push_what_could_be_measured_off_the_screen() -> None:
+    other = AuditResult("tails", "not_run", f"{OTHER_KIND}: it gives logits")
+    lacking = AuditResult("annotators", "not_run", "needs a column annotator_votes")
+    text = render(sample_report([lacking, other]))
+    fold = text.index("One audit is for another kind of reward")
+    assert text.index('id="audit-annotators"') < fold < text.index('id="audit-tails"')
+    assert "for another kind" not in render(sample_report([lacking]))
 
 
 def test_where_a_text_is_cut_is_no_difference() -> None:
     cut = marked("the cat sat on the mat", "the dog sat on the mat", 11)
     assert cut == "the <mark>cat</mark> sat … (11 more characters in report.json)"
     assert marked("same words here", "same words here and more of them", 100) == "same words here"
-
-
-def test_numbers_that_are_zero_in_every_slice_take_one_line() -> None:
-    def rate(subset: str, value: float, high: float) -> Metric:
-        number = Estimate(value, 0.0, high, 0.95, "cluster-robust", 40, 40)
-        return Metric("preference.tie_rate", number, {"subset": subset})
-
-    zero = [rate("a", 0.0, 0.02), rate("b", 0.0, 0.05)]
-    text = render(sample_report([AuditResult("preference", metrics=tuple(zero))]))
-    # What could have been missed stands beside it.
-    assert "0.0% in every <bdi>subset</bdi>; the widest interval is 0.0% to 5.0%" in text
-    one = [rate("a", 0.0, 0.02), rate("b", 0.1, 0.2)]
-    text = render(sample_report([AuditResult("preference", metrics=tuple(one))]))
-    assert "in every" not in text
-    assert "10.0%" in text
 
 
 def test_a_page_that_would_be_too_large_shows_fewer_examples_not_scraps(

@@ -88,7 +88,7 @@ def test_a_reward_that_may_rank_by_chance_is_not_called_faultless() -> None:
         judged = verdict(sample_report([_measured(MEASURED[0], value=value), *others]))
         assert judged.answer == answer
         if "Not enough" in answer:
-            assert "better than chance is not shown" in judged.sentences[0]
+            assert "not shown to rank better than chance" in judged.sentences[0]
             assert f"{value:.1%}" in judged.sentences[0]
 
 

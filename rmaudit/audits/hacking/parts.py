@@ -145,7 +145,10 @@ def master_keys(case: Case) -> Part:
                 f"in both orders; the rate is that of the other half, {percent(share)}. Refuse "
                 "such responses before the judge sees them.",
                 tuple(
-                    example(dict(frame.iloc[row]), note=f"{best!r} is preferred to the chosen one")
+                    example(
+                        dict(frame.iloc[row]),
+                        note="the string is preferred to the chosen response",
+                    )
                     for row in fooled[: case.example_limit]
                 ),
                 p=p,
