@@ -21,6 +21,7 @@ from rmaudit.data.suggestion import LONGEST, suggestion
 from rmaudit.data.types import DataType
 from rmaudit.data.verdicts import find_pick, find_vote
 
+LEVELS = 11  # of a rating, 0 to 10; a column of more different numbers may be anything
 _TEXTS = ("prompt", "chosen", "rejected", "output", "completion", "outputs", "prompt_rejected")
 
 
@@ -49,10 +50,13 @@ class Table:
         read = self._reader()
         kind = self.asked or self._kind(read)
         used = self._used(kind)
+        self._refuse_idle_mapping(kind)
         self._refuse_unclear(kind, used, read)
         notes = turn_notes(self.profile, used)
         if self.context:
             notes = (f"the prompt is made of {self.context.described}", *notes)
+        if kind == "deployment" and self.asked is None and self._responses(kind):
+            notes += self._of_possible_ratings(used)
         return Plan(kind, read, frozenset(used), "", notes)
 
     def has(self, name: str) -> bool:
@@ -236,6 +240,37 @@ class Table:
         """Whether there are responses, or rewards in their place."""
         own = any(map(self.has, ("output", "outputs", "completion")))
         return own or kind not in ("deployment", None)
+
+    def _of_possible_ratings(self, used: set[str]) -> tuple[str, ...]:
+        """What to say where responses have no label, and columns of few numbers may be one."""
+        few = [
+            name
+            for name, values in self.profile.values.items()
+            if name not in used and self.profile.numbers(name) and 1 < len(set(values)) <= LEVELS
+        ]
+        if not few:
+            return ()
+        return (
+            f"no column is read as a label; where {_columns(few)} "
+            f"{'rate' if len(few) > 1 else 'rates'} the responses, say --columns rating={few[0]}",
+        )
+
+    def _refuse_idle_mapping(self, kind: DataType | None) -> None:
+        """What the user mapped and rows of this type have no place for."""
+        if kind is None:
+            return
+        known = {*COLUMNS[kind], *SHARED, "system", "tools", "scores"}
+        if kind in ONE_OUTPUT:
+            known.add("output")
+        if self.shape is not None:  # the columns that it was made of
+            known |= {"chosen", "rejected", "label", "outputs", "ratings"}
+        idle = [name for name in self.mapping.specs if _target(name) not in known]
+        if idle:
+            raise Unclear(
+                f"--columns {idle[0]}=... has no place in what the other columns make "
+                f"({kind} data); a label or rating goes with output, a label with chosen and "
+                "rejected, a ranking or ratings with outputs"
+            )
 
     def _refuse_unclear(
         self, kind: DataType | None, used: set[str], read: Callable[[Row], list[Row]] | None

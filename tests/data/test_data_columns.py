@@ -424,3 +424,19 @@ def test_columns_that_the_reward_reads_are_not_told_as_unused(caplog):
     assert read.reading.used == ("prompt", "chosen", "rejected", "solution", "extra")
     assert [record.getMessage() for record in caplog.records] == list(read.notices)
     assert read.notices == ("<memory>: not used (kept as metadata): origin",)
+
+
+def test_a_mapped_column_without_a_place_is_refused_and_possible_ratings_are_named() -> None:
+    picked = [{"text": f"{i}?", "options": ["a", "b"], "best": ["a"]} for i in range(4)]
+    with pytest.raises(DataError, match=r"label=.* has no place"):
+        load(picked, columns="prompt=text,outputs=options,label=best")
+    with pytest.raises(DataError, match=r"rating=.* has no place"):
+        load(
+            [{"q": f"{i}?", "a": "x", "b": "y", "s": 3} for i in range(4)],
+            columns="prompt=q,chosen=a,rejected=b,rating=s",
+        )
+    rated = [{"prompt": f"{i}?", "response": f"r{i}", "fluency": i % 3} for i in range(9)]
+    assert "--columns rating=fluency" in " ".join(load(rated).reading.notes)
+    read = load(rated, columns="rating=fluency")
+    assert read.type == "rating"
+    assert not read.reading.notes
