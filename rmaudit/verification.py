@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from rmaudit.report.schema import MetricRecord
 
 TOLERANCE = 1e-9  # relative: what another machine's linear algebra may change
+# What a gate reads beside the value and its interval.
+SAME = ("n", "n_prompts", "confidence", "bounds", "more_than", "better", "unit")
 Key = tuple[str, tuple[tuple[str, str], ...]]
 
 
@@ -48,11 +51,12 @@ class Verification:
     metrics: int
     inputs: tuple[str, ...]
     differences: tuple[Difference, ...]
+    findings: tuple[str, ...]  # those that only one of the two has, in words
 
     @property
     def agrees(self) -> bool:
-        """Whether every number of the report was found again, from the same inputs."""
-        return not self.inputs and not self.differences
+        """Whether every number and finding was found again, from the same inputs."""
+        return not (self.inputs or self.differences or self.findings)
 
 
 class StoredOnly:
@@ -124,6 +128,7 @@ def verify(
             if hashes.get(name) != source.sha256
         ),
         tuple(differences),
+        tuple(_other_findings(report, recomputed)),
     )
 
 
@@ -206,8 +211,10 @@ def _numbers(report: Report) -> dict[Key, MetricRecord]:
 def _equal(one: MetricRecord | None, other: MetricRecord | None) -> bool:
     if one is None or other is None:
         return False
-    pairs = zip((one.value, *one.ci), (other.value, *other.ci), strict=True)
-    return one.n == other.n and all(
+    if any(getattr(one, name) != getattr(other, name) for name in SAME):
+        return False
+    pairs = zip((one.value, *one.ci, one.df), (other.value, *other.ci, other.df), strict=True)
+    return all(
         a == b
         or (
             a is not None
@@ -216,3 +223,16 @@ def _equal(one: MetricRecord | None, other: MetricRecord | None) -> bool:
         )
         for a, b in pairs
     )
+
+
+def _other_findings(report: Report, recomputed: Report) -> Iterator[str]:
+    """The findings that one report has and the other lacks, by severity, audit and metric."""
+    before, after = _findings(report), _findings(recomputed)
+    for few, what in ((before - after, "is not found again"), (after - before, "is not there")):
+        for (severity, audit, metric), count in few.items():
+            many = f"{count} findings" if count > 1 else "a finding"
+            yield f"{many} of {severity} severity on {metric} ({audit}) {what}"
+
+
+def _findings(report: Report) -> Counter[tuple[str, str, str]]:
+    return Counter((f.severity, f.audit, f.metric) for f in report.findings)

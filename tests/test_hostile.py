@@ -314,6 +314,10 @@ def edited(path: str, change: Any) -> dict[str, Any]:
         ("id", "length.excess_preference", "another audit's"),
         ("twice", None, "stands there twice"),
         ("inputs", None, "rows_read"),
+        ("value", 1.5, "beyond what it can be"),
+        ("ci", [-0.5, 1.0], "beyond what it can be"),
+        ("bounds", [1.0, 0.0], "bounds .* end before they begin"),
+        ("df", -3.0, "degrees of freedom"),
     ],
 )
 def test_a_report_with_impossible_numbers_is_refused(path: str, change: Any, said: str) -> None:

@@ -72,6 +72,52 @@ def test_a_number_that_was_changed_is_named(folder: Path) -> None:
     assert "0.125" in shown
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("n_prompts", 7), ("df", 1e6), ("bounds", [0.0, 2.0]), ("better", "zero")]
+)
+def test_what_a_gate_reads_beside_a_number_is_verified(
+    folder: Path, name: str, value: object
+) -> None:
+    path = folder / "report" / "report.json"
+    report = json.loads(path.read_text())
+    report["audits"]["preference"]["metrics"][0][name] = value
+    path.write_text(json.dumps(report))
+    code, shown = run("verify", "report", "--store", "s.sqlite")
+    assert code == 1
+    assert name in shown
+
+
+def test_a_finding_that_was_taken_out_or_put_in_is_named(folder: Path) -> None:
+    path = folder / "report" / "report.json"
+    report = json.loads(path.read_text())
+    taken = report["findings"].pop(0)
+    path.write_text(json.dumps(report))
+    code, shown = run("verify", "report", "--store", "s.sqlite")
+    assert code == 1
+    assert f"{taken['metric']} ({taken['audit']}) is not there in this report" in " ".join(
+        shown.split()
+    )
+    report["findings"][:0] = [taken, taken | {"metric": "length.made_up"}]
+    path.write_text(json.dumps(report))
+    code, shown = run("verify", "report", "--store", "s.sqlite")
+    assert code == 1
+    assert "length.made_up (" in shown
+
+
+def test_a_bound_with_an_open_end_is_shown() -> None:
+    from rmaudit.cli.verify import _number
+    from rmaudit.report.schema import MetricRecord
+
+    metric = MetricRecord.model_validate(
+        {
+            **dict.fromkeys(("id", "unit", "method"), "a.b"),
+            **{"value": 1.5, "ci": (1.5, None), "confidence": 0.95, "n": 3, "n_prompts": 3},
+            **{"better": "higher", "slice": {}, "reason": None},
+        }
+    )
+    assert _number(metric) == "1.5 [1.5, open]"
+
+
 def test_an_input_that_was_changed_is_named(folder: Path) -> None:
     text = (folder / "eval.jsonl").read_text()
     (folder / "eval.jsonl").write_text(text.replace("yes, it is 3", "yes, it is not 3"))

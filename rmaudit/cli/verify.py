@@ -41,19 +41,32 @@ def verify(
         console.warn(f"--{name} is not the file that was audited: its hash differs")
     if check.differences:
         rows = [
-            [each.id, ", ".join(each.slice.values()), _shown(each.report), _shown(each.recomputed)]
+            [each.id, ", ".join(each.slice.values()), *_shown(each.report, each.recomputed)]
             for each in check.differences
         ]
         console.table("Differences", ["metric", "slice", "report", "recomputed"], rows)
+    for said in check.findings:
+        console.warn(f"{said} in this report" if said.endswith("there") else said)
     differing = len(check.differences)
     console.say(f"{check.metrics - differing:,} of {check.metrics:,} numbers reproduced")
     return 0 if check.agrees else 1
 
 
-def _shown(metric: MetricRecord | None) -> str:
+def _shown(one: MetricRecord | None, other: MetricRecord | None) -> tuple[str, str]:
+    """Both numbers; where they look alike, what else differs."""
+    from rmaudit.verification import SAME
+
+    shown = _number(one), _number(other)
+    if one is None or other is None or shown[0] != shown[1]:
+        return shown
+    name = next((n for n in SAME if getattr(one, n) != getattr(other, n)), "df")
+    return f"{name} {getattr(one, name)}", f"{name} {getattr(other, name)}"
+
+
+def _number(metric: MetricRecord | None) -> str:
     if metric is None:
         return "absent"
     if metric.value is None:
         return "undefined"
-    low, high = metric.ci
-    return f"{metric.value:.6g} [{low:.6g}, {high:.6g}]"
+    low, high = ("open" if end is None else f"{end:.6g}" for end in metric.ci)
+    return f"{metric.value:.6g} [{low}, {high}]"

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
+from math import inf
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,7 @@ from rmaudit.results import NO_INTERVAL, Better, Severity, Status
 
 SCHEMA_VERSION = 1
 SCHEMA_FILE = "report.schema.json"
+_SLACK = 1e-9  # what rounding may put beyond an end
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
 
@@ -237,14 +239,35 @@ def _impossible(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
             if key in seen:
                 yield place, f"stands there twice, of {metric['slice'] or 'all'}"
             seen.add(key)
-            value, (low, high) = metric["value"], metric["ci"]
-            ends = [end for end in (low, high) if end is not None]  # an open end is null
-            if value is not None and not ends and metric["method"] != NO_INTERVAL:
-                yield place, "a value without an interval"
-            elif len(ends) == 2 and low > high:
-                yield place, f"the interval [{low}, {high}] ends before it begins"
-            elif value is not None and not (metric["n"] and metric["n_prompts"]):
-                yield place, f"a value from {metric['n']} rows of {metric['n_prompts']} prompts"
+            if fault := _impossible_number(metric):
+                yield place, fault
+
+
+def _impossible_number(metric: dict[str, Any]) -> str | None:
+    """Why no audit can have found a number, if so."""
+    value, (low, high) = metric["value"], metric["ci"]
+    ends = [end for end in (low, high) if end is not None]  # an open end is null
+    least, most = (
+        open_ if end is None else end
+        for end, open_ in zip(metric.get("bounds") or (None, None), (-inf, inf), strict=True)
+    )
+    df = metric.get("df")
+    if value is not None and not ends and metric["method"] != NO_INTERVAL:
+        return "a value without an interval"
+    if len(ends) == 2 and low > high:
+        return f"the interval [{low}, {high}] ends before it begins"
+    if value is not None and not (metric["n"] and metric["n_prompts"]):
+        return f"a value from {metric['n']} rows of {metric['n_prompts']} prompts"
+    if least >= most:
+        return f"the bounds [{least}, {most}] end before they begin"
+    outside = [
+        x for x in (value, *ends) if x is not None and not least - _SLACK <= x <= most + _SLACK
+    ]
+    if outside:
+        return f"{outside[0]} lies beyond what it can be, [{least}, {most}]"
+    if df is not None and df <= 0:
+        return f"{df} degrees of freedom"
+    return None
 
 
 if __name__ == "__main__":
