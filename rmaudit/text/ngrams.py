@@ -64,9 +64,10 @@ def pairs_of(data: Dataset, most: int = MOST_PAIRS) -> FeedbackPairs | str:
         return "no pair of two different texts is decided"
     codes = data.clusters
     row = row[sample(np.unique(codes[row], return_inverse=True)[1], most)]
-    row = np.array(sorted(row.tolist(), key=lambda i: (codes[i], chosen[i], rejected[i])))
-    cluster = np.unique(codes[row], return_inverse=True)[1].astype(np.int64)
-    return FeedbackPairs(row, cluster, [chosen[i] for i in row], [rejected[i] for i in row])
+    rows = sorted(row.tolist(), key=lambda i: (codes[i], chosen[i], rejected[i]))
+    cluster = np.unique(codes[rows], return_inverse=True)[1].astype(np.int64)
+    texts = [chosen[i] for i in rows], [rejected[i] for i in rows]
+    return FeedbackPairs(np.array(rows), cluster, *texts)
 
 
 def sample(cluster: Integers, most: int) -> Mask:

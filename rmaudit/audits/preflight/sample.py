@@ -49,7 +49,7 @@ class Texts:
         sizes = [
             len(prompt_text(p)) + len(o) for p, o in zip(self.prompts, self.outputs, strict=True)
         ]
-        order = np.lexsort((np.argsort(sample_order(self.outputs, 0)), sizes))
+        order = np.lexsort((np.argsort(sample_order(self.outputs, 0)), np.asarray(sizes)))
         strata = np.array_split(order[:-1], min(SAMPLE - 1, max(1, len(order) - 1)))
         return np.array([*(rng.choice(s) for s in strata if s.size), order[-1]], dtype=np.int64)
 
