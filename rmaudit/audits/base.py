@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
 
 from rmaudit.case import Case
 from rmaudit.data.types import prompt_text
 from rmaudit.registry import Registry
-from rmaudit.results import OTHER_KIND, AuditResult, MetricSpec, Severity
+from rmaudit.results import OTHER_KIND, AuditResult, Finding, MetricSpec, Severity
 from rmaudit.rewards.base import SCALARS, SIGNAL_NAMES, RewardModel, Signal
 from rmaudit.scoring.requests import Request, Scores
 
@@ -103,6 +104,14 @@ def example(
 def grade(bound: float, medium: float, high: float) -> Severity:
     """Severity of an effect by the end of its interval nearest to no fault (all non-negative)."""
     return "high" if bound >= high else "medium" if bound >= medium else "low"
+
+
+def one_question(findings: Iterable[Finding], ways: int) -> tuple[Finding, ...]:
+    """The findings with p-values adjusted for the ways in which their question is asked.
+
+    Bonferroni: together they are wrong as seldom as one would be. Facts have no p-value.
+    """
+    return tuple(f if f.p is None else replace(f, p=min(1.0, ways * f.p)) for f in findings)
 
 
 def _alone(model: RewardModel, signals: frozenset[Signal]) -> str:

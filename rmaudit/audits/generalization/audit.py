@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from rmaudit.audits.base import Audit, grade, register_audit
+from rmaudit.audits.base import Audit, grade, one_question, register_audit
 from rmaudit.audits.common.pairs import (
     Margins,
     lacks_labels,
@@ -43,6 +43,8 @@ from rmaudit.stats.law import p_at_most
 from rmaudit.stats.uncertainty import auroc_estimate
 from rmaudit.support.conformal import Calibration, Terms, threshold_ratios
 from rmaudit.typing import Float
+
+WAYS = 3  # accuracy, inflation and regions: of one question
 
 
 @register_audit
@@ -161,14 +163,12 @@ class Generalization(Audit):
                 *(Metric(f"generalization.{name}", e) for name, e in numbers.items()),
                 *regions.metrics,
             ),
-            findings=(
-                *findings(case, decided, where.outside("eval"), numbers),
-                *regions.findings,
+            findings=one_question(
+                (*findings(case, decided, where.outside("eval"), numbers), *regions.findings), WAYS
             ),
             tables={"accuracy_by_distance": deciles},
             figures=(figure(deciles),),
             not_run=tuple(lacks),
-            tests=2 + regions.tests,
         )
         return with_gap(measured, case, scores)
 
@@ -197,6 +197,7 @@ def with_gap(measured: AuditResult, case: Case, scores: Scores) -> AuditResult:
         measured,
         metrics=(*measured.metrics, *gap_metrics(case, found, outside)),
         findings=(*measured.findings, *gap_findings(case, found, outside)),
+        tests=measured.tests + 1,
         tables={**measured.tables, "performance_gap": table},
         figures=(*measured.figures, gap_figure(table)),
     )
