@@ -92,6 +92,28 @@ def test_a_reward_that_may_rank_by_chance_is_not_called_faultless() -> None:
             assert f"{value:.1%}" in judged.sentences[0]
 
 
+def test_what_to_do_about_a_ranking_that_may_be_chance_is_said() -> None:
+    unsure = Finding("low", "preference", "preference.accuracy", "t", "d")
+    number = Metric("preference.accuracy", estimate(0.53, 0.1))
+    judged = verdict(
+        sample_report([AuditResult("preference", metrics=(number,), findings=(unsure,))])
+    )
+    assert judged.answer == "Not enough was measured to say."
+    assert "label more pairs" in judged.actions[0]
+    # A fault beside it that care would help against does not make it usable with care.
+    beside = AuditResult("length", findings=(Finding("medium", "length", "", "t", "d"),))
+    judged = verdict(sample_report([AuditResult("preference", metrics=(number,)), beside]))
+    assert judged.answer == "Not enough was measured to say."
+    assert "One finding of medium severity." in judged.sentences[0]
+    # Where the ranking is certain, a finding of low severity sets no task.
+    number = Metric("preference.accuracy", estimate(0.7, 0.1))
+    others = [_measured(metric) for metric in MEASURED[1:]]
+    result = AuditResult("preference", metrics=(number,), findings=(unsure,))
+    assert not any(
+        "label more pairs" in a for a in verdict(sample_report([result, *others])).actions
+    )
+
+
 def test_a_flaw_of_the_data_is_not_headed_as_one_of_the_reward() -> None:
     longer = "In the evaluation data the chosen response is longer in 70.0% [60.0, 80.0] of pairs"
     every = [("data", metric, "t") for metric in Data.metrics]

@@ -18,6 +18,7 @@ from rmaudit.typing import Float
 
 MAP_POINTS = 300  # of each data set
 MOST_BARS = 20
+MOST_NAMED = 5  # gaps in a caption
 TOLERATED_SHIFT = 0.6  # AUROC; less is no reason to label anew
 LEAST_PAIRS = 10  # of a family, for its accuracy to be named in a finding
 
@@ -66,7 +67,9 @@ def bars(table: pd.DataFrame) -> Figure:
             "high": [optional(value) for value in shown[f"{name}_high"]],
         }
 
-    holes = ", ".join(table.loc[table["hole"], "family"]) or "none"
+    names = table.loc[table["hole"], "family"].tolist()
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    holes = f"{', '.join(names[:MOST_NAMED])}{more}" if names else "none"
     return Figure(
         "families",
         "bars",
