@@ -55,7 +55,7 @@ class Verification:
 
     @property
     def agrees(self) -> bool:
-        """Whether every number and finding was found again, from the same inputs."""
+        """Whether every number and finding was reproduced, from the same inputs."""
         return not (self.inputs or self.differences or self.findings)
 
 
@@ -228,7 +228,7 @@ def _equal(one: MetricRecord | None, other: MetricRecord | None) -> bool:
 def _other_findings(report: Report, recomputed: Report) -> Iterator[str]:
     """The findings that one report has and the other lacks, by severity, audit and metric."""
     before, after = _findings(report), _findings(recomputed)
-    for few, what in ((before - after, "is not found again"), (after - before, "is not there")):
+    for few, what in ((before - after, "is not reproduced"), (after - before, "is not there")):
         for (severity, audit, metric), count in few.items():
             many = f"{count} findings" if count > 1 else "a finding"
             yield f"{many} of {severity} severity on {metric} ({audit}) {what}"
