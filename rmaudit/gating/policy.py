@@ -18,11 +18,11 @@ class Rule(BaseModel):
 
     metric: str
     slice: dict[str, str] | Literal["*"] | None = None
-    min: float | None = Field(default=None, allow_inf_nan=False)
-    max: float | None = Field(default=None, allow_inf_nan=False)
+    min: float | None = Field(default=None, strict=True, allow_inf_nan=False)
+    max: float | None = Field(default=None, strict=True, allow_inf_nan=False)
     # How much worse than the baseline it may be: growth of -value (better: higher), value (lower),
     # |value| (zero) or |log value| (one), paired by prompt.
-    max_regression: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    max_regression: float | None = Field(default=None, ge=0, strict=True, allow_inf_nan=False)
     level: Literal["fail", "warn"] = "fail"
     reason: str | None = None  # why this threshold; shown beside the verdict
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from rmaudit.report.schema import MetricRecord
 
 
+SHARES = ("probability", "share", "share of tokens", "0..1", "-1..1")  # units of thresholds up to 1
+
+
 @dataclass(frozen=True, slots=True)
 class RuleOutcome:
     """What one demand of one rule came to on one metric (and one slice, for every slice).
@@ -188,6 +191,7 @@ class _Held:
                 yield _closed(rule, {}, demand, metrics)
             return
         for metric in metrics:
+            _refuse_percentages(rule, metric.unit)
             if rule.bounded:
                 yield self._value(metric, rule)
             if rule.max_regression is not None and self.pairing is not None:
@@ -293,6 +297,19 @@ def _demands(rule: Rule) -> list[str]:
 def _closed(rule: Rule, slice_: dict[str, str], demand: str, reason: str) -> RuleOutcome:
     """The failure of what was not measured."""
     return RuleOutcome(rule, slice_, demand, None, (None, None), "fail", 0.0, None, 0, reason)
+
+
+def _refuse_percentages(rule: Rule, unit: str) -> None:
+    """`UsageError` where a threshold is no share: at most 5 always holds, at least 60 never."""
+    if unit not in SHARES:
+        return
+    for name in ("min", "max", "max_regression"):
+        threshold = getattr(rule, name)
+        if threshold is not None and abs(threshold) > 1:
+            raise UsageError(
+                f"{rule.metric}: {name} = {threshold:g} can decide nothing, since its unit is a "
+                "share: 5% is 0.05"
+            )
 
 
 def _official(report: Report, metric: str) -> list[MetricRecord]:

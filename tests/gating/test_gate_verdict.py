@@ -157,6 +157,19 @@ def test_a_bad_policy_is_one_clear_line(tmp_path: Path, text: str, said: str) ->
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("rule", [{"max": 5}, {"min": -1.5}, {"min": 60.0}])
+def test_a_share_is_no_percentage(rule: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match=r"share: 5% is 0\.05"):
+        gate(report(metric(LATE, 0.3, 0.05)), policy({"metric": LATE, **rule}))
+    assert gate(report(metric(LATE, 0.3, 0.05)), policy({"metric": LATE, "max": 1})).exit_code == 0
+
+
+@pytest.mark.parametrize("value", [True, "0.5"])
+def test_a_threshold_is_a_number(value: object) -> None:
+    with pytest.raises(SchemaError, match="min: Input should be a valid number"):
+        policy({"metric": LATE, "min": value})
+
+
 def test_no_such_policy_names_the_shipped_ones() -> None:
     with pytest.raises(UsageError, match="default, pre-rlhf, strict"):
         Policy.read("defualt")
