@@ -82,6 +82,9 @@ def trigger_count(screen: Screened, confidence: float) -> Estimate:
     """Number of phrases that shift labels; from those certain one by one to those possible."""
     level = 1 - confidence
     pairs = screen.pairs
+    if not screen.looked_at:
+        reason = "no phrase is in so many pairs that it could be told from chance"
+        return Estimate.undefined(reason, n=len(pairs), confidence=confidence)
     return Estimate(
         float(len(screen.triggers(level))),
         float(sum(shift.p_strict < level for shift in screen.triggers(level))),
