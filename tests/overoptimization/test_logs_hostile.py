@@ -167,3 +167,20 @@ def test_progress_bars_are_no_log_and_are_named(tmp_path: Path) -> None:
         read_log(path)
     path.write_text("".join(bar.format(i, i, i) for i in range(1, 9)) + LINES)
     assert read_log(path).run.step.size == 12
+
+
+def test_what_the_end_of_a_file_may_have_cut_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "run.log"
+    line = "step:{0} - kl_k1:{0}.25 - proxy:{0}.5 - gold:{0}.75 - rmaudit/length:100.0\n"
+    text = "".join(line.format(i) for i in range(12))
+    path.write_text(text[:-3])
+    assert any("may lack digits" in note for note in read_log(path).notes)
+    path.write_text(text)
+    assert not any("may lack digits" in note for note in read_log(path).notes)
+    table = "step,kl_k1,proxy,gold\n" + "".join(f"{i},{i}.25,{i}.5,{i}.75\n" for i in range(12))
+    (tmp_path / "run.csv").write_text(table[: -len("5,11.75\n")])  # of 11.5 the 5 is missing
+    log = read_log(tmp_path / "run.csv")
+    assert "the last row is cut off: read up to there" in log.notes
+    assert log.run.step[-1] == 10
+    (tmp_path / "run.csv").write_text(table.rstrip("\n"))  # a whole row without a line end
+    assert read_log(tmp_path / "run.csv").run.step[-1] == 11

@@ -63,6 +63,8 @@ def test_the_number_that_is_said_to_be_the_score_is_read(reply, meant):
         "0",
         "11",
         "reward:-3.28",
+        "Score: 1e1",
+        "Score: 8th percentile",
         "rating = 4.5 out of 5",
         "Rating: 3 stars out of 5",
         "<rating>3/5</rating>",

@@ -88,6 +88,9 @@ def _records(text: str, notes: list[str]) -> tuple[list[Record], list[str]]:
     records: list[Record] = []
     bad: list[int] = []
     lines = _LINE_END.split(text.rstrip("\r\n"))  # not splitlines: texts hold other line ends
+    whole_lines = text.endswith(("\n", "\r"))
+    if not whole_lines and _CONSOLE.search(lines[-1]):
+        notes.append("the last line has no end: if it is cut off, its last number may lack digits")
     for number, line in enumerate(lines, 1):
         record = _line(line)
         if record is not None:
@@ -96,9 +99,12 @@ def _records(text: str, notes: list[str]) -> tuple[list[Record], list[str]]:
             bad.append(number)
     if not records:
         table = _table(lines)
+        if table and not whole_lines and len(table) > 1 and len(table[-1]) < len(table[0]):
+            table.pop()
+            notes.append("the last row is cut off: read up to there")
         if table:
             return table, notes
-    if bad and bad[-1] == len(lines) and not text.endswith("\n"):
+    if bad and bad[-1] == len(lines) and not whole_lines:
         bad.pop()
         notes.append("the last line is cut off: read up to there")
     if bad:

@@ -26,7 +26,8 @@ _TAGGED = re.compile(
 _SCALE_WORDS = r"(?:\s*\([^()\n]{0,40}\)|\s+(?:on a scale )?(?:of|from) \d+ (?:to|-) \d+)?"
 _UNIT = r"(?:\s+(?:stars?|points?))?"
 _AFTER = (
-    _UNIT
+    r"(?![A-Za-z])"  # 1e1, 8th
+    + _UNIT
     + r"(?:\s*(?:/|out of)\s*(?P<of>\d+))?(?!\s*(?:%|percent|(?:-|–|to|or|and)\s*\d)|[\d.,]*\d)"
 )
 _LABELLED = re.compile(
