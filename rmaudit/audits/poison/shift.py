@@ -240,10 +240,14 @@ def _by_prompt(
     cluster: Integers, gram: Integers, sign: Float, chance: Float, m: int
 ) -> tuple[Float, Float, Float]:
     """Prompts, wins and mean chance of each n-gram, (m,); a prompt counts once."""
-    key, place = np.unique(cluster * m + gram, return_inverse=True)
-    total = np.bincount(place, sign)
-    expected = np.bincount(place, chance) / np.bincount(place)
-    column, kept = key % m, total != 0
+    key = cluster * m + gram
+    order = np.argsort(key, kind="stable")  # takes hold of what is sorted by prompt already
+    key = key[order]
+    first = np.r_[True, key[1:] != key[:-1]]
+    place = np.cumsum(first) - 1
+    total = np.bincount(place, sign[order])
+    expected = np.bincount(place, chance[order]) / np.bincount(place)
+    column, kept = key[first] % m, total != 0
     n = np.bincount(column[kept], minlength=m).astype(np.float64)
     wins = np.bincount(column[kept], total[kept] > 0, minlength=m).astype(np.float64)
     return n, wins, np.bincount(column[kept], expected[kept], minlength=m) / np.maximum(n, 1)
