@@ -19,6 +19,7 @@ from rmaudit.plots.marks import (
     numbers,
     reference,
     size_of,
+    whole_numbers,
 )
 from rmaudit.plots.names import label, lines_of, room, wrap
 from rmaudit.plots.style import GRID, LINES, MARKERS, MUTED, SERIES, Style
@@ -80,6 +81,8 @@ def curves(ax: Axes, data: Data) -> None:
     name_axes(ax, data)
     xs = np.concatenate([numbers(s["x"]) for s in series] or [np.empty(0)])
     ys = np.concatenate([numbers(s["y"]) for s in series] or [np.empty(0)])
+    if data.get("xunit") is None and (xs == np.round(xs)).all():  # steps, numbers of runs
+        whole_numbers(ax.xaxis)
     if data.get("xscale") == "log":
         log_axis(ax, "x", xs, data.get("xunit"))
     if data.get("yscale") == "log":
@@ -142,6 +145,7 @@ def histogram(ax: Axes, data: Data) -> None:
         name = label(one.get("name", "")) or None
         ax.stairs(counts, edges, color=color, ls=LINES[i % len(LINES)], label=name)
     name_axes(ax, data)
+    whole_numbers(ax.yaxis)
     ax.set_ylim(bottom=0)
     reference(ax, data)
     legend(ax, [s.get("name", "") for s in series])

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from matplotlib import rcParams
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, ScalarFormatter
+from matplotlib.axis import Axis
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, ScalarFormatter
 
 from rmaudit.plots.names import fit, label, lines_of, room, start_words, widest_line, wrap
 from rmaudit.plots.style import MUTED, Style
@@ -71,6 +72,11 @@ def name_axes(ax: Axes, data: Mapping[str, Any], share: float = AXIS) -> None:
     ):
         axis.label.set_parse_math(False)
         axis.set_label_text(wrap(label(words or ""), room(inches, font_size, 1.0)))
+
+
+def whole_numbers(axis: Axis) -> None:
+    """Ticks of an axis of counts."""
+    axis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
 
 
 def label_lines(words: object, width: float, font_size: float, share: float = AXIS) -> int:

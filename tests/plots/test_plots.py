@@ -279,8 +279,19 @@ def test_axes_have_their_numbers_and_units_beside_them() -> None:
         return {e.text or "" for e in root.iter(SVG + "text")}
 
     # No power of ten stands apart from the numbers, where the legend may lie on it.
-    assert {"0.0", "1.5e\u221207"} <= ticks(0, 1.75e-7)
+    assert {"0", "1.5e\u221207"} <= ticks(0, 1.75e-7)
     assert {"0%", "100%"} <= ticks(0, 1, yunit="percent")
+    # Nothing lies at audit 1.5, or at half a pair.
+    assert not any("." in each for each in ticks(0, 1, 2, yunit="percent") if each)
+    counts = {
+        "series": [{"name": "", "edges": [0, 1, 2], "counts": [3, 1]}],
+        "xlabel": "",
+        "ylabel": "",
+    }
+    root = ET.fromstring(to_svg({"kind": "histogram", "data": counts, "title": "t", "alt": "a"}))
+    shown = {e.text or "" for e in root.iter(SVG + "text")}
+    assert {"0", "1", "2", "3"} <= shown
+    assert "2.5" not in shown
     assert {"1%", "10%", "100%"} <= ticks(0.01, 1, yunit="percent", yscale="log")
 
 
