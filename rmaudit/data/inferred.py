@@ -10,8 +10,8 @@ from rmaudit.data import names
 from rmaudit.data.contexts import Assembly, assembly
 from rmaudit.data.faults import Fault
 from rmaudit.data.judged import verdicts_of
-from rmaudit.data.layouts.shapes import Ranked, Row, Sets, Shape
-from rmaudit.data.mapping import ColumnMap, vote
+from rmaudit.data.layouts.shapes import Ranked, Row, Sets, Shape, Vote
+from rmaudit.data.mapping import ColumnMap, said_of, vote
 from rmaudit.data.messages import decoded, extract_prompt, holds_turn_mark
 from rmaudit.data.paths import MISSING, get
 from rmaudit.data.plan import Plan, Unclear, through, turn_notes
@@ -55,6 +55,8 @@ class Table:
         notes = turn_notes(self.profile, used)
         if self.context:
             notes = (f"the prompt is made of {self.context.described}", *notes)
+        if isinstance(self.shape, Vote) and "label" in self.mapping.specs:
+            notes += tuple(filter(None, (said_of(self.shape),)))
         if kind == "deployment" and self.asked is None and self._responses(kind):
             notes += self._of_possible_ratings(used)
         return Plan(kind, read, frozenset(used), "", notes)

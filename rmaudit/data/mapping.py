@@ -126,6 +126,19 @@ def vote(a: Spec, b: Spec, verdict: str, values: Sequence[Any], *, mapped: bool)
     return None
 
 
+def said_of(shape: Vote) -> str | None:
+    """How numbers that a user mapped as the label are read, since they could mean the reverse."""
+    first, second = (s if isinstance(s, str) else s[0] for s in (shape.a, shape.b))
+    if shape.strength is not None:
+        return f"{shape.strength}: above 0 is read as {first!r} preferred, below 0 as {second!r}"
+    if shape.says is not None and set(shape.says) == {"true", "false", "1", "0"}:
+        return (
+            f"{shape.verdict}: 1 or true is read as {first!r} preferred, 0 or false as {second!r}; "
+            "if it is the reverse, exchange chosen and rejected in --columns"
+        )
+    return None
+
+
 def _are_signed(words: set[str]) -> bool:
     """Whether all are numbers, some below 0: the middle of 1 to 7, or of a share, is elsewhere."""
     try:

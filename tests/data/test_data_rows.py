@@ -228,3 +228,15 @@ def test_a_judges_training_data_are_refused_and_multiple_choice_is_not() -> None
     assert load(choices).type == "deployment"
     talk = [{"prompt": two.format(i, i), "completion": f"Both say {i}, so I do."} for i in range(4)]
     assert load(talk).type == "deployment"
+
+
+def test_numbers_mapped_as_a_label_say_how_they_are_read() -> None:
+    rows = [{"q": f"{i}?", "one": "x", "two": "y", "best": i % 2} for i in range(6)]
+    read = load(rows, columns="prompt=q,chosen=one,rejected=two,label=best")
+    assert "best: 1 or true is read as 'one' preferred" in " ".join(read.reading.notes)
+    assert read.frame["chosen"].tolist() == ["y", "x"] * 3
+    signed = [row | {"best": 2 * row["best"] - 1} for row in rows]
+    read = load(signed, columns="prompt=q,chosen=one,rejected=two,label=best")
+    assert "best: above 0 is read as 'one' preferred" in " ".join(read.reading.notes)
+    words = [row | {"best": "AB"[row["best"]]} for row in rows]
+    assert not load(words, columns="prompt=q,chosen=one,rejected=two,label=best").reading.notes
