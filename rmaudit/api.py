@@ -222,6 +222,12 @@ def _tell_missing(frame: pd.DataFrame, console: Console) -> None:
             more = ", ..." if count > len(rows) else ""
             said = f"{count:,} of {rewards.size:,} texts: {words}: {first}{more}"
             console.warn(said, texts=count)
+    if count := int(frame["truncated"].sum()):
+        console.warn(
+            f"{count:,} of {rewards.size:,} texts are longer than the model reads: cut, the oldest "
+            "of the prompt first (--max-length; column truncated)",
+            texts=count,
+        )
 
 
 def as_model(model: Model) -> RewardModel:

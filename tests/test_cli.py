@@ -220,3 +220,16 @@ def test_no_id_breaks_within_a_word(
     shown = capsys.readouterr().out
     for word in " ".join(cell for row in rows for cell in row if cell != "-").split():
         assert word in shown, (columns, word)
+
+
+def test_scores_of_texts_that_were_cut_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    import pandas as pd
+
+    from rmaudit.api import _tell_missing
+    from rmaudit.console import Console
+
+    frame = pd.DataFrame({"id": ["a", "b"], "side": "output", "reward": [0.5, 1.0]})
+    _tell_missing(frame.assign(truncated=[True, False]), Console())
+    assert "1 of 2 texts are longer than the model reads" in capsys.readouterr().err
+    _tell_missing(frame.assign(truncated=False), Console())
+    assert not capsys.readouterr().err

@@ -9,6 +9,7 @@ from tiny_models import LLAMA_TEMPLATE, tokenizer
 from rmaudit.errors import RewardModelError, UsageError
 from rmaudit.rewards import Text
 from rmaudit.rewards.local.encoding import TextEncoder, maximum_length
+from rmaudit.rewards.local.rendering import TemplateRenderer
 
 BOS, EOS = 0, 1
 STRICT_TEMPLATE = (
@@ -203,3 +204,26 @@ def test_a_tokenizer_without_offsets_encodes_alike():
     slow = TextEncoder(WithoutOffsets(), format="{prompt}|{output}", max_length=9)
     fast = TextEncoder(tokenizer(), format="{prompt}|{output}", max_length=9)
     assert slow.encode(texts) == fast.encode(texts)
+
+
+def test_a_template_that_writes_no_response_is_refused():
+    for template in (
+        "always the same",
+        "{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}",
+    ):
+        with pytest.raises(RewardModelError, match="writes nothing of the response"):
+            TemplateRenderer(tokenizer(template=template))
+
+
+def test_a_template_that_leaves_system_turns_out_says_so_once(caplog):
+    template = "{% for m in messages if m.role != 'system' %}{{ m.content }}\n{% endfor %}"
+    renderer = TemplateRenderer(tokenizer(template=template))
+    renderer.render([Text("question", "answer")])
+    assert not caplog.messages
+    turns = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "question"}]
+    for _ in range(2):
+        (got,) = renderer.render([Text(turns, "answer")])
+    assert got.text == "question\nanswer\n"
+    assert caplog.messages == [
+        "the chat template leaves system turns out: the model never sees them"
+    ]

@@ -211,3 +211,16 @@ def test_weights_have_no_effect_where_there_is_one_reward(tmp_path):
     save(tmp_path, "llama")
     with pytest.raises(UsageError, match="--head-weights has no effect on steps"):
         load_reward_model(f"prm:{tmp_path}", head_weights="1")
+
+
+def test_a_head_that_is_taken_for_its_name_is_said_and_one_that_is_asked_for_is_not():
+    from types import SimpleNamespace
+
+    from rmaudit.rewards.local.readout import readout
+
+    named = SimpleNamespace(id2label={0: "helpfulness", 1: "reward", 2: "verbosity"})
+    read = readout(named, 3, "m")
+    assert read.weights == ((1, 1.0),)
+    assert "its head 1 is the reward, since it is called so" in read.notice
+    assert readout(named, 3, "m", head=1).notice is None
+    assert readout(SimpleNamespace(id2label={0: "reward"}), 1, "m").notice is None

@@ -91,14 +91,17 @@ def readout(
         good = _softmax(config, labels, head)
         if good is not None:
             return _log_odds(labels, good)
+    said = None
     if head is None:
         head = 0 if heads == 1 else _called_reward(labels)
+        if head is not None and heads > 1:
+            said = f"its head {head} is the reward, since it is called so (its heads: {listed})"
     if head is None:
         raise UsageError(
             f"{name}: the model has {heads} heads ({listed}); say which one is the reward with "
             "--head N (head=N), or how much each counts with --head-weights"
         )
-    return Readout(((head, 1.0),), f"head {head} of {heads}")
+    return Readout(((head, 1.0),), f"head {head} of {heads}", notice=said)
 
 
 def _labels(config: Any, heads: int) -> list[str]:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import datetime
 import json
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rmaudit.data.messages import continues, for_template
-from rmaudit.data.types import Message, prompt_text, turn_text
+from rmaudit.data.types import Message, Prompt, prompt_text, turn_text
 from rmaudit.errors import RewardModelError, UsageError
 from rmaudit.rewards.base import Text
 
 DEFAULT_FORMAT = "{prompt}\n\n{output}"
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_PROBE = "rmaudit-output-probe"
+_PROBE, _OTHER_PROBE = "rmaudit-output-probe", "another-probe"
+_log = logging.getLogger(__name__)
 
 
 _DIRECTIVES = [*(f"-{code}" for code in "dmHIMS"), *"aAbBcdDeFHIjmMpSTUwWxXyYfzZ"]
@@ -97,12 +99,32 @@ class TemplateRenderer:
         source = template if template is not None else str(tokenizer.chat_template)
         self._writes_calls = "tool_calls" in source
         # What the template writes behind every output; unknown if it rewrites outputs.
-        _, unchanged, tail = self._apply(Text("", _PROBE)).partition(_PROBE)
+        probed = self._apply(Text("", _PROBE))
+        if probed == self._apply(Text("", _OTHER_PROBE)):
+            raise RewardModelError(
+                "the chat template writes nothing of the response, so every response would have "
+                "one reward; give one that does with --template FILE, or none with --template none"
+            )
+        _, unchanged, tail = probed.partition(_PROBE)
         self._tail = tail if unchanged else None
+        self._drops_system = self._leaves_out_system()
 
     def render(self, texts: Sequence[Text]) -> list[Rendered]:
         """One text each."""
+        if self._drops_system and any(_begins_with_system(text.prompt) for text in texts):
+            self._drops_system = False  # said once
+            _log.warning("the chat template leaves system turns out: the model never sees them")
         return [self._locate(text, self._apply(text)) for text in texts]
+
+    def _leaves_out_system(self) -> bool:
+        turns: list[Message] = [
+            {"role": "system", "content": _PROBE},
+            {"role": "user", "content": _OTHER_PROBE},
+        ]
+        try:
+            return _PROBE not in self._apply(Text(turns, _OTHER_PROBE))
+        except RewardModelError:  # said where a text has one
+            return False
 
     def _apply(self, text: Text) -> str:
         messages, tools = self._turns(text)
@@ -167,6 +189,10 @@ class TemplateRenderer:
         start = _common(rendered, without)
         after = _common(rendered[start:][::-1], without[start:][::-1])
         return Rendered(rendered, start, len(rendered) - after)
+
+
+def _begins_with_system(prompt: Prompt) -> bool:
+    return not isinstance(prompt, str) and bool(prompt) and prompt[0]["role"] == "system"
 
 
 Renderer = FormatRenderer | TemplateRenderer
