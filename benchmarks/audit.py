@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from measured import keep
 from scoring import DATA, minilm_reward, read_texts
 
 import rmaudit
@@ -59,7 +59,6 @@ def main() -> None:
             "threads": torch.get_num_threads(),
             **whole(model, pairs(given.data, given.pairs, folder / "whole.jsonl"), folder),
             **again(model, pairs(given.data, given.again, folder / "again.jsonl"), folder),
-            "load": round(os.getloadavg()[0], 1),
         }
     rows = [
         "| audit | seconds | beside |",
@@ -71,11 +70,7 @@ def main() -> None:
         f"({result['again_processor_seconds']} of the processor) "
         f"| {result['again_texts_scored']} texts scored |",
     ]
-    given.results.mkdir(parents=True, exist_ok=True)
-    (given.results / "audit.json").write_text(json.dumps(result) + "\n")
-    (given.results / "audit.md").write_text("\n".join(rows) + "\n")
-    print(json.dumps(result))
-    print("\n".join(rows))
+    keep(given.results, "audit", [result], "\n".join(rows))
 
 
 def whole(folder: Path, data: Path, scratch: Path) -> dict[str, Any]:

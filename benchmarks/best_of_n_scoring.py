@@ -9,8 +9,6 @@ turns, and (best of n) by the pipeline of transformers, batch 8; ratios are medi
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from measured import keep
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from rmaudit.rewards import load_reward_model
@@ -56,12 +55,7 @@ def main() -> None:
         apart = f"{each['largest_difference']:.0e}"
         lines.append([each["shape"], str(each["seconds"]), *times, apart])
     rows = ["| " + " | ".join(line) + " |" for line in lines]
-    given.results.mkdir(parents=True, exist_ok=True)
-    written = "\n".join(json.dumps(each) for each in results)
-    (given.results / "best_of_n_scoring.json").write_text(written + "\n")
-    (given.results / "best_of_n_scoring.md").write_text("\n".join(rows) + "\n")
-    print(written)
-    print("\n".join(rows))
+    keep(given.results, "best_of_n_scoring", results, "\n".join(rows))
 
 
 def measure(model: TransformersReward, name: str, request: Request, rounds: int) -> dict[str, Any]:
@@ -89,7 +83,6 @@ def measure(model: TransformersReward, name: str, request: Request, rounds: int)
         "texts": len(request.ids),
         "rounds": rounds,
         "threads": torch.get_num_threads(),
-        "load": round(os.getloadavg()[0], 1),
         "seconds": round(min(own), 2),
         "ratios": ratios,
         "largest_difference": float(np.abs(rewards["shared"] - rewards["unshared"]).max()),

@@ -11,8 +11,6 @@ needs. Writes a JSON line and a Markdown row.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import resource
 import subprocess
 import sys
@@ -23,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from measured import keep
 
 AUDITS = "data,preference,calibration,length,style,disagreement"
 MEMBERS = [f"member {k}" for k in range(5)]
@@ -117,7 +116,6 @@ def main() -> None:
         "seconds": round(seconds, 1),
         "processor_seconds": round(usage.ru_utime + usage.ru_stime, 1),
         "peak_gb": round(usage.ru_maxrss / 1024**2, 2),  # KiB on Linux
-        "load": round(os.getloadavg()[0], 1),
     }
     work = "default audits" if given.default else f"{AUDITS.replace(',', ', ')}, gate"
     row = (
@@ -127,12 +125,7 @@ def main() -> None:
         f"| {given.pairs:,} | {work}, page | {seconds:.1f} "
         f"| {result['processor_seconds']} | {result['peak_gb']} |"
     )
-    given.results.mkdir(parents=True, exist_ok=True)
-    name = "statistics_default" if given.default else "statistics"
-    (given.results / f"{name}.json").write_text(json.dumps(result) + "\n")
-    (given.results / f"{name}.md").write_text(row + "\n")
-    print(json.dumps(result))
-    print(row)
+    keep(given.results, "statistics_default" if given.default else "statistics", [result], row)
 
 
 if __name__ == "__main__":

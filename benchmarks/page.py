@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import re
 from pathlib import Path
 
@@ -29,7 +28,7 @@ def main() -> None:
         page = between(
             page,
             "machine",
-            f"{processor()}, {facts['threads']} threads, {facts['peak_gflops']} GFLOP/s in "
+            f"{facts['processor']}, {facts['threads']} threads, {facts['peak_gflops']} GFLOP/s in "
             f"float32 matrix products, load {facts['load']} at the end.",
         )
     given.page.write_text(page)
@@ -39,13 +38,6 @@ def between(page: str, name: str, text: str) -> str:
     """The page with other text between a name's markers; as it is where they are not."""
     pattern = rf"(<!-- {name} -->\n\n).*?(\n\n<!-- end -->)"
     return re.sub(pattern, lambda found: found[1] + text + found[2], page, flags=re.DOTALL)
-
-
-def processor() -> str:
-    """What the system calls it."""
-    facts = Path("/proc/cpuinfo")
-    names = re.findall(r"model name\s*: (.*)", facts.read_text()) if facts.exists() else []
-    return names[0] if names else platform.processor()
 
 
 if __name__ == "__main__":

