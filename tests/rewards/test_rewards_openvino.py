@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from test_rewards_trl import cross_encoder
 from tiny_models import LLAMA_TEMPLATE, TEXTS, save
 
 from rmaudit.errors import RewardModelError, UsageError
@@ -37,6 +38,16 @@ def test_rewards_are_those_of_torch_for_batches_of_any_shape(kind, tmp_path):
     model.token_budget = 200  # many shapes, none of them the one that was converted
     assert np.ptp(expected) > 0.01
     np.testing.assert_allclose(rewards(model, MANY), expected, rtol=0, atol=1e-5)
+
+
+def test_an_encoder_of_two_segments_is_told_which_is_which(tmp_path):
+    folder = cross_encoder(tmp_path, "bert")
+    plain, model = load_reward_model(folder), load_reward_model(folder, backend="openvino")
+    assert model.describe()["text"].startswith("pair of segments")
+    given = rewards(model, MANY)
+    np.testing.assert_allclose(given, rewards(plain, MANY), rtol=0, atol=1e-5)
+    plain.token_types = lambda batch, longest, left=False: None
+    assert np.abs(given - rewards(plain, MANY)).max() > 1e-3  # what they are told matters
 
 
 def test_a_head_is_chosen_and_a_text_alone_has_the_reward_of_its_batch(tmp_path):
@@ -75,9 +86,9 @@ def test_other_rewards_than_those_of_torch_are_refused(tmp_path, monkeypatch):
     model = load_reward_model(save(tmp_path, "bert"), backend="openvino")
     convert = model._converted
 
-    def wrong():
-        run = convert()
-        return lambda tokens, mask: run(tokens, mask) + 0.01
+    def wrong(batch):
+        run = convert(batch)
+        return lambda inputs: run(inputs) + 0.01
 
     monkeypatch.setattr(model, "_converted", wrong)
     with pytest.raises(RewardModelError, match=r"moves a reward .* by 0\.01, more than rounding"):

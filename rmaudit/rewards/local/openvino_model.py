@@ -29,8 +29,11 @@ _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.1}
 _PRECISION = {torch.float32: "f32", torch.bfloat16: "bf16"}
 _AGREES = "leave out --backend openvino (backend='torch')"
 
-Run = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
-"""(tokens, mask), (n, longest) each, padded on the right -> all heads, (n, n_heads)."""
+Inputs = tuple[Tensor, ...]
+"""Tokens, mask and, where the model is told of two segments, types: (n, longest) each, padded on
+the right."""
+Run = Callable[[Inputs], NDArray[np.float32]]
+"""Inputs -> all heads, (n, n_heads)."""
 
 
 class OpenVinoReward(TransformersReward):
@@ -82,7 +85,7 @@ class OpenVinoReward(TransformersReward):
             raise RewardModelError(self._refused)
         if self._run is None:
             expected = super().forward(batch)  # by torch
-            self._run = self._converted()
+            self._run = self._converted(batch)
             self._compare(expected, super().forward(batch))
         return super().forward(batch)
 
@@ -98,15 +101,13 @@ class OpenVinoReward(TransformersReward):
     def _rewards(self, batch: Sequence[Encoded], *, pad_left: bool = False) -> NDArray[np.float64]:
         if self._run is None or pad_left:
             return super()._rewards(batch, pad_left=pad_left)
-        tokens, mask = pad([each.payload for each in batch], self._pad_id)
-        values = self._run(tokens.numpy(), mask.numpy()).astype(np.float64)
+        values = self._run(_inputs(self, batch)).astype(np.float64)
         rewards: NDArray[np.float64] = self.readout.of(values)
         return rewards
 
-    def _converted(self) -> Run:
-        example = pad([[self._pad_id] * 9, [self._pad_id] * 5], self._pad_id)
+    def _converted(self, batch: Sequence[Encoded]) -> Run:
         try:
-            return _compiled(_Heads(self.model, self.reading), example, self._rounded)
+            return _compiled(self, _example(self, batch), self._rounded)
         except Exception as error:
             self._refused = (
                 f"{self.name}: OpenVINO cannot convert the model: {first_line(error)}; {_AGREES}"
@@ -132,14 +133,30 @@ class _Heads(nn.Module):
         super().__init__()
         self.model, self.reading = model, reading
 
-    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        return right_padded_heads(self.model, tokens, mask, self.reading)
+    def forward(self, tokens: Tensor, mask: Tensor, types: Tensor | None = None) -> Tensor:
+        return right_padded_heads(self.model, tokens, mask, self.reading, types)
+
+
+def _inputs(model: TransformersReward, batch: Sequence[Encoded]) -> Inputs:
+    tokens, mask = pad([each.payload for each in batch], model.padding)
+    types = model.token_types(batch, tokens.shape[1])
+    return (tokens, mask) if types is None else (tokens, mask, types)
+
+
+def _example(model: TransformersReward, batch: Sequence[Encoded]) -> Inputs:
+    """What the model is traced with: of another shape than any batch, told of what batches are."""
+    padding = model.padding
+    tokens, mask = pad([[padding] * 9, [padding] * 5], padding)
+    told = len(_inputs(model, batch[:1])) > 2
+    return (tokens, mask, torch.zeros_like(tokens)) if told else (tokens, mask)
 
 
 def converted(
-    model: TransformersReward, dtype: torch.dtype
+    model: TransformersReward, dtype: torch.dtype, batch: Sequence[Encoded]
 ) -> Callable[[Sequence[Encoded]], NDArray[np.float64]]:
     """A loaded model's rewards by OpenVINO, for a trial: nothing about the model is changed.
+
+    What `batch` tells the model (segments or none), further batches will.
 
     Raises
     ------
@@ -147,15 +164,10 @@ def converted(
         If the number format cannot be had.
     """
     _available(dtype)
-    padding = model.padding
-    example = pad([[padding] * 9, [padding] * 5], padding)
-    run = _compiled(_Heads(model.model, model.reading), example, dtype)
+    run = _compiled(model, _example(model, batch), dtype)
 
     def rewards(batch: Sequence[Encoded]) -> NDArray[np.float64]:
-        tokens, mask = pad([each.payload for each in batch], padding)
-        given: NDArray[np.float64] = model.readout.of(
-            run(tokens.numpy(), mask.numpy()).astype(np.float64)
-        )
+        given: NDArray[np.float64] = model.readout.of(run(_inputs(model, batch)).astype(np.float64))
         return given
 
     return rewards
@@ -208,8 +220,9 @@ def _openvino() -> Any:
         raise UsageError("--backend openvino needs openvino; pip install openvino") from error
 
 
-def _compiled(heads: _Heads, example: tuple[Tensor, Tensor], dtype: torch.dtype) -> Run:
+def _compiled(model: TransformersReward, example: Inputs, dtype: torch.dtype) -> Run:
     openvino = _openvino()
+    heads = _Heads(model.model, model.reading)
     with warnings.catch_warnings(), silent(), torch.inference_mode():
         warnings.simplefilter("ignore")  # torch and transformers on tracing; the result is checked
         network = openvino.convert_model(heads.eval(), example_input=example)
@@ -221,7 +234,8 @@ def _compiled(heads: _Heads, example: tuple[Tensor, Tensor], dtype: torch.dtype)
     }
     request = openvino.Core().compile_model(network, "CPU", settings).create_infer_request()
 
-    def run(tokens: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
-        return np.array(request.infer([tokens, mask])[0])  # a copy: the next batch overwrites it
+    def run(inputs: Inputs) -> NDArray[np.float32]:
+        # A copy: the next batch overwrites it.
+        return np.array(request.infer([each.cpu().numpy() for each in inputs])[0])
 
     return run

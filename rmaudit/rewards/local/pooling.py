@@ -204,16 +204,19 @@ def of_tokens(name: str, shapes: Sequence[Sequence[int]], lengths: Sequence[int]
     return _no_heads(name, shapes[place], 1, lengths[place])
 
 
-def right_padded_heads(model: Any, tokens: Tensor, mask: Tensor, reading: Reading) -> Tensor:
+def right_padded_heads(
+    model: Any, tokens: Tensor, mask: Tensor, reading: Reading, types: Tensor | None = None
+) -> Tensor:
     """`reward_heads` of texts padded on the right, without a branch on values: can be traced."""
+    told = {} if types is None else {"token_type_ids": types}
     if reading.rule != "own":
         base = getattr(model, model.base_model_prefix)
-        hidden: Tensor = base(input_ids=tokens, attention_mask=mask, use_cache=False)[0]
+        hidden: Tensor = base(input_ids=tokens, attention_mask=mask, use_cache=False, **told)[0]
         last = places(tokens, mask, reading)
         values: Tensor = model.score(hidden[torch.arange(tokens.shape[0]), last])
         return values
     masked = {"attention_mask": mask} if _takes(model.forward, "attention_mask") else {}
-    logits: Tensor = model(input_ids=tokens, **masked).logits
+    logits: Tensor = model(input_ids=tokens, **masked, **told).logits
     return logits
 
 

@@ -96,5 +96,5 @@ def _openvino_ways() -> dict[str, Callable[[TransformersReward, Sequence[Encoded
 def _openvino(model: TransformersReward, batch: Sequence[Encoded]) -> Way:
     from rmaudit.rewards.local.openvino_model import converted
 
-    run = converted(model, torch.bfloat16)
+    run = converted(model, torch.bfloat16, batch)
     return lambda: run(batch)

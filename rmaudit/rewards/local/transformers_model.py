@@ -206,12 +206,15 @@ class TransformersReward(RewardModel):
         if self._lengths.decides(batch[0].tokens):
             self._lengths.reset(self.model)
         tokens, mask = pad([each.payload for each in batch], self._pad_id, left=pad_left)
-        types = self._types(batch, tokens.shape[1], left=pad_left)
+        types = self.token_types(batch, tokens.shape[1], left=pad_left)
         values = self.head_values(tokens.to(self.device), mask.to(self.device), types)
         rewards: NDArray[np.float64] = self.readout.of(values.float()).cpu().double().numpy()
         return rewards
 
-    def _types(self, batch: Sequence[Encoded], longest: int, *, left: bool) -> Tensor | None:
+    def token_types(
+        self, batch: Sequence[Encoded], longest: int, *, left: bool = False
+    ) -> Tensor | None:
+        """Token types, (n, longest), where the model is told of two segments."""
         given = [self.encoder.types(each) for each in batch]
         if any(each is None for each in given):
             return None
