@@ -75,7 +75,9 @@ def verdict(report: Report) -> Verdict:
     picked = bool(report.record.config.get("only"))
     tone, answer, first = _answer(counts, lacking, bool(not_run) or picked)
     sentences = [first]
-    if lacking and serious and not first.startswith(_sentence(lacking)):
+    told = {proof.finding.metric for group in serious for proof in group.proofs}
+    known = lacking is not None and lacking.startswith(CHANCE) and ACCURACY in told
+    if lacking and serious and not known and not first.startswith(_sentence(lacking)):
         sentences.append(f"More is not known: {lacking}.")
     if failed:
         verb = "audit failed" if len(failed) == 1 else "audits failed"

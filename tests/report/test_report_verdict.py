@@ -105,6 +105,10 @@ def test_what_to_do_about_a_ranking_that_may_be_chance_is_said() -> None:
     judged = verdict(sample_report([AuditResult("preference", metrics=(number,)), beside]))
     assert judged.answer == "Not enough was measured to say."
     assert "One finding of medium severity." in judged.sentences[0]
+    # Nothing is said twice: a finding that is a reason needs no sentence.
+    severe = Finding("high", "preference", "preference.accuracy", "t", "d")
+    result = AuditResult("preference", metrics=(number,), findings=(severe,))
+    assert not any("better than chance" in s for s in verdict(sample_report([result])).sentences)
     # Where the ranking is certain, a finding of low severity sets no task.
     number = Metric("preference.accuracy", estimate(0.7, 0.1))
     others = [_measured(metric) for metric in MEASURED[1:]]
