@@ -21,7 +21,13 @@ from rmaudit.rewards.base import RewardModel, does_not_apply, failed
 from rmaudit.rewards.kinds import refuse_without_effect
 from rmaudit.rewards.served.client import is_url, shown_url
 from rmaudit.running import Data, Inputs, as_data, run, with_responses
-from rmaudit.scoring import Progress, open_store, scores_frame, write_scores
+from rmaudit.scoring import (
+    Progress,
+    open_store,
+    scores_frame,
+    with_components,
+    write_scores,
+)
 from rmaudit.scoring import score as run_requests
 from rmaudit.scoring.requests import data_requests
 
@@ -107,7 +113,8 @@ def score(
 ) -> pd.DataFrame:
     """Rewards of every text of a data set; `columns` says which column holds what (`load`).
 
-    Returns one row a text: id, side, reward (float64), tokens, truncated, model, request.
+    Returns one row a text: id, side, reward (float64), tokens, truncated, model, request, and a
+    column for each named component of the rewards.
     """
     model = as_model(model)
     data = with_responses(as_data(data, limit, columns=columns, rewards=[model]), "--data")
@@ -119,7 +126,7 @@ def score(
             store=opened,
             progress=progress,
         )
-    return scores_frame(scores, model.name)
+    return with_components(scores_frame(scores, model.name), scores)
 
 
 def gate(

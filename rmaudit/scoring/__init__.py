@@ -6,7 +6,7 @@ from rmaudit.scoring.requests import Column, Cost, Request, Scores
 from rmaudit.scoring.search import FurtherScoring
 from rmaudit.scoring.store import ScoreStore, open_store
 from rmaudit.scoring.store_types import NullStore
-from rmaudit.scoring.table import scores_frame, write_scores
+from rmaudit.scoring.table import scores_frame, with_components, write_scores
 
 __all__ = [
     "Column",
@@ -23,5 +23,6 @@ __all__ = [
     "score",
     "score_shard",
     "scores_frame",
+    "with_components",
     "write_scores",
 ]

@@ -46,6 +46,25 @@ def scores_frame(scores: Scores, model_name: str) -> pd.DataFrame:
     return _stacked(asked) if asked else pd.DataFrame(columns=list(COLUMNS))
 
 
+def with_components(frame: pd.DataFrame, scores: Scores) -> pd.DataFrame:
+    """The table with one column for each named part of the rewards; NaN where a part is not there.
+
+    A part whose name a column of `scores_frame` has already is called ``component.NAME``.
+    """
+    columns = [scores.by_request[request.key] for request in scores.requests]
+    names = dict.fromkeys(name for column in columns for name in column.components)
+    parts = {}
+    for name in names:
+        values = np.full(len(frame), np.nan)
+        end = 0
+        for column in columns:
+            start, end = end, end + len(column.reward)
+            if name in column.components:
+                values[start:end] = column.components[name]
+        parts[f"component.{name}" if name in COLUMNS else name] = values
+    return frame.assign(**parts)
+
+
 def write_scores(path: str | Path, frame: pd.DataFrame) -> None:
     """Write `scores_frame` as Parquet; the file appears whole or not at all.
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from scoring_stub import StubModel, make_request
 
+import rmaudit
 from rmaudit.data import load
 from rmaudit.data.types import Dataset
 from rmaudit.errors import DataError, RewardModelError
@@ -136,6 +137,27 @@ def test_components_are_stored_and_come_back(tmp_path):
             parts = scores.column("output").components
             assert parts["length"].tolist() == [2, 3]
             np.testing.assert_array_equal(parts["bonus"], [1, np.nan])
+
+
+def test_scores_have_a_column_for_each_component():
+    def graded(items):
+        return [
+            {"total": len(i.response), "format": 1.0, "tokens": 2.0}
+            | ({"bonus": 0.5} if "2" in i.response else {})
+            for i in items
+        ]
+
+    rows = [
+        {"prompt": "p", "chosen": "22", "rejected": "333"},
+        {"prompt": "q", "chosen": "4", "rejected": "2"},
+    ]
+    frame = rmaudit.score(graded, rows, cache=False)
+    assert frame["reward"].tolist() == [2, 1, 3, 1]
+    assert frame["format"].tolist() == [1] * 4
+    assert frame["component.tokens"].tolist() == [2] * 4  # tokens has another meaning there
+    np.testing.assert_array_equal(frame["bonus"], [0.5, np.nan, np.nan, 0.5])
+    plain = rmaudit.score(lambda pairs: [1.0] * len(pairs), rows, cache=False)
+    assert list(plain) == ["id", "side", "reward", "tokens", "truncated", "model", "request"]
 
 
 def test_a_text_on_which_the_reward_fails_costs_the_others_nothing(tmp_path):

@@ -69,6 +69,8 @@ def _read(spec: str, loading: Loading) -> tuple[_File, Path, Loading]:
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise RewardModelError(f"{path}: two rewards are named {twice!r}; rename one")
+    if "total" in names:
+        raise RewardModelError(f"{path}: total is the name of the weighted sum; rename that reward")
     where = path.resolve()
     if where in loading.permissions.around:
         raise RewardModelError(f"{path}: a mix that holds itself")

@@ -91,10 +91,9 @@ class ActivationCheck:
         if self._seen < 2 or not (equal or bounded):
             return
         if equal:
-            what = (
-                f"all {self._seen} rewards are {self._low:.6g}: a softmax over one label gives 1 "
-                "to every text"
-            )
+            one = self._low == 1
+            why = "a softmax over one label gives 1" if one else "the server gives the same"
+            what = f"all {self._seen} rewards are {self._low:.6g}: {why} to every text"
         else:
             what = (
                 f"all {self._seen} rewards lie between 0 and 1 ({self._low:.3g} to "
