@@ -11,7 +11,7 @@ import pandas as pd
 from rmaudit.data.types import Source
 from rmaudit.overoptimization.rl_findings import FITS_AT
 from rmaudit.overoptimization.sentences import plain, run_sentences, with_ends
-from rmaudit.overoptimization.study import Study, curve_frame, fit_frame, has_kl
+from rmaudit.overoptimization.study import METHOD_NAMES, Study, curve_frame, fit_frame, has_kl
 from rmaudit.results import Estimate, Metric
 
 
@@ -71,7 +71,7 @@ class Overopt:
             rows.append(
                 [
                     one.run,
-                    one.curve.method,
+                    METHOD_NAMES[one.curve.method],
                     plain(found.measured_kl) if has_kl(one.curve) else "-",
                     _shown(found.gain_at_peak),
                     _shown(found.loss_after_peak),

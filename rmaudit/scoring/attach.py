@@ -73,6 +73,7 @@ class _RowTable:
     def __init__(self, data: Dataset, columns: Sequence[str]) -> None:
         values = [field_values(data, name) for name in columns]
         self._path = data.source.path
+        self._columns = ", ".join(columns)
         self._rows: list[Row] = [
             dict(zip(columns, each, strict=True)) for each in zip(*values, strict=True)
         ]
@@ -97,10 +98,16 @@ class _RowTable:
                 key = prompt_key(prompt)
                 known = self._by_prompt.setdefault(key, each)
                 self._by_prompt[key] = known if known == each else None
-        row = self._by_prompt.get(prompt_key(request.prompts[place]))
+        key = prompt_key(request.prompts[place])
+        row = self._by_prompt.get(key)
         if row is None:
+            what = (
+                "belongs to no row of"
+                if key not in self._by_prompt
+                else f"could belong to several rows, which differ in {self._columns}, of"
+            )
             raise RewardModelError(
-                f"{request.audit or request.data} asks for the reward of a text that belongs to no "
-                f"row of {self._path} (id {request.ids[place]!r}), and the reward reads the row"
+                f"{request.audit or request.data} asks for the reward of a text that {what} "
+                f"{self._path} (id {request.ids[place]!r}), and the reward reads the row"
             )
         return row

@@ -114,6 +114,11 @@ def test_a_text_of_no_row_gets_that_of_its_prompt_or_is_refused():
         RewardModelError, match="hacking asks for the reward of a text that belongs"
     ):
         score(Reader(contained), [stray], datasets={"eval": data})
+    # Two rows of the prompt have other answers: which of them is meant is not guessed.
+    twice = sums(prompt=["1+1?", "1+1?"])
+    search = Request("search", ["s"], ["1+1?"], ["2"], audit="hacking")
+    with pytest.raises(RewardModelError, match="several rows, which differ in answer, of"):
+        score(Reader(contained), [search], datasets={"eval": twice})
 
 
 class Parts(StubModel):
