@@ -28,7 +28,7 @@ from detection.draws import SAMPLES, SHARED, Draw, draw
 from detection.flaws import FEEDBACK
 from detection.reward import Reward
 from detection.tables import false_alarms, share
-from rows import add, read, tree
+from rows import add, digest, read
 
 import rmaudit as rma
 from rmaudit.audits.base import AUDITS
@@ -108,7 +108,7 @@ def cell(
         "findings": [(f.audit, f.metric, f.severity, f.title) for f in report.findings],
         "p": [(f.p, f.p_adjusted) for f in report.findings],
         "seconds": round(time.process_time() - start, 2),
-        "tree": tree(),
+        "tree": digest(),
     }
 
 

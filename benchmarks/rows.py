@@ -30,10 +30,10 @@ def add(path: Path, row: dict[str, Any]) -> None:
 
 
 @lru_cache(maxsize=1)
-def tree() -> str:
-    """What code a row is of: twelve digits of the package's modules, names and contents."""
+def digest() -> str:
+    """What code a row is of, in a copy without Git too: twelve digits of the package's modules."""
     package = Path(rmaudit.__file__).parent
-    digest = hashlib.sha256()
+    found = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
-        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:12]
+        found.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
+    return found.hexdigest()[:12]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rows import tree
+from rows import digest
 
 import rmaudit as rma
 from detection.draws import SHARED, Draw, draw
@@ -80,7 +80,7 @@ def run(cell: Cell, others: int = 0, data: Path = SHARED) -> dict[str, Any]:
         "findings": found,
         "p": [(f.p, f.p_adjusted) for f in report.findings],
         "seconds": round(time.monotonic() - start, 2),
-        "tree": tree(),
+        "tree": digest(),
     }
 
 
