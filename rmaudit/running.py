@@ -131,6 +131,7 @@ def build_case(
     ensemble = tuple(model("ensemble", member) for member in inputs.ensemble)
     gold = None if inputs.gold is None else model("gold", inputs.gold)
     rewards = (audited, *ensemble, *(() if gold is None else (gold,)))
+    _refuse_the_same(audited, ensemble, gold)
     data = as_data(inputs.eval, limit, columns=settings.columns, rewards=rewards)
 
     def further(given: Data | None, type: DataType | None) -> Dataset | None:
@@ -153,6 +154,25 @@ def build_case(
         search_texts=settings.search_texts,
         reference=settings.reference_column,
     )
+
+
+def _refuse_the_same(
+    audited: RewardModel, ensemble: Sequence[RewardModel], gold: RewardModel | None
+) -> None:
+    """`UsageError` where two models that are held against each other are one and the same."""
+    known = {audited.fingerprint: "--model"}
+    for member in ensemble:
+        if member.fingerprint in known:
+            raise UsageError(
+                f"--ensemble {member.name}: is {known[member.fingerprint]} itself, and never "
+                "disagrees with it; give members that were trained or seeded otherwise"
+            )
+        known[member.fingerprint] = "another --ensemble"
+    if gold is not None and gold.fingerprint == audited.fingerprint:
+        raise UsageError(
+            f"--gold {gold.name}: is --model itself, so that no optimising would lose by it; give "
+            "another reward model, as large and as well labelled as can be"
+        )
 
 
 def _tell_cut(limit: int | None, inputs: Inputs) -> None:

@@ -110,6 +110,12 @@ def verify(
         If a reward is not in the store.
     """
     report = Report.load(folder)
+    if report.suite is not None:
+        name = report.suite["name"]
+        raise UsageError(
+            f"{folder}: is a run of a benchmark; rmaudit bench {name} on the same file computes it "
+            "again"
+        )
     recomputed = _recompute(report, folder, console, dict(given or {}), rescore)
     before, after = _numbers(report), _numbers(recomputed)
     differences = [

@@ -220,3 +220,18 @@ def test_rewards_that_no_number_is_made_of_are_told_whichever_audits_are_asked_f
         lambda pairs: [float(len(t)) for _, t in pairs], rows, only=["preference"]
     )
     assert not any(f.audit == "preflight" for f in sound.findings)
+
+
+def test_a_model_is_not_held_against_itself() -> None:
+    def fixed(pairs: Any) -> list[float]:
+        return [float(len(text)) for _, text in pairs]
+
+    fixed.fingerprint = "fixed"  # type: ignore[attr-defined]
+    rows = [{"prompt": f"Q{i}?", "chosen": f"good {i}", "rejected": f"bad {i}"} for i in range(4)]
+    given: dict[str, Any] = {"only": ["data"], "cache": False}
+    with pytest.raises(UsageError, match=r"--ensemble .* is --model itself"):
+        rmaudit.audit(fixed, rows, ensemble=[fixed], **given)
+    with pytest.raises(UsageError, match=r"--gold .* is --model itself"):
+        rmaudit.audit(fixed, rows, gold=fixed, **given)
+    with pytest.raises(UsageError, match="is another --ensemble itself"):
+        rmaudit.audit(lambda pairs: [1.0] * len(pairs), rows, ensemble=[fixed, fixed], **given)

@@ -59,19 +59,31 @@ def unreadable(path: Path | str, error: OSError) -> DataError:
     return DataError(f"{path}: cannot be read ({error.strerror or error}); check its permissions")
 
 
+_ARCHIVES = {
+    b"PK\x03\x04": "a zip archive (as .xlsx, .npz and .pt are)",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"Rar!\x1a\x07": "a RAR archive",
+}
+
+
 def decompressed(blocks: Iterable[bytes], path: str) -> Iterator[bytes]:
     """Plain bytes of gzip, zstandard, bzip2, xz or plain input: told by its first bytes.
 
     Raises
     ------
     DataError
-        If a compressed file unpacks to over 128 MiB and over a hundred times its size.
+        If it is an archive of several files, or a compressed file unpacks to over 128 MiB and over
+        a hundred times its size.
     Damage
         Where a compressed file ends early or holds what cannot be decompressed, after all that
         could be.
     """
     blocks = iter(blocks)
     head = next(blocks, b"")
+    if archive := next((name for mark, name in _ARCHIVES.items() if head.startswith(mark)), None):
+        raise DataError(
+            f"{path}: is {archive}, which is not read; unpack it and name what it holds"
+        )
     whole = _Counted(_chain(head, blocks))
     if head.startswith(b"\x1f\x8b"):
         return _bounded(_gunzip(whole), whole, path)

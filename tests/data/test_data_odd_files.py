@@ -303,3 +303,13 @@ def test_results_of_which_no_row_is_a_response_are_refused(tmp_path: Path) -> No
     source = validate(path).source
     assert (source.rows_used, source.rows_set_aside) == (0, 12)
     assert source.reasons["nothing to compare"] == 1
+
+
+def test_an_archive_is_refused_by_name(tmp_path: Path) -> None:
+    import zipfile
+
+    path = tmp_path / "rows.jsonl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.jsonl", '{"prompt": "p", "chosen": "a", "rejected": "b"}\n' * 5)
+    with pytest.raises(DataError, match=r"is a zip archive .* which is not read; unpack it"):
+        load(path)

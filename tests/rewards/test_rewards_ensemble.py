@@ -122,3 +122,11 @@ def test_a_faulty_ensemble_file_is_named(content, match, tmp_path):
     with pytest.raises(RewardModelError, match=match) as raised:
         load_reward_model(tmp_path)
     assert "ensemble.json" in str(raised.value)
+
+
+def test_a_member_that_is_listed_twice_is_refused(tmp_path):
+    (tmp_path / "a").mkdir()
+    for members in (["a", "a"], ["a", "./a"]):
+        (tmp_path / "ensemble.json").write_text(json.dumps({"members": members}))
+        with pytest.raises(RewardModelError, match="is a member twice"):
+            load_reward_model(tmp_path)

@@ -211,6 +211,12 @@ def _load_ensemble(folder: Path, name: str, loading: Loading) -> RewardModel:
     settings, inside = _read_ensemble(folder, loading)
     names = settings.pop("members")
     members: list[RewardModel] = []
+    places = [n if n.startswith("python:") else str((folder / n).resolve()) for n in names]
+    twice = next(
+        (n for n, place in zip(names, places, strict=True) if places.count(place) > 1), None
+    )
+    if twice is not None:
+        raise RewardModelError(f"{folder / 'ensemble.json'}: {twice!r} is a member twice")
     for member in names:
         if member.startswith("python:"):
             members.append(load_kind(member, inside))
