@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from rmaudit.audits.common.pairs import LARGEST
 from rmaudit.audits.preflight.findings import unusable_findings
@@ -25,6 +26,8 @@ from rmaudit.typing import Float
 
 if TYPE_CHECKING:
     from rmaudit.audits.base import Audit
+
+NO_ROWS = "no rows"  # what numbers say that have none
 
 
 def with_signal(case: Case, store: Store) -> tuple[Case, Cost]:
@@ -158,7 +161,7 @@ def with_true_reasons(
     if (np.abs(rewards) < LARGEST).any():  # false for NaN too
         if not data.tied.all():
             return list(results)
-        return _renamed(results, f"all {len(data):,} pairs are labelled ties", "no rows")
+        return _renamed(results, f"all {len(data):,} pairs are labelled ties", NO_ROWS)
     left, broken = does_not_apply(rewards), failed(rewards)
     reason = f"all {rewards.size:,} rewards are not finite"
     if np.isfinite(rewards).any():
@@ -184,7 +187,20 @@ def _renamed(
             return metric
         return replace(metric, estimate=replace(metric.estimate, undefined_reason=reason))
 
-    return [replace(r, metrics=tuple(told(m) for m in r.metrics)) for r in results]
+    return [
+        replace(
+            result,
+            metrics=tuple(told(metric) for metric in result.metrics),
+            tables={name: _renamed_in(table, reason) for name, table in result.tables.items()},
+        )
+        for result in results
+    ]
+
+
+def _renamed_in(table: pd.DataFrame, reason: str) -> pd.DataFrame:
+    """A table whose rows say that same reason where they said that there are no rows."""
+    columns = [name for name in ("note", "reason") if name in table]
+    return table.assign(**{name: table[name].replace(NO_ROWS, reason) for name in columns})
 
 
 def with_unusable_rewards(

@@ -163,11 +163,17 @@ def test_a_number_that_lacks_something_else_keeps_its_reason() -> None:
 
 
 def test_where_no_reward_can_be_used_undefined_numbers_say_so() -> None:
-    rows = [{"prompt": f"p{i}", "chosen": "a", "rejected": "b"} for i in range(30)]
+    rows = [
+        {"prompt": f"p{i}", "chosen": "a", "rejected": "b", "subset": "ab"[i % 2]}
+        for i in range(30)
+    ]
     nothing = [{**row, "chosen_reward": math.nan, "rejected_reward": math.inf} for row in rows]
     report = rmaudit.audit("recorded", nothing, only=["preference", "length"], cache=False)
     reasons = {m.reason for m in report.metrics() if m.value is None}
     assert reasons == {"all 60 rewards are not finite"}
+    subsets = report.audits["preference"].tables["subsets"]
+    notes = {row[subsets.columns.index("note")] for row in subsets.rows}
+    assert notes == {"all 60 rewards are not finite"}
     one = [{**nothing[0], "chosen_reward": 1.0}, *nothing[1:]]
     report = rmaudit.audit("recorded", one, only=["preference"], cache=False)
     assert "all 60 rewards are not finite" not in {m.reason for m in report.metrics()}
