@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from rmaudit.data.types import Prompt, prompt_text
 
@@ -27,9 +27,8 @@ def judges_pairs(prompt: Prompt, response: str) -> bool:
     return named >= {"a", "b"} or named >= {"1", "2"}
 
 
-def verdicts_of(rows: Iterable[tuple[Prompt, str]]) -> list[str] | None:
+def verdicts_of(rows: Sequence[tuple[Prompt, str]]) -> list[str] | None:
     """The different verdicts, where most rows (prompt, response) are a judge's, else None."""
-    rows = list(rows)
     judged = [response.strip() for prompt, response in rows if judges_pairs(prompt, response)]
     if not judged or len(judged) < MOST * len(rows):
         return None
