@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rmaudit.data.types import Prompt, prompt_text
 
 MOST = 0.8  # of the rows: a few are written otherwise
+LONGEST = 200  # characters at the end of a response that its verdict is looked for in
 _NAME = r"(?:response|answer|assistant|output|completion|candidate|model|reply)"
 _CANDIDATE = re.compile(rf"\b{_NAME}[\s_(#*:-]*(a|b|1|2)\b", re.IGNORECASE)
 # A side alone, or marked as the verdict at the end of a text.
@@ -21,7 +22,7 @@ _VERDICT = re.compile(
 
 def judges_pairs(prompt: Prompt, response: str) -> bool:
     """Whether a response is the verdict on two responses that its prompt names."""
-    if not _VERDICT.fullmatch(response.strip()):
+    if not _VERDICT.fullmatch(response.strip()[-LONGEST:]):
         return False
     named = {side.lower() for side in _CANDIDATE.findall(prompt_text(prompt))}
     return named >= {"a", "b"} or named >= {"1", "2"}
