@@ -27,7 +27,8 @@ def seconds_to_open(page: Path, times: int = 3) -> float | None:
     """The least of some openings, in seconds; None without Chromium."""
     if CHROMIUM is None:
         return None
-    with tempfile.TemporaryDirectory() as profile:
+    # Helpers of the browser may write a moment longer than it runs.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         (ours, said), (heard, theirs) = os.pipe(), os.pipe()
         command = ["bash", "-c", f'exec "$@" 3<&{ours} 4>&{theirs}', "chromium", CHROMIUM, *FLAGS]
         browser = subprocess.Popen(
