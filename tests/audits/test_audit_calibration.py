@@ -12,9 +12,10 @@ from scipy.special import expit
 
 from rmaudit.audits.calibration.audit import NO_PAIRS, Calibration
 from rmaudit.audits.calibration.pairs import vote_shares
+from rmaudit.audits.calibration.views import forest
 from rmaudit.case import Case
 from rmaudit.data.types import Dataset, Source
-from rmaudit.results import AuditResult
+from rmaudit.results import AuditResult, Estimate
 from rmaudit.scoring.requests import Column, Scores
 from rmaudit.stats.calibration import brier_score, overconfidence, temperature
 from rmaudit.stats.law import p_at_least, p_at_most, p_within
@@ -284,3 +285,17 @@ def test_figures_and_tables_hold_plain_finite_numbers() -> None:
     assert result.tables["brier"]["value"].iloc[-1] == result["calibration.brier"].value
     assert sum(b["count"] for b in result.figures[0].data["bins"]) == 60
     assert not result.get("calibration.ece", subset="b").defined
+
+
+def test_the_words_of_one_subset_are_not_those_of_many() -> None:
+    def told(*lows: float) -> str:
+        found = {
+            f"s{i}": {"calibration.overconfidence": Estimate(0.3, low, 0.4, 0.95, "m", 9, 9)}
+            for i, low in enumerate(lows)
+        }
+        return forest(found)[0].alt.removeprefix("Mean confidence minus share correct ")
+
+    assert told(-0.1) == "on s0; the interval does not lie above zero."
+    assert told(0.1) == "on s0; the interval lies above zero."
+    assert told(-0.1, -0.2) == "in 2 subsets; in none of them the interval lies above zero."
+    assert told(-0.1, 0.2) == "in 2 subsets; in 1 of them the interval lies above zero."

@@ -12,8 +12,9 @@ from town_world import clean, town_pairs
 
 from rmaudit.audits.style.attributes import amounts
 from rmaudit.audits.style.audit import StyleAudit
+from rmaudit.audits.style.views import intervals
 from rmaudit.case import Case
-from rmaudit.results import AuditResult
+from rmaudit.results import AuditResult, Estimate
 
 Make = Callable[..., Case]
 Run = Callable[..., AuditResult]
@@ -212,3 +213,10 @@ def test_what_is_paid_by_hand_is_held_against_the_labels(
     assert said in detail
     assert f"{better / 120:.1%}" in detail
     assert "120 labelled pairs" in detail
+
+
+def test_no_attribute_is_named_the_largest_of_zeros() -> None:
+    none, some = (Estimate(v, v, v, 0.95, "exact", 9, 9) for v in (0.0, -0.2))
+    assert intervals("a", "Style", {"lists": none, "bold": none}, "SD").alt == "Style: all are 0."
+    told = intervals("a", "Style", {"lists": none, "bold": some}, "SD").alt
+    assert told == "Style: the largest is -0.20 SD, for bold."

@@ -32,6 +32,16 @@ def test_places_to_break(text: str, parts: list[str] | None) -> None:
         assert "<" not in entity
 
 
+def test_an_option_of_a_command_stays_whole() -> None:
+    whole = '<span class="option">{}</span>'.format
+    for option in ("--eval", "--model-revision"):
+        assert breakable(f"<p>in ({option})</p>") == f"<p>in ({whole(option)})</p>"
+    # A dash, a table's rule, a sign within a word, and one that fits no column.
+    for text in ("so -- he said", "|---|---|", "a--b", "--" + "x" * 40, "--Upper"):
+        assert breakable(f"<p>{text}</p>") == f"<p>{text}</p>"
+    assert breakable('<a href="--eval">') == '<a href="--eval">'
+
+
 def test_only_running_text_is_changed() -> None:
     name = "length.excess_preference.of_all"
     kept = (

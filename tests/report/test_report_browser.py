@@ -113,3 +113,30 @@ def test_paper_holds_the_numbers_of_every_audit_and_not_its_tables(folder: Path)
     assert "Padding effect" in text  # a number of a folded audit
     assert "Margin against length" in text  # its figure
     assert "padded rejected" not in text  # an example
+
+
+def test_no_heading_of_an_audit_stands_alone_at_the_foot_of_a_page(folder: Path) -> None:
+    reader = shutil.which("pdftotext")
+    if reader is None:
+        pytest.skip("pdftotext (poppler-utils) is not on this machine")
+    style = re.search(r"<style>.*?</style>", render(sample_report()), flags=re.DOTALL)
+    assert style is not None
+    audit = (
+        '<section class="audit"><details class="paper"><summary><h2>Name</h2>'
+        '<span class="question">Question?</span></summary><ul class="found"><li>'
+        '<span class="severity">high</span> <a>Title</a></li></ul><p>Meaning</p>'
+        "</details></section>"
+    )
+    # Every offset from the head of a page, in steps of less than a line.
+    sheets = "".join(
+        f'<div style="break-before:page;height:{at}mm"></div>{audit}' for at in range(200, 270, 3)
+    )
+    (folder / "foot.html").write_text(f"<!doctype html>{style.group()}<main>{sheets}</main>")
+    pdf = folder / "foot.pdf"
+    browse(folder, "foot.html", f"--print-to-pdf={pdf}", "--no-pdf-header-footer")
+    text = subprocess.run(
+        [reader, "-layout", str(pdf), "-"], capture_output=True, text=True, check=True
+    ).stdout
+    feet = [page.split()[-1] for page in text.split("\f") if page.split()]
+    assert text.count("Question?") == 24
+    assert {"Name", "Question?"}.isdisjoint(feet), feet

@@ -91,8 +91,9 @@ def diagram_figure(diagram: ReliabilityDiagram) -> Figure:
         "reliability",
         "reliability",
         "Reliability diagram",
-        f"Share of correct choices against the model's confidence in {len(bins)} bins; {outside} "
-        "of them lie outside the band in which a perfectly calibrated model would be.",
+        f"Share of correct choices against the model's confidence in {len(bins)} bins; "
+        f"{outside or 'none'} of them {'lies' if outside == 1 else 'lie'} outside the band in "
+        "which a perfectly calibrated model would be.",
         {
             "bins": bins,
             "band": band,
@@ -115,13 +116,18 @@ def forest(estimates: Mapping[str, Mapping[str, Estimate]]) -> list[Figure]:
     if not rows:
         return []
     above = sum(row["low"] > 0 for row in rows if isinstance(row["low"], float))
+    if len(rows) == 1:
+        where = (
+            f"on {rows[0]['label']}; the interval {'lies' if above else 'does not lie'} above zero"
+        )
+    else:
+        where = f"in {len(rows)} subsets; in {above or 'none'} of them the interval lies above zero"
     return [
         Figure(
             "overconfidence_by_subset",
             "intervals",
             "Overconfidence by subset",
-            f"Mean confidence minus share correct in {len(rows)} subsets; in {above} of them the "
-            "interval lies above zero.",
+            f"Mean confidence minus share correct {where}.",
             {
                 "rows": rows,
                 "xlabel": "mean confidence minus share correct, points",

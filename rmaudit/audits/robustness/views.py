@@ -104,7 +104,8 @@ def effect_figure(
     defined = [(abs(row["value"]), row) for row in rows if row["outcome"]]
     if defined:
         _, top = max(defined, key=lambda pair: pair[0])
-        alt += f" The largest is {top['value']:+.2f} SD, for {top['label']}."
+        largest = f"The largest is {top['value']:+.2f} SD, for {top['label']}."
+        alt += f" {largest}" if top["value"] else " None moves it."
     return Figure(
         "effects",
         "intervals",

@@ -116,7 +116,11 @@ def intervals(
         top = max(defined, key=lambda key: abs(defined[key]))
         value = defined[top]
         size = f"{100 * value:+.1f} points" if unit == "points" else f"{value:+.2f} {unit}"
-        alt = f"{title}: the largest is {size}, for {_words(top)}."
+        alt = (
+            f"{title}: the largest is {size}, for {_words(top)}."
+            if value
+            else f"{title}: all are 0."
+        )
     rows = [
         {
             "label": _words(k),

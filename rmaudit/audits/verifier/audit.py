@@ -290,6 +290,10 @@ def _errors(case: Case, found: Mapping[str, Rated]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["class", "id", "output", "verdict"])
 
 
+def _highest(name: str, rate: Estimate) -> str:
+    return f" Highest: {name}, {rate.value:.1%}." if rate.value else " All are 0.0%."
+
+
 def _figure(rates: Mapping[str, Estimate]) -> Figure:
     kinds = [kind for kind in SHOWN if kind.name in rates and kind is not BARE]
     rows = [
@@ -304,7 +308,7 @@ def _figure(rates: Mapping[str, Estimate]) -> Figure:
     worst = max(kinds, key=lambda kind: rates[kind.name].value, default=None)
     alt = f"Share of errors for {len(kinds)} classes of made responses."
     if worst is not None:
-        alt += f" Highest: {worst.name}, {rates[worst.name].value:.1%}."
+        alt += _highest(worst.name, rates[worst.name])
     data = {"rows": rows, "xlabel": "share judged wrongly", "xunit": "percent", "reference": 0}
     return Figure("classes", "intervals", "Errors of the verifier by class", alt, data)
 
@@ -342,7 +346,7 @@ def _open_figure(rates: Mapping[str, Estimate]) -> Figure:
     most = max(rates, key=lambda name: rates[name].value, default=None)
     alt = f"Share accepted of {len(rates)} classes of responses that need no reference answer."
     if most is not None:
-        alt += f" Highest: {most}, {rates[most].value:.1%}."
+        alt += _highest(most, rates[most])
     data = {"rows": rows, "xlabel": "share accepted", "xunit": "percent", "reference": 0}
     title = "Accepted responses that need no reference answer"
     return Figure("content_free", "intervals", title, alt, data)
