@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from rmaudit.report.schema import AuditRecord
-from rmaudit.report.wording import METHODS, axis_unit, heading, number
+from rmaudit.report.wording import METHODS, axis_unit, heading, minus, number
 from rmaudit.rewards.ensemble import AGGREGATE_NAMES
 
 PROSE = 30  # characters from which on the texts of a column get room
@@ -29,6 +29,8 @@ SHARES = {
     *("attacks.success_random", "exploits.accepted, searched half"),
     *("exploits.beats, searched half", "good_turing.missing_mass", "constants.share"),
 }
+# Columns that remark on a row; where none has a remark, they say nothing.
+REMARKS = ("note", "reason")
 DIFFERENCES = {"constants.excess_over_rejected", "attributes.excess", "subsets.excess"}
 
 
@@ -39,6 +41,7 @@ class Column:
     name: str
     kind: str
     unit: str | None  # "percent", "points", or None for what stands in its own unit
+    place: int  # in the rows of the table
 
     @property
     def head(self) -> str:
@@ -53,7 +56,7 @@ class Column:
 
 
 def columns(audit: AuditRecord, name: str) -> list[Column]:
-    """The columns of one of an audit's tables.
+    """The columns of one of an audit's tables, without those of words that no row has.
 
     A column that is called as one of the audit's metrics has its unit; the ends of an interval
     (``low``, ``x_low``) have that of what they belong to. Only numbers from -1 to 1 are shares.
@@ -72,9 +75,11 @@ def columns(audit: AuditRecord, name: str) -> list[Column]:
         else:
             unit = left = units[stem] = _unit(column, stem, name, metrics)
         values = [row[place] for row in table.rows if row[place] is not None]
+        if not any(v != "" for v in values) and (values or column in REMARKS):
+            continue
         kind = _kind(values)
         fits = kind == "right" and all(isinstance(v, int | float) and abs(v) <= 1 for v in values)
-        made.append(Column(heading(column, name), kind, unit if fits else None))
+        made.append(Column(heading(column, name), kind, unit if fits else None, place))
     return made
 
 
@@ -91,7 +96,7 @@ def _unit(column: str, stem: str, table: str, metrics: Mapping[str, str | None])
 
 def _kind(values: Sequence[JsonValue]) -> str:
     numbers = [isinstance(v, int | float) and not isinstance(v, bool) for v in values]
-    if numbers and all(numbers):
+    if all(numbers):  # or none is defined: dashes stand where the numbers would
         return "right"
     # Sentences get room, or a wide table sets a word on each line.
     long = any(isinstance(v, str) and len(v) > PROSE and " " in v for v in values)
@@ -100,4 +105,6 @@ def _kind(values: Sequence[JsonValue]) -> str:
 
 def cell_words(value: JsonValue, column: str) -> JsonValue:
     """A value of a column as it reads: "bon" is "best of n" as a method."""
+    if column in REMARKS and isinstance(value, str):
+        return minus(value)
     return VALUES.get(column, {}).get(value, value) if isinstance(value, str) else value

@@ -36,6 +36,7 @@ UNITS = {
 }
 METHODS = {"bon": "best of n", "tilted": "tilting", "rl": "RL"}
 COUNTS = ("n", "count")
+ROUNDING = 1e-6  # reward SD under which a number is what 32-bit arithmetic leaves of zero
 SHARES = ("probability", "share", "share of tokens")
 # Differences of two shares: signed, in percentage points.
 DIFFERENCES = (
@@ -170,6 +171,8 @@ def words(metric: MetricRecord) -> Number:
         return Number("undefined", "", unit, better, n, metric.reason)
     value = metric.value * factor
     low, high = (None if end is None else end * factor for end in metric.ci)
+    if metric.unit.startswith("SD") and all(abs(e or 0) < ROUNDING for e in (value, low, high)):
+        value, low, high = (e and 0.0 for e in (value, low, high))
     # A share has one decimal everywhere, as in the titles of findings.
     places = 1 if factor == 100 else digits(value, low, high)
     if metric.unit in COUNTS and all(e is None or e == round(e) for e in (value, low, high)):

@@ -352,7 +352,8 @@ def test_heads_of_a_table_stand_as_their_numbers_do_and_sentences_get_room() -> 
             "flag": [True, False],
             "note": ["the attribute does not vary within a prompt", None],
             "id": ["a" * 60, "b"],
-            "reason": [None, None],
+            "reason": ["few", None],
+            "remark": ["", ""],  # of words, and no row has one
         }
     )
     audit = AuditResult("coverage", tables={"ledger": frame})
@@ -362,11 +363,12 @@ def test_heads_of_a_table_stand_as_their_numbers_do_and_sentences_get_room() -> 
     assert "Table <bdi>coverage</bdi>: 2 rows" in table
     assert '<th scope="col" class="right"><bdi>share of responses</bdi></th>' in table
     assert '<th scope="col" class="prose"><bdi>note</bdi></th>' in table
+    assert "remark" not in table
     for plain in ("flag", "id", "reason"):
         assert f'<th scope="col"><bdi>{plain}</bdi></th>' in table
     # A missing number stands among numbers, a missing text among texts.
     assert table.count('<td class="right">') == 2
-    assert table.count("<td>\u2013</td>") == 3
+    assert table.count("<td>\u2013</td>") == 2
 
 
 def test_what_was_not_measured_is_said_once() -> None:

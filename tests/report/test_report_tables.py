@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pandas as pd
+import pytest
 from report_samples import estimate, sample_report
 
 from rmaudit.report.page import render
 from rmaudit.report.tables import cell_words, columns
-from rmaudit.report.wording import heading
-from rmaudit.results import AuditResult, Estimate, Metric
+from rmaudit.report.wording import heading, words
+from rmaudit.results import AuditResult, Estimate, Finding, Metric
 
 
 def test_many_slices_are_counted_where_they_do_not_fit() -> None:
@@ -82,3 +83,56 @@ def test_numbers_that_are_zero_in_every_slice_take_one_line() -> None:
     text = render(sample_report([AuditResult("preference", metrics=tuple(one))]))
     assert "in every" not in text
     assert "10.0%" in text
+
+
+def test_columns_without_a_word_are_left_out_and_those_without_a_number_keep_their_place() -> None:
+    frame = pd.DataFrame(
+        {
+            "made of": ["", ""],
+            "effect": [None, None],
+            "pairs": [3, 4],
+            "note": [None, None],
+            "reason": [None, "moved by -0.50"],
+        }
+    )
+    report = sample_report([AuditResult("length", tables={"subsets": frame})])
+    audit = report.audits["length"]
+    shown = columns(audit, "subsets")
+    assert [(c.name, c.kind) for c in shown] == [
+        ("effect", "right"),
+        ("pairs", "right"),
+        ("reason", ""),
+    ]
+    assert len(audit.tables["subsets"].columns) == 5
+    text = render(report)
+    # Each value stands under its own head.
+    row = (
+        '<tr><td class="right">–</td>\n<td class="right">4</td>\n<td><bdi>moved by −0.50</bdi></td>'
+    )
+    assert row in text
+
+
+@pytest.mark.parametrize(
+    ("value", "ends", "said"),
+    [
+        (-1.1e-8, (-3.5e-8, 1.2e-8), ("0", "0 to 0")),
+        (-1.1e-8, (-0.3, 0.2), ("0.00", "−0.30 to 0.20")),
+        (1.4e-6, (1.4e-6, 1.4e-6), ("1.4e−06", "1.4e−06 to 1.4e−06")),
+    ],
+)
+def test_what_rounding_leaves_of_zero_reads_as_zero(
+    value: float, ends: tuple[float, float], said: tuple[str, str]
+) -> None:
+    number = Estimate(value, *ends, 0.95, "cluster-robust", 40, 40)
+    metric = Metric("length.padding_effect", number, {"edit": "repetition"})
+    report = sample_report([AuditResult("length", metrics=(metric,))])
+    record = next(m for m in report.audits["length"].metrics if m.slice)
+    assert (words(record).value, words(record).interval) == said
+    assert record.value == value  # the file keeps what was measured
+
+
+def test_an_empty_response_of_an_example_is_said_to_be_empty() -> None:
+    rows = ({"prompt": "p", "chosen": "", "rejected": "ok"}, {"prompt": "", "output": "yes"})
+    finding = Finding("low", "length", "length.padding_effect", "Title", "Detail.", examples=rows)
+    text = render(sample_report([AuditResult("length", findings=(finding,))]))
+    assert text.count("(empty)") == 2

@@ -230,7 +230,10 @@ def length_figure(ratios: Mapping[str, NDArray[np.float64]]) -> Figure:
         for source, values in ratios.items()
     ]
     words = "; ".join(
-        f"{source}: median {np.median(v):+.2f} doublings" for source, v in ratios.items()
+        f"{source}: median {median:+.2f} doublings"
+        if round(median := float(np.median(v)), 2)
+        else f"{source}: median 0"
+        for source, v in ratios.items()
     )
     return Figure(
         "length_difference",

@@ -306,7 +306,9 @@ def worst(effect: Effect, sign: int, limit: int) -> list[dict[str, Any]]:
             what = "margin" if getattr(effect.entry, "acts_on", "") == "prompt" else "reward"
         else:
             what = "margin"
-        row["note"] = f"{what} changes by {change:+.2f} SD"
+        row["note"] = (
+            f"{what} changes by {change:+.2f} SD" if round(change, 2) else f"{what} hardly changes"
+        )
         if effect.without_before:
             row["note"] = f"margin {change:+.2f} SD"
         shown.append(row)
