@@ -172,7 +172,8 @@ def words(metric: MetricRecord) -> Number:
     value = metric.value * factor
     low, high = (None if end is None else end * factor for end in metric.ci)
     if metric.unit.startswith("SD") and all(abs(e or 0) < ROUNDING for e in (value, low, high)):
-        value, low, high = (e and 0.0 for e in (value, low, high))
+        value = 0.0
+        low, high = (None if end is None else 0.0 for end in (low, high))
     # A share has one decimal everywhere, as in the titles of findings.
     places = 1 if factor == 100 else digits(value, low, high)
     if metric.unit in COUNTS and all(e is None or e == round(e) for e in (value, low, high)):
