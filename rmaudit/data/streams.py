@@ -82,7 +82,8 @@ def decompressed(blocks: Iterable[bytes], path: str) -> Iterator[bytes]:
     head = next(blocks, b"")
     if archive := next((name for mark, name in _ARCHIVES.items() if head.startswith(mark)), None):
         raise DataError(
-            f"{path}: is {archive}, which is not read; unpack it and name what it holds"
+            f"{path}: is {archive}, which is not read; unpack it and name what it holds, "
+            "or save a table as CSV or Parquet"
         )
     whole = _Counted(_chain(head, blocks))
     if head.startswith(b"\x1f\x8b"):

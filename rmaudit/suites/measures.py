@@ -221,14 +221,23 @@ def _of_margins(
 
 
 def detectable(estimate: Estimate) -> Estimate:
-    """The smallest difference of two such models that would be shown with 80% power."""
+    """The smallest difference of two such models that would be shown with 80% power.
+
+    Above 1 of a share, no difference would be.
+    """
     if estimate.influence is None:
         return Estimate.undefined("the number has no interval", confidence=estimate.confidence)
     error = math.sqrt(float(np.sum(estimate.influence**2)))
     reach = float(ndtri((1 + estimate.confidence) / 2) + ndtri(POWER))
     value = reach * math.sqrt(2) * error
     return replace(
-        estimate, value=value, low=math.nan, high=math.nan, method=NO_INTERVAL, influence=None
+        estimate,
+        value=value,
+        low=math.nan,
+        high=math.nan,
+        method=NO_INTERVAL,
+        bounds=(0.0, math.inf),
+        influence=None,
     )
 
 

@@ -74,9 +74,13 @@ def test_tables_are_told_by_their_first_bytes(tmp_path: Path) -> None:
 
 
 def test_an_unknown_format_is_refused_with_what_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "d.doc"
+    path.write_bytes(b"\xd0\xcf\x11\xe0 a document")
+    with pytest.raises(DataError, match=r"format is not known; reads JSON Lines, .*Parquet"):
+        load(path)
     path = tmp_path / "d.xlsx"
     path.write_bytes(b"PK\x03\x04 a spreadsheet")
-    with pytest.raises(DataError, match=r"format is not known; reads JSON Lines, .*Parquet"):
+    with pytest.raises(DataError, match=r"zip archive .* save a table as CSV or Parquet"):
         load(path)
 
 
