@@ -234,7 +234,10 @@ def _equal(one: MetricRecord | None, other: MetricRecord | None) -> bool:
 def _other_findings(report: Report, recomputed: Report) -> Iterator[str]:
     """The findings that one report has and the other lacks, by severity, audit and metric."""
     before, after = _findings(report), _findings(recomputed)
-    for few, what in ((before - after, "is not reproduced"), (after - before, "is not there")):
+    for few, what in (
+        (before - after, "is not reproduced"),
+        (after - before, "is not in this report"),
+    ):
         for (severity, audit, metric), count in few.items():
             many = f"{count} findings" if count > 1 else "a finding"
             yield f"{many} of {severity} severity on {metric} ({audit}) {what}"

@@ -94,9 +94,7 @@ def test_a_finding_that_was_taken_out_or_put_in_is_named(folder: Path) -> None:
     path.write_text(json.dumps(report))
     code, shown = run("verify", "report", "--store", "s.sqlite")
     assert code == 1
-    assert f"{taken['metric']} ({taken['audit']}) is not there in this report" in " ".join(
-        shown.split()
-    )
+    assert f"{taken['metric']} ({taken['audit']}) is not in this report" in " ".join(shown.split())
     report["findings"][:0] = [taken, taken | {"metric": "length.made_up"}]
     path.write_text(json.dumps(report))
     code, shown = run("verify", "report", "--store", "s.sqlite")

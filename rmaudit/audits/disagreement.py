@@ -300,10 +300,6 @@ def _outside_inside(case: Case, members: Members) -> Estimate:
     )
 
 
-def _accuracy(margin: Float, clusters: Integers, confidence: float) -> Estimate:
-    return cluster_mean(halves(margin), clusters, confidence=confidence, bounds=(0, 1))
-
-
 def _accuracies(
     what: str, names: Iterable[str], rewards: Iterable[Float], members: Members, confidence: float
 ) -> pd.DataFrame:
@@ -311,7 +307,7 @@ def _accuracies(
     rows = []
     for name, reward in zip(names, rewards, strict=True):
         margin = reward[members.pairs.better] - reward[members.pairs.worse]
-        e = _accuracy(margin, members.clusters, confidence)
+        e = cluster_mean(halves(margin), members.clusters, confidence=confidence, bounds=(0, 1))
         rows.append({what: name, "accuracy": e.value, "low": e.low, "high": e.high})
     return pd.DataFrame(rows)
 

@@ -29,7 +29,7 @@ SHARES = {
     *("attacks.success_random", "exploits.accepted, searched half"),
     *("exploits.beats, searched half", "good_turing.missing_mass", "constants.share"),
 }
-# Columns that remark on a row; where none has a remark, they say nothing.
+# Columns of remarks on rows; left out where no row has one.
 REMARKS = ("note", "reason")
 DIFFERENCES = {"constants.excess_over_rejected", "attributes.excess", "subsets.excess"}
 
